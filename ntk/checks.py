@@ -1,0 +1,51 @@
+"""Refusals at the door: each names the argument, its value and what is expected.
+
+Shapes, dtypes and static numbers are always checked. Values are checked when they are concrete; under `jit`,
+`vmap`, `grad` and `export` they cannot be, and NaN or inf propagates.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def is_concrete(*arrays: Any) -> bool:
+    """Whether every leaf of the arguments has a value that can be looked at now."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
+    """Refuse a `value` that is not one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> None:
+    """Refuse a `value` that is not an integer of at least `minimum`."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name} is {value!r}; expected an integer of at least {minimum}.")
+
+
+def check_floating(name: str, array: Any) -> None:
+    """Refuse an array whose dtype is not a real floating-point type."""
+    if not np.issubdtype(array.dtype, np.floating) and array.dtype != jax.numpy.bfloat16:
+        raise TypeError(f"{name} has dtype {array.dtype}; expected a real floating-point array.")
+
+
+def check_finite(name: str, array: Any) -> None:
+    """Refuse a concrete array that holds NaN or inf."""
+    if is_concrete(array):
+        values = np.asarray(array)
+        bad = values.size - int(np.isfinite(values).sum())
+        if bad:
+            raise ValueError(f"{name} holds {bad} entries that are NaN or infinite; expected finite numbers.")
+
+
+def check_nonnegative(name: str, value: Any) -> None:
+    """Refuse a concrete number or array with an entry that is negative or not finite."""
+    if is_concrete(value):
+        numbers = np.asarray(value)
+        if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+            raise ValueError(f"{name} is {value!r}; expected a finite number that is not negative.")

@@ -1,0 +1,83 @@
+"""The NTK as a sum over weights of forward times backward second moments (THEORY sections 1, 2 and 5).
+
+For a matrix used as y_k = (σ/√m) W z_k, at every width and exactly,
+    ⟨∇_W f(ξ), ∇_W f(ξ̄)⟩ = Σ_{k,k'} D^{k,k'} · σ² z_k·z̄_k'/m,   D^{k,k'} = ∇_{y_k} f · ∇_{ȳ_k'} f,
+and likewise for biases and input weights. The terms of one layer add up to D ∘ K with K the second moment of its
+pre-activations that the weights below produce. Both readings of a network end here: with the limits of C and D,
+and with those measured at finite width.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from ntk.inputs import Batch
+from ntk.networks import MLP, RNN
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["ntk", "nngp", "C", "D"], meta_fields=[])
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a network between two batches of inputs.
+
+    Attributes:
+        ntk: Θ, (N1, N2), ⟨∇f(ξ), ∇f(ξ̄)⟩ over all parameters, averaged over outputs.
+        nngp: Σ, (N1, N2), σ_v² times the second moment of what the output weight reads.
+        C: Second moments of activations, E x x̄ (in the limit) or x·x̄/n (measured). MLP: (L+1, N1, N2), C⁰ of the
+            inputs first. RNN: (N1, T1, N2, T2) at times 1..T, zero past a sequence's length.
+        D: Second moments of dh = √n ∇_h f. MLP: (L, N1, N2), D¹ first. RNN: (N1, T1, N2, T2).
+    """
+
+    ntk: Array
+    nngp: Array
+    C: Array
+    D: Array
+
+
+def gram(x1: Float[Array, "*N1 d"], x2: Float[Array, "*N2 d"]) -> Float[Array, "..."]:
+    """The products x·x̄ (not divided by d) of all pairs, at highest precision: (*N1, *N2)."""
+    return jnp.tensordot(x1, x2, axes=(-1, -1), precision=lax.Precision.HIGHEST)
+
+
+def mlp_kernels(net: MLP, C: Float[Array, "L1 N1 N2"], D: Float[Array, "L N1 N2"]) -> Kernels:
+    """Σ = σ_v² C^L and Θ = Σ + Σ_l D^l K^l with K^l = σ_w² C^{l−1} + σ_b²."""
+    nngp = net.v_std**2 * C[-1]
+    K = net.w_std**2 * C[:-1] + net.b_std**2
+    return Kernels(nngp + jnp.sum(D * K, axis=0), nngp, C, D)
+
+
+def rnn_kernels(
+    net: RNN,
+    batch1: Batch,
+    batch2: Batch,
+    C: Float[Array, "N1 T1 N2 T2"],
+    D: Float[Array, "N1 T1 N2 T2"],
+) -> Kernels:
+    """Θ = Σ + Σ_{t,r} D^{t,r} K^{t,r} with K^{t,r} = σ_w² C^{t−1,r−1} + σ_u² ξᵗ·ξ̄ʳ/d + σ_b².
+
+    Σ is σ_v² times C at the last times, or its average over times. C is cut off past the sequences' lengths.
+    """
+    C = C * time_mask(batch1)[:, :, None, None] * time_mask(batch2)
+    pooled = jnp.einsum("it,itjr,jr->ij", pooling_weights(net, batch1), C, pooling_weights(net, batch2))
+    nngp = net.v_std**2 * pooled
+    previous = jnp.pad(C, ((0, 0), (1, 0), (0, 0), (1, 0)))[:, :-1, :, :-1]
+    inputs = gram(batch1.x, batch2.x) / batch1.x.shape[-1]
+    K = net.w_std**2 * previous + net.u_std**2 * inputs + net.b_std**2
+    return Kernels(nngp + jnp.sum(D * K, axis=(1, 3)), nngp, C, D)
+
+
+def time_mask(batch: Batch) -> Float[Array, "N T"]:
+    """1 at the times up to each sequence's length, 0 past it."""
+    return (jnp.arange(batch.x.shape[1]) < jnp.asarray(batch.lengths)[:, None]).astype(batch.x.dtype)
+
+
+def pooling_weights(net: RNN, batch: Batch) -> Float[Array, "N T"]:
+    """How much each time counts in what the output weight reads; each row sums to 1."""
+    lengths = jnp.asarray(batch.lengths)[:, None]
+    if net.pooling == "last":
+        return (jnp.arange(batch.x.shape[1]) == lengths - 1).astype(batch.x.dtype)
+    return time_mask(batch) / lengths

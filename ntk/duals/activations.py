@@ -1,0 +1,251 @@
+"""An activation: the scalar function together with its two dual maps."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ntk.checks import check_nonnegative, is_concrete
+from ntk.duals import closed_forms as forms
+from ntk.duals.quadrature import TRUNCATION, derivative, gaussian_expectation
+from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Activation:
+    """A scalar function φ with E φ(u)φ(ū) and E φ'(u)φ'(ū) for (u, ū) ~ N(0, [[q11, q12], [q12, q22]]).
+
+    Make one with `ntk.activation`. A variance of zero makes its variable the constant 0, and φ'(0) is JAX's.
+
+    Attributes:
+        name: how messages and plots call it.
+        fn: φ, coordinate-wise on arrays of any shape.
+        dual_map: E φφ̄ without checks, for arrays of one dtype.
+        dual_derivative_map: E φ'φ̄', likewise.
+        accuracy: error of the maps beyond rounding, relative to their natural scale √(E φ(u)²·E φ(ū)²).
+        refined: the same activation with more nodes, where the maps are quadratures.
+
+    Example:
+        >>> import ntk
+        >>> relu = ntk.activation("relu")
+        >>> float(relu.dual(1.0, 1.0, 1.0)), float(relu.dual_derivative(1.0, 0.0, 1.0))
+        (0.5, 0.25)
+    """
+
+    name: str
+    fn: Callable[[jax.Array], jax.Array]
+    dual_map: forms.DualMap
+    dual_derivative_map: forms.DualMap
+    accuracy: float = 0.0
+    refined: "Activation | None" = None
+
+    def dual(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> jax.Array:
+        """E φ(u)φ(ū), the C-map (THEORY section 4).
+
+        Args:
+            q11: Variance of u.
+            q12: Covariance of u and ū.
+            q22: Variance of ū; the three broadcast against each other.
+
+        Returns:
+            An array of the broadcast shape, in the inputs' dtype; inf where a variance is infinite.
+
+        Raises:
+            ValueError: A variance is negative, or the covariance exceeds what the variances allow.
+
+        Example:
+            >>> import ntk
+            >>> print(ntk.activation("sin").dual(1e-4, 0.0, 1.0))
+            0.0
+        """
+        return _evaluate(self.dual_map, *_covariance(q11, q12, q22))
+
+    def dual_derivative(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> jax.Array:
+        """E φ'(u)φ'(ū), the D-map; arguments, result and errors as for `dual`.
+
+        Example:
+            >>> import ntk
+            >>> print(ntk.activation("identity").dual_derivative(2.0, 1.0, 2.0))
+            1.0
+        """
+        return _evaluate(self.dual_derivative_map, *_covariance(q11, q12, q22))
+
+    def error_estimate(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """Estimated absolute errors of `dual` and `dual_derivative`, each of the broadcast shape.
+
+        Closed forms report their rounding (and `accuracy`) times the natural scale; quadrature reports the
+        difference to the `refined` rule, plus rounding.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import ntk
+            >>> error, _ = ntk.activation(jnp.tanh).error_estimate(1.0, 0.5, 1.0)
+            >>> bool(error < 1e-5)
+            True
+        """
+        q11, q12, q22 = _covariance(q11, q12, q22)
+        relative = self.accuracy + 8.0 * float(jnp.finfo(q12.dtype).eps)
+
+        def error(attribute: str) -> jax.Array:
+            evaluate = functools.partial(_evaluate, getattr(self, attribute))
+            estimate = relative * jnp.sqrt(evaluate(q11, q11, q11)) * jnp.sqrt(evaluate(q22, q22, q22))
+            if self.refined is not None:
+                refined = _evaluate(getattr(self.refined, attribute), q11, q12, q22)
+                estimate += jnp.abs(evaluate(q11, q12, q22) - refined)
+            return estimate
+
+        return error("dual_map"), error("dual_derivative_map")
+
+
+def activation(
+    name_or_function: "str | Callable[[jax.Array], jax.Array] | Activation",
+    *,
+    breakpoints: tuple[float, ...] = (0.0,),
+) -> Activation:
+    """The activation of that name, or of any coordinate-wise JAX function.
+
+    Named: identity, relu, leaky_relu (slope 0.1), abs, erf, tanh, sigmoid, gelu (erf form), silu, softplus, sin,
+    cos, exp, sign, step, gaussian (exp(−x²)), square, cube. A function gets its maps by quadrature; ask
+    `error_estimate` how accurate they are at your variances.
+
+    Args:
+        name_or_function: A name from the list, a function, or an `Activation` (returned as it is).
+        breakpoints: For a function, the points where it bends or steps; also the centre of a transition that is
+            narrow beside √q. The accuracy at large variance depends on them.
+
+    Raises:
+        ValueError: The name is unknown, or the function is not coordinate-wise.
+        TypeError: The argument is neither a name nor a function.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> hard_tanh = ntk.activation(lambda x: jnp.clip(x, -1.0, 1.0), breakpoints=(-1.0, 1.0))
+        >>> round(float(hard_tanh.dual_derivative(1.0, 1.0, 1.0)), 4)  # P(|u| < 1)
+        0.6827
+    """
+    if isinstance(name_or_function, Activation):
+        return name_or_function
+    if isinstance(name_or_function, str):
+        if name_or_function not in _NAMED:
+            raise ValueError(f"activation is {name_or_function!r}; expected one of {', '.join(sorted(_NAMED))}.")
+        return _NAMED[name_or_function]
+    if not callable(name_or_function):
+        raise TypeError(f"activation is {name_or_function!r}; expected a name or a function of a scalar.")
+    if not breakpoints:
+        raise ValueError("breakpoints is empty; expected at least one point, 0.0 if there is nothing to resolve.")
+    return _by_quadrature(name_or_function, tuple(float(b) for b in breakpoints))
+
+
+@functools.cache
+def _by_quadrature(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float, ...]) -> Activation:
+    name = getattr(fn, "__name__", type(fn).__name__)
+    _check_coordinate_wise(name, fn)
+    slope = derivative(fn)
+
+    def with_nodes(refinement: float, refined: Activation | None) -> Activation:
+        return Activation(
+            name,
+            fn,
+            functools.partial(gaussian_expectation, fn, fn, breakpoints, refinement),
+            functools.partial(gaussian_expectation, slope, slope, breakpoints, refinement),
+            accuracy=TRUNCATION,
+            refined=refined,
+        )
+
+    return with_nodes(1.0, refined=with_nodes(1.5, refined=None))
+
+
+def _check_coordinate_wise(name: str, fn: Callable[[jax.Array], jax.Array]) -> None:
+    probe = jnp.array([[-1.3, 0.2, 0.9], [0.4, -0.6, 2.1]])
+    expected = f"activation {name} is not coordinate-wise; expected a function that acts on each entry alone"
+    try:
+        whole = fn(probe)
+    except Exception as error:
+        raise ValueError(f"{expected}, but it fails on an array of shape {probe.shape}: {error}") from error
+    if jnp.shape(whole) != probe.shape:
+        raise ValueError(f"{expected}, but it maps shape {probe.shape} to {jnp.shape(whole)}.")
+    alone = jax.vmap(jax.vmap(fn))(probe)
+    if not jnp.allclose(whole, alone, rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise ValueError(f"{expected}, but its values on an array differ from those on its entries.")
+
+
+def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The three entries as floating-point arrays of one dtype, refused where they are no covariance."""
+    dtype = jnp.result_type(q11, q12, q22)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.result_type(float)
+    q11, q12, q22 = (jnp.asarray(q, dtype) for q in (q11, q12, q22))
+    if is_concrete(q11, q12, q22):
+        check_nonnegative("q11", q11)
+        check_nonnegative("q22", q22)
+        excess = jnp.abs(q12) > (1 + 100 * jnp.finfo(dtype).eps) * jnp.sqrt(q11) * jnp.sqrt(q22)
+        if bool(excess.any()):
+            raise ValueError(
+                f"q12 is {q12}; expected a covariance of at most sqrt(q11*q22) = {jnp.sqrt(q11) * jnp.sqrt(q22)}."
+            )
+    return q11, q12, q22
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate(dual_map: forms.DualMap, q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    # A variance that has overflowed must not come back as a finite number or as NaN.
+    value = jnp.where(jnp.isinf(q11) | jnp.isinf(q22), jnp.inf, dual_map(q11, q12, q22))
+    return jnp.broadcast_to(value, jnp.broadcast_shapes(q11.shape, q12.shape, q22.shape))
+
+
+def _zero(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    return jnp.zeros_like(q12)
+
+
+def _piecewise_linear(name: str, fn: Callable, left: float, right: float, at_zero: float) -> Activation:
+    return Activation(name, fn, *forms.piecewise_linear(left, right, at_zero))
+
+
+def _smoothed(name: str, fn: Callable, noise: float, dual: Callable, dual_derivative: Callable) -> Activation:
+    """An activation that is a sign or a gate smoothed by Gaussian noise of variance `noise`."""
+    maps = [functools.partial(form, n1=noise, n2=noise) for form in (dual, dual_derivative)]
+    return Activation(name, fn, maps[0], maps[1])
+
+
+def _logistic(name: str, fn: Callable, dual: Callable, dual_derivative: Callable, scale: float = 1.0) -> Activation:
+    """An activation that is a sign, step, ReLU or gate smoothed by logistic noise."""
+    maps = [logistic_mixture(form, scale) for form in (dual, dual_derivative)]
+    return Activation(name, fn, maps[0], maps[1], accuracy=LOGISTIC_ACCURACY)
+
+
+_RELU = _piecewise_linear("relu", jax.nn.relu, 0.0, 1.0, at_zero=0.0)
+
+_NAMED = {
+    named.name: named
+    for named in (
+        Activation("identity", lambda x: x, lambda q11, q12, q22: q12, lambda q11, q12, q22: jnp.ones_like(q12)),
+        _RELU,
+        _piecewise_linear("leaky_relu", lambda x: jax.nn.leaky_relu(x, 0.1), 0.1, 1.0, at_zero=1.0),
+        _piecewise_linear("abs", jnp.abs, -1.0, 1.0, at_zero=0.0),
+        _smoothed("erf", jax.lax.erf, 0.5, forms.noisy_sign, forms.noisy_sign_derivative),
+        _logistic("tanh", jnp.tanh, forms.noisy_sign, forms.noisy_sign_derivative, scale=0.5),
+        _logistic("sigmoid", jax.nn.sigmoid, forms.noisy_step, forms.noisy_step_derivative),
+        _smoothed(
+            "gelu",
+            lambda x: jax.nn.gelu(x, approximate=False),
+            1.0,
+            forms.noisy_gate,
+            forms.noisy_gate_derivative,
+        ),
+        _logistic("silu", jax.nn.silu, forms.noisy_gate, forms.noisy_gate_derivative),
+        _logistic("softplus", jax.nn.softplus, forms.noisy_relu, forms.noisy_step),
+        Activation("sin", jnp.sin, forms.sin, forms.cos),
+        Activation("cos", jnp.cos, forms.cos, forms.sin),
+        Activation("exp", jnp.exp, forms.exp, forms.exp),
+        Activation("sign", jnp.sign, forms.noisy_sign, _zero),
+        Activation("step", lambda x: jnp.where(x > 0, 1.0, 0.0).astype(x.dtype), _RELU.dual_derivative_map, _zero),
+        Activation("gaussian", lambda x: jnp.exp(-(x**2)), forms.gaussian, forms.gaussian_derivative),
+        Activation("square", jnp.square, forms.square, lambda q11, q12, q22: 4.0 * q12),
+        Activation("cube", lambda x: x**3, forms.cube, lambda q11, q12, q22: 9.0 * forms.square(q11, q12, q22)),
+    )
+}

@@ -1,0 +1,135 @@
+"""Dual maps in closed form: E φ(u)φ(ū) and E φ'(u)φ'(ū) over a pair of Gaussians.
+
+Every map takes (q11, q12, q22), the variances and the covariance of the pair, broadcasting. The noisy ones also
+take n1, n2: they belong to the activation smoothed by independent Gaussian noise of those variances,
+x ↦ E φ(x + √n·ε), of which erf (sign, n = 1/2) and GELU (n = 1) are cases.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ntk.duals.geometry import angle_complement, mean_abs_product, safe_sqrt, scaled_pair
+
+DualMap = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap, DualMap]:
+    """Both maps of φ with slope `left` below 0 and `right` above it, whose derivative at 0 is `at_zero`.
+
+    φ(x) = αx + β|x|, so E φφ̄ = α² q12 + β² E|u||ū| (Cho & Saul 2009, degree 1) and
+    E φ'φ̄' = α² + β² E sign(u) sign(ū) (degree 0). A variance of zero makes u the constant 0.
+    """
+    alpha, beta = (right + left) / 2.0, (right - left) / 2.0
+
+    def dual(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+        return alpha**2 * q12 + beta**2 * noisy_abs(q11, q12, q22)
+
+    def dual_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+        value = alpha**2 + beta**2 * noisy_sign(q11, q12, q22)
+        one = jnp.where(q11 == 0, 1.0, 0.0) + jnp.where(q22 == 0, 1.0, 0.0)
+        value = jnp.where(one == 1, at_zero * alpha, value)
+        return jnp.where(one == 2, at_zero**2, value)
+
+    return dual, dual_derivative
+
+
+def noisy_sign(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float = 0.0, n2: float = 0.0) -> jax.Array:
+    """E sign(u)sign(ū) = (2/π) arcsin ρ; smoothed with n = 1/2 it is E erf(u)erf(ū) (Williams 1997)."""
+    return 2.0 / math.pi * angle_complement(scaled_pair(q11, q12, q22, n1, n2))
+
+
+def noisy_sign_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+    """E of the product of derivatives of the smoothed sign: (2/π)/√Δ, by Price's theorem."""
+    pair = scaled_pair(q11, q12, q22, n1, n2)
+    return 2.0 / math.pi * pair.unit / safe_sqrt(pair.det)
+
+
+def noisy_step(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+    """E step(u)step(ū) = (1 + E sign(u)sign(ū))/4 for a smoothed step, which is 1/2 at 0."""
+    return (1.0 + noisy_sign(q11, q12, q22, n1, n2)) / 4.0
+
+
+def noisy_step_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+    """E of the product of derivatives of the smoothed step: (1/2π)/√Δ."""
+    return noisy_sign_derivative(q11, q12, q22, n1, n2) / 4.0
+
+
+def noisy_abs(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float = 0.0, n2: float = 0.0) -> jax.Array:
+    """E|u||ū| = (2/π)(√Δ + q12·arcsin ρ)."""
+    pair = scaled_pair(q11, q12, q22, n1, n2)
+    value = mean_abs_product(pair.c, pair.det) / pair.unit
+    return jnp.where(pair.constant, 0.0, 2.0 / math.pi * value)
+
+
+def noisy_relu(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+    """E relu(u)relu(ū) = (q12 + E|u||ū|)/4."""
+    return (q12 + noisy_abs(q11, q12, q22, n1, n2)) / 4.0
+
+
+def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+    """E φφ̄ for φ(x) = x·step(x), the step smoothed: GELU (n = 1) is x·Φ(x).
+
+    Two integrations by parts give q12·G + (Δ₀ + q12²κ)/(2π√Δ) with G the map of the smoothed step,
+    κ = n1/(q11+n1) + n2/(q22+n2), Δ₀ without the noise and Δ with it: no term cancels another.
+    """
+    pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
+    bump = (pair.quiet_det + pair.c**2 * kappa) / (2.0 * math.pi * safe_sqrt(pair.det))
+    return (pair.c * step + bump) / pair.unit
+
+
+def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+    """E φ'φ̄' for φ(x) = x·step(x), the step smoothed: G + q12·(κ + n1·n2/Δ)/(2π√Δ)."""
+    pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
+    noise = n1 * n2 * pair.unit**2 / pair.det
+    return step + pair.c * (kappa + noise) / (2.0 * math.pi * safe_sqrt(pair.det))
+
+
+def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> tuple:
+    pair = scaled_pair(q11, q12, q22, n1, n2)
+    step = 0.25 + angle_complement(pair) / (2.0 * math.pi)
+    return pair, step, n1 / (q11 + n1) + n2 / (q22 + n2)
+
+
+def gaussian(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """E exp(−u²)exp(−ū²) = det(I + 2Q)^{-1/2}."""
+    pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
+    return 0.5 * pair.unit / safe_sqrt(pair.det)
+
+
+def gaussian_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """E 4uū exp(−u²)exp(−ū²) = 4 q12 det(I + 2Q)^{-3/2}."""
+    pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
+    return 0.5 * pair.c * pair.unit**2 / (pair.det * safe_sqrt(pair.det))
+
+
+def sin(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """E sin(u)sin(ū) = (exp(−Var(u−ū)/2) − exp(−Var(u+ū)/2))/2."""
+    return (jnp.expm1(-_half_variance(q11, -q12, q22)) - jnp.expm1(-_half_variance(q11, q12, q22))) / 2.0
+
+
+def cos(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """E cos(u)cos(ū) = (exp(−Var(u−ū)/2) + exp(−Var(u+ū)/2))/2."""
+    return (jnp.exp(-_half_variance(q11, -q12, q22)) + jnp.exp(-_half_variance(q11, q12, q22))) / 2.0
+
+
+def exp(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """E exp(u)exp(ū) = exp(Var(u+ū)/2)."""
+    return jnp.exp(_half_variance(q11, q12, q22))
+
+
+def _half_variance(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """Var(u + ū)/2, grouped so that opposite inputs cancel exactly."""
+    return ((q11 + q12) + (q22 + q12)) / 2.0
+
+
+def square(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """E u²ū² = q11·q22 + 2·q12² (Isserlis)."""
+    return q11 * q22 + 2.0 * q12**2
+
+
+def cube(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    """E u³ū³ = 9·q11·q12·q22 + 6·q12³ (Isserlis)."""
+    return q12 * (9.0 * q11 * q22 + 6.0 * q12**2)

@@ -1,0 +1,133 @@
+"""E f(u)g(ū) for any pair of scalar functions, by nested quadrature that is graded at their break points.
+
+With u = √q11·x and ū = √q22·(ρx + √(1−ρ²)·y) for independent standard normal x, y, both axes are cut at the
+images of the break points (0 unless the user names others), and every panel carries a tanh-sinh rule
+(Takahasi & Mori 1974). Its nodes crowd towards the ends of the panel doubly exponentially, which resolves kinks
+and, at large variance, the narrow transition of a smooth activation around its break point.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ntk.duals.geometry import safe_sqrt, scaled_pair
+
+ScalarFunction = Callable[[jax.Array], jax.Array]
+
+TRUNCATION = 2e-12  # what the tanh-sinh rule leaves beyond its last nodes, relative to the natural scale
+
+
+def derivative(fn: ScalarFunction) -> ScalarFunction:
+    """φ' of a coordinate-wise φ, as JAX differentiates it."""
+
+    def slope(x: jax.Array) -> jax.Array:
+        return jax.jvp(fn, (x,), (jnp.ones_like(x),))[1]
+
+    return slope
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
+def gaussian_expectation(
+    f: ScalarFunction,
+    g: ScalarFunction,
+    breakpoints: tuple[float, ...],
+    refinement: float,
+    q11: jax.Array,
+    q12: jax.Array,
+    q22: jax.Array,
+) -> jax.Array:
+    """E f(u)g(ū) with `refinement` times the usual number of nodes a panel (84 in float64, 52 below).
+
+    For smooth functions of scale one, relative to √(E f²·E g²), the error in float64 is near 1e-11 up to variance
+    10 and 1e-8 up to variance 1e4.
+
+    Differentiable in the variances and the covariance where f and g are absolutely continuous: derivatives
+    are expectations too (Price's theorem), never derivatives of the rule.
+    """
+    order = round(refinement * (84 if q12.dtype == jnp.float64 else 52))
+    pair = scaled_pair(q11, q12, q22)
+    product = jnp.sqrt(jnp.where(pair.constant, 1.0, pair.v1 * pair.v2))
+    rho = jnp.where(pair.constant, 0.0, jnp.clip(pair.c / product, -1.0, 1.0))
+    # With a constant u or ū the pair is independent and ρ is arbitrary.
+    orthogonal = jnp.where(pair.constant, 1.0, safe_sqrt(pair.det) / product)
+    sigma1, sigma2 = jnp.sqrt(q11), jnp.sqrt(q22)
+    shape = jnp.broadcast_shapes(sigma1.shape, rho.shape, sigma2.shape)
+
+    kinks = [b for b in breakpoints if b != 0.0]
+    cuts = jnp.stack(
+        [jnp.zeros(shape, q12.dtype)]
+        + [jnp.broadcast_to(_ratio(b, scale), shape) for b in kinks for scale in (sigma1, rho * sigma2)]
+    )
+    outer_x, outer_weights = _graded_rule(cuts, order)
+
+    def add_outer_node(total: jax.Array, node: tuple) -> tuple[jax.Array, None]:
+        x, weight = node
+        # The cut at 0 keeps nodes at the peak of the density when the images of the break points lie far off.
+        inner_cuts = jnp.stack(
+            [_ratio(_ratio(b, sigma2) - rho * x, orthogonal) for b in breakpoints] + [jnp.zeros(shape, x.dtype)]
+        )
+        y, inner_weights = _graded_rule(inner_cuts, order)
+        inner = jnp.sum(inner_weights * g(sigma2 * (rho * x + orthogonal * y)), axis=0)
+        return total + weight * f(sigma1 * x) * inner, None
+
+    return lax.scan(add_outer_node, jnp.zeros(shape, q12.dtype), (outer_x, outer_weights))[0]
+
+
+@gaussian_expectation.defjvp
+def _gaussian_expectation_jvp(
+    f: ScalarFunction,
+    g: ScalarFunction,
+    breakpoints: tuple[float, ...],
+    refinement: float,
+    primals: tuple,
+    tangents: tuple,
+) -> tuple[jax.Array, jax.Array]:
+    """Price: ∂F/∂q12 = E f'ḡ'. Scaling u: 2·q11·∂F/∂q11 = E u f'(u)g(ū) − q12·E f'ḡ', and likewise for q22."""
+    (q11, q12, q22), (d11, d12, d22) = primals, tangents
+
+    def expect(f: ScalarFunction, g: ScalarFunction) -> jax.Array:
+        return gaussian_expectation(f, g, breakpoints, refinement, *primals)
+
+    def scaling(fn: ScalarFunction) -> ScalarFunction:
+        return lambda x: x * derivative(fn)(x)
+
+    slope = expect(derivative(f), derivative(g))
+    slope11 = _ratio(expect(scaling(f), g) - q12 * slope, 2.0 * q11)
+    slope22 = _ratio(expect(f, scaling(g)) - q12 * slope, 2.0 * q22)
+    return expect(f, g), slope11 * d11 + slope * d12 + slope22 * d22
+
+
+def _ratio(numerator: jax.Array | float, denominator: jax.Array) -> jax.Array:
+    """The quotient, 0 where the denominator is 0."""
+    return jnp.where(denominator == 0, 0.0, numerator / jnp.where(denominator == 0, 1.0, denominator))
+
+
+def _graded_rule(cuts: jax.Array, order: int) -> tuple[jax.Array, jax.Array]:
+    """Nodes and weights, both (panels·order, …), for E over N(0, 1) cut at `cuts` of shape (cuts, …)."""
+    radius = 9.0 if cuts.dtype == jnp.float64 else 6.0  # beyond it lies less than one rounding of the mass
+    edges = jnp.sort(jnp.clip(cuts, -radius, radius), axis=0)
+    end = jnp.full_like(edges[:1], radius)
+    left, right = jnp.concatenate([-end, edges]), jnp.concatenate([edges, end])
+
+    from_left, weights = (jnp.asarray(a, cuts.dtype) for a in _tanh_sinh(order))
+    columns = (slice(None),) + (None,) * cuts.ndim
+    from_left, from_right, weights = from_left[columns], from_left[::-1][columns], weights[columns]
+    # Measured from the nearer end, a node keeps its digits however close it lies to a cut at 0.
+    width = right - left
+    nodes = jnp.where(from_left < from_right, left + width * from_left, right - width * from_right)
+    weights = weights * width * jnp.exp(-(nodes**2) / 2.0) / np.sqrt(2.0 * np.pi)
+    shape = (-1, *cuts.shape[1:])
+    return nodes.reshape(shape), weights.reshape(shape)
+
+
+@functools.cache
+def _tanh_sinh(order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances from the left end and weights of the tanh-sinh rule on [0, 1], each (order,)."""
+    t, step = np.linspace(-2.9, 2.9, order, retstep=True)
+    from_left = 1.0 / (1.0 + np.exp(-np.pi * np.sinh(t)))
+    weights = step * np.pi * np.cosh(t) * from_left * from_left[::-1]
+    return from_left, weights / weights.sum()

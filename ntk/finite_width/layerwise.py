@@ -1,0 +1,125 @@
+"""Kernels of a finite network, layer by layer: no Jacobian is formed (THEORY section 5).
+
+One forward and one backward pass over the batch give every layer's x and ∇_h f. Their Gram matrices are the empirical
+C and D, and the exact decomposition adds them up to the NTK: O(N n² + N² n) and not O(N² n²).
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels
+from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
+from ntk.inputs import Batch, Network, check_batches, with_dtype
+from ntk.networks import MLP
+
+
+def empirical_kernels(
+    net: Network,
+    params: Any,
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    *,
+    lengths1: ArrayLike | None = None,
+    lengths2: ArrayLike | None = None,
+) -> Kernels:
+    """The C, D, NNGP and NTK of `ntk.finite(net, width)` at these parameters, in the layout of the limits.
+
+    C is x·x̄/n, D is dh·dh̄/n with dh = √n ∇_h f, averaged over outputs, nngp is σ_v² times C of what the output weight
+    reads (not f·f̄), and ntk is the exact NTK at this width, averaged over outputs. Gram matrices are computed at
+    highest precision; the forward and backward pass keep JAX's default.
+
+    Args:
+        net: The description the parameters belong to.
+        params: What `ntk.finite(net, width, outputs).init(key, x)` returned, or a trained version of it.
+        x1: Inputs, (N1, d) for an MLP, (N1, T1, d) for an RNN.
+        x2: The other inputs; None means `x1` itself.
+        lengths1: (N1,) integers, how many steps of each sequence count (RNN).
+        lengths2: (N2,), likewise for `x2`.
+
+    Returns:
+        `Kernels`, shaped as by `ntk.infinite_kernels`.
+
+    Raises:
+        TypeError: `net` is no network description, or an array is not floating-point.
+        ValueError: A shape, a length or a value is not what the network reads, or the parameters are not those of
+            this network.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net = ntk.MLP(depth=2, activation="erf")
+        >>> x = jnp.ones((5, 3))
+        >>> params = ntk.finite(net, width=64).init(jax.random.key(0), x)
+        >>> k = ntk.empirical_kernels(net, params, x)
+        >>> k.ntk.shape, k.C.shape, k.D.shape
+        ((5, 5), (3, 5, 5), (2, 5, 5))
+    """
+    batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
+    return _measure(_size_of(net, params, batch1), with_dtype(net, batch1.x.dtype), params, batch1, batch2)
+
+
+def _size_of(net: Network, params: Any, batch: Batch) -> tuple[int, int | None]:
+    """Width and number of outputs of the parameters, which must be those of `net`."""
+    try:
+        shape = params["params"]["v"].shape
+    except (KeyError, TypeError, IndexError, AttributeError):
+        raise ValueError(
+            "params has no ['params']['v']; expected what `ntk.finite(net, width).init` returns."
+        ) from None
+    width, outputs = shape if len(shape) == 2 else (shape[0], None)
+    model = finite(net, width, outputs)
+    expected = jax.eval_shape(model.init, jax.random.key(0), batch.x[:1])
+    found, wanted = (_shapes(tree) for tree in (params, expected))
+    for path in sorted(found.keys() | wanted.keys()):
+        if found.get(path) != wanted.get(path):
+            raise ValueError(
+                f"params{path} has shape {found.get(path)}; expected {wanted.get(path)} for {type(net).__name__} of"
+                f" width {width} on {batch.x.shape[-1]} features."
+            )
+    return width, outputs
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _measure(size: tuple[int, int | None], net: Network, params: Any, batch1: Batch, batch2: Batch | None) -> Kernels:
+    model = finite(net, *size)
+    side1 = _forward_backward(model, params, batch1)
+    side2 = side1 if batch2 is None else _forward_backward(model, params, batch2)
+    other = batch1 if batch2 is None else batch2
+    (x1, g1), (x2, g2) = side1, side2
+    if isinstance(net, MLP):
+        C0 = gram(batch1.x, other.x)[None] / batch1.x.shape[-1]
+        C = jnp.concatenate([C0, _layer_gram("lin,ljn->lij", x1, x2) / model.width])
+        return mlp_kernels(net, C, _layer_gram("olin,oljn->lij", g1, g2) / len(g1))
+    C = _layer_gram("tin,rjn->itjr", x1, x2) / model.width
+    D = _layer_gram("otin,orjn->itjr", g1, g2) / len(g1)
+    return rnn_kernels(net, batch1, other, C, D)
+
+
+_layer_gram = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+
+
+def _forward_backward(
+    model: FiniteMLP | FiniteRNN, params: Any, batch: Batch
+) -> tuple[Float[Array, "l N n"], Float[Array, "O l N n"]]:
+    """The activations of every layer (or time), and the gradients of each output in their pre-activations."""
+    x = batch if isinstance(model, FiniteRNN) else batch.x
+    layers = batch.x.shape[1] if isinstance(model, FiniteRNN) else model.net.depth
+    taps = jnp.zeros((layers, len(batch.x), model.width), batch.x.dtype)
+    f, pull_back, activations = jax.vjp(lambda taps: model.apply(params, x, taps, method="trace"), taps, has_aux=True)
+    # Samples do not meet, so one backward pass an output serves them all.
+    if model.outputs is None:
+        cotangents = jnp.ones((1, *f.shape), f.dtype)
+    else:
+        cotangents = jnp.broadcast_to(jnp.eye(model.outputs, dtype=f.dtype)[:, None], (model.outputs, *f.shape))
+    return activations, jax.vmap(pull_back)(cotangents)[0]

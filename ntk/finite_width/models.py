@@ -1,0 +1,126 @@
+"""The described networks as Flax models in NTK parameterization: parameters N(0, 1), scales in the forward pass."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ntk.checks import check_count
+from ntk.decomposition import pooling_weights
+from ntk.inputs import Batch, Network, check_batch, with_dtype
+from ntk.networks import MLP, RNN
+
+
+def finite(net: Network, width: int, outputs: int | None = None) -> "FiniteMLP | FiniteRNN":
+    """The network at finite width, as a Flax model in NTK parameterization.
+
+    The standard deviations stand in the forward pass and the parameters are all N(0, 1), so that the model's NTK is
+    that of THEORY sections 1 and 2. Matrix products keep JAX's default precision; set
+    `jax.default_matmul_precision` where that matters (TPU, recent GPUs).
+
+    Args:
+        net: An `ntk.MLP` or `ntk.RNN`.
+        width: n, of every hidden layer.
+        outputs: O, the number of outputs; None for a single one without an axis of its own.
+
+    Returns:
+        A Flax Linen module. `params = model.init(key, x)` takes the input dimension and the dtype from x;
+        `model.apply(params, x)` is (N,), or (N, O). An RNN's apply also takes `lengths`.
+
+    Raises:
+        TypeError: `net` is no network description.
+        ValueError: `width` or `outputs` is no positive integer.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> model = ntk.finite(ntk.MLP(depth=2), width=64, outputs=10)
+        >>> x = jnp.ones((5, 3))
+        >>> params = model.init(jax.random.key(0), x)
+        >>> model.apply(params, x).shape, params["params"]["w2"].shape
+        ((5, 10), (64, 64))
+    """
+    if not isinstance(net, Network):
+        raise TypeError(f"net is {type(net).__name__}; expected an ntk.MLP or an ntk.RNN.")
+    check_count("width", width)
+    if outputs is not None:
+        check_count("outputs", outputs)
+    return FiniteMLP(net, width, outputs) if isinstance(net, MLP) else FiniteRNN(net, width, outputs)
+
+
+class FiniteMLP(nn.Module):
+    """An MLP of finite width; made by `finite`.
+
+    Parameters, with weights (in, out): w1 (d, n), w2…wL (n, n), b1…bL (n,), v (n,) or (n, O).
+    """
+
+    net: MLP
+    width: int
+    outputs: int | None
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """The network's outputs, (N,) or (N, O), at inputs x of shape (N, d)."""
+        return self.trace(x, jnp.zeros(self.net.depth))[0]
+
+    @nn.compact
+    def trace(self, x: ArrayLike, taps: Float[Array, "L ..."]) -> tuple[Array, Float[Array, "L N n"]]:
+        """The outputs, and the activations x¹…x^L, with `taps` added to the pre-activations h¹…h^L.
+
+        The gradient in a tap that is zero is that in the pre-activation.
+        """
+        z = check_batch(self.net, x, None, "").x
+        net = with_dtype(self.net, z.dtype)
+        normal = nn.initializers.normal(1.0)
+        activations = []
+        for layer, tap in enumerate(taps.astype(z.dtype), start=1):
+            w = self.param(f"w{layer}", normal, (z.shape[-1], self.width), z.dtype)
+            b = self.param(f"b{layer}", normal, (self.width,), z.dtype)
+            h = net.w_std / z.shape[-1] ** 0.5 * (z @ w) + net.b_std * b
+            z = net.activation.fn(h + tap)
+            activations.append(z)
+        return _read_out(self, net, z), jnp.stack(activations)
+
+
+class FiniteRNN(nn.Module):
+    """A simple RNN of finite width; made by `finite`.
+
+    Parameters, with weights (in, out): w (n, n), u (d, n), b (n,), v (n,) or (n, O).
+    """
+
+    net: RNN
+    width: int
+    outputs: int | None
+
+    def __call__(self, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+        """The network's outputs, (N,) or (N, O), at inputs (N, T, d) of which `lengths` (N,) steps count."""
+        batch = check_batch(self.net, x, lengths, "")
+        return self.trace(batch, jnp.zeros(batch.x.shape[1]))[0]
+
+    @nn.compact
+    def trace(self, batch: Batch, taps: Float[Array, "T ..."]) -> tuple[Array, Float[Array, "T N n"]]:
+        """The outputs, and the states s¹…s^T, with `taps` added to the pre-activations at times 1…T."""
+        x = batch.x
+        net = with_dtype(self.net, x.dtype)
+        normal = nn.initializers.normal(1.0)
+        w = self.param("w", normal, (self.width, self.width), x.dtype)
+        u = self.param("u", normal, (x.shape[-1], self.width), x.dtype)
+        b = self.param("b", normal, (self.width,), x.dtype)
+
+        def step(s: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+            drive, tap = inputs
+            s = net.activation.fn(net.w_std / self.width**0.5 * (s @ w) + drive + tap)
+            return s, s
+
+        drives = net.u_std / x.shape[-1] ** 0.5 * (x @ u) + net.b_std * b
+        start = jnp.zeros((len(x), self.width), x.dtype)
+        states = lax.scan(step, start, (drives.swapaxes(0, 1), taps.astype(x.dtype)))[1]
+        return _read_out(self, net, jnp.einsum("it,tin->in", pooling_weights(net, batch), states)), states
+
+
+def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]) -> Array:
+    """(σ_v/√n) v·z, one output or as many as the model has."""
+    shape = (model.width,) if model.outputs is None else (model.width, model.outputs)
+    v = model.param("v", nn.initializers.normal(1.0), shape, z.dtype)
+    return net.v_std / model.width**0.5 * (z @ v)

@@ -1,0 +1,85 @@
+"""The data a network reads, checked once for every kernel: shapes, dtypes, lengths, finite values."""
+
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ntk.checks import check_finite, check_floating, is_concrete
+from ntk.networks import MLP, RNN
+
+Network = MLP | RNN
+SomeNetwork = TypeVar("SomeNetwork", bound=Network)
+
+
+class Batch(NamedTuple):
+    """Inputs of one side of a kernel.
+
+    Attributes:
+        x: (N, d) for an MLP, (N, T, d) for an RNN.
+        lengths: (N,) integers in 1..T for an RNN, the number of steps that count; None for an MLP.
+    """
+
+    x: jax.Array
+    lengths: jax.Array | None
+
+
+def check_batches(
+    net: Network, x1: ArrayLike, x2: ArrayLike | None, lengths1: ArrayLike | None, lengths2: ArrayLike | None
+) -> tuple[Batch, Batch | None]:
+    """Both sides of a kernel as `Batch`es of one dtype; the second is None where it equals the first.
+
+    Raises:
+        TypeError: `net` is no network description, or an array is not floating-point.
+        ValueError: A shape, a length or a value is not what the network reads.
+    """
+    if not isinstance(net, Network):
+        raise TypeError(f"net is {type(net).__name__}; expected an ntk.MLP or an ntk.RNN.")
+    if x2 is None and lengths2 is not None:
+        raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
+    batch1 = check_batch(net, x1, lengths1, "1")
+    if x2 is None or (x2 is x1 and lengths2 is lengths1):
+        return batch1, None
+    batch2 = check_batch(net, x2, lengths2, "2")
+    if batch1.x.shape[-1] != batch2.x.shape[-1]:
+        raise ValueError(f"x2 has {batch2.x.shape[-1]} features; expected {batch1.x.shape[-1]} as in x1.")
+    dtype = jnp.result_type(batch1.x, batch2.x)
+    return batch1._replace(x=batch1.x.astype(dtype)), batch2._replace(x=batch2.x.astype(dtype))
+
+
+def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str) -> Batch:
+    """One side of a kernel; `side` is the suffix of the argument names in messages."""
+    name = f"x{side}"
+    x = jnp.asarray(x)
+    expected = "(N, d)" if isinstance(net, MLP) else "(N, T, d)"
+    if x.ndim != expected.count(",") + 1 or 0 in x.shape:
+        raise ValueError(f"{name} has shape {x.shape}; expected {expected} with no empty axis.")
+    check_floating(name, x)
+    check_finite(name, x)
+    if isinstance(net, MLP):
+        if lengths is not None:
+            raise ValueError(f"lengths{side} is given; expected none, an MLP reads no sequences.")
+        return Batch(x, None)
+    return Batch(x, _check_lengths(f"lengths{side}", lengths, x.shape[0], x.shape[1]))
+
+
+def _check_lengths(name: str, lengths: ArrayLike | None, num_inputs: int, num_steps: int) -> jax.Array:
+    if lengths is None:
+        return jnp.full((num_inputs,), num_steps)
+    lengths = jnp.asarray(lengths)
+    if lengths.shape != (num_inputs,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(f"{name} is {lengths.dtype} of shape {lengths.shape}; expected {num_inputs} integers.")
+    if is_concrete(lengths):
+        values = np.asarray(lengths)
+        if values.min() < 1 or values.max() > num_steps:
+            raise ValueError(
+                f"{name} goes from {values.min()} to {values.max()}; expected lengths from 1 to T = {num_steps}."
+            )
+    return lengths
+
+
+def with_dtype(net: SomeNetwork, dtype: jnp.dtype) -> SomeNetwork:
+    """The network with its standard deviations in the dtype of the data, so that none of them widens it."""
+    return jax.tree.map(lambda std: jnp.asarray(std, dtype), net)

@@ -1,0 +1,110 @@
+"""Networks described once: what they are, with nothing computed.
+
+A description is a frozen dataclass and a pytree whose leaves are its standard deviations, so that a kernel can be
+differentiated or vmapped in them. `ntk.infinite_kernels` and `ntk.finite` both read it.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from ntk.checks import check_choice, check_count, check_nonnegative, is_concrete
+from ntk.duals import activation
+
+Std = float | jax.Array
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["w_std", "b_std", "v_std"], meta_fields=["depth", "activation"]
+)
+@dataclass(frozen=True, kw_only=True)
+class MLP:
+    """A multilayer perceptron in NTK parameterization (THEORY section 1; Jacot et al. 2018).
+
+        h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
+
+    All parameters are N(0, 1) and trained; there is no output bias.
+
+    Attributes:
+        depth: L, the number of hidden layers, at least 1.
+        activation: φ, given by name, as a coordinate-wise function or as an `ntk.Activation`, which it becomes.
+        w_std: σ_w.
+        b_std: σ_b.
+        v_std: σ_v.
+
+    Raises:
+        ValueError: The depth is no positive integer, the activation is unknown, or a standard deviation is
+            not a finite number of at least 0.
+
+    Example:
+        >>> import ntk
+        >>> ntk.MLP(depth=3, activation="erf", w_std=1.5).activation.name
+        'erf'
+    """
+
+    depth: int
+    activation: Any = "relu"  # an Activation once the network is made
+    w_std: Std = 1.0
+    b_std: Std = 1.0
+    v_std: Std = 1.0
+
+    def __post_init__(self) -> None:
+        check_count("depth", self.depth)
+        _settle(self, ("w_std", "b_std", "v_std"))
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["w_std", "u_std", "b_std", "v_std"],
+    meta_fields=["activation", "pooling"],
+)
+@dataclass(frozen=True, kw_only=True)
+class RNN:
+    """A simple recurrent network in NTK parameterization (THEORY section 2; Yang 2020, arXiv:2006.14548).
+
+        sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0
+        f = (σ_v/√n) v·s^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ sᵗ   (pooling "mean")
+
+    W, U and b are the same at all times; all parameters are N(0, 1) and trained.
+
+    Attributes:
+        activation: φ, as for `MLP`.
+        w_std: σ_w, of the recurrent weights.
+        u_std: σ_u, of the input weights.
+        b_std: σ_b.
+        v_std: σ_v.
+        pooling: "last" or "mean".
+
+    Raises:
+        ValueError: The activation or the pooling is unknown, or a standard deviation is not a finite number of
+            at least 0.
+
+    Example:
+        >>> import ntk
+        >>> ntk.RNN(activation="erf", pooling="mean").pooling
+        'mean'
+    """
+
+    activation: Any = "erf"  # an Activation once the network is made
+    w_std: Std = 1.0
+    u_std: Std = 1.0
+    b_std: Std = 1.0
+    v_std: Std = 1.0
+    pooling: str = "last"
+
+    def __post_init__(self) -> None:
+        check_choice("pooling", self.pooling, ("last", "mean"))
+        _settle(self, ("w_std", "u_std", "b_std", "v_std"))
+
+
+def _settle(net: MLP | RNN, stds: tuple[str, ...]) -> None:
+    """Turn the activation into an `Activation` and check the standard deviations that are numbers."""
+    object.__setattr__(net, "activation", activation(net.activation))
+    for name in stds:
+        std = getattr(net, name)
+        # JAX rebuilds pytrees with placeholders for leaves; those are not ours to judge.
+        if isinstance(std, int | float | np.number | np.ndarray | jax.Array) and is_concrete(std):
+            check_nonnegative(name, std)

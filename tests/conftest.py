@@ -1,0 +1,16 @@
+"""Settings that every test shares: float64 is available, and shapes stated in annotations are checked."""
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+# Tests choose their dtype explicitly; without this flag float64 inputs would be cut to float32 unasked.
+jax.config.update("jax_enable_x64", True)
+
+with install_import_hook("ntk", "beartype.beartype"):
+    import ntk  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_windows(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
