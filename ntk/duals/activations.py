@@ -52,7 +52,7 @@ class Activation:
             q22: Variance of ū; the three broadcast against each other.
 
         Returns:
-            An array of the broadcast shape, in the inputs' dtype; inf where a variance is infinite.
+            An array of the broadcast shape, in the inputs' dtype.
 
         Raises:
             ValueError: A variance is negative, or the covariance exceeds what the variances allow.
@@ -193,8 +193,10 @@ def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Arr
 
 @functools.partial(jax.jit, static_argnums=0)
 def _evaluate(dual_map: forms.DualMap, q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    # A variance that has overflowed must not come back as a finite number or as NaN.
-    value = jnp.where(jnp.isinf(q11) | jnp.isinf(q22), jnp.inf, dual_map(q11, q12, q22))
+    value = dual_map(q11, q12, q22)
+    # A variance that has overflowed leaves ∞ − ∞ behind; the map is ∞ then, while NaN stays the mark of bad input.
+    overflowed = (jnp.isinf(q11) | jnp.isinf(q22)) & jnp.isnan(value)
+    value = jnp.where(overflowed, jnp.inf, value)
     return jnp.broadcast_to(value, jnp.broadcast_shapes(q11.shape, q12.shape, q22.shape))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ntk.duals.geometry import angle_complement, mean_abs_product, safe_sqrt, scaled_pair
+from ntk.duals.geometry import Variance, angle_complement, mean_abs_product, safe_sqrt, scaled_pair
 
 DualMap = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -36,40 +36,40 @@ def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap
     return dual, dual_derivative
 
 
-def noisy_sign(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float = 0.0, n2: float = 0.0) -> jax.Array:
+def noisy_sign(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> jax.Array:
     """E sign(u)sign(ū) = (2/π) arcsin ρ; smoothed with n = 1/2 it is E erf(u)erf(ū) (Williams 1997)."""
     return 2.0 / math.pi * angle_complement(scaled_pair(q11, q12, q22, n1, n2))
 
 
-def noisy_sign_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+def noisy_sign_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E of the product of derivatives of the smoothed sign: (2/π)/√Δ, by Price's theorem."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
     return 2.0 / math.pi * pair.unit / safe_sqrt(pair.det)
 
 
-def noisy_step(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+def noisy_step(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E step(u)step(ū) = (1 + E sign(u)sign(ū))/4 for a smoothed step, which is 1/2 at 0."""
     return (1.0 + noisy_sign(q11, q12, q22, n1, n2)) / 4.0
 
 
-def noisy_step_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+def noisy_step_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E of the product of derivatives of the smoothed step: (1/2π)/√Δ."""
     return noisy_sign_derivative(q11, q12, q22, n1, n2) / 4.0
 
 
-def noisy_abs(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float = 0.0, n2: float = 0.0) -> jax.Array:
+def noisy_abs(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> jax.Array:
     """E|u||ū| = (2/π)(√Δ + q12·arcsin ρ)."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
     value = mean_abs_product(pair.c, pair.det) / pair.unit
     return jnp.where(pair.constant, 0.0, 2.0 / math.pi * value)
 
 
-def noisy_relu(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+def noisy_relu(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E relu(u)relu(ū) = (q12 + E|u||ū|)/4."""
     return (q12 + noisy_abs(q11, q12, q22, n1, n2)) / 4.0
 
 
-def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E φφ̄ for φ(x) = x·step(x), the step smoothed: GELU (n = 1) is x·Φ(x).
 
     Two integrations by parts give q12·G + (Δ₀ + q12²κ)/(2π√Δ) with G the map of the smoothed step,
@@ -80,14 +80,14 @@ def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: fl
     return (pair.c * step + bump) / pair.unit
 
 
-def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> jax.Array:
+def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E φ'φ̄' for φ(x) = x·step(x), the step smoothed: G + q12·(κ + n1·n2/Δ)/(2π√Δ)."""
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
     noise = n1 * n2 * pair.unit**2 / pair.det
     return step + pair.c * (kappa + noise) / (2.0 * math.pi * safe_sqrt(pair.det))
 
 
-def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float, n2: float) -> tuple:
+def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> tuple:
     pair = scaled_pair(q11, q12, q22, n1, n2)
     step = 0.25 + angle_complement(pair) / (2.0 * math.pi)
     return pair, step, n1 / (q11 + n1) + n2 / (q22 + n2)

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+Variance = float | jax.Array
+
 
 class Pair(NamedTuple):
     """A pair of Gaussians, noise included, in units where its variances are between 1 and 4.
@@ -37,7 +39,7 @@ class Pair(NamedTuple):
     constant: jax.Array
 
 
-def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: float = 0.0, n2: float = 0.0) -> Pair:
+def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> Pair:
     """The pair (u + √n1·ε, ū + √n2·ε̄) with independent standard normal ε, ε̄, scaled by powers of two."""
     s1, s2 = _power_of_two_scale(q11 + n1), _power_of_two_scale(q22 + n2)
     a, c, b = q11 * s1 * s1, q12 * s1 * s2, q22 * s2 * s2

@@ -21,9 +21,9 @@ def nonlinearity(
     """
     if same is not None:
         cross = jnp.where(same, own1, cross)
-    return activation.dual_map(own1, cross, own2), activation.dual_derivative_map(own1, cross, own2)
+    return activation.dual(own1, cross, own2), activation.dual_derivative(own1, cross, own2)
 
 
 def own_moment(activation: Activation, variance: Float[Array, "*N"]) -> Float[Array, "*N"]:
     """C of a variable with itself, E φ(u)²."""
-    return activation.dual_map(variance, variance, variance)
+    return activation.dual(variance, variance, variance)

@@ -1,0 +1,201 @@
+"""The MLP's recursions against neural-tangents, a textbook loop in NumPy, and closed forms."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ntk
+
+# name -> the layer of neural-tangents with the same dual maps.
+STAX = {
+    "relu": lambda stax: stax.Relu(),
+    "leaky_relu": lambda stax: stax.LeakyRelu(0.1),
+    "abs": lambda stax: stax.Abs(),
+    "erf": lambda stax: stax.Erf(),
+    "gelu": lambda stax: stax.Gelu(),
+    "sin": lambda stax: stax.Sin(),
+    "cos": lambda stax: stax.Cos(),
+    "gaussian": lambda stax: stax.Gaussian(),
+    "exp": lambda stax: stax.Exp(),
+    "square": lambda stax: stax.Monomial(2),
+    "cube": lambda stax: stax.Monomial(3),
+}
+
+
+def inputs(dim: int = 10, seed: int = 0) -> np.ndarray:
+    """Random inputs with a duplicate, an opposite, a scaled and a zero one."""
+    x = np.random.default_rng(seed).normal(size=(9, dim))
+    x[1], x[2], x[3], x[4] = x[0], -x[0], 3 * x[0], 0
+    return x
+
+
+def stax_kernels(name: str, depth: int, w_std: float, b_std: float, v_std: float, x1, x2):
+    stax = ntk.load_neural_tangents().stax
+    layers = [stax.Dense(1, W_std=w_std, b_std=b_std), STAX[name](stax)] * depth
+    kernel_fn = stax.serial(*layers, stax.Dense(1, W_std=v_std, b_std=None))[2]
+    return kernel_fn(jnp.asarray(x1), None if x2 is None else jnp.asarray(x2), ("nngp", "ntk"))
+
+
+def relative_error(found, expected) -> float:
+    """Largest deviation relative to the natural scale √(K_ii K_jj) or, without it, to the largest entry."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-10), (jnp.float32, 1e-5)])
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("name", sorted(STAX))
+def test_agrees_with_neural_tangents(name, depth, dtype, tolerance):
+    # exp and the monomials grow doubly exponentially with depth; small deviations keep them of order one.
+    w_std, b_std, v_std = (0.4, 0.3, 0.7) if name in ("exp", "square", "cube") else (1.3, 0.3, 0.7)
+    net = ntk.MLP(depth=depth, activation=name, w_std=w_std, b_std=b_std, v_std=v_std)
+    # The reference is always evaluated in float64: in float32 its own diagonal is off by 1e-4.
+    x1 = np.asarray(inputs(), dtype)
+    x2 = np.asarray(inputs(seed=1), dtype)
+    for other in (None, x2):
+        expected = stax_kernels(
+            name, depth, w_std, b_std, v_std, x1.astype(np.float64), None if other is None else other.astype(np.float64)
+        )
+        found = ntk.infinite_kernels(net, x1, other)
+        assert found.ntk.dtype == dtype
+        assert relative_error(found.nngp, expected.nngp) <= tolerance
+        assert relative_error(found.ntk, expected.ntk) <= tolerance
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "tanh"])
+def test_forward_only_ntk_is_the_sum_over_layers(name):
+    net = ntk.MLP(depth=4, activation=name, w_std=1.3, b_std=0.3, v_std=0.7)
+    x1, x2 = inputs(), inputs(seed=1)
+    for other in (None, x2):
+        np.testing.assert_allclose(
+            ntk.infinite_ntk(net, x1, other), ntk.infinite_kernels(net, x1, other).ntk, rtol=0, atol=1e-13
+        )
+
+
+def test_every_layer_against_a_textbook_loop():
+    """C^l and D^l of a ReLU network by the arc-cosine formulas, one pair at a time."""
+    depth, w_std, b_std, v_std = 3, 1.3, 0.4, 0.7
+    x1, x2 = inputs()[[0, 2, 5]], inputs(seed=1)[[0, 5, 6, 7]]
+
+    def moments(q11, q12, q22):
+        rho = q12 / np.sqrt(q11 * q22)
+        theta = np.arccos(np.clip(rho, -1, 1))
+        C = np.sqrt(q11 * q22) * (np.sin(theta) + (np.pi - theta) * np.cos(theta)) / (2 * np.pi)
+        return C, (np.pi - theta) / (2 * np.pi)
+
+    found = ntk.infinite_kernels(ntk.MLP(depth=depth, w_std=w_std, b_std=b_std, v_std=v_std), x1, x2)
+    for i, a in enumerate(x1):
+        for j, b in enumerate(x2):
+            q11, q12, q22 = a @ a / 10, a @ b / 10, b @ b / 10
+            C, dots, K = [q12], [], []
+            for _ in range(depth):
+                q11, q12, q22 = (w_std**2 * q + b_std**2 for q in (q11, q12, q22))
+                K.append(q12)
+                cross, dot = moments(q11, q12, q22)
+                q11, q12, q22 = q11 / 2, cross, q22 / 2
+                C.append(q12)
+                dots.append(dot)
+            D = [v_std**2 * dots[-1]]
+            for dot in dots[-2::-1]:
+                D.insert(0, w_std**2 * D[0] * dot)
+            nngp = v_std**2 * C[-1]
+            np.testing.assert_allclose(found.C[:, i, j], C, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(found.D[:, i, j], D, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(found.nngp[i, j], nngp, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(found.ntk[i, j], nngp + np.dot(D, K), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("depth", [1, 100])
+def test_deep_linear_network_in_closed_form(depth):
+    """Without biases C^l = σ_w^{2l} C⁰ and every layer adds the same: Θ = (L + 1) σ_v² σ_w^{2L} ξ·ξ̄/d."""
+    net = ntk.MLP(depth=depth, activation="identity", w_std=1.05, b_std=0.0, v_std=0.7)
+    x = inputs()
+    expected = (depth + 1) * 0.7**2 * 1.05 ** (2 * depth) * (x @ x.T) / 10
+    np.testing.assert_allclose(ntk.infinite_ntk(net, x), expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_relu_kernels_scale_with_the_inputs(scale, dtype):
+    """Input variances 1e-8 and 1e8: without biases the kernels are homogeneous of degree two."""
+    net = ntk.MLP(depth=3, w_std=1.3, b_std=0.0)
+    x = inputs().astype(dtype)
+    # Multiplying by a scale that is no power of two rounds the inputs; ρ = ±1 turns that into its square root.
+    tolerance = 10 * np.sqrt(jnp.finfo(dtype).eps)
+    scaled = ntk.infinite_kernels(net, np.asarray(scale, dtype) * x)
+    plain = ntk.infinite_kernels(net, x)
+    assert relative_error(scaled.ntk, np.float64(scale) ** 2 * np.asarray(plain.ntk, np.float64)) < tolerance
+    np.testing.assert_allclose(scaled.D, plain.D, rtol=0, atol=tolerance * float(plain.D.max()))
+
+
+def test_no_overflow_where_the_kernel_is_representable():
+    """ReLU with σ_w = 2 doubles the variance in each of 100 layers; squares of it leave float32's range."""
+    net = ntk.MLP(depth=100, w_std=2.0, b_std=0.0, v_std=1.0)
+    # Not the input that is 3 times another: at ρ = 1 without being equal, each layer's rounding costs its square root.
+    x = inputs()[[0, 1, 2, 5, 6]]
+    expected = ntk.infinite_ntk(net, x)
+    found = ntk.infinite_ntk(net, x.astype(np.float32))
+    assert float(found.max()) > 1e30
+    # Each of 100 layers may round the variances by an ulp or two in the same direction.
+    assert relative_error(found, expected) < 400 * jnp.finfo(jnp.float32).eps
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "tanh", "gelu", "sign"])
+def test_float32_diagonal_and_duplicates_are_exact(name):
+    """An entry whose correlation is 1 does not lose half of its digits."""
+    net = ntk.MLP(depth=3, activation=name, w_std=1.3, b_std=0.3)
+    x = inputs(dim=784).astype(np.float32)
+    found, expected = ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x.astype(np.float64))
+    diagonal = np.diagonal(expected.ntk)
+    np.testing.assert_allclose(np.diagonal(found.ntk), diagonal, rtol=3e-6)
+    np.testing.assert_allclose(found.ntk[0, 1], diagonal[0], rtol=3e-6)
+
+
+def test_a_zero_input_without_bias_is_a_dead_network():
+    found = ntk.infinite_kernels(ntk.MLP(depth=2, b_std=0.0), inputs())
+    assert np.all(found.ntk[4] == 0)
+    assert np.all(found.C[:, 4] == 0)
+    # relu'(0) = 0, as JAX has it and as a finite network measures.
+    assert np.all(found.D[:, 4] == 0)
+
+
+def test_one_input_and_one_feature():
+    k = ntk.infinite_kernels(ntk.MLP(depth=1, activation="erf"), np.array([[2.0]]))
+    q = 4.0 + 1.0
+    C = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
+    D = 4 / np.pi / np.sqrt((1 + 2 * q) ** 2 - 4 * q**2)
+    np.testing.assert_allclose(k.ntk, [[C + D * q]], rtol=1e-14)
+
+
+networks = st.fixed_dictionaries(
+    {
+        "depth": st.integers(1, 6),
+        "activation": st.sampled_from(["relu", "erf", "gelu", "abs", "tanh", "sin", "softplus"]),
+        "w_std": st.floats(0.1, 2.0),
+        "b_std": st.sampled_from([0.0, 0.5]),
+        "v_std": st.floats(0.1, 2.0),
+    }
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    network=networks,
+    num_inputs=st.integers(1, 7),
+    dim=st.integers(1, 5),
+    scale=st.sampled_from([1e-4, 1.0, 1e4]),
+    seed=st.integers(0, 2**20),
+)
+def test_symmetric_and_positive_semidefinite(network, num_inputs, dim, scale, seed):
+    rng = np.random.default_rng(seed)
+    x = scale * rng.normal(size=(num_inputs, dim))
+    x = x[rng.integers(num_inputs, size=num_inputs)] * rng.choice([-1.0, 0.0, 1.0, 2.0], size=(num_inputs, 1))
+    k = ntk.infinite_kernels(ntk.MLP(**network), x)
+    for matrix in (k.ntk, k.nngp, *k.C, *k.D):
+        # A matrix whose entries are off by ε of the largest has eigenvalues off by N·ε of it; near ρ = ±1 the
+        # rounding of inputs costs its square root, in directions that ReLU's Ċ alone sees.
+        tolerance = 1e-7 * num_inputs * float(jnp.abs(matrix).max())
+        assert float(jnp.abs(matrix - matrix.T).max()) <= tolerance
+        assert float(jnp.linalg.eigvalsh(matrix)[0]) >= -tolerance
