@@ -33,7 +33,7 @@ def load_neural_tangents() -> ModuleType:
     `predict.gradient_descent_mse_ensemble`, `predict.gp_inference`, `predict.gradient_descent`, `batch`,
     `monte_carlo_kernel_fn`, `linearize`, and the empirical kernels with `implementation=1` (Jacobian contraction, the
     default) and `implementation=2` (NTK-vector products). What does not: `implementation=3` (structured derivatives)
-    and `implementation=0` (AUTO), which raise NotImplementedError, and `predict.max_learning_rate`, which asks SciPy
+    and `implementation=0` (AUTO), which raise ValueError, and `predict.max_learning_rate`, which asks SciPy
     for an argument that is gone.
 
     Its conventions beside those of this package:
@@ -125,7 +125,7 @@ def _mend(empirical: Any) -> None:
         return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(*args, **kwargs))
 
     def refuse(**kwargs: Any) -> NoReturn:
-        raise NotImplementedError(
+        raise ValueError(
             "neural-tangents' implementation 0 (AUTO) and 3 (STRUCTURED_DERIVATIVES) do not run on this JAX; "
             "pass implementation=1 or implementation=2."
         )
