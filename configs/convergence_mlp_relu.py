@@ -1,0 +1,24 @@
+r"""MLP of ReLU with three hidden layers that reads digits as vectors.
+
+    python -m experiments.kernel_convergence \
+        --config=configs/convergence_mlp_relu.py --workdir=runs/convergence_mlp_relu
+
+Takes less than a minute on 2 CPU cores. Expect a slope of Θ's error of -0.50, 95 % interval [-0.53, -0.47].
+"""
+
+from ml_collections import ConfigDict
+
+from configs import convergence_base
+
+
+def get_config() -> ConfigDict:
+    config = convergence_base.get_config()
+    config.network.kind = "MLP"
+    # Number of hidden layers.
+    config.network.depth = 3
+    config.network.activation = "relu"
+    # Standard deviations of weights, biases and read-out weights (NTK parameterization).
+    config.network.w_std = 1.0
+    config.network.b_std = 1.0
+    config.network.v_std = 1.0
+    return config

@@ -1,0 +1,135 @@
+"""Image data sets, shuffled by seed and normalized, and the two ways in which networks read an image."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from experiments.readers import OPENML, RawData, embedded_digits, fetch_openml, read_folder
+from ntk.checks import check_choice, check_count
+
+NAMES = ("digits", *OPENML)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Normalized images and integer labels.
+
+    One mean and one standard deviation, taken over all pixels of the whole training split, make pixels of mean 0
+    and variance 1. So ξ·ξ/d averages 1 over the training images, whether ξ is an image or one of its rows, and
+    the scale of an image does not depend on how many were asked for.
+    """
+
+    train_images: Float[np.ndarray, "train height width channels"]
+    train_labels: Int[np.ndarray, " train"]
+    test_images: Float[np.ndarray, "test height width channels"]
+    test_labels: Int[np.ndarray, " test"]
+
+
+def load_data(
+    name: str = "digits",
+    num_train: int | None = None,
+    num_test: int | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Load a data set by name, from scikit-learn, a local folder or OpenML.
+
+    Args:
+        name: "digits" (embedded in scikit-learn), "mnist", "fashion_mnist" or "cifar10"; with `data_dir` also any
+            name with a file NAME.npz there.
+        num_train: how many training images, the first after shuffling; None takes all.
+        num_test: how many test images; None takes all.
+        data_dir: folder with NAME.npz (arrays x_train, y_train, x_test, y_test), or MNIST's and Fashion-MNIST's four
+            IDX files (.gz or not), or CIFAR-10's six .bin files. None fetches from OpenML.
+        seed: shuffles each split; which image belongs to which split never changes.
+
+    Raises:
+        ValueError: if an argument is out of range or a file is damaged.
+        FileNotFoundError: if the folder or one of its files is missing.
+        ConnectionError: if the data set must be fetched and there is no network.
+
+    Example:
+        >>> data = load_data("digits", num_train=10)
+        >>> data.train_images.shape, data.test_images.shape
+        ((10, 8, 8, 1), (297, 8, 8, 1))
+    """
+    raw = _checked(name, _read(name, data_dir))
+    rng = np.random.default_rng(seed)
+    train = _choose("num_train", num_train, name, rng.permutation(len(raw.train_images)))
+    test = _choose("num_test", num_test, name, rng.permutation(len(raw.test_images)))
+    mean, std = np.mean(raw.train_images, dtype=np.float64), np.std(raw.train_images, dtype=np.float64)
+    if std == 0:
+        raise ValueError(f"{name!r} has one constant for every training pixel; expected images that differ.")
+
+    def normalize(images: np.ndarray) -> np.ndarray:
+        images = images if images.ndim == 4 else images[..., None]
+        return ((images - mean) / std).astype(np.float32)
+
+    return Dataset(
+        train_images=normalize(raw.train_images[train]),
+        train_labels=raw.train_labels[train].astype(np.int32),
+        test_images=normalize(raw.test_images[test]),
+        test_labels=raw.test_labels[test].astype(np.int32),
+    )
+
+
+def as_vectors(
+    images: Float[np.ndarray, "images height width channels"],
+) -> Float[np.ndarray, "images pixels"]:
+    """One vector per image, as an MLP reads it.
+
+    Example:
+        >>> as_vectors(np.zeros((5, 8, 8, 1))).shape
+        (5, 64)
+    """
+    return images.reshape(len(images), -1)
+
+
+def as_sequences(
+    images: Float[np.ndarray, "images height width channels"],
+) -> Float[np.ndarray, "images height row"]:
+    """One sequence of rows per image, top to bottom, as an RNN reads it.
+
+    Example:
+        >>> as_sequences(np.zeros((5, 8, 8, 1))).shape
+        (5, 8, 8)
+    """
+    return images.reshape(*images.shape[:2], -1)
+
+
+def _read(name: str, data_dir: str | Path | None) -> RawData:
+    if name == "digits":
+        if data_dir is not None:
+            raise ValueError(f"data_dir is '{data_dir}'; expected none for 'digits', which come with scikit-learn.")
+        return embedded_digits()
+    if data_dir is not None:
+        return read_folder(name, Path(data_dir))
+    check_choice("dataset", name, NAMES)
+    return fetch_openml(name)
+
+
+def _checked(name: str, raw: RawData) -> RawData:
+    for split, images, labels in (("training", *raw[:2]), ("test", *raw[2:])):
+        if images.ndim not in (3, 4) or images.dtype.kind not in "uif" or not np.isfinite(images).all():
+            raise ValueError(
+                f"{name!r} has {split} images of shape {images.shape} and dtype {images.dtype}; expected finite "
+                "numbers of shape (N, height, width) or (N, height, width, channels)."
+            )
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "ui" or labels.size == 0:
+            raise ValueError(
+                f"{name!r} has {split} labels of shape {labels.shape} and dtype {labels.dtype}; expected one integer "
+                f"for each of its {len(images)} images."
+            )
+    return raw
+
+
+def _choose(argument: str, count: int | None, name: str, order: np.ndarray) -> np.ndarray:
+    if count is None:
+        return order
+    check_count(argument, count)
+    if count > len(order):
+        raise ValueError(f"{argument} is {count}; expected at most {len(order)}, all that {name!r} has in this split.")
+    return order[:count]

@@ -1,0 +1,81 @@
+"""Finite-width kernels against their infinite-width limits, as the width grows.
+
+Draws random networks at several widths, many seeds in one compiled program per width, and records the relative
+Frobenius error of the NTK Θ, the NNGP, every C and every D on real inputs. Fits the slope of log error against
+log width, which theory puts at -1/2, and draws the figure.
+
+    python -m experiments.kernel_convergence --config=configs/convergence_mlp_relu.py --workdir=runs/relu
+
+In the workdir: config.json, metrics.jsonl (one line per width, one error per seed), summary.md, summary.csv,
+convergence.png and convergence.pdf. The same workdir goes on where it stopped.
+"""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from experiments import script
+from experiments.convergence_report import collect, write_report
+from experiments.data import load_data
+from experiments.kernel_errors import error_scales, errors_at_width, limit_blocks, member_keys
+from experiments.metrics import MetricsFile
+from experiments.networks import build_network, network_inputs
+from experiments.workdir import open_workdir
+from ntk.checks import check_count
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuse values that nothing else checks.
+
+    Raises:
+        ValueError: with a sentence that names the field, its value and what is expected.
+
+    Example:
+        >>> check_config(ConfigDict({"widths": (32,)}))
+        Traceback (most recent call last):
+        ...
+        ValueError: widths is (32,); expected at least two widths in increasing order.
+    """
+    for width in config.widths:
+        check_count("widths", width)
+    if len(config.widths) < 2 or list(config.widths) != sorted(set(config.widths)):
+        raise ValueError(f"widths is {config.widths!r}; expected at least two widths in increasing order.")
+    check_count("num_seeds", config.num_seeds, minimum=2)
+    check_count("num_resamples", config.num_resamples)
+    check_count("seed", config.seed, minimum=0)
+    if not config.memory_gib > 0:
+        raise ValueError(f"memory_gib is {config.memory_gib!r}; expected a positive number.")
+    if not 0 < config.confidence < 1:
+        raise ValueError(f"confidence is {config.confidence!r}; expected a number between 0 and 1.")
+    if len(config.quantiles) != 2 or not 0 <= config.quantiles[0] <= config.quantiles[1] <= 1:
+        raise ValueError(f"quantiles is {config.quantiles!r}; expected two increasing numbers in [0, 1].")
+
+
+def main(config: ConfigDict, workdir: Path) -> None:
+    """Run or resume the experiment that `config` describes in `workdir`."""
+    with script.refuse_bad_input():
+        check_config(config)
+        net = build_network(config.network)
+        data = load_data(config.dataset, config.num_inputs, data_dir=config.data_dir, seed=config.seed)
+        x = jnp.asarray(network_inputs(net, data.train_images))
+        limits = limit_blocks(net, x, config.reference)
+        error_scales(limits)
+        workdir = open_workdir(workdir, config)
+        metrics = MetricsFile(workdir / "metrics.jsonl")
+    measured = {record["width"] for record in metrics.records}
+    remaining = [width for width in config.widths if width not in measured]
+    logging.info("%d widths, %d measured before, on %s", len(config.widths), len(measured), jax.devices())
+    for width in tqdm(remaining, desc="widths", initial=len(measured), total=len(config.widths)):
+        keys = member_keys(config.seed, width, config.num_seeds)
+        errors = errors_at_width(net, width, x, limits, keys, config.memory_gib)
+        metrics.append({"width": width, "errors": {name: error.tolist() for name, error in errors.items()}})
+    logging.info("writing table and figure into %s", workdir)
+    print(write_report(workdir, config, collect(metrics.records, config.widths)))
+
+
+if __name__ == "__main__":
+    script.run(main)

@@ -1,0 +1,182 @@
+"""How far the kernels of random finite networks lie from their infinite-width limits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import ntk
+from ntk.checks import check_choice
+from ntk.inputs import Network
+
+REFERENCES = ("recursion", "neural_tangents")
+Blocks = dict[str, Float[Array, "N N"]]
+
+
+def kernel_blocks(net: Network, kernels: Any) -> Blocks:
+    """The (N, N) matrices that are held against their limits, by name.
+
+    "ntk", "nngp", and for an MLP of depth L: "C^1".."C^L" and "D^1".."D^L" (C^0 is exact at any width); for an RNN
+    over T steps the blocks at equal times: "C^1,1".."C^T,T" and "D^1,1".."D^T,T".
+
+    Args:
+        net: whose kernels these are.
+        kernels: from `ntk.infinite_kernels(net, x)` or `ntk.empirical_kernels(net, params, x)`.
+
+    Example:
+        >>> net = ntk.MLP(depth=2)
+        >>> list(kernel_blocks(net, ntk.infinite_kernels(net, jnp.ones((3, 4)))))
+        ['ntk', 'nngp', 'C^1', 'C^2', 'D^1', 'D^2']
+    """
+    blocks = {"ntk": kernels.ntk, "nngp": kernels.nngp}
+    if isinstance(net, ntk.RNN):
+        for letter, moments in (("C", kernels.C), ("D", kernels.D)):
+            for t in range(moments.shape[1]):
+                blocks[f"{letter}^{t + 1},{t + 1}"] = moments[:, t, :, t]
+    else:
+        for layer in range(net.depth):
+            blocks[f"C^{layer + 1}"] = kernels.C[layer + 1]
+        for layer in range(net.depth):
+            blocks[f"D^{layer + 1}"] = kernels.D[layer]
+    return blocks
+
+
+def limit_blocks(net: Network, x: Array, reference: str = "recursion") -> Blocks:
+    """The infinite-width limits of `kernel_blocks`.
+
+    Args:
+        net: the network.
+        x: inputs as the network reads them.
+        reference: "recursion" takes all limits from `ntk.infinite_kernels`. "neural_tangents", for an MLP, takes
+            those of "ntk" and "nngp" from that library and, as it gives no C and D, leaves these to the recursion.
+
+    Raises:
+        ValueError: if the reference is unknown, or does not know the network.
+        ImportError: if neural-tangents is not installed.
+
+    Example:
+        >>> limits = limit_blocks(ntk.MLP(depth=2), jnp.ones((3, 4)))
+        >>> bool(jnp.array_equal(limits["nngp"], limits["C^2"]))  # with v_std=1
+        True
+    """
+    check_choice("reference", reference, REFERENCES)
+    blocks = kernel_blocks(net, ntk.infinite_kernels(net, x))
+    if reference == "neural_tangents":
+        blocks |= _neural_tangents_limits(net, x)
+    return blocks
+
+
+def _neural_tangents_limits(net: Network, x: Array) -> Blocks:
+    if not isinstance(net, ntk.MLP):
+        raise ValueError(f"reference is 'neural_tangents' for {type(net).__name__}; expected 'recursion', or an MLP.")
+    stax = ntk.load_neural_tangents().stax
+    nonlinearities = {
+        "relu": stax.Relu,
+        "leaky_relu": lambda: stax.LeakyRelu(0.1),
+        "abs": stax.Abs,
+        "erf": stax.Erf,
+        "gelu": stax.Gelu,
+        "sin": stax.Sin,
+        "cos": stax.Cos,
+    }
+    name = net.activation.name
+    check_choice("activation with reference='neural_tangents'", name, nonlinearities)
+    hidden = [(stax.Dense(1, W_std=net.w_std, b_std=net.b_std), nonlinearities[name]()) for _ in range(net.depth)]
+    layers = [layer for pair in hidden for layer in pair]
+    # THEORY: the read-out has no bias.
+    kernel_fn = stax.serial(*layers, stax.Dense(1, W_std=net.v_std, b_std=None))[2]
+    with jax.default_matmul_precision("highest"):
+        kernels = kernel_fn(x, None, ("ntk", "nngp"))
+    return {"ntk": kernels.ntk, "nngp": kernels.nngp}
+
+
+def error_scales(limits: Blocks) -> dict[str, Float[Array, ""]]:
+    """What each error is divided by: the Frobenius norm of the limit, or of the last D where the limit is zero.
+
+    Raises:
+        ValueError: if that is zero too, or not finite.
+
+    Example:
+        >>> scales = error_scales({"C^1": jnp.zeros((2, 2)), "D^1": 3.0 * jnp.eye(2)})
+        >>> bool(scales["C^1"] == scales["D^1"])
+        True
+    """
+    norms = {name: jnp.linalg.norm(block) for name, block in limits.items()}
+    last = list(norms)[-1]
+    scales = {name: jnp.where(norm == 0, norms[last], norm) for name, norm in norms.items()}
+    for name, scale in scales.items():
+        if not 0 < float(scale) < np.inf:
+            raise ValueError(
+                f"the infinite-width {name} has norm {float(norms[name]):g}, and {last} has {float(norms[last]):g}; "
+                "expected a network for which one of them is positive, and both finite."
+            )
+    return scales
+
+
+def member_keys(seed: int, width: int, num_seeds: int) -> Array:
+    """One PRNG key per random network, each of which depends on seed, width and its own number alone.
+
+    So neither a resumed run, nor another list of widths, nor more networks change what one of them is.
+
+    Example:
+        >>> bool(jnp.array_equal(member_keys(0, 32, 8)[:4], member_keys(0, 32, 4)))
+        True
+    """
+    key = jax.random.fold_in(jax.random.key(seed), width)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_seeds))
+
+
+def errors_at_width(
+    net: Network, width: int, x: Array, limits: Blocks, keys: Array, memory_gib: float
+) -> dict[str, Float[np.ndarray, " seeds"]]:
+    """Relative Frobenius errors of the kernels of one random network per key, in one compiled program.
+
+    Args:
+        net: the network.
+        width: its width n.
+        x: inputs as the network reads them.
+        limits: from `limit_blocks`.
+        keys: one PRNG key for each network.
+        memory_gib: as many networks are worked on at the same time as fit into this many GiB.
+
+    Raises:
+        FloatingPointError: if a finite network overflows.
+
+    Example:
+        >>> net, x = ntk.MLP(depth=2), jnp.eye(3)
+        >>> errors = errors_at_width(net, 16, x, limit_blocks(net, x), member_keys(0, 16, 5), memory_gib=1.0)
+        >>> errors["ntk"].shape
+        (5,)
+    """
+    model = ntk.finite(net, width=width)
+    scales = error_scales(limits)
+
+    def member_errors(key: Array) -> dict[str, Array]:
+        params = model.init(key, x)
+        blocks = kernel_blocks(net, ntk.empirical_kernels(net, params, x))
+        return {name: jnp.linalg.norm(blocks[name] - limits[name]) / scales[name] for name in limits}
+
+    batch_size = _batch_size(model.init, keys, x, memory_gib)
+    program = jax.jit(lambda keys: jax.lax.map(member_errors, keys, batch_size=batch_size))
+    measured = program(keys)
+    # In the order of the limits: JAX returns dictionaries sorted by name, where C^10 comes before C^2.
+    errors = {name: np.asarray(measured[name]) for name in limits}
+    for name, error in errors.items():
+        if not np.isfinite(error).all():
+            raise FloatingPointError(f"the error of {name} at width {width} is not finite; expected smaller std's.")
+    return errors
+
+
+def _batch_size(init: Callable[[Array, Array], Any], keys: Array, x: Array, memory_gib: float) -> int:
+    """The largest divisor of the number of keys whose networks together fit; at least 1."""
+    params = jax.tree.leaves(jax.eval_shape(init, keys[0], x))
+    # The compiled programs need 3 to 6 times the weights: their random bits, and a copy with the other axis first.
+    needed = 8 * sum(leaf.size * leaf.dtype.itemsize for leaf in params)
+    # A divisor, so that no second program for a smaller last batch is compiled.
+    fitting = [
+        size for size in range(1, len(keys) + 1) if len(keys) % size == 0 and size * needed <= memory_gib * 2**30
+    ]
+    return max(fitting, default=1)

@@ -1,0 +1,189 @@
+"""Readers of image data sets: folders of IDX, CIFAR-10 binary or .npz files, OpenML, scikit-learn's digits.
+
+Each returns the raw pixels of both splits as `RawData`; `experiments.data` shuffles and normalizes them.
+"""
+
+import gzip
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import sklearn.datasets
+
+# Third byte of an IDX file: the type of its entries, big-endian.
+IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+CIFAR_TRAIN_FILES = tuple(f"data_batch_{batch}.bin" for batch in range(1, 6))
+CIFAR_TEST_FILES = ("test_batch.bin",)
+NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+# Name at OpenML and the shape of one image there (colours first).
+OPENML = {
+    "mnist": ("mnist_784", (1, 28, 28)),
+    "fashion_mnist": ("Fashion-MNIST", (1, 28, 28)),
+    "cifar10": ("CIFAR_10", (3, 32, 32)),
+}
+OPENML_TEST_IMAGES = 10_000
+DIGITS_TEST_IMAGES = 297
+
+
+class RawData(NamedTuple):
+    """Pixels and labels as they were stored: images (N, H, W) or (N, H, W, channels), labels (N,)."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read one IDX file (the format of MNIST's home page), plain or compressed with gzip.
+
+    The file holds two zero bytes, a byte for the type, a byte for the number of axes, the axes' lengths
+    (32-bit, big-endian), and the entries (big-endian, last axis fastest).
+
+    Raises:
+        ValueError: if the file is not of this format or ends early.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "labels"
+        >>> _ = path.write_bytes(bytes([0, 0, 0x08, 1, 0, 0, 0, 3, 7, 8, 9]))
+        >>> read_idx(path)
+        array([7, 8, 9], dtype=uint8)
+    """
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error):
+            raise ValueError(f"{path} is damaged: its gzip stream cannot be read to the end.") from None
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_DTYPES:
+        raise ValueError(f"{path} is not an IDX file: it does not start with the IDX magic number.")
+    dtype, ndim = np.dtype(IDX_DTYPES[content[2]]), content[3]
+    start = 4 + 4 * ndim
+    shape = tuple(int(length) for length in np.frombuffer(content[4:start], ">u4"))
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(shape) != ndim or len(content) != expected:
+        raise ValueError(f"{path} is damaged: it has {len(content)} bytes; its IDX header {shape} asks for {expected}.")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def read_cifar10_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read one batch of CIFAR-10's binary version as images (N, 32, 32, 3) and labels (N,).
+
+    A record is 3073 bytes: the label, then the red, the green and the blue plane, each row by row.
+
+    Raises:
+        ValueError: if the file is not a whole number of records or a label is above 9.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "data_batch_1.bin"
+        >>> _ = path.write_bytes(bytes([5]) + bytes(3072))
+        >>> images, labels = read_cifar10_batch(path)
+        >>> images.shape, labels.tolist()
+        ((1, 32, 32, 3), [5])
+    """
+    content = np.fromfile(path, np.uint8)
+    if content.size == 0 or content.size % 3073:
+        raise ValueError(f"{path} is not a CIFAR-10 batch: its {content.size} bytes are not records of 3073.")
+    records = content.reshape(-1, 3073)
+    if records[:, 0].max() > 9:
+        raise ValueError(f"{path} is not a CIFAR-10 batch: it has label {records[:, 0].max()}; expected 0 to 9.")
+    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
+
+
+def read_npz(path: Path) -> RawData:
+    """Read the arrays x_train, y_train, x_test, y_test of an .npz file, never unpickling anything.
+
+    Raises:
+        ValueError: if the file is damaged, lacks an array, or has one that only pickle could read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.npz"
+        >>> images, labels = np.zeros((4, 8, 8)), np.arange(4)
+        >>> np.savez(path, x_train=images, y_train=labels, x_test=images[:2], y_test=labels[:2])
+        >>> read_npz(path).test_images.shape
+        (2, 8, 8)
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return RawData(*(archive[name] for name in NPZ_ARRAYS))
+    except KeyError as error:
+        raise ValueError(f"{path} has no array {error.args[0].split()[0]}; expected {', '.join(NPZ_ARRAYS)}.") from None
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read as arrays without pickle ({error}).") from None
+
+
+def read_folder(name: str, folder: Path) -> RawData:
+    """Read the data set `name` from `folder`: NAME.npz if there, else its published files.
+
+    Raises:
+        FileNotFoundError: if the folder or one of the files is missing; the sentence names it.
+        ValueError: if a file is damaged.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data_dir is '{folder}'; expected an existing folder with the files of {name!r}.")
+    archive = folder / f"{name}.npz"
+    if archive.is_file():
+        return read_npz(archive)
+    if name in ("mnist", "fashion_mnist"):
+        return RawData(*(read_idx(_find(folder, file, f"{file}.gz")) for file in IDX_FILES))
+    if name == "cifar10":
+        train = [read_cifar10_batch(_find(folder, file)) for file in CIFAR_TRAIN_FILES]
+        test = [read_cifar10_batch(_find(folder, file)) for file in CIFAR_TEST_FILES]
+        return RawData(*(np.concatenate(arrays) for split in (train, test) for arrays in zip(*split, strict=True)))
+    raise FileNotFoundError(f"data_dir '{folder}' has no {archive.name}; put it there, with {', '.join(NPZ_ARRAYS)}.")
+
+
+def _find(folder: Path, *file_names: str) -> Path:
+    for file_name in file_names:
+        if (folder / file_name).is_file():
+            return folder / file_name
+    raise FileNotFoundError(
+        f"data_dir '{folder}' has no file {' or '.join(file_names)}; put it there, or leave data_dir out to fetch "
+        "the data set over the network."
+    )
+
+
+def fetch_openml(name: str) -> RawData:
+    """Fetch "mnist", "fashion_mnist" or "cifar10" from OpenML; scikit-learn keeps a copy in its data folder.
+
+    OpenML stores one table; its last 10,000 images are the test split, as they are in the published files.
+
+    Raises:
+        ConnectionError: if OpenML cannot be reached; the sentence says what to do instead.
+    """
+    openml_name, image_shape = OPENML[name]
+    try:
+        # The "liac-arff" parser is the one that needs no pandas.
+        table = sklearn.datasets.fetch_openml(openml_name, version=1, as_frame=False, parser="liac-arff")
+    except OSError as error:
+        raise ConnectionError(
+            f"{name!r} cannot be fetched from OpenML ({error}); connect to a network, or put its files into a folder "
+            "and name that with --config.data_dir."
+        ) from error
+    images = table.data.astype(np.uint8).reshape(-1, *image_shape).transpose(0, 2, 3, 1)
+    # Targets are strings; their sorted order is the order of the published integer labels.
+    labels = np.unique(table.target, return_inverse=True)[1]
+    split = len(images) - OPENML_TEST_IMAGES
+    return RawData(images[:split], labels[:split], images[split:], labels[split:])
+
+
+def embedded_digits() -> RawData:
+    """The 1797 digits (8 by 8 pixels, 0 to 16) that come with scikit-learn: 1500 to train, 297 to test.
+
+    They are stored writer by writer, so the split is a fixed random one: both parts have one distribution.
+
+    Example:
+        >>> embedded_digits().test_images.shape
+        (297, 8, 8)
+    """
+    digits = sklearn.datasets.load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    train, test = order[:-DIGITS_TEST_IMAGES], order[-DIGITS_TEST_IMAGES:]
+    return RawData(digits.images[train], digits.target[train], digits.images[test], digits.target[test])

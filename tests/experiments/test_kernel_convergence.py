@@ -1,0 +1,183 @@
+"""The experiment from end to end: every config, resuming, repeating, refusing."""
+
+import csv
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import kernel_convergence
+from experiments.power_law import fit_exponent
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ["convergence_mlp_relu", "convergence_mlp_erf", "convergence_rnn_last", "convergence_rnn_mean"]
+OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "summary.csv", "convergence.png", "convergence.pdf"}
+SMALL = {"widths": (8, 16), "num_seeds": 3, "num_inputs": 4, "num_resamples": 100}
+
+
+def small_config(name="convergence_mlp_relu", **changes):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict(SMALL | changes)
+    return config
+
+
+def outputs(workdir):
+    return {file.name: file.read_bytes() for file in workdir.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The work directory of one small run of the first config that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("finished")
+    kernel_convergence.main(small_config(), workdir)
+    return workdir
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_runs(name, tmp_path, capsys):
+    kernel_convergence.main(small_config(name), tmp_path)
+    files = outputs(tmp_path)
+    assert set(files) == OUTPUTS
+    assert files["convergence.png"].startswith(b"\x89PNG")
+    assert files["convergence.pdf"].startswith(b"%PDF")
+    records = [json.loads(line) for line in files["metrics.jsonl"].splitlines()]
+    assert [record["width"] for record in records] == [8, 16]
+    num_blocks = 2 + 2 * (3 if "mlp" in name else 8)
+    for record in records:
+        assert len(record["errors"]) == num_blocks
+        assert all(len(errors) == 3 and min(errors) > 0 for errors in record["errors"].values())
+    printed = capsys.readouterr().out
+    assert printed == files["summary.md"].decode()
+    assert printed.splitlines()[-1].startswith("Slope of Θ's error: ")
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * num_blocks
+    ntk = np.array([record["errors"]["ntk"] for record in records])
+    assert (rows[0]["kernel"], rows[0]["width"]) == ("ntk", "8")
+    assert float(rows[0]["median"]) == pytest.approx(np.median(ntk[0]), rel=1e-12)
+    expected = np.polyfit(np.repeat(np.log([8, 16]), 3), np.log(ntk).ravel(), deg=1)[0]
+    assert float(rows[0]["slope"]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_errors_fall_like_one_over_the_root_of_the_width(tmp_path):
+    widths = (64, 256, 1024)
+    kernel_convergence.main(small_config("convergence_mlp_relu", widths=widths, num_seeds=32), tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    errors = np.array([record["errors"]["ntk"] for record in records])
+    # The standard error of the slope from the spread over seeds; at width 64 terms of order 1/n still bend the line:
+    # with 512 seeds the slope from 64 to 1024 is -0.49.
+    x = np.log(widths) - np.mean(np.log(widths))
+    standard_error = np.sqrt(np.sum(x**2 * np.var(np.log(errors), axis=1, ddof=1) / 32)) / np.sum(x**2)
+    slope = fit_exponent(np.array(widths), errors).value
+    assert abs(slope + 0.5) < 4 * standard_error + 0.02
+    # The test can tell -1/2 from a constant and from 1/n.
+    assert standard_error < 0.08
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(finished, tmp_path, monkeypatch):
+    measure, measured = kernel_convergence.errors_at_width, []
+
+    def stop_at_the_second_width(net, width, *arguments):
+        if width == 16:
+            raise KeyboardInterrupt
+        return measure(net, width, *arguments)
+
+    def watch(net, width, *arguments):
+        measured.append(width)
+        return measure(net, width, *arguments)
+
+    monkeypatch.setattr(kernel_convergence, "errors_at_width", stop_at_the_second_width)
+    with pytest.raises(KeyboardInterrupt):
+        kernel_convergence.main(small_config(), tmp_path)
+    whole = outputs(finished)
+    first = whole["metrics.jsonl"].splitlines(keepends=True)[0]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == first
+    # A kill in the middle of a write leaves half a line.
+    (tmp_path / "metrics.jsonl").write_bytes(whole["metrics.jsonl"][: len(first) + 40])
+    monkeypatch.setattr(kernel_convergence, "errors_at_width", watch)
+    kernel_convergence.main(small_config(), tmp_path)
+    assert measured == [16]
+    # Bit for bit what the run without a stop wrote, the figures included; the first width was measured in another run.
+    assert outputs(tmp_path) == whole
+    kernel_convergence.main(small_config(), tmp_path)
+    assert measured == [16]
+
+
+def test_another_seed_gives_other_numbers(finished, tmp_path):
+    kernel_convergence.main(small_config(seed=1), tmp_path)
+    assert outputs(tmp_path)["metrics.jsonl"] != outputs(finished)["metrics.jsonl"]
+
+
+def test_another_config_in_the_same_workdir_is_refused(finished):
+    with pytest.raises(SystemExit, match="num_seeds is 5 in this config and 3 in the one that started workdir"):
+        kernel_convergence.main(small_config(num_seeds=5), finished)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"widths": (32,)}, r"widths is \(32,\); expected at least two widths in increasing order"),
+        ({"widths": (64, 32)}, r"widths is \(64, 32\); expected at least two widths in increasing order"),
+        ({"widths": (32, 32)}, "expected at least two widths in increasing order"),
+        ({"widths": (0, 32)}, "widths is 0; expected an integer of at least 1"),
+        ({"num_seeds": 1}, "num_seeds is 1; expected an integer of at least 2"),
+        ({"num_inputs": 1501}, "num_train is 1501; expected at most 1500"),
+        ({"dataset": "mnits"}, "dataset is 'mnits'; expected one of 'digits'"),
+        ({"data_dir": "/nowhere"}, "data_dir is '/nowhere'; expected none for 'digits'"),
+        ({"reference": "paper"}, "reference is 'paper'; expected one of 'recursion'"),
+        ({"memory_gib": 0.0}, "memory_gib is 0.0; expected a positive number"),
+        ({"confidence": 1.0}, "confidence is 1.0; expected a number between 0 and 1"),
+        ({"quantiles": (0.9, 0.1)}, r"quantiles is \(0.9, 0.1\); expected two increasing numbers"),
+        ({"num_resamples": 0}, "num_resamples is 0; expected an integer of at least 1"),
+        ({"seed": -1}, "seed is -1; expected an integer of at least 0"),
+        ({"network.kind": "CNN"}, "network.kind is 'CNN'; expected one of 'MLP', 'RNN'"),
+        ({"network.depth": 0}, "depth is 0; expected an integer of at least 1"),
+        ({"network.w_std": -1.0}, "w_std is -1.0; expected a finite number that is not negative"),
+        ({"network.activation": "rleu"}, "'rleu'"),
+        ({"network.pooling": "last"}, "a field of network.kind='MLP' is 'pooling'; expected one of 'depth'"),
+    ],
+)
+def test_refusals_are_one_sentence_and_leave_nothing(changes, sentence, tmp_path):
+    workdir = tmp_path / "run"
+    with pytest.raises(SystemExit, match=sentence) as refusal:
+        kernel_convergence.main(small_config(**changes), workdir)
+    assert "\n" not in str(refusal.value)
+    assert not workdir.exists()
+
+
+def command_line(*arguments):
+    command = [sys.executable, "-m", "experiments.kernel_convergence", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_the_command_line(tmp_path):
+    flags = [f"--config.{name}={value}" for name, value in SMALL.items() if name != "widths"]
+    run = command_line(
+        f"--config={ROOT}/configs/convergence_mlp_erf.py",
+        f"--workdir={tmp_path}",
+        "--config.widths=8,16",
+        "--config.reference=neural_tangents",
+        *flags,
+    )
+    assert run.returncode == 0, run.stderr
+    assert set(outputs(tmp_path)) == OUTPUTS
+    assert "against neural-tangents (Θ, NNGP) and the recursion (C, D)" in run.stdout
+    assert "Slope of Θ's error: " in run.stdout
+    # A progress bar.
+    assert "widths: 100%" in run.stderr
+
+
+def test_the_command_line_refuses_without_a_trace(tmp_path):
+    run = command_line("--config=configs/convergence_rnn_last.py", f"--workdir={tmp_path}", "--config.num_inputs=0")
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == "num_train is 0; expected an integer of at least 1."
+    assert "Traceback" not in run.stderr
+    # A field that no config has: `lock_config` refuses it.
+    run = command_line("--config=configs/convergence_rnn_last.py", f"--workdir={tmp_path}", "--config.num_sedes=1")
+    assert run.returncode != 0
+    assert "num_sedes" in run.stderr
