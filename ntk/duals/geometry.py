@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ntk.duals.arctan import half_plane_angle
+
 Variance = float | jax.Array
 
 
@@ -52,8 +54,8 @@ def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0
 
 
 def angle_complement(pair: Pair) -> jax.Array:
-    """The angle π/2 − arccos ρ in [−π/2, π/2], by atan2; its derivative at ρ = ±1 (truly infinite) is 0."""
-    return jnp.arctan2(pair.c, safe_sqrt(pair.det))
+    """The angle π/2 − arccos ρ in [−π/2, π/2], by its tangent; the derivative at ρ = ±1 (truly infinite) is 0."""
+    return half_plane_angle(pair.c, safe_sqrt(pair.det))
 
 
 def safe_sqrt(det: jax.Array) -> jax.Array:
@@ -88,7 +90,7 @@ def mean_abs_product(c: jax.Array, det: jax.Array) -> jax.Array:
     The derivative is written out because the two terms with 1/√Δ of the plain one cancel.
     """
     root = safe_sqrt(det)
-    return root + c * jnp.arctan2(c, root)
+    return root + c * half_plane_angle(c, root)
 
 
 @mean_abs_product.defjvp
@@ -96,7 +98,7 @@ def _mean_abs_product_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, j
     (c, det), (dc, ddet) = primals, tangents
     root = safe_sqrt(det)
     product = jnp.maximum(c * c + det, jnp.finfo(c.dtype).tiny)
-    slope_c = jnp.arctan2(c, root) + c * root / product
+    slope_c = half_plane_angle(c, root) + c * root / product
     return mean_abs_product(c, det), slope_c * dc + root / (2.0 * product) * ddet
 
 

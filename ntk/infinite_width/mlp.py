@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ntk.decomposition import Kernels, gram, mlp_kernels
-from ntk.infinite_width.moments import nonlinearity, own_moment
+from ntk.infinite_width.moments import nonlinearity, own_moment, same_inputs
 from ntk.inputs import Batch
 from ntk.networks import MLP
 
@@ -28,15 +28,15 @@ class _Moments(NamedTuple):
 def kernels(net: MLP, batch1: Batch, batch2: Batch | None) -> Kernels:
     """Every layer's C and D, and the NNGP and NTK they add up to."""
 
-    def forward(C: _Moments, _: None) -> tuple[_Moments, tuple[Array, Array]]:
-        C, dot = _layer(net, C, same=batch2 is None)[1:]
+    def forward(C: _Moments, step: None) -> tuple[_Moments, tuple[Array, Array]]:
+        _, C, dot = _layer(net, C, same)
         return C, (C.cross, dot)
 
     def backward(arriving: Array, dot: Array) -> tuple[Array, Array]:
         D = arriving * dot
         return net.w_std**2 * D, D
 
-    C0 = _input_moments(batch1, batch2)
+    C0, same = _input_moments(batch1, batch2)
     _, (C, dot) = lax.scan(forward, C0, length=net.depth)
     _, D = lax.scan(backward, jnp.full_like(C0.cross, net.v_std**2), dot, reverse=True)
     return mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D)
@@ -47,30 +47,29 @@ def ntk(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
 
     def forward(state: tuple[_Moments, Array], _: None) -> tuple[tuple[_Moments, Array], None]:
         C, theta = state
-        K, C, dot = _layer(net, C, same=batch2 is None)
+        K, C, dot = _layer(net, C, same)
         return (C, dot * (K + net.w_std**2 * theta)), None
 
-    C0 = _input_moments(batch1, batch2)
+    C0, same = _input_moments(batch1, batch2)
     (C, theta), _ = lax.scan(forward, (C0, jnp.zeros_like(C0.cross)), length=net.depth)
     return net.v_std**2 * (C.cross + theta)
 
 
-def _input_moments(batch1: Batch, batch2: Batch | None) -> _Moments:
-    """C⁰ = ξ·ξ̄/d."""
+def _input_moments(batch1: Batch, batch2: Batch | None) -> tuple[_Moments, Bool[Array, "N1 N2"]]:
+    """C⁰ = ξ·ξ̄/d, and which pairs are one input twice."""
     d = batch1.x.shape[-1]
+    other = batch1 if batch2 is None else batch2
+    products = gram(batch1.x, other.x)
     if batch2 is None:
-        cross = gram(batch1.x, batch1.x) / d
-        # From the same product, so that equal inputs have correlation 1 wherever they stand.
-        own = jnp.diagonal(cross)
-        return _Moments(cross, own, own)
-    cross = gram(batch1.x, batch2.x) / d
-    return _Moments(cross, *(jnp.sum(batch.x**2, axis=-1) / d for batch in (batch1, batch2)))
+        # From the same products, so that equal inputs agree in them wherever they stand.
+        own1 = own2 = jnp.diagonal(products)
+    else:
+        own1, own2 = (jnp.sum(x**2, axis=-1) for x in (batch1.x, batch2.x))
+    return _Moments(products / d, own1 / d, own2 / d), same_inputs(batch1.x, other.x, products)
 
 
-def _layer(net: MLP, C: _Moments, same: bool) -> tuple[Array, _Moments, Array]:
+def _layer(net: MLP, C: _Moments, same: Bool[Array, "N1 N2"]) -> tuple[Array, _Moments, Array]:
     """K^l between the batches, C^l, and Ċ^l between the batches."""
     K = _Moments(*(net.w_std**2 * c + net.b_std**2 for c in C))
-    diagonal = jnp.eye(len(K.cross), dtype=bool) if same else None
-    cross, dot = nonlinearity(net.activation, K.own1[:, None], K.cross, K.own2, diagonal)
-    own1 = own_moment(net.activation, K.own1)
-    return K.cross, _Moments(cross, own1, own1 if same else own_moment(net.activation, K.own2)), dot
+    cross, dot = nonlinearity(net.activation, K.own1[:, None], K.cross, K.own2, same)
+    return K.cross, _Moments(cross, own_moment(net.activation, K.own1), own_moment(net.activation, K.own2)), dot

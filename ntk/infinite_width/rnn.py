@@ -9,10 +9,10 @@ recursion follows the diagonals t − r = const and never mixes two of them, nor
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ntk.decomposition import Kernels, gram, pooling_weights, rnn_kernels
-from ntk.infinite_width.moments import nonlinearity, own_moment
+from ntk.infinite_width.moments import nonlinearity, own_moment, same_inputs
 from ntk.inputs import Batch
 from ntk.networks import RNN
 
@@ -21,9 +21,9 @@ def kernels(net: RNN, batch1: Batch, batch2: Batch | None) -> Kernels:
     """C and D at all pairs of times, and the NNGP and NTK they add up to."""
     rows = _Rows(net, batch1, batch2)
 
-    def forward(previous: Array, t: Array) -> tuple[Array, tuple[Array, Array]]:
-        _, C, dot = rows.step(previous, t)
-        return C, (C, dot)
+    def forward(state: tuple[Array, Array], t: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        _, C, dot, same = rows.step(*state, t)
+        return (C, same), (C, dot)
 
     def backward(arriving: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
         dot, pooling1 = row
@@ -31,7 +31,7 @@ def kernels(net: RNN, batch1: Batch, batch2: Batch | None) -> Kernels:
         later = jnp.pad(D, ((0, 0), (0, 0), (0, 1)))[:, :, 1:]
         return net.w_std**2 * later, D
 
-    _, (C, dot) = lax.scan(forward, rows.start, jnp.arange(batch1.x.shape[1]))
+    _, (C, dot) = lax.scan(forward, (rows.start, rows.all_same), jnp.arange(batch1.x.shape[1]))
     _, D = lax.scan(backward, rows.start, (dot, pooling_weights(net, batch1).T), reverse=True)
     C, D = (jnp.moveaxis(rows_of_time, 0, 1) for rows_of_time in (C, D))
     return rnn_kernels(net, batch1, rows.batch2, C, D)
@@ -44,16 +44,16 @@ def ntk(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
     rows = _Rows(net, batch1, batch2)
 
     def forward(state: tuple, time: tuple[Array, Array]) -> tuple[tuple, None]:
-        C, theta, total = state
+        C, same, theta, total = state
         t, pooling1 = time
-        K, C, dot = rows.step(C, t)
+        K, C, dot, same = rows.step(C, same, t)
         theta = dot * (K + net.w_std**2 * _one_step_on(theta))
         total = total + pooling1[:, None] * jnp.sum(rows.pooling2 * (C + theta), axis=-1)
-        return (C, theta, total), None
+        return (C, same, theta, total), None
 
     times = (jnp.arange(batch1.x.shape[1]), pooling_weights(net, batch1).T)
-    start = (rows.start, rows.start, rows.start[:, :, 0])
-    (_, _, total), _ = lax.scan(forward, start, times)
+    start = (rows.start, rows.all_same, rows.start, rows.start[:, :, 0])
+    (_, _, _, total), _ = lax.scan(forward, start, times)
     return net.v_std**2 * total
 
 
@@ -65,19 +65,21 @@ def _last_state_ntk(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Arra
     num_steps = batch1.x.shape[1] if batch2 is None else min(batch1.x.shape[1], batch2.x.shape[1])
     side1 = _aligned_at_end(net, batch1, num_steps)
     side2 = side1 if batch2 is None else _aligned_at_end(net, batch2, num_steps)
-    same = jnp.eye(len(batch1.x), dtype=bool) if batch2 is None else None
 
-    def forward(state: tuple[Array, Array], step: tuple) -> tuple[tuple[Array, Array], None]:
-        C, theta = state
+    def forward(state: tuple[Array, Array, Array], step: tuple) -> tuple[tuple[Array, Array, Array], None]:
+        C, theta, same = state
         (x1, own1, started1), (x2, own2, started2) = step
-        K = net.w_std**2 * C + net.u_std**2 * gram(x1, x2) / x1.shape[-1] + net.b_std**2
+        products = gram(x1, x2)
+        # Sequences that start at different times are not the same, nor are those that have differed before.
+        same = same & (started1[:, None] == started2) & (same_inputs(x1, x2, products) | ~started1[:, None])
+        K = net.w_std**2 * C + net.u_std**2 * products / x1.shape[-1] + net.b_std**2
         C, dot = nonlinearity(net.activation, own1[:, None], K, own2, same)
         started = started1[:, None] & started2
         theta = jnp.where(started, dot * (K + net.w_std**2 * theta), 0.0)
-        return (jnp.where(started, C, 0.0), theta), None
+        return (jnp.where(started, C, 0.0), theta, same), None
 
     start = jnp.zeros((side1[0].shape[1], side2[0].shape[1]), batch1.x.dtype)
-    (C, theta), _ = lax.scan(forward, (start, start), (side1, side2))
+    (C, theta, _), _ = lax.scan(forward, (start, start, start == 0), (side1, side2))
     return net.v_std**2 * (C + theta)
 
 
@@ -113,24 +115,25 @@ class _Rows:
     """The forward recursion from all times r at one t to all r at t + 1."""
 
     def __init__(self, net: RNN, batch1: Batch, batch2: Batch | None) -> None:
-        self.net, self.batch1, self.symmetric = net, batch1, batch2 is None
+        self.net, self.batch1 = net, batch1
         self.batch2 = batch1 if batch2 is None else batch2
         self.own1 = _own_variances(net, batch1)
         self.own2 = self.own1 if batch2 is None else _own_variances(net, batch2)
         self.pooling2 = pooling_weights(net, self.batch2)
         self.start = jnp.zeros((len(batch1.x), *self.batch2.x.shape[:2]), batch1.x.dtype)
+        self.all_same = jnp.ones(self.start.shape[:2], bool)
 
     def step(
-        self, C: Float[Array, "N1 N2 T2"], t: Array
-    ) -> tuple[Float[Array, "N1 N2 T2"], Float[Array, "N1 N2 T2"], Float[Array, "N1 N2 T2"]]:
-        """K, C and Ċ of row t from C of row t − 1."""
-        net, x1 = self.net, self.batch1.x[:, t]
-        inputs = gram(x1, self.batch2.x) / x1.shape[-1]
-        K = net.w_std**2 * _one_step_on(C) + net.u_std**2 * inputs + net.b_std**2
-        same = None
-        if self.symmetric:
-            same = jnp.eye(len(x1), dtype=bool)[:, :, None] & (jnp.arange(K.shape[-1]) == t)
-        return K, *nonlinearity(net.activation, self.own1[:, t, None, None], K, self.own2, same)
+        self, C: Float[Array, "N1 N2 T2"], same: Bool[Array, "N1 N2"], t: Array
+    ) -> tuple[Array, Array, Array, Bool[Array, "N1 N2"]]:
+        """K, C and Ċ of row t (N1, N2, T2) from C of row t − 1, and which sequences are the same up to time t."""
+        net, x1, x2 = self.net, self.batch1.x[:, t], self.batch2.x
+        products = gram(x1, x2)
+        same = same & same_inputs(x1, x2[:, t], products[:, :, t])
+        K = net.w_std**2 * _one_step_on(C) + net.u_std**2 * products / x1.shape[-1] + net.b_std**2
+        same_entries = same[:, :, None] & (jnp.arange(x2.shape[1]) == t)
+        C, dot = nonlinearity(net.activation, self.own1[:, t, None, None], K, self.own2, same_entries)
+        return K, C, dot, same
 
 
 def _one_step_on(row: Float[Array, "N1 N2 T2"]) -> Float[Array, "N1 N2 T2"]:
