@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -28,17 +29,21 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise ValueError(f"{name} is {value!r}; expected an integer of at least {minimum}.")
 
 
-def check_floating(name: str, array: Any) -> None:
-    """Refuse an array whose dtype is not a real floating-point type."""
-    if not np.issubdtype(array.dtype, np.floating) and array.dtype != jax.numpy.bfloat16:
+def as_floating(name: str, array: Any) -> jax.Array:
+    """`array` as a JAX array; refused where it is none or its dtype is not a real floating-point type."""
+    try:
+        array = jnp.asarray(array)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {array!r}; expected a real floating-point array.") from None
+    if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {array.dtype}; expected a real floating-point array.")
+    return array
 
 
 def check_finite(name: str, array: Any) -> None:
     """Refuse a concrete array that holds NaN or inf."""
     if is_concrete(array):
-        values = np.asarray(array)
-        bad = values.size - int(np.isfinite(values).sum())
+        bad = int(jnp.sum(~jnp.isfinite(array)))  # counted on the device, one number comes back
         if bad:
             raise ValueError(f"{name} holds {bad} entries that are NaN or infinite; expected finite numbers.")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ntk.inputs import Batch
 from ntk.networks import MLP, RNN
@@ -38,8 +38,13 @@ class Kernels:
     D: Array
 
 
+def unit_scaled(x: Float[Array, "*N d"]) -> Float[Array, "*N d"]:
+    """x/√d, divided before any product, which could overflow where ξ·ξ̄/d does not."""
+    return x / x.shape[-1] ** 0.5
+
+
 def gram(x1: Float[Array, "*N1 d"], x2: Float[Array, "*N2 d"]) -> Float[Array, "..."]:
-    """The products x·x̄ (not divided by d) of all pairs, at highest precision: (*N1, *N2)."""
+    """The products x·x̄ of all pairs, at highest precision: (*N1, *N2)."""
     return jnp.tensordot(x1, x2, axes=(-1, -1), precision=lax.Precision.HIGHEST)
 
 
@@ -61,18 +66,18 @@ def rnn_kernels(
 
     Σ is σ_v² times C at the last times, or its average over times. C is cut off past the sequences' lengths.
     """
-    C = C * time_mask(batch1)[:, :, None, None] * time_mask(batch2)
-    pooled = jnp.einsum("it,itjr,jr->ij", pooling_weights(net, batch1), C, pooling_weights(net, batch2))
-    nngp = net.v_std**2 * pooled
+    C = jnp.where(time_mask(batch1)[:, :, None, None] & time_mask(batch2), C, 0.0)
+    pooling = pooling_weights(net, batch1)[:, :, None, None] * pooling_weights(net, batch2)
+    nngp = net.v_std**2 * jnp.sum(pooling * C, axis=(1, 3))
     previous = jnp.pad(C, ((0, 0), (1, 0), (0, 0), (1, 0)))[:, :-1, :, :-1]
-    inputs = gram(batch1.x, batch2.x) / batch1.x.shape[-1]
+    inputs = gram(unit_scaled(batch1.x), unit_scaled(batch2.x))
     K = net.w_std**2 * previous + net.u_std**2 * inputs + net.b_std**2
     return Kernels(nngp + jnp.sum(D * K, axis=(1, 3)), nngp, C, D)
 
 
-def time_mask(batch: Batch) -> Float[Array, "N T"]:
-    """1 at the times up to each sequence's length, 0 past it."""
-    return (jnp.arange(batch.x.shape[1]) < jnp.asarray(batch.lengths)[:, None]).astype(batch.x.dtype)
+def time_mask(batch: Batch) -> Bool[Array, "N T"]:
+    """True at the times up to each sequence's length."""
+    return jnp.arange(batch.x.shape[1]) < jnp.asarray(batch.lengths)[:, None]
 
 
 def pooling_weights(net: RNN, batch: Batch) -> Float[Array, "N T"]:
@@ -80,4 +85,4 @@ def pooling_weights(net: RNN, batch: Batch) -> Float[Array, "N T"]:
     lengths = jnp.asarray(batch.lengths)[:, None]
     if net.pooling == "last":
         return (jnp.arange(batch.x.shape[1]) == lengths - 1).astype(batch.x.dtype)
-    return time_mask(batch) / lengths
+    return time_mask(batch).astype(batch.x.dtype) / lengths

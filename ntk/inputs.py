@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import check_finite, check_floating, is_concrete
+from ntk.checks import as_floating, check_finite, is_concrete
 from ntk.networks import MLP, RNN
 
 Network = MLP | RNN
@@ -52,17 +52,20 @@ def check_batches(
 def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str) -> Batch:
     """One side of a kernel; `side` is the suffix of the argument names in messages."""
     name = f"x{side}"
-    x = jnp.asarray(x)
+    x = as_floating(name, x)
     expected = "(N, d)" if isinstance(net, MLP) else "(N, T, d)"
     if x.ndim != expected.count(",") + 1 or 0 in x.shape:
         raise ValueError(f"{name} has shape {x.shape}; expected {expected} with no empty axis.")
-    check_floating(name, x)
-    check_finite(name, x)
     if isinstance(net, MLP):
         if lengths is not None:
             raise ValueError(f"lengths{side} is given; expected none, an MLP reads no sequences.")
+        check_finite(name, x)
         return Batch(x, None)
-    return Batch(x, _check_lengths(f"lengths{side}", lengths, x.shape[0], x.shape[1]))
+    lengths = _check_lengths(f"lengths{side}", lengths, x.shape[0], x.shape[1])
+    # What lies past a sequence's length may be anything, NaN included; it is not read.
+    x = jnp.where((jnp.arange(x.shape[1]) < lengths[:, None])[:, :, None], x, 0.0)
+    check_finite(name, x)
+    return Batch(x, lengths)
 
 
 def _check_lengths(name: str, lengths: ArrayLike | None, num_inputs: int, num_steps: int) -> jax.Array:

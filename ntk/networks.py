@@ -5,21 +5,50 @@ differentiated or vmapped in them. `ntk.infinite_kernels` and `ntk.finite` both 
 """
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ntk.checks import check_choice, check_count, check_nonnegative, is_concrete
+from ntk.checks import check_choice, check_count, check_nonnegative
 from ntk.duals import activation
 
 Std = float | jax.Array
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["w_std", "b_std", "v_std"], meta_fields=["depth", "activation"]
-)
+def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) -> type:
+    """Make a description a pytree. JAX rebuilds it with any placeholders for leaves, so it is not checked again."""
+
+    def flatten(net: Any) -> tuple[tuple, tuple]:
+        children = [(jax.tree_util.GetAttrKey(name), getattr(net, name)) for name in leaves]
+        return tuple(children), tuple(getattr(net, name) for name in static)
+
+    def unflatten(static_values: tuple, leaf_values: Iterable) -> Any:
+        net: Any = object.__new__(cls)
+        for name, value in zip(leaves + static, (*leaf_values, *static_values), strict=True):
+            object.__setattr__(net, name, value)
+        return net
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    return cls
+
+
+def _settle(net: Any, stds: tuple[str, ...]) -> None:
+    """Turn the activation into an `Activation` and check the standard deviations."""
+    object.__setattr__(net, "activation", activation(net.activation))
+    for name in stds:
+        std = getattr(net, name)
+        if isinstance(std, bool) or not isinstance(std, int | float | np.number | np.ndarray | jax.Array):
+            raise TypeError(f"{name} is {std!r}; expected a number.")
+        if np.shape(std) != () or not jnp.issubdtype(jnp.result_type(std), jnp.number) or jnp.iscomplexobj(std):
+            raise ValueError(f"{name} is {std!r}; expected one real number.")
+        check_nonnegative(name, std)
+
+
+@functools.partial(_register, leaves=("w_std", "b_std", "v_std"), static=("depth", "activation"))
 @dataclass(frozen=True, kw_only=True)
 class MLP:
     """A multilayer perceptron in NTK parameterization (THEORY section 1; Jacot et al. 2018).
@@ -37,7 +66,8 @@ class MLP:
 
     Raises:
         ValueError: The depth is no positive integer, the activation is unknown, or a standard deviation is
-            not a finite number of at least 0.
+            not one finite number of at least 0.
+        TypeError: The activation is no name or function, or a standard deviation no number.
 
     Example:
         >>> import ntk
@@ -56,11 +86,7 @@ class MLP:
         _settle(self, ("w_std", "b_std", "v_std"))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["w_std", "u_std", "b_std", "v_std"],
-    meta_fields=["activation", "pooling"],
-)
+@functools.partial(_register, leaves=("w_std", "u_std", "b_std", "v_std"), static=("activation", "pooling"))
 @dataclass(frozen=True, kw_only=True)
 class RNN:
     """A simple recurrent network in NTK parameterization (THEORY section 2; Yang 2020, arXiv:2006.14548).
@@ -79,8 +105,9 @@ class RNN:
         pooling: "last" or "mean".
 
     Raises:
-        ValueError: The activation or the pooling is unknown, or a standard deviation is not a finite number of
+        ValueError: The activation or the pooling is unknown, or a standard deviation is not one finite number of
             at least 0.
+        TypeError: The activation is no name or function, or a standard deviation no number.
 
     Example:
         >>> import ntk
@@ -98,13 +125,3 @@ class RNN:
     def __post_init__(self) -> None:
         check_choice("pooling", self.pooling, ("last", "mean"))
         _settle(self, ("w_std", "u_std", "b_std", "v_std"))
-
-
-def _settle(net: MLP | RNN, stds: tuple[str, ...]) -> None:
-    """Turn the activation into an `Activation` and check the standard deviations that are numbers."""
-    object.__setattr__(net, "activation", activation(net.activation))
-    for name in stds:
-        std = getattr(net, name)
-        # JAX rebuilds pytrees with placeholders for leaves; those are not ours to judge.
-        if isinstance(std, int | float | np.number | np.ndarray | jax.Array) and is_concrete(std):
-            check_nonnegative(name, std)

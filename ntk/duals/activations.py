@@ -1,16 +1,18 @@
 """An activation: the scalar function together with its two dual maps."""
 
 import functools
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import check_nonnegative, is_concrete
 from ntk.duals import closed_forms as forms
-from ntk.duals.quadrature import TRUNCATION, derivative, gaussian_expectation
+from ntk.duals.quadrature import TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
 
 
@@ -37,11 +39,11 @@ class Activation:
     """
 
     name: str
-    fn: Callable[[jax.Array], jax.Array]
-    dual_map: forms.DualMap
-    dual_derivative_map: forms.DualMap
-    accuracy: float = 0.0
-    refined: "Activation | None" = None
+    fn: Callable[[jax.Array], jax.Array] = field(repr=False)
+    dual_map: forms.DualMap = field(repr=False)
+    dual_derivative_map: forms.DualMap = field(repr=False)
+    accuracy: float = field(default=0.0, repr=False)
+    refined: "Activation | None" = field(default=None, repr=False)
 
     def dual(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> jax.Array:
         """E φ(u)φ(ū), the C-map (THEORY section 4).
@@ -110,7 +112,8 @@ def activation(
 
     Named: identity, relu, leaky_relu (slope 0.1), abs, erf, tanh, sigmoid, gelu (erf form), silu, softplus, sin,
     cos, exp, sign, step, gaussian (exp(−x²)), square, cube. A function gets its maps by quadrature; ask
-    `error_estimate` how accurate they are at your variances.
+    `error_estimate` how accurate they are at your variances. Where the function has a kink, the gradient of its
+    D-map, and so of an NTK, is NaN; named activations have all gradients.
 
     Args:
         name_or_function: A name from the list, a function, or an `Activation` (returned as it is).
@@ -118,8 +121,11 @@ def activation(
             narrow beside √q. The accuracy at large variance depends on them.
 
     Raises:
-        ValueError: The name is unknown, or the function is not coordinate-wise.
+        ValueError: The name is unknown, the function is not coordinate-wise, or break points are not numbers.
         TypeError: The argument is neither a name nor a function.
+
+    Warns:
+        UserWarning: The rule does not resolve the function at variances of order one.
 
     Example:
         >>> import jax.numpy as jnp
@@ -128,6 +134,10 @@ def activation(
         >>> round(float(hard_tanh.dual_derivative(1.0, 1.0, 1.0)), 4)  # P(|u| < 1)
         0.6827
     """
+    if not isinstance(breakpoints, tuple | list) or not breakpoints or not np.all(np.isfinite(breakpoints)):
+        raise ValueError(f"breakpoints is {breakpoints!r}; expected a tuple of finite numbers, (0.0,) for none.")
+    if isinstance(name_or_function, str | Activation) and tuple(breakpoints) != (0.0,):
+        raise ValueError(f"breakpoints is {breakpoints!r}; expected none for an activation that has its maps.")
     if isinstance(name_or_function, Activation):
         return name_or_function
     if isinstance(name_or_function, str):
@@ -136,58 +146,84 @@ def activation(
         return _NAMED[name_or_function]
     if not callable(name_or_function):
         raise TypeError(f"activation is {name_or_function!r}; expected a name or a function of a scalar.")
-    if not breakpoints:
-        raise ValueError("breakpoints is empty; expected at least one point, 0.0 if there is nothing to resolve.")
-    return _by_quadrature(name_or_function, tuple(float(b) for b in breakpoints))
+    act = _by_quadrature(name_or_function, tuple(float(b) for b in breakpoints))
+    _warn_if_inaccurate(act)
+    return act
 
 
-@functools.cache
+def _warn_if_inaccurate(act: Activation) -> None:
+    """Say at once when the rule does not resolve the function, most often because a break point is not named."""
+    q = np.array([0.1, 1.0, 1.0, 10.0])
+    with jax.ensure_compile_time_eval():
+        errors = act.error_estimate(q, q * np.array([0.5, 0.0, 0.9, 0.5]), q)
+        scales = act.dual(q, q, q), act.dual_derivative(q, q, q)
+        worst = max(float(jnp.max(error / (scale + 1e-30))) for error, scale in zip(errors, scales, strict=True))
+    if not worst < 1e-4:
+        warnings.warn(
+            f"the dual maps of activation {act.name} have an estimated relative error of {worst:.0e} at variances from"
+            " 0.1 to 10; name the points where it bends or jumps with ntk.activation(fn, breakpoints=(…)).",
+            stacklevel=3,
+        )
+
+
+@functools.lru_cache(maxsize=256)
 def _by_quadrature(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float, ...]) -> Activation:
     name = getattr(fn, "__name__", type(fn).__name__)
-    _check_coordinate_wise(name, fn)
+    # The function is looked at here and now, also when a transformation is under way around us.
+    with jax.ensure_compile_time_eval():
+        _check_coordinate_wise(name, fn)
+        kinks = smoothness(fn, breakpoints)
     slope = derivative(fn)
 
-    def with_nodes(refinement: float, refined: Activation | None) -> Activation:
+    def refined(refinement: float, finer: Activation | None) -> Activation:
+        rule = Rule(breakpoints, kinks, refinement)
         return Activation(
             name,
             fn,
-            functools.partial(gaussian_expectation, fn, fn, breakpoints, refinement),
-            functools.partial(gaussian_expectation, slope, slope, breakpoints, refinement),
+            functools.partial(gaussian_expectation, fn, fn, rule),
+            functools.partial(gaussian_expectation, slope, slope, rule._replace(smoothness=kinks - 1)),
             accuracy=TRUNCATION,
-            refined=refined,
+            refined=finer,
         )
 
-    return with_nodes(1.0, refined=with_nodes(1.5, refined=None))
+    return refined(1.0, finer=refined(1.5, finer=None))
 
 
 def _check_coordinate_wise(name: str, fn: Callable[[jax.Array], jax.Array]) -> None:
     probe = jnp.array([[-1.3, 0.2, 0.9], [0.4, -0.6, 2.1]])
-    expected = f"activation {name} is not coordinate-wise; expected a function that acts on each entry alone"
+    expected = f"activation {name} is not coordinate-wise; expected a JAX function that acts on each entry alone"
     try:
-        whole = fn(probe)
+        whole, alone = fn(probe), jax.vmap(jax.vmap(fn))(probe)
     except Exception as error:
-        raise ValueError(f"{expected}, but it fails on an array of shape {probe.shape}: {error}") from error
+        message = f"{expected}, but it fails on an array of shape {probe.shape} ({type(error).__name__})."
+        raise ValueError(message) from error
     if jnp.shape(whole) != probe.shape:
         raise ValueError(f"{expected}, but it maps shape {probe.shape} to {jnp.shape(whole)}.")
-    alone = jax.vmap(jax.vmap(fn))(probe)
     if not jnp.allclose(whole, alone, rtol=1e-4, atol=1e-6, equal_nan=True):
         raise ValueError(f"{expected}, but its values on an array differ from those on its entries.")
 
 
 def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The three entries as floating-point arrays of one dtype, refused where they are no covariance."""
-    dtype = jnp.result_type(q11, q12, q22)
+    entries = {"q11": q11, "q12": q12, "q22": q22}
+    for name, q in entries.items():
+        if not isinstance(q, int | float | list | tuple | np.number | np.ndarray | jax.Array) or np.iscomplexobj(q):
+            raise TypeError(f"{name} is {q!r}; expected a real number or array.")
+    dtype = jnp.result_type(*(jnp.asarray(q) for q in entries.values()))
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.result_type(float)
-    q11, q12, q22 = (jnp.asarray(q, dtype) for q in (q11, q12, q22))
+    q11, q12, q22 = (jnp.asarray(q, dtype) for q in entries.values())
+    try:
+        jnp.broadcast_shapes(q11.shape, q12.shape, q22.shape)
+    except ValueError:
+        shapes = f"{q11.shape}, {q12.shape} and {q22.shape}"
+        raise ValueError(f"q11, q12 and q22 have shapes {shapes}; expected shapes that broadcast.") from None
     if is_concrete(q11, q12, q22):
         check_nonnegative("q11", q11)
         check_nonnegative("q22", q22)
-        excess = jnp.abs(q12) > (1 + 100 * jnp.finfo(dtype).eps) * jnp.sqrt(q11) * jnp.sqrt(q22)
-        if bool(excess.any()):
-            raise ValueError(
-                f"q12 is {q12}; expected a covariance of at most sqrt(q11*q22) = {jnp.sqrt(q11) * jnp.sqrt(q22)}."
-            )
+        largest = jnp.sqrt(q11) * jnp.sqrt(q22)
+        if not bool((jnp.abs(q12) <= (1 + 100 * jnp.finfo(dtype).eps) * largest).all()):
+            raise ValueError(f"q12 is {q12}; expected a covariance of at most sqrt(q11*q22) = {largest}.")
     return q11, q12, q22
 
 

@@ -102,7 +102,7 @@ def gaussian(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
 def gaussian_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E 4uū exp(−u²)exp(−ū²) = 4 q12 det(I + 2Q)^{-3/2}."""
     pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
-    return 0.5 * pair.c * pair.unit**2 / (pair.det * safe_sqrt(pair.det))
+    return 0.5 * pair.c * (pair.unit / pair.det) * (pair.unit / safe_sqrt(pair.det))
 
 
 def sin(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
@@ -131,5 +131,5 @@ def square(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
 
 
 def cube(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E u³ū³ = 9·q11·q12·q22 + 6·q12³ (Isserlis)."""
-    return q12 * (9.0 * q11 * q22 + 6.0 * q12**2)
+    """E u³ū³ = 9·q11·q12·q22 + 6·q12³ (Isserlis), in an order that overflows only where the result does."""
+    return 9.0 * (jnp.maximum(q11, q22) * (jnp.minimum(q11, q22) * q12)) + 6.0 * q12**3

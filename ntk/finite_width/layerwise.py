@@ -13,7 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels
+from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
 from ntk.inputs import Batch, Network, check_batches, with_dtype
 from ntk.networks import MLP
@@ -98,7 +98,7 @@ def _measure(size: tuple[int, int | None], net: Network, params: Any, batch1: Ba
     other = batch1 if batch2 is None else batch2
     (x1, g1), (x2, g2) = side1, side2
     if isinstance(net, MLP):
-        C0 = gram(batch1.x, other.x)[None] / batch1.x.shape[-1]
+        C0 = gram(unit_scaled(batch1.x), unit_scaled(other.x))[None]
         C = jnp.concatenate([C0, _layer_gram("lin,ljn->lij", x1, x2) / model.width])
         return mlp_kernels(net, C, _layer_gram("olin,oljn->lij", g1, g2) / len(g1))
     C = _layer_gram("tin,rjn->itjr", x1, x2) / model.width

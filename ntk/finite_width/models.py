@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ntk.checks import check_count
-from ntk.decomposition import pooling_weights
+from ntk.decomposition import pooling_weights, time_mask
 from ntk.inputs import Batch, Network, check_batch, with_dtype
 from ntk.networks import MLP, RNN
 
@@ -108,14 +108,17 @@ class FiniteRNN(nn.Module):
         u = self.param("u", normal, (x.shape[-1], self.width), x.dtype)
         b = self.param("b", normal, (self.width,), x.dtype)
 
-        def step(s: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-            drive, tap = inputs
-            s = net.activation.fn(net.w_std / self.width**0.5 * (s @ w) + drive + tap)
+        def step(s: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+            drive, tap, counts = inputs
+            # Past its length a sequence keeps its state: what is not read must not overflow either.
+            h = jnp.where(counts[:, None], net.w_std / self.width**0.5 * (s @ w) + drive + tap, 0.0)
+            s = jnp.where(counts[:, None], net.activation.fn(h), s)
             return s, s
 
         drives = net.u_std / x.shape[-1] ** 0.5 * (x @ u) + net.b_std * b
         start = jnp.zeros((len(x), self.width), x.dtype)
-        states = lax.scan(step, start, (drives.swapaxes(0, 1), taps.astype(x.dtype)))[1]
+        times = (drives.swapaxes(0, 1), taps.astype(x.dtype), time_mask(batch).T)
+        states = lax.scan(step, start, times)[1]
         return _read_out(self, net, jnp.einsum("it,tin->in", pooling_weights(net, batch), states)), states
 
 

@@ -49,9 +49,8 @@ def infinite_kernels(
         ((3, 2, 2), (2, 2, 2), 2.5, 6.5)
     """
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
-    result = _kernels(net, batch1, batch2)
-    for name in ("C", "D", "nngp", "ntk"):
-        _check_representable(name, getattr(result, name))
+    result = _kernels(with_dtype(net, batch1.x.dtype), batch1, batch2)
+    _check_representable(vars(result))
     return result
 
 
@@ -80,24 +79,34 @@ def infinite_ntk(
          [5.  6.5]]
     """
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
-    result = _ntk(net, batch1, batch2)
-    _check_representable("ntk", result)
+    result = _ntk(with_dtype(net, batch1.x.dtype), batch1, batch2)
+    _check_representable({"ntk": result})
     return result
 
 
 @jax.jit
 def _kernels(net: Network, batch1: Batch, batch2: Batch | None) -> Kernels:
-    return _RECURSIONS[type(net)].kernels(with_dtype(net, batch1.x.dtype), batch1, batch2)
+    return _RECURSIONS[type(net)].kernels(net, batch1, batch2)
 
 
 @jax.jit
 def _ntk(net: Network, batch1: Batch, batch2: Batch | None) -> jax.Array:
-    return _RECURSIONS[type(net)].ntk(with_dtype(net, batch1.x.dtype), batch1, batch2)
+    return _RECURSIONS[type(net)].ntk_only(net, batch1, batch2)
 
 
-def _check_representable(name: str, kernel: jax.Array) -> None:
-    if is_concrete(kernel) and not bool(jnp.isfinite(kernel).all()):
-        raise ValueError(
-            f"{name} exceeds {float(jnp.finfo(kernel.dtype).max):.1e}, the range of {kernel.dtype}; expected a network"
-            " whose kernels stay within it: lower the standard deviations or the depth, or use float64."
-        )
+def _check_representable(kernels: dict[str, jax.Array]) -> None:
+    if not is_concrete(kernels):
+        return
+    finite = jax.device_get(_all_finite(kernels))
+    for name in ("C", "D", "nngp", "ntk"):
+        if not finite.get(name, True):
+            dtype = kernels[name].dtype
+            raise ValueError(
+                f"{name} is not finite in {dtype}; expected a network whose kernels stay within its range,"
+                f" {float(jnp.finfo(dtype).max):.1e}: lower the standard deviations or the depth, or use float64."
+            )
+
+
+@jax.jit
+def _all_finite(kernels: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {name: jnp.isfinite(kernel).all() for name, kernel in kernels.items()}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ntk.decomposition import Kernels, gram, mlp_kernels
+from ntk.decomposition import Kernels, gram, mlp_kernels, unit_scaled
 from ntk.infinite_width.moments import nonlinearity, own_moment, same_inputs
 from ntk.inputs import Batch
 from ntk.networks import MLP
@@ -42,7 +42,7 @@ def kernels(net: MLP, batch1: Batch, batch2: Batch | None) -> Kernels:
     return mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D)
 
 
-def ntk(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
+def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
     """Θ alone, forward only: θ^l = Ċ^l (K^l + σ_w² θ^{l−1}), Θ = σ_v² (C^L + θ^L)."""
 
     def forward(state: tuple[_Moments, Array], _: None) -> tuple[tuple[_Moments, Array], None]:
@@ -57,15 +57,15 @@ def ntk(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
 
 def _input_moments(batch1: Batch, batch2: Batch | None) -> tuple[_Moments, Bool[Array, "N1 N2"]]:
     """C⁰ = ξ·ξ̄/d, and which pairs are one input twice."""
-    d = batch1.x.shape[-1]
-    other = batch1 if batch2 is None else batch2
-    products = gram(batch1.x, other.x)
+    x1 = unit_scaled(batch1.x)
+    x2 = x1 if batch2 is None else unit_scaled(batch2.x)
+    products = gram(x1, x2)
     if batch2 is None:
         # From the same products, so that equal inputs agree in them wherever they stand.
         own1 = own2 = jnp.diagonal(products)
     else:
-        own1, own2 = (jnp.sum(x**2, axis=-1) for x in (batch1.x, batch2.x))
-    return _Moments(products / d, own1 / d, own2 / d), same_inputs(batch1.x, other.x, products)
+        own1, own2 = (jnp.sum(x**2, axis=-1) for x in (x1, x2))
+    return _Moments(products, own1, own2), same_inputs(x1, x2, products)
 
 
 def _layer(net: MLP, C: _Moments, same: Bool[Array, "N1 N2"]) -> tuple[Array, _Moments, Array]:

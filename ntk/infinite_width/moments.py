@@ -1,9 +1,8 @@
 """One step of a forward recursion, and the pairs of inputs for which its correlation is exactly 1."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, UInt
+from jaxtyping import Array, Bool, Float, UInt32
 
 from ntk.duals import Activation
 
@@ -39,18 +38,24 @@ def same_inputs(
 ) -> Bool[Array, "N1 N2"]:
     """Which pairs are the same input twice, given all products x·x̄: the diagonal of one batch, duplicates of two.
 
-    Equal rows have equal checksums of their bits, and other rows almost never do; those that do by chance are told
-    apart by their product, unless they are closer than rounding can tell anyway.
+    Equal rows have equal checksums. Rows with equal checksums by chance (one pair in 2³²) count as the same only where
+    ‖x − x̄‖² is within the rounding of the products, so that nothing is lost by it.
     """
-    check1, check2 = _checksum(x1), _checksum(x2)
-    own = jnp.sum(x1**2, axis=-1)[:, None]
-    close = jnp.abs(products - own) <= 32 * jnp.finfo(x1.dtype).eps * own
-    return (check1[:, None] == check2) & close
+    own1, own2 = (jnp.sum(x**2, axis=-1) for x in (x1, x2))
+    rounding = 32 * jnp.finfo(x1.dtype).eps * own1[:, None]
+    close = (jnp.abs(products - own1[:, None]) <= rounding) & (jnp.abs(products - own2) <= rounding)
+    return (_checksum(x1)[:, None] == _checksum(x2)) & close
 
 
-def _checksum(x: Float[Array, "N d"]) -> UInt[Array, " N"]:
-    """A number that depends on every bit of a row but not, as a floating-point sum would, on the order of summation."""
-    unsigned = jnp.dtype(f"uint{8 * x.dtype.itemsize}")
-    bits = lax.bitcast_convert_type(x + 0.0, unsigned)  # 0.0 makes one of the two zeros
-    odd = 2 * jax.random.bits(jax.random.key(0), x.shape[-1:], unsigned) + 1
-    return jnp.sum(bits * odd, axis=-1, dtype=unsigned)
+def _checksum(x: Float[Array, "N d"]) -> UInt32[Array, " N"]:
+    """A number that depends on every bit of a row, but not on the order of summation as a sum of floats would.
+
+    Each 32-bit word is mixed with its position by the finalizer of MurmurHash3 before the sum, for a plain linear
+    combination of the bits would be blind to signs and to data of few significant bits.
+    """
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32)) + 0.0  # 0.0 makes one of the two zeros
+    words = lax.bitcast_convert_type(x, jnp.uint32).reshape(len(x), -1)
+    mixed = words + jnp.arange(1, words.shape[1] + 1, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
+    mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
+    mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
+    return jnp.sum(mixed ^ (mixed >> 16), axis=-1, dtype=jnp.uint32)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ntk.decomposition import Kernels, gram, pooling_weights, rnn_kernels
+from ntk.decomposition import Kernels, gram, pooling_weights, rnn_kernels, time_mask, unit_scaled
 from ntk.infinite_width.moments import nonlinearity, own_moment, same_inputs
 from ntk.inputs import Batch
 from ntk.networks import RNN
@@ -37,7 +37,7 @@ def kernels(net: RNN, batch1: Batch, batch2: Batch | None) -> Kernels:
     return rnn_kernels(net, batch1, rows.batch2, C, D)
 
 
-def ntk(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
+def ntk_only(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
     """Θ alone, forward only: θ^{t,r} = Ċ^{t,r} (K^{t,r} + σ_w² θ^{t−1,r−1}), Θ = σ_v² Σ p_t p̄_r (C + θ)^{t,r}."""
     if net.pooling == "last":
         return _last_state_ntk(net, batch1, batch2)
@@ -70,23 +70,25 @@ def _last_state_ntk(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Arra
         C, theta, same = state
         (x1, own1, started1), (x2, own2, started2) = step
         products = gram(x1, x2)
-        # Sequences that start at different times are not the same, nor are those that have differed before.
-        same = same & (started1[:, None] == started2) & (same_inputs(x1, x2, products) | ~started1[:, None])
-        K = net.w_std**2 * C + net.u_std**2 * products / x1.shape[-1] + net.b_std**2
-        C, dot = nonlinearity(net.activation, own1[:, None], K, own2, same)
+        same = same & (same_inputs(x1, x2, products) | ~started1[:, None])
         started = started1[:, None] & started2
+        K = jnp.where(started, net.w_std**2 * C + net.u_std**2 * products + net.b_std**2, 0.0)
+        C, dot = nonlinearity(net.activation, own1[:, None], K, own2, same)
         theta = jnp.where(started, dot * (K + net.w_std**2 * theta), 0.0)
         return (jnp.where(started, C, 0.0), theta, same), None
 
     start = jnp.zeros((side1[0].shape[1], side2[0].shape[1]), batch1.x.dtype)
-    (C, theta, _), _ = lax.scan(forward, (start, start, start == 0), (side1, side2))
+    # Only sequences of one length can be the same; these start together.
+    other = batch1 if batch2 is None else batch2
+    same = jnp.asarray(batch1.lengths)[:, None] == jnp.asarray(other.lengths)
+    (C, theta, _), _ = lax.scan(forward, (start, start, same), (side1, side2))
     return net.v_std**2 * (C + theta)
 
 
 def _aligned_at_end(net: RNN, batch: Batch, num_steps: int) -> tuple[Array, Array, Array]:
     """The last `num_steps` steps, time first, of sequences shifted to end together.
 
-    Returns the inputs (num_steps, N, d), the variances K^{t,t} (num_steps, N), and which sequences have started.
+    Returns the inputs /√d (num_steps, N, d), the variances K^{t,t} (num_steps, N), and which sequences have started.
     """
     max_length = batch.x.shape[1]
     shift = max_length - jnp.asarray(batch.lengths)
@@ -94,20 +96,21 @@ def _aligned_at_end(net: RNN, batch: Batch, num_steps: int) -> tuple[Array, Arra
     started = times >= 0
     times = jnp.maximum(times, 0)
     own = jnp.take_along_axis(_own_variances(net, batch), times, axis=1)
-    x = jnp.take_along_axis(batch.x, times[:, :, None], axis=1)
+    x = jnp.take_along_axis(unit_scaled(batch.x), times[:, :, None], axis=1)
     own = jnp.where(started, own, 0.0)
     return x.swapaxes(0, 1)[-num_steps:], own.T[-num_steps:], started.T[-num_steps:]
 
 
 def _own_variances(net: RNN, batch: Batch) -> Float[Array, "N T"]:
-    """K^{t,t} of every sequence with itself, at every time."""
+    """K^{t,t} of every sequence with itself, at every time; zero past its length, where it might overflow."""
 
-    def step(C: Array, input_moment: Array) -> tuple[Array, Array]:
-        K = net.w_std**2 * C + net.u_std**2 * input_moment + net.b_std**2
+    def step(C: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+        moment, counts = inputs
+        K = jnp.where(counts, net.w_std**2 * C + net.u_std**2 * moment + net.b_std**2, 0.0)
         return own_moment(net.activation, K), K
 
-    input_moments = jnp.sum(batch.x**2, axis=-1).T / batch.x.shape[-1]
-    _, K = lax.scan(step, jnp.zeros_like(input_moments[0]), input_moments)
+    moments = jnp.sum(unit_scaled(batch.x) ** 2, axis=-1).T
+    _, K = lax.scan(step, jnp.zeros_like(moments[0]), (moments, time_mask(batch).T))
     return K.T
 
 
@@ -115,8 +118,10 @@ class _Rows:
     """The forward recursion from all times r at one t to all r at t + 1."""
 
     def __init__(self, net: RNN, batch1: Batch, batch2: Batch | None) -> None:
-        self.net, self.batch1 = net, batch1
+        self.net = net
         self.batch2 = batch1 if batch2 is None else batch2
+        self.x1, self.x2 = unit_scaled(batch1.x), unit_scaled(self.batch2.x)
+        self.mask1, self.mask2 = time_mask(batch1), time_mask(self.batch2)
         self.own1 = _own_variances(net, batch1)
         self.own2 = self.own1 if batch2 is None else _own_variances(net, batch2)
         self.pooling2 = pooling_weights(net, self.batch2)
@@ -127,10 +132,12 @@ class _Rows:
         self, C: Float[Array, "N1 N2 T2"], same: Bool[Array, "N1 N2"], t: Array
     ) -> tuple[Array, Array, Array, Bool[Array, "N1 N2"]]:
         """K, C and Ċ of row t (N1, N2, T2) from C of row t − 1, and which sequences are the same up to time t."""
-        net, x1, x2 = self.net, self.batch1.x[:, t], self.batch2.x
+        net, x1, x2 = self.net, self.x1[:, t], self.x2
         products = gram(x1, x2)
         same = same & same_inputs(x1, x2[:, t], products[:, :, t])
-        K = net.w_std**2 * _one_step_on(C) + net.u_std**2 * products / x1.shape[-1] + net.b_std**2
+        K = net.w_std**2 * _one_step_on(C) + net.u_std**2 * products + net.b_std**2
+        # Past the lengths nothing counts, and nothing may overflow.
+        K = jnp.where(self.mask1[:, t, None, None] & self.mask2, K, 0.0)
         same_entries = same[:, :, None] & (jnp.arange(x2.shape[1]) == t)
         C, dot = nonlinearity(net.activation, self.own1[:, t, None, None], K, self.own2, same_entries)
         return K, C, dot, same

@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -16,9 +16,26 @@ import jax.extend.core
 import numpy as np
 from jax.interpreters import ad
 
+from ntk.duals import activation
+from ntk.networks import MLP, RNN
+
 _VERSION = "0.6.5"
 _COMMAND = f"pip install --no-deps neural-tangents=={_VERSION} frozendict"
 _LOCK = threading.Lock()
+# Activation by its name here -> the layer of `stax` with the same dual maps, and its arguments.
+_STAX_LAYERS: dict[str, tuple[Any, ...]] = {
+    "relu": ("Relu",),
+    "leaky_relu": ("LeakyRelu", 0.1),
+    "abs": ("Abs",),
+    "erf": ("Erf",),
+    "gelu": ("Gelu",),
+    "sin": ("Sin",),
+    "cos": ("Cos",),
+    "gaussian": ("Gaussian",),
+    "exp": ("Exp",),
+    "square": ("Monomial", 2),
+    "cube": ("Monomial", 3),
+}
 
 
 def load_neural_tangents() -> ModuleType:
@@ -40,7 +57,7 @@ def load_neural_tangents() -> ModuleType:
 
     - `ntk.MLP(depth=L, activation, w_std, b_std, v_std)` is `stax.serial` of L times `stax.Dense(n, w_std, b_std)` and
       the activation, then `stax.Dense(1, v_std, b_std=None)`: the read-out has no bias here, so leave it out there.
-      `kernel_fn(x1, x2, "ntk")` and `"nngp"` are then Θ and Σ, (N1, N2), with inputs divided by √d as here.
+      `stax_kernel_fn` builds it.
     - `stax.Gelu()` is the erf form, as here; with `approximate=True` only the finite network changes, its infinite
       kernel stays that of the erf form. `stax.Sigmoid_like` is a scaled erf, not the sigmoid; `LeakyRelu` asks for
       its slope (0.1 here). There is no tanh, SiLU or softplus in closed form, and no recurrent network.
@@ -79,6 +96,45 @@ def load_neural_tangents() -> ModuleType:
         neural_tangents = importlib.import_module("neural_tangents")
     _mend(neural_tangents._src.empirical)
     return neural_tangents
+
+
+def stax_kernel_fn(net: MLP | RNN) -> Callable[..., Any]:
+    """The infinite-width kernel function of a network, as neural-tangents 0.6.5 computes it (arXiv:1912.02803).
+
+    `kernel_fn(x1, x2, "ntk")` and `kernel_fn(x1, x2, "nngp")` are Θ and Σ, (N1, N2), of inputs (N1, d) and (N2, d)
+    that are divided by √d, as here; `None` for x2 stands for x1. A tuple of both names gives both at once.
+
+    Args:
+        net: an `ntk.MLP` whose activation is the one named relu, leaky_relu, abs, erf, gelu, sin, cos, gaussian, exp,
+            square or cube.
+
+    Raises:
+        TypeError: `net` is no MLP.
+        ValueError: neural-tangents does not have the activation in closed form.
+        ImportError: as for `load_neural_tangents`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> kernel_fn = stax_kernel_fn(ntk.MLP(depth=1, activation="relu", b_std=0.0))
+        >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> round(float(kernel_fn(x, None, "ntk")[0, 1]), 4)  # 1/4π
+        0.0796
+    """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net is of type {type(net).__name__}; expected an ntk.MLP for neural-tangents.")
+    # By identity: a function of the user's own may have the name of another one, as jax.nn.leaky_relu does.
+    name = next((name for name in _STAX_LAYERS if activation(name) is net.activation), None)
+    if name is None:
+        raise ValueError(
+            f"net.activation is {net.activation.name!r}; expected, for neural-tangents, one of those named "
+            f"{', '.join(_STAX_LAYERS)}."
+        )
+    stax = load_neural_tangents().stax
+    layer, *arguments = _STAX_LAYERS[name]
+    hidden = [stax.Dense(1, W_std=net.w_std, b_std=net.b_std), getattr(stax, layer)(*arguments)] * net.depth
+    # The read-out has no bias here.
+    return stax.serial(*hidden, stax.Dense(1, W_std=net.v_std, b_std=None))[2]
 
 
 def _installed_version(package: str) -> str | None:

@@ -1,5 +1,7 @@
 """The MLP's recursions against neural-tangents, a textbook loop in NumPy, and closed forms."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def stax_kernels(name: str, depth: int, w_std: float, b_std: float, v_std: float
 
 
 def relative_error(found, expected) -> float:
-    """Largest deviation relative to the natural scale √(K_ii K_jj) or, without it, to the largest entry."""
+    """Largest deviation relative to the largest entry."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
@@ -151,6 +153,38 @@ def test_float32_diagonal_and_duplicates_are_exact(name):
     diagonal = np.diagonal(expected.ntk)
     np.testing.assert_allclose(np.diagonal(found.ntk), diagonal, rtol=3e-6)
     np.testing.assert_allclose(found.ntk[0, 1], diagonal[0], rtol=3e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "erf"])
+def test_float32_duplicates_of_two_batches_are_exact(name):
+    """Equal inputs of different batches, whatever the order in which their products were summed."""
+    net = ntk.MLP(depth=3, activation=name, w_std=1.3, b_std=0.3)
+    x = inputs(dim=784).astype(np.float32)
+    found, expected = ntk.infinite_ntk(net, x, x[5:8].copy()), ntk.infinite_ntk(net, x.astype(np.float64))
+    np.testing.assert_allclose(found[5:8].diagonal(), expected.diagonal()[5:8], rtol=3e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("values", [(0.0, 1.0), (-1.0, 1.0)])
+def test_no_two_corners_of_a_cube_are_taken_for_the_same(values, dtype):
+    """The Boolean cube: few bits in every number, many equal products. One side or two, the kernel is one."""
+    x = np.array(list(itertools.product(values, repeat=8)), dtype)
+    net = ntk.MLP(depth=2, activation="erf", b_std=0.0)
+    found = ntk.infinite_kernels(net, x)
+    swapped = ntk.infinite_kernels(net, x, x.copy())
+    expected = ntk.infinite_kernels(net, x.astype(np.float64) * (1 + 1e-13))  # rounded, so that no two products agree
+    for theta in (found.ntk, swapped.ntk):
+        np.testing.assert_allclose(theta, expected.ntk, rtol=0, atol=20 * jnp.finfo(dtype).eps + 1e-11)
+        np.testing.assert_allclose(theta, theta.T, rtol=0, atol=20 * jnp.finfo(dtype).eps)
+
+
+def test_close_inputs_are_not_the_same():
+    """Opposite signs in small features: the bits differ in signs alone."""
+    x1, x2 = np.array([[1, 1e-3, 1e-3]], np.float32), np.array([[1, -1e-3, -1e-3]], np.float32)
+    found = ntk.infinite_kernels(ntk.MLP(depth=1, b_std=0.0), x1, x2).D[0, 0, 0]
+    angle = 2 * np.arctan(np.sqrt(2) * 1e-3)
+    # cos(angle) is known to one rounding, which moves the angle by ε/angle.
+    np.testing.assert_allclose(found, (np.pi - angle) / (2 * np.pi), rtol=0, atol=4 * 1.2e-7 / angle / (2 * np.pi))
 
 
 def test_a_zero_input_without_bias_is_a_dead_network():

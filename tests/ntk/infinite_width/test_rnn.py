@@ -1,5 +1,6 @@
 """The RNN's recursions against a double loop over times in NumPy that knows nothing of diagonals or padding."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -110,16 +111,44 @@ def test_one_batch_is_both_sides(name, pooling, lengths):
     np.testing.assert_allclose(np.diagonal(single), np.diagonal(alone.ntk), rtol=1e-5)
 
 
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("name", sorted(MAPS))
+def test_a_sequence_that_ends_another_is_not_the_same(name, constant):
+    """Of unequal lengths, two sequences differ in history even where every step they share is equal."""
+    x1 = np.ones((2, 8, 3)) if constant else sequences((2, 8, 3), 5)
+    x2 = x1[:, 5:]
+    theta = ntk.infinite_ntk(ntk.RNN(activation=name, **STDS), x1, x2)
+    for i, j in np.ndindex(2, 2):
+        expected = reference(MAPS[name], "last", x1[i], x2[j], **STDS)[-1]
+        np.testing.assert_allclose(theta[i, j], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", [1e3, np.nan, np.inf])
+@pytest.mark.parametrize("name", ["erf", "square"])
 @pytest.mark.parametrize("pooling", ["last", "mean"])
-def test_what_lies_past_a_sequence_does_not_matter(pooling):
-    x, lengths = sequences((3, 6, 2), 3), jnp.array([2, 6, 4])
-    net = ntk.RNN(pooling=pooling, **STDS)
-    other = x.copy()
-    other[0, 2:], other[2, 4:] = 1e3, -7.0
-    before = ntk.infinite_kernels(net, x, lengths1=lengths)
-    after = ntk.infinite_kernels(net, other, lengths1=lengths)
-    for field in ("ntk", "nngp", "C", "D"):
-        np.testing.assert_array_equal(getattr(before, field), getattr(after, field))
+def test_what_lies_past_a_sequence_does_not_matter(pooling, name, padding):
+    """Neither in value nor by overflow: the states of a squaring network square the variance at every step."""
+    x, lengths = sequences((3, 20, 2), 3), jnp.array([2, 3, 1])
+    net = ntk.RNN(activation=name, pooling=pooling, **STDS)
+    other = np.where((np.arange(20) < lengths[:, None])[:, :, None], x, padding)
+    cut = ntk.infinite_kernels(net, x[:, :3], lengths1=lengths)
+    found = ntk.infinite_kernels(net, other, lengths1=lengths)
+    for field in ("ntk", "nngp"):
+        np.testing.assert_allclose(getattr(found, field), getattr(cut, field), rtol=1e-12)
+    for field in ("C", "D"):
+        np.testing.assert_allclose(getattr(found, field)[:, :3, :, :3], getattr(cut, field), rtol=1e-12)
+        assert not np.any(getattr(found, field)[:, 3:])
+    np.testing.assert_allclose(ntk.infinite_ntk(net, other, lengths1=lengths), cut.ntk, rtol=1e-12)
+
+    def total(w_std):
+        others = {key: value for key, value in STDS.items() if key != "w_std"}
+        return ntk.infinite_ntk(
+            ntk.RNN(activation=name, pooling=pooling, w_std=w_std, **others), other, lengths1=lengths
+        ).sum()
+
+    h = 1e-6
+    slope = (total(STDS["w_std"] + h) - total(STDS["w_std"] - h)) / (2 * h)
+    np.testing.assert_allclose(jax.grad(total)(STDS["w_std"]), slope, rtol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
