@@ -7,7 +7,8 @@ log width, which theory puts at -1/2, and draws the figure.
     python -m experiments.kernel_convergence --config=configs/convergence_mlp_relu.py --workdir=runs/relu
 
 In the workdir: config.json, metrics.jsonl (one line per width, one error per seed), summary.md, summary.csv,
-convergence.png and convergence.pdf. The same workdir goes on where it stopped.
+convergence.png and convergence.pdf. The same workdir goes on where it stopped, also with widths added or left out,
+and with other values of the fields that only the report or the machine depends on.
 """
 
 from pathlib import Path
@@ -26,6 +27,9 @@ from experiments.metrics import MetricsFile
 from experiments.networks import build_network, network_inputs
 from experiments.workdir import open_workdir
 from ntk.checks import check_count
+
+# Each width is measured by itself, and the others change no measurement.
+MAY_CHANGE = ("widths", "memory_gib", "quantiles", "num_resamples", "confidence", "data_dir")
 
 
 def check_config(config: ConfigDict) -> None:
@@ -64,14 +68,15 @@ def main(config: ConfigDict, workdir: Path) -> None:
         x = jnp.asarray(network_inputs(net, data.train_images))
         limits = limit_blocks(net, x, config.reference)
         error_scales(limits)
-        workdir = open_workdir(workdir, config)
+        workdir = open_workdir(workdir, config, may_change=MAY_CHANGE)
         metrics = MetricsFile(workdir / "metrics.jsonl")
-    measured = {record["width"] for record in metrics.records}
+    measured = {record["width"] for record in metrics.records} & set(config.widths)
     remaining = [width for width in config.widths if width not in measured]
     logging.info("%d widths, %d measured before, on %s", len(config.widths), len(measured), jax.devices())
     for width in tqdm(remaining, desc="widths", initial=len(measured), total=len(config.widths)):
         keys = member_keys(config.seed, width, config.num_seeds)
-        errors = errors_at_width(net, width, x, limits, keys, config.memory_gib)
+        with script.refuse_bad_input((FloatingPointError,)):
+            errors = errors_at_width(net, width, x, limits, keys, config.memory_gib)
         metrics.append({"width": width, "errors": {name: error.tolist() for name, error in errors.items()}})
     logging.info("writing table and figure into %s", workdir)
     print(write_report(workdir, config, collect(metrics.records, config.widths)))

@@ -1,5 +1,6 @@
 """How far the kernels of random finite networks lie from their infinite-width limits."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 import ntk
 from ntk.checks import check_choice
 from ntk.inputs import Network
+from ntk.interop.neural_tangents import stax_kernel_fn
 
 REFERENCES = ("recursion", "neural_tangents")
 Blocks = dict[str, Float[Array, "N N"]]
@@ -54,7 +56,8 @@ def limit_blocks(net: Network, x: Array, reference: str = "recursion") -> Blocks
             those of "ntk" and "nngp" from that library and, as it gives no C and D, leaves these to the recursion.
 
     Raises:
-        ValueError: if the reference is unknown, or does not know the network.
+        ValueError: if the reference is unknown, or does not know the activation.
+        TypeError: if the reference does not know this kind of network.
         ImportError: if neural-tangents is not installed.
 
     Example:
@@ -65,32 +68,11 @@ def limit_blocks(net: Network, x: Array, reference: str = "recursion") -> Blocks
     check_choice("reference", reference, REFERENCES)
     blocks = kernel_blocks(net, ntk.infinite_kernels(net, x))
     if reference == "neural_tangents":
-        blocks |= _neural_tangents_limits(net, x)
+        kernel_fn = stax_kernel_fn(net)
+        with jax.default_matmul_precision("highest"):
+            kernels = kernel_fn(x, None, ("ntk", "nngp"))
+        blocks |= {"ntk": kernels.ntk, "nngp": kernels.nngp}
     return blocks
-
-
-def _neural_tangents_limits(net: Network, x: Array) -> Blocks:
-    if not isinstance(net, ntk.MLP):
-        raise ValueError(f"reference is 'neural_tangents' for {type(net).__name__}; expected 'recursion', or an MLP.")
-    stax = ntk.load_neural_tangents().stax
-    nonlinearities = {
-        "relu": stax.Relu,
-        "leaky_relu": lambda: stax.LeakyRelu(0.1),
-        "abs": stax.Abs,
-        "erf": stax.Erf,
-        "gelu": stax.Gelu,
-        "sin": stax.Sin,
-        "cos": stax.Cos,
-    }
-    name = net.activation.name
-    check_choice("activation with reference='neural_tangents'", name, nonlinearities)
-    hidden = [(stax.Dense(1, W_std=net.w_std, b_std=net.b_std), nonlinearities[name]()) for _ in range(net.depth)]
-    layers = [layer for pair in hidden for layer in pair]
-    # THEORY: the read-out has no bias.
-    kernel_fn = stax.serial(*layers, stax.Dense(1, W_std=net.v_std, b_std=None))[2]
-    with jax.default_matmul_precision("highest"):
-        kernels = kernel_fn(x, None, ("ntk", "nngp"))
-    return {"ntk": kernels.ntk, "nngp": kernels.nngp}
 
 
 def error_scales(limits: Blocks) -> dict[str, Float[Array, ""]]:
@@ -166,7 +148,14 @@ def errors_at_width(
     errors = {name: np.asarray(measured[name]) for name in limits}
     for name, error in errors.items():
         if not np.isfinite(error).all():
-            raise FloatingPointError(f"the error of {name} at width {width} is not finite; expected smaller std's.")
+            stds = ", ".join(
+                f"{field.name}={getattr(net, field.name)}"
+                for field in dataclasses.fields(net)
+                if field.name.endswith("_std")
+            )
+            raise FloatingPointError(
+                f"the error of {name} at width {width} is not finite with {stds}; expected smaller standard deviations."
+            )
     return errors
 
 

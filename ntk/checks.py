@@ -34,7 +34,7 @@ def as_floating(name: str, array: Any) -> jax.Array:
     try:
         array = jnp.asarray(array)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {array!r}; expected a real floating-point array.") from None
+        raise TypeError(f"{name} is {array!r}; expected an array of real floating-point numbers.") from None
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {array.dtype}; expected a real floating-point array.")
     return array
@@ -43,7 +43,8 @@ def as_floating(name: str, array: Any) -> jax.Array:
 def check_finite(name: str, array: Any) -> None:
     """Refuse a concrete array that holds NaN or inf."""
     if is_concrete(array):
-        bad = int(jnp.sum(~jnp.isfinite(array)))  # counted on the device, one number comes back
+        with jax.ensure_compile_time_eval():  # counted on the device, one number comes back
+            bad = int(jnp.sum(~jnp.isfinite(array)))
         if bad:
             raise ValueError(f"{name} holds {bad} entries that are NaN or infinite; expected finite numbers.")
 
@@ -54,3 +55,23 @@ def check_nonnegative(name: str, value: Any) -> None:
         numbers = np.asarray(value)
         if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
             raise ValueError(f"{name} is {value!r}; expected a finite number that is not negative.")
+
+
+def check_representable(**results: jax.Array) -> None:
+    """Refuse concrete results that have left the range of their dtype; one transfer from the device for all of them."""
+    if not is_concrete(results):
+        return
+    with jax.ensure_compile_time_eval():
+        all_finite = jax.device_get(_all_finite(results))
+    for name, finite in all_finite.items():
+        if not finite:
+            dtype = results[name].dtype
+            raise ValueError(
+                f"{name} exceeds {float(jnp.finfo(dtype).max):.1e}, the range of {dtype}; expected results within it:"
+                " smaller inputs or standard deviations, less depth, or float64."
+            )
+
+
+@jax.jit
+def _all_finite(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {name: jnp.isfinite(array).all() for name, array in arrays.items()}

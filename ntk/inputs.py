@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_finite, is_concrete
-from ntk.networks import MLP, RNN
+from ntk.networks import MLP, RNN, check_stds
 
 Network = MLP | RNN
 SomeNetwork = TypeVar("SomeNetwork", bound=Network)
@@ -37,6 +37,7 @@ def check_batches(
     """
     if not isinstance(net, Network):
         raise TypeError(f"net is {type(net).__name__}; expected an ntk.MLP or an ntk.RNN.")
+    check_stds(net)
     if x2 is None and lengths2 is not None:
         raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
     batch1 = check_batch(net, x1, lengths1, "1")
@@ -71,7 +72,10 @@ def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str
 def _check_lengths(name: str, lengths: ArrayLike | None, num_inputs: int, num_steps: int) -> jax.Array:
     if lengths is None:
         return jnp.full((num_inputs,), num_steps)
-    lengths = jnp.asarray(lengths)
+    try:
+        lengths = jnp.asarray(lengths)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {lengths!r}; expected an array of {num_inputs} integers.") from None
     if lengths.shape != (num_inputs,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(f"{name} is {lengths.dtype} of shape {lengths.shape}; expected {num_inputs} integers.")
     if is_concrete(lengths):
@@ -80,7 +84,7 @@ def _check_lengths(name: str, lengths: ArrayLike | None, num_inputs: int, num_st
             raise ValueError(
                 f"{name} goes from {values.min()} to {values.max()}; expected lengths from 1 to T = {num_steps}."
             )
-    return lengths
+    return lengths.astype(int)
 
 
 def with_dtype(net: SomeNetwork, dtype: jnp.dtype) -> SomeNetwork:

@@ -6,7 +6,7 @@ differentiated or vmapped in them. `ntk.infinite_kernels` and `ntk.finite` both 
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -36,13 +36,18 @@ def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) ->
     return cls
 
 
-def _settle(net: Any, stds: tuple[str, ...]) -> None:
+def _settle(net: Any) -> None:
     """Turn the activation into an `Activation` and check the standard deviations."""
     object.__setattr__(net, "activation", activation(net.activation))
-    for name in stds:
+    check_stds(net)
+
+
+def check_stds(net: Any) -> None:
+    """Refuse standard deviations that are not one finite number of at least 0 each."""
+    for name in (field.name for field in fields(net) if field.name.endswith("_std")):
         std = getattr(net, name)
         if isinstance(std, bool) or not isinstance(std, int | float | np.number | np.ndarray | jax.Array):
-            raise TypeError(f"{name} is {std!r}; expected a number.")
+            raise TypeError(f"{name} is {std!r}; expected a real number.")
         if np.shape(std) != () or not jnp.issubdtype(jnp.result_type(std), jnp.number) or jnp.iscomplexobj(std):
             raise ValueError(f"{name} is {std!r}; expected one real number.")
         check_nonnegative(name, std)
@@ -83,7 +88,7 @@ class MLP:
 
     def __post_init__(self) -> None:
         check_count("depth", self.depth)
-        _settle(self, ("w_std", "b_std", "v_std"))
+        _settle(self)
 
 
 @functools.partial(_register, leaves=("w_std", "u_std", "b_std", "v_std"), static=("activation", "pooling"))
@@ -124,4 +129,4 @@ class RNN:
 
     def __post_init__(self) -> None:
         check_choice("pooling", self.pooling, ("last", "mean"))
-        _settle(self, ("w_std", "u_std", "b_std", "v_std"))
+        _settle(self)

@@ -4,13 +4,14 @@ import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import check_nonnegative, is_concrete
+from ntk.checks import check_finite, check_nonnegative, check_representable, is_concrete
 from ntk.duals import closed_forms as forms
 from ntk.duals.quadrature import TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
@@ -57,14 +58,17 @@ class Activation:
             An array of the broadcast shape, in the inputs' dtype.
 
         Raises:
-            ValueError: A variance is negative, or the covariance exceeds what the variances allow.
+            ValueError: A variance is negative, the covariance exceeds what the variances allow, or the result is
+                too large for the dtype.
 
         Example:
             >>> import ntk
             >>> print(ntk.activation("sin").dual(1e-4, 0.0, 1.0))
             0.0
         """
-        return _evaluate(self.dual_map, *_covariance(q11, q12, q22))
+        value = _evaluate(self.dual_map, *_covariance(q11, q12, q22))
+        check_representable(dual=value)
+        return value
 
     def dual_derivative(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> jax.Array:
         """E φ'(u)φ'(ū), the D-map; arguments, result and errors as for `dual`.
@@ -74,7 +78,9 @@ class Activation:
             >>> print(ntk.activation("identity").dual_derivative(2.0, 1.0, 2.0))
             1.0
         """
-        return _evaluate(self.dual_derivative_map, *_covariance(q11, q12, q22))
+        value = _evaluate(self.dual_derivative_map, *_covariance(q11, q12, q22))
+        check_representable(dual_derivative=value)
+        return value
 
     def error_estimate(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Estimated absolute errors of `dual` and `dual_derivative`, each of the broadcast shape.
@@ -104,9 +110,9 @@ class Activation:
 
 
 def activation(
-    name_or_function: "str | Callable[[jax.Array], jax.Array] | Activation",
+    name_or_function: Any,
     *,
-    breakpoints: tuple[float, ...] = (0.0,),
+    breakpoints: Any = (0.0,),
 ) -> Activation:
     """The activation of that name, or of any coordinate-wise JAX function.
 
@@ -191,12 +197,14 @@ def _by_quadrature(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[floa
 
 def _check_coordinate_wise(name: str, fn: Callable[[jax.Array], jax.Array]) -> None:
     probe = jnp.array([[-1.3, 0.2, 0.9], [0.4, -0.6, 2.1]])
-    expected = f"activation {name} is not coordinate-wise; expected a JAX function that acts on each entry alone"
+    expected = f"activation {name} is not coordinate-wise; expected a function that acts on each entry alone"
     try:
         whole, alone = fn(probe), jax.vmap(jax.vmap(fn))(probe)
     except Exception as error:
         message = f"{expected}, but it fails on an array of shape {probe.shape} ({type(error).__name__})."
         raise ValueError(message) from error
+    if not isinstance(whole, jax.Array) or not jnp.issubdtype(whole.dtype, jnp.floating):
+        raise ValueError(f"{expected}, but it does not return an array of real floating-point numbers.")
     if jnp.shape(whole) != probe.shape:
         raise ValueError(f"{expected}, but it maps shape {probe.shape} to {jnp.shape(whole)}.")
     if not jnp.allclose(whole, alone, rtol=1e-4, atol=1e-6, equal_nan=True):
@@ -216,13 +224,14 @@ def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Arr
     try:
         jnp.broadcast_shapes(q11.shape, q12.shape, q22.shape)
     except ValueError:
-        shapes = f"{q11.shape}, {q12.shape} and {q22.shape}"
-        raise ValueError(f"q11, q12 and q22 have shapes {shapes}; expected shapes that broadcast.") from None
+        shapes = f"{q11.shape}, {q12.shape}, {q22.shape}"
+        raise ValueError(f"q11, q12, q22 have shapes {shapes}; expected shapes that broadcast.") from None
     if is_concrete(q11, q12, q22):
         check_nonnegative("q11", q11)
         check_nonnegative("q22", q22)
-        largest = jnp.sqrt(q11) * jnp.sqrt(q22)
-        if not bool((jnp.abs(q12) <= (1 + 100 * jnp.finfo(dtype).eps) * largest).all()):
+        check_finite("q12", q12)
+        largest = np.sqrt(q11) * np.sqrt(q22)
+        if not np.all(np.abs(q12) <= (1 + 100 * jnp.finfo(dtype).eps) * largest):
             raise ValueError(f"q12 is {q12}; expected a covariance of at most sqrt(q11*q22) = {largest}.")
     return q11, q12, q22
 
@@ -233,6 +242,7 @@ def _evaluate(dual_map: forms.DualMap, q11: jax.Array, q12: jax.Array, q22: jax.
     # A variance that has overflowed leaves ∞ − ∞ behind; the map is ∞ then, while NaN stays the mark of bad input.
     overflowed = (jnp.isinf(q11) | jnp.isinf(q22)) & jnp.isnan(value)
     value = jnp.where(overflowed, jnp.inf, value)
+    value = jnp.where(jnp.isnan(q11) | jnp.isnan(q12) | jnp.isnan(q22), jnp.nan, value)
     return jnp.broadcast_to(value, jnp.broadcast_shapes(q11.shape, q12.shape, q22.shape))
 
 
@@ -264,7 +274,7 @@ _NAMED = {
         Activation("identity", lambda x: x, lambda q11, q12, q22: q12, lambda q11, q12, q22: jnp.ones_like(q12)),
         _RELU,
         _piecewise_linear("leaky_relu", lambda x: jax.nn.leaky_relu(x, 0.1), 0.1, 1.0, at_zero=1.0),
-        _piecewise_linear("abs", jnp.abs, -1.0, 1.0, at_zero=0.0),
+        _piecewise_linear("abs", jnp.abs, -1.0, 1.0, at_zero=1.0),
         _smoothed("erf", jax.lax.erf, 0.5, forms.noisy_sign, forms.noisy_sign_derivative),
         _logistic("tanh", jnp.tanh, forms.noisy_sign, forms.noisy_sign_derivative, scale=0.5),
         _logistic("sigmoid", jax.nn.sigmoid, forms.noisy_step, forms.noisy_step_derivative),
@@ -281,7 +291,7 @@ _NAMED = {
         Activation("cos", jnp.cos, forms.cos, forms.sin),
         Activation("exp", jnp.exp, forms.exp, forms.exp),
         Activation("sign", jnp.sign, forms.noisy_sign, _zero),
-        Activation("step", lambda x: jnp.where(x > 0, 1.0, 0.0).astype(x.dtype), _RELU.dual_derivative_map, _zero),
+        Activation("step", lambda x: jnp.heaviside(x, jnp.zeros_like(x)), _RELU.dual_derivative_map, _zero),
         Activation("gaussian", lambda x: jnp.exp(-(x**2)), forms.gaussian, forms.gaussian_derivative),
         Activation("square", jnp.square, forms.square, lambda q11, q12, q22: 4.0 * q12),
         Activation("cube", lambda x: x**3, forms.cube, lambda q11, q12, q22: 9.0 * forms.square(q11, q12, q22)),

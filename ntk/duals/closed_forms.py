@@ -29,9 +29,8 @@ def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap
 
     def dual_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
         value = alpha**2 + beta**2 * noisy_sign(q11, q12, q22)
-        one = jnp.where(q11 == 0, 1.0, 0.0) + jnp.where(q22 == 0, 1.0, 0.0)
-        value = jnp.where(one == 1, at_zero * alpha, value)
-        return jnp.where(one == 2, at_zero**2, value)
+        value = jnp.where((q11 == 0) ^ (q22 == 0), at_zero * alpha, value)
+        return jnp.where((q11 == 0) & (q22 == 0), at_zero**2, value)
 
     return dual, dual_derivative
 
@@ -107,7 +106,9 @@ def gaussian_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.A
 
 def sin(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E sin(u)sin(ū) = (exp(−Var(u−ū)/2) − exp(−Var(u+ū)/2))/2."""
-    return (jnp.expm1(-_half_variance(q11, -q12, q22)) - jnp.expm1(-_half_variance(q11, q12, q22))) / 2.0
+    sign = jnp.where(q12 < 0, -jnp.ones_like(q12), 1.0)
+    # The larger exponential is taken out, so that a small covariance keeps its digits.
+    return -sign * jnp.exp(-_half_variance(q11, -sign * q12, q22)) * jnp.expm1(-2.0 * sign * q12) / 2.0
 
 
 def cos(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:

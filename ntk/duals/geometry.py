@@ -59,9 +59,9 @@ def angle_complement(pair: Pair) -> jax.Array:
 
 
 def safe_sqrt(det: jax.Array) -> jax.Array:
-    """The square root, 0 with derivative 0 where rounding has left nothing positive."""
-    positive = det > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, det, 1.0)), 0.0)
+    """The square root, 0 with derivative 0 where rounding has left nothing positive; NaN stays NaN."""
+    nothing = det <= 0
+    return jnp.where(nothing, 0.0, jnp.sqrt(jnp.where(nothing, 1.0, det)))
 
 
 @jax.custom_jvp

@@ -7,6 +7,7 @@ and, at large variance, the narrow transition of a smooth activation around its 
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -130,7 +131,7 @@ def smoothness(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> float:
         below, above = fn(sides).T
         # A smooth function changes by 2e-4 times its slope across the gap.
         if jnp.any(jnp.abs(above - below) > 1e-2 * (1.0 + jnp.abs(derivative(fn)(sides)).max(axis=1))):
-            return order
+            return float(order)
         fn = derivative(fn)
     return np.inf
 
@@ -156,7 +157,7 @@ def _graded_rule(cuts: jax.Array, rule: Rule) -> tuple[jax.Array, jax.Array]:
     # Measured from the nearer end, a node keeps its digits however close it lies to a cut at 0.
     width = right - left
     nodes = jnp.where(from_left < from_right, left + width * from_left, right - width * from_right)
-    weights = weights * width * jnp.exp(-(nodes**2) / 2.0) / np.sqrt(2.0 * np.pi)
+    weights = weights * width * jnp.exp(-(nodes**2) / 2.0) / math.sqrt(2.0 * math.pi)
     shape = (-1, *cuts.shape[1:])
     return nodes.reshape(shape), weights.reshape(shape)
 

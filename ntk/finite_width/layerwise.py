@@ -13,6 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ntk.checks import check_finite, check_representable
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
 from ntk.inputs import Batch, Network, check_batches, with_dtype
@@ -46,9 +47,9 @@ def empirical_kernels(
         `Kernels`, shaped as by `ntk.infinite_kernels`.
 
     Raises:
-        TypeError: `net` is no network description, or an array is not floating-point.
-        ValueError: A shape, a length or a value is not what the network reads, or the parameters are not those of
-            this network.
+        TypeError: `net` is no network description, or an array is not floating-point or of another dtype.
+        ValueError: A shape, a length or a value is not what the network reads, the parameters are not those of
+            this network, or a kernel is too large for the dtype.
 
     Example:
         >>> import jax
@@ -62,32 +63,37 @@ def empirical_kernels(
         ((5, 5), (3, 5, 5), (2, 5, 5))
     """
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
-    return _measure(_size_of(net, params, batch1), with_dtype(net, batch1.x.dtype), params, batch1, batch2)
+    size = _size_of(net, params, batch1)
+    result = _measure(size, with_dtype(net, batch1.x.dtype), params, batch1, batch2)
+    check_representable(**vars(result))
+    return result
 
 
 def _size_of(net: Network, params: Any, batch: Batch) -> tuple[int, int | None]:
     """Width and number of outputs of the parameters, which must be those of `net`."""
     try:
-        shape = params["params"]["v"].shape
+        shape = jnp.shape(params["params"]["v"])
     except (KeyError, TypeError, IndexError, AttributeError):
-        raise ValueError(
-            "params has no ['params']['v']; expected what `ntk.finite(net, width).init` returns."
-        ) from None
+        message = "params has no ['params']['v']; expected what `ntk.finite(net, width).init` returns."
+        raise ValueError(message) from None
+    if len(shape) not in (1, 2):
+        raise ValueError(f"params['params']['v'] has shape {shape}; expected (n,) or (n, O).")
     width, outputs = shape if len(shape) == 2 else (shape[0], None)
-    model = finite(net, width, outputs)
-    expected = jax.eval_shape(model.init, jax.random.key(0), batch.x[:1])
-    found, wanted = (_shapes(tree) for tree in (params, expected))
-    for path in sorted(found.keys() | wanted.keys()):
-        if found.get(path) != wanted.get(path):
-            raise ValueError(
-                f"params{path} has shape {found.get(path)}; expected {wanted.get(path)} for {type(net).__name__} of"
-                f" width {width} on {batch.x.shape[-1]} features."
-            )
+    expected = _leaves(jax.eval_shape(finite(net, width, outputs).init, jax.random.key(0), batch.x[:1]))
+    found = _leaves(params)
+    wanted = f"for {type(net).__name__} of width {width} on {batch.x.shape[-1]} features"
+    for path in sorted(found.keys() | expected.keys()):
+        shapes = [jnp.shape(leaves[path]) if path in leaves else None for leaves in (found, expected)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"params{path} has shape {shapes[0]}; expected {shapes[1]} {wanted}.")
+        if jnp.result_type(found[path]) != batch.x.dtype:
+            raise TypeError(f"params{path} has dtype {found[path].dtype}; expected {batch.x.dtype} as the inputs.")
+        check_finite(f"params{path}", found[path])
     return width, outputs
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+def _leaves(tree: Any) -> dict[str, Any]:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 @functools.partial(jax.jit, static_argnums=0)

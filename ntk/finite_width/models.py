@@ -1,5 +1,7 @@
 """The described networks as Flax models in NTK parameterization: parameters N(0, 1), scales in the forward pass."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
@@ -62,7 +64,7 @@ class FiniteMLP(nn.Module):
 
     def __call__(self, x: ArrayLike) -> Array:
         """The network's outputs, (N,) or (N, O), at inputs x of shape (N, d)."""
-        return self.trace(x, jnp.zeros(self.net.depth))[0]
+        return self.trace(x, jnp.zeros(self.net.depth, jnp.float32))[0]
 
     @nn.compact
     def trace(self, x: ArrayLike, taps: Float[Array, "L ..."]) -> tuple[Array, Float[Array, "L N n"]]:
@@ -72,11 +74,10 @@ class FiniteMLP(nn.Module):
         """
         z = check_batch(self.net, x, None, "").x
         net = with_dtype(self.net, z.dtype)
-        normal = nn.initializers.normal(1.0)
         activations = []
         for layer, tap in enumerate(taps.astype(z.dtype), start=1):
-            w = self.param(f"w{layer}", normal, (z.shape[-1], self.width), z.dtype)
-            b = self.param(f"b{layer}", normal, (self.width,), z.dtype)
+            w = _parameter(self, f"w{layer}", (z.shape[-1], self.width), z.dtype)
+            b = _parameter(self, f"b{layer}", (self.width,), z.dtype)
             h = net.w_std / z.shape[-1] ** 0.5 * (z @ w) + net.b_std * b
             z = net.activation.fn(h + tap)
             activations.append(z)
@@ -96,17 +97,16 @@ class FiniteRNN(nn.Module):
     def __call__(self, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
         """The network's outputs, (N,) or (N, O), at inputs (N, T, d) of which `lengths` (N,) steps count."""
         batch = check_batch(self.net, x, lengths, "")
-        return self.trace(batch, jnp.zeros(batch.x.shape[1]))[0]
+        return self.trace(batch, jnp.zeros(batch.x.shape[1], batch.x.dtype))[0]
 
     @nn.compact
     def trace(self, batch: Batch, taps: Float[Array, "T ..."]) -> tuple[Array, Float[Array, "T N n"]]:
         """The outputs, and the states s¹…s^T, with `taps` added to the pre-activations at times 1…T."""
         x = batch.x
         net = with_dtype(self.net, x.dtype)
-        normal = nn.initializers.normal(1.0)
-        w = self.param("w", normal, (self.width, self.width), x.dtype)
-        u = self.param("u", normal, (x.shape[-1], self.width), x.dtype)
-        b = self.param("b", normal, (self.width,), x.dtype)
+        w = _parameter(self, "w", (self.width, self.width), x.dtype)
+        u = _parameter(self, "u", (x.shape[-1], self.width), x.dtype)
+        b = _parameter(self, "b", (self.width,), x.dtype)
 
         def step(s: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             drive, tap, counts = inputs
@@ -125,5 +125,16 @@ class FiniteRNN(nn.Module):
 def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]) -> Array:
     """(σ_v/√n) v·z, one output or as many as the model has."""
     shape = (model.width,) if model.outputs is None else (model.width, model.outputs)
-    v = model.param("v", nn.initializers.normal(1.0), shape, z.dtype)
+    v = _parameter(model, "v", shape, z.dtype)
     return net.v_std / model.width**0.5 * (z @ v)
+
+
+def _parameter(module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """A parameter of N(0, 1) entries; one that is given must have the shape and the dtype of the data."""
+    if not module.is_initializing() and module.has_variable("params", name):
+        found: Any = module.get_variable("params", name)
+        if jnp.shape(found) != shape:
+            raise ValueError(f"params has '{name}' of shape {jnp.shape(found)}; expected {shape} for these inputs.")
+        if jnp.result_type(found) != dtype:
+            raise TypeError(f"params has '{name}' of dtype {jnp.result_type(found)}; expected {dtype} as the inputs.")
+    return module.param(name, nn.initializers.normal(1.0), shape, dtype)

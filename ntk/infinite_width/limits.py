@@ -3,10 +3,9 @@
 from types import ModuleType
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ntk.checks import is_concrete
+from ntk.checks import check_representable
 from ntk.decomposition import Kernels
 from ntk.infinite_width import mlp, rnn
 from ntk.inputs import Batch, Network, check_batches, with_dtype
@@ -50,7 +49,7 @@ def infinite_kernels(
     """
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     result = _kernels(with_dtype(net, batch1.x.dtype), batch1, batch2)
-    _check_representable(vars(result))
+    check_representable(**vars(result))
     return result
 
 
@@ -80,7 +79,7 @@ def infinite_ntk(
     """
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     result = _ntk(with_dtype(net, batch1.x.dtype), batch1, batch2)
-    _check_representable({"ntk": result})
+    check_representable(ntk=result)
     return result
 
 
@@ -92,21 +91,3 @@ def _kernels(net: Network, batch1: Batch, batch2: Batch | None) -> Kernels:
 @jax.jit
 def _ntk(net: Network, batch1: Batch, batch2: Batch | None) -> jax.Array:
     return _RECURSIONS[type(net)].ntk_only(net, batch1, batch2)
-
-
-def _check_representable(kernels: dict[str, jax.Array]) -> None:
-    if not is_concrete(kernels):
-        return
-    finite = jax.device_get(_all_finite(kernels))
-    for name in ("C", "D", "nngp", "ntk"):
-        if not finite.get(name, True):
-            dtype = kernels[name].dtype
-            raise ValueError(
-                f"{name} is not finite in {dtype}; expected a network whose kernels stay within its range,"
-                f" {float(jnp.finfo(dtype).max):.1e}: lower the standard deviations or the depth, or use float64."
-            )
-
-
-@jax.jit
-def _all_finite(kernels: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return {name: jnp.isfinite(kernel).all() for name, kernel in kernels.items()}

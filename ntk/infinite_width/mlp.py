@@ -7,12 +7,13 @@ No entry depends on another, apart from the two variances it lies between, so th
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ntk.decomposition import Kernels, gram, mlp_kernels, unit_scaled
-from ntk.infinite_width.moments import nonlinearity, own_moment, same_inputs
+from ntk.infinite_width.moments import infinite_where_overflowed, nonlinearity, own_moment, same_inputs
 from ntk.inputs import Batch
 from ntk.networks import MLP
 
@@ -37,9 +38,10 @@ def kernels(net: MLP, batch1: Batch, batch2: Batch | None) -> Kernels:
         return net.w_std**2 * D, D
 
     C0, same = _input_moments(batch1, batch2)
-    _, (C, dot) = lax.scan(forward, C0, length=net.depth)
+    last, (C, dot) = lax.scan(forward, C0, length=net.depth)
     _, D = lax.scan(backward, jnp.full_like(C0.cross, net.v_std**2), dot, reverse=True)
-    return mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D)
+    kernels = mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D)
+    return jax.tree.map(lambda kernel: infinite_where_overflowed(kernel, _overflowed(last)), kernels)
 
 
 def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
@@ -52,7 +54,12 @@ def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
 
     C0, same = _input_moments(batch1, batch2)
     (C, theta), _ = lax.scan(forward, (C0, jnp.zeros_like(C0.cross)), length=net.depth)
-    return net.v_std**2 * (C.cross + theta)
+    return infinite_where_overflowed(net.v_std**2 * (C.cross + theta), _overflowed(C))
+
+
+def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
+    """Which pairs have a variance that has left the range of the dtype in some layer, after which it stays out."""
+    return jnp.isinf(C.own1)[:, None] | jnp.isinf(C.own2)
 
 
 def _input_moments(batch1: Batch, batch2: Batch | None) -> tuple[_Moments, Bool[Array, "N1 N2"]]:

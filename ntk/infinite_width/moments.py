@@ -33,6 +33,11 @@ def own_moment(activation: Activation, variance: Float[Array, "*N"]) -> Float[Ar
     return activation.dual(variance, variance, variance)
 
 
+def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array, "..."]) -> Float[Array, "..."]:
+    """∞ in place of the ∞ − ∞ and 0·∞ that a variance beyond the dtype's range leaves; NaN of bad input stays."""
+    return jnp.where(overflowed & jnp.isnan(value), jnp.inf, value)
+
+
 def same_inputs(
     x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], products: Float[Array, "N1 N2"]
 ) -> Bool[Array, "N1 N2"]:

@@ -107,11 +107,12 @@ def test_what_is_not_finite_is_named():
         error_scales(limits | {"nngp": jnp.full((4, 4), jnp.nan)})
     # Weights so large that float32 overflows in the Gram matrix of a finite network.
     net = ntk.MLP(depth=1, activation="relu", w_std=1e30)
-    with pytest.raises(FloatingPointError, match="the error of ntk at width 8 is not finite"):
+    sentence = r"the error of ntk at width 8 is not finite with w_std=1e\+30, b_std=1.0, v_std=1.0; expected smaller"
+    with pytest.raises(FloatingPointError, match=sentence):
         errors_at_width(net, 8, inputs(net), limits, member_keys(0, 8, 2), memory_gib=1.0)
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "erf", "gelu", "sin", "cos"])
+@pytest.mark.parametrize("activation", ["relu", "gaussian"])
 def test_neural_tangents_agrees_with_the_recursion(activation):
     net = ntk.MLP(depth=3, activation=activation, w_std=1.3, b_std=0.4, v_std=0.7)
     recursion, independent = (limit_blocks(net, inputs(net), name) for name in ("recursion", "neural_tangents"))
@@ -126,10 +127,10 @@ def test_neural_tangents_agrees_with_the_recursion(activation):
     ("net", "reference", "sentence"),
     [
         (MLP, "paper", "reference is 'paper'; expected one of 'recursion', 'neural_tangents'"),
-        (RNN, "neural_tangents", "reference is 'neural_tangents' for RNN; expected 'recursion', or an MLP"),
-        (ntk.MLP(depth=1, activation="tanh"), "neural_tangents", "activation with reference=.* is 'tanh'"),
+        (RNN, "neural_tangents", "net is of type RNN; expected an ntk.MLP for neural-tangents"),
+        (ntk.MLP(depth=1, activation="tanh"), "neural_tangents", "net.activation is 'tanh'; expected, for neural"),
     ],
 )
 def test_references_that_do_not_fit(net, reference, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((ValueError, TypeError), match=sentence):
         limit_blocks(net, inputs(net), reference)

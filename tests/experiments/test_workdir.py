@@ -34,15 +34,35 @@ def test_the_same_config_reopens(tmp_path):
 )
 def test_another_config_is_refused_by_the_field_that_differs(tmp_path, changes, sentence):
     open_workdir(tmp_path, config())
+    saved = (tmp_path / "config.json").read_bytes()
     with pytest.raises(ValueError, match=sentence):
         open_workdir(tmp_path, config(**changes))
+    assert (tmp_path / "config.json").read_bytes() == saved
 
 
-def test_a_file_in_place_of_the_folder_and_a_broken_config(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("")
-    with pytest.raises(NotADirectoryError, match="which is a file"):
-        open_workdir(file, config())
+def test_fields_that_may_change_are_taken_over(tmp_path):
+    open_workdir(tmp_path, config())
+    changed = config(widths=(8, 16, 32), network={"kind": "RNN", "depth": 3})
+    with pytest.raises(ValueError, match=r"network.kind is 'RNN' in this config and 'MLP'"):
+        open_workdir(tmp_path, changed, may_change=("widths",))
+    open_workdir(tmp_path, changed, may_change=("widths", "network.kind"))
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved == {"widths": [8, 16, 32], "seed": 0, "network": {"kind": "RNN", "depth": 3}, "data_dir": None}
+    with pytest.raises(ValueError, match=r"widths is \[8, 16\] in this config and \[8, 16, 32\]"):
+        open_workdir(tmp_path, config(network={"kind": "RNN", "depth": 3}))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("file", "File exists"), ("file/run", "Not a directory"), (300 * "a", "File name too long")],
+)
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, name, reason):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=f"--workdir is '{tmp_path / name}', which cannot be used \\({reason}\\)"):
+        open_workdir(tmp_path / name, config())
+
+
+def test_a_broken_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="is not a configuration"):
         open_workdir(tmp_path, config())

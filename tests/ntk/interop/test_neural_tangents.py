@@ -13,7 +13,8 @@ import pytest
 import scipy.linalg
 from scipy.special import ndtr
 
-from ntk.interop.neural_tangents import load_neural_tangents
+import ntk
+from ntk.interop.neural_tangents import load_neural_tangents, stax_kernel_fn
 
 W_STD, B_STD, V_STD = 1.3, 0.4, 0.8
 COMMAND = "pip install --no-deps neural-tangents==0.6.5 frozendict"
@@ -95,6 +96,47 @@ def test_infinite_kernels_are_the_closed_forms(nt, activation, depth):
     # Tens of roundings of 2e-16; exp of a large K and values close to zero multiply them by some hundreds.
     for measured, expected in zip(kernels, mlp_kernels(ACTIVATIONS[activation], depth, x1, x2), strict=True):
         np.testing.assert_allclose(measured, expected, rtol=1e-11)
+
+
+# The activations of `ntk` that have a layer there.
+NAMED = {
+    "relu": relu_maps,
+    # relu(u) − relu(−u)/10 = 0.55 u + 0.45 |u|, and a product of an odd and an even function has mean 0.
+    "leaky_relu": lambda a, b, c: tuple(
+        0.55**2 * odd + 0.45**2 * even for odd, even in zip((b, 1.0), abs_maps(a, b, c), strict=True)
+    ),
+    "abs": abs_maps,
+    "erf": erf_maps,
+    "gelu": ACTIVATIONS["Gelu"],
+    "sin": ACTIVATIONS["Sin"],
+    "cos": ACTIVATIONS["Cos"],
+    "gaussian": entire_maps(lambda x: np.exp(-(x**2)), lambda x: -2 * x * np.exp(-(x**2))),
+    "exp": ACTIVATIONS["Exp"],
+    # Isserlis: E u²v² = ac + 2b², E u³v³ = 9abc + 6b³, and so for the derivatives 2u and 3u².
+    "square": lambda a, b, c: (a * c + 2 * b**2, 4 * b),
+    "cube": lambda a, b, c: (9 * a * b * c + 6 * b**3, 9 * (a * c + 2 * b**2)),
+}
+
+
+@pytest.mark.parametrize("activation", NAMED)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_kernel_function_of_a_network(activation, depth):
+    net = ntk.MLP(depth=depth, activation=activation, w_std=W_STD, b_std=B_STD, v_std=V_STD)
+    x1, x2 = inputs(4), inputs(3, seed=1)
+    kernels = stax_kernel_fn(net)(x1, x2, ("nngp", "ntk"))
+    for measured, expected in zip(kernels, mlp_kernels(NAMED[activation], depth, x1, x2), strict=True):
+        np.testing.assert_allclose(measured, expected, rtol=1e-11)
+
+
+def test_a_network_that_neural_tangents_does_not_have():
+    with pytest.raises(TypeError, match=r"net is of type RNN; expected an ntk.MLP for neural-tangents"):
+        stax_kernel_fn(ntk.RNN())
+    # JAX's leaky_relu has another slope than the activation of that name.
+    for activation in ("tanh", jax.nn.leaky_relu):
+        net = ntk.MLP(depth=1, activation=activation)
+        sentence = f"net.activation is '{net.activation.name}'; expected, for neural-tangents, one of those named relu,"
+        with pytest.raises(ValueError, match=sentence):
+            stax_kernel_fn(net)
 
 
 def test_a_convolution_over_the_whole_image_is_a_dense_layer(nt):

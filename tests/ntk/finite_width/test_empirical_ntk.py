@@ -1,0 +1,188 @@
+"""`empirical_ntk` of any function, against the dense Jacobian of the whole batch and one einsum."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import ntk
+
+PARAMS = {
+    "w": np.random.default_rng(0).normal(size=(3, 8)),
+    "v": np.random.default_rng(1).normal(size=(8, 6)),
+}
+X1, X2 = np.random.default_rng(2).normal(size=(7, 3)), np.random.default_rng(3).normal(size=(4, 3))
+
+
+def function(*outputs):
+    """A two-layer network f(params, x) -> (N, *outputs) with at most 6 numbers a row, all nonlinear in the last layer:
+    for a linear read-out the kernel of two outputs does not change when they are exchanged.
+    """
+    size = int(np.prod(outputs))
+
+    def f(params, x):
+        return jnp.sin(jnp.tanh(x @ params["w"]) @ params["v"][:, :size]).reshape(len(x), *outputs)
+
+    return f
+
+
+def dense(f, params, x1, x2=None, *, equation=None):
+    """Jacobians of the whole batch, flattened over parameters, contracted as in `equation`."""
+
+    def jacobian(x):
+        J = jax.jacobian(lambda params: f(params, x))(params)
+        shape = jax.eval_shape(f, params, x).shape
+        return np.concatenate([np.asarray(leaf, np.float64).reshape(*shape, -1) for leaf in jax.tree.leaves(J)], -1)
+
+    J1 = jacobian(x1)
+    return np.einsum(equation or "ip,jp->ij", J1, J1 if x2 is None else jacobian(x2))
+
+
+def assert_equal(found, expected):
+    assert found.shape == expected.shape
+    # Sums of at most a hundred products in float64.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+# outputs, trace_axes, diagonal_axes, the contraction, and the size of what it averages over.
+CONTRACTIONS = [
+    ((), (-1,), (), "ip,jp->ij", 1),
+    ((3,), (-1,), (), "iap,jap->ij", 3),
+    ((3,), (), (), "iap,jbp->ijab", 1),
+    ((3,), (-1,), (-1,), "iap,jap->ija", 1),
+    ((1,), (-1,), (), "iap,jap->ij", 1),
+    ((2, 3), (-1,), (), "iabp,jcbp->ijac", 3),
+    ((2, 3), (0,), (), "iabp,jacp->ijbc", 2),
+    ((2, 3), (-1, 0), (), "iabp,jabp->ij", 6),
+    ((2, 3), (), (), "iabp,jcdp->ijacbd", 1),
+    ((2, 3), (), (0,), "iabp,jacp->ijabc", 1),
+    ((2, 3), (), (0, 1), "iabp,jabp->ijab", 1),
+    ((2, 3), (1,), (0,), "iabp,jabp->ija", 3),
+    ((2, 3), (0, 1), (-1,), "iabp,jabp->ijb", 2),
+]
+
+
+@pytest.mark.parametrize(("outputs", "trace_axes", "diagonal_axes", "equation", "size"), CONTRACTIONS)
+def test_traced_axes_are_averaged_and_diagonal_ones_kept(outputs, trace_axes, diagonal_axes, equation, size):
+    f = function(*outputs)
+    found = ntk.empirical_ntk(f, PARAMS, X1, X2, trace_axes=trace_axes, diagonal_axes=diagonal_axes)
+    assert_equal(found, dense(f, PARAMS, X1, X2, equation=equation) / size)
+
+
+def test_one_batch_is_both_sides():
+    f = function()
+    for x2 in (None, X1, X1.copy()):
+        assert_equal(ntk.empirical_ntk(f, PARAMS, X1, x2), dense(f, PARAMS, X1))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 7, 100])
+def test_tiles_change_nothing(batch_size):
+    """7 and 4 rows in tiles of 3: the last tiles are ragged."""
+    f = function(2)
+    arguments = {"trace_axes": (), "batch_size": batch_size, "method": "jacobian"}
+    assert_equal(ntk.empirical_ntk(f, PARAMS, X1, X2, **arguments), dense(f, PARAMS, X1, X2, equation="iap,jbp->ijab"))
+
+
+def test_parameters_that_are_not_floating_are_constants():
+    def f(params, x):
+        return params["scale"] * x[:, params["columns"]] @ params["w"]
+
+    params = {"w": np.ones(2), "columns": np.array([0, 2]), "scale": 3, "key": jax.random.key(0)}
+    assert_equal(ntk.empirical_ntk(f, params, X1, X2), 9.0 * X1[:, [0, 2]] @ X2[:, [0, 2]].T)
+
+
+def test_inputs_may_be_any_pytree():
+    def f(params, x):
+        return jnp.where(x["flag"], x["left"] @ params, x["right"] @ params)
+
+    x = {"left": X1, "right": -2 * X1, "flag": np.arange(7) % 2 == 0}
+    chosen = np.where(x["flag"][:, None], x["left"], x["right"])
+    assert_equal(ntk.empirical_ntk(f, np.ones(3), x), chosen @ chosen.T)
+
+
+def test_linen_model():
+    model = nn.Sequential([nn.Dense(5), nn.LayerNorm(), nn.tanh, nn.Dense(2)])
+    params = jax.jit(model.init)(jax.random.key(0), X1)
+    params = jax.tree.map(lambda leaf: leaf.astype(X1.dtype), params)
+    found = ntk.empirical_ntk(model.apply, params, X1, X2)
+    assert_equal(found, dense(model.apply, params, X1, X2, equation="iap,jap->ij") / 2)
+
+
+def test_nnx_model():
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.hidden = nnx.Linear(3, 5, param_dtype=jnp.float64, rngs=rngs)
+            self.dropout = nnx.Dropout(0.5, deterministic=True, rngs=rngs)
+            self.out = nnx.Linear(5, 2, param_dtype=jnp.float64, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(self.dropout(jnp.tanh(self.hidden(x))))
+
+    graph, params, rest = nnx.split(Model(nnx.Rngs(0)), nnx.Param, ...)
+
+    def f(params, x):
+        return nnx.merge(graph, params, rest)(x)
+
+    assert_equal(ntk.empirical_ntk(f, params, X1, X2), dense(f, params, X1, X2, equation="iap,jap->ij") / 2)
+    # The whole state, with its random keys and counts, serves as well.
+    graph, state = nnx.split(Model(nnx.Rngs(0)))
+    whole = ntk.empirical_ntk(lambda state, x: nnx.merge(graph, state)(x), state, X1, X2)
+    assert_equal(whole, dense(f, params, X1, X2, equation="iap,jap->ij") / 2)
+
+
+def test_under_transformations():
+    f = function(2)
+    expected = dense(f, PARAMS, X1, X2, equation="iap,jap->ij") / 2
+
+    def kernel(params, x1, x2):
+        return ntk.empirical_ntk(f, params, x1, x2, batch_size=3)
+
+    assert_equal(jax.jit(kernel)(PARAMS, X1, X2), expected)
+    two = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), PARAMS)
+    both = jax.vmap(kernel, in_axes=(0, None, None))(two, X1, X2)
+    assert_equal(both[0], expected)
+    assert_equal(both[1], dense(f, jax.tree.map(lambda leaf: 2 * leaf, PARAMS), X1, X2, equation="iap,jap->ij") / 2)
+
+    def trace(scale):
+        return jnp.trace(kernel({**PARAMS, "w": scale * PARAMS["w"]}, X1, X1))
+
+    # Differences with step 1e-5 are off by about (1e-5)² and 1e-16/1e-5.
+    difference = (trace(1 + 1e-5) - trace(1 - 1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.grad(trace)(1.0), difference, rtol=1e-8)
+
+
+def test_dtype_is_that_of_the_function():
+    params, x = (jax.tree.map(lambda leaf: leaf.astype(np.float32), tree) for tree in (PARAMS, X1))
+    found = ntk.empirical_ntk(function(2), params, x)
+    assert found.dtype == np.float32
+    expected = dense(function(2), PARAMS, X1, equation="iap,jap->ij") / 2
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+class BatchNormed(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(1)(nn.BatchNorm(use_running_average=not train)(nn.Dense(4)(x)))[:, 0]
+
+
+def test_a_function_that_mixes_inputs_is_refused():
+    model = BatchNormed()
+    variables = jax.jit(model.init, static_argnames="train")(jax.random.key(0), X1, train=False)
+
+    def training(params, x):
+        return model.apply(params, x, train=True, mutable=["batch_stats"])[0]
+
+    def evaluation(params, x):
+        return model.apply(params, x, train=False)
+
+    with pytest.raises(ValueError, match=r"f mixes the inputs of a batch .*; expected a function of each input by"):
+        ntk.empirical_ntk(training, variables, X1)
+    ntk.empirical_ntk(evaluation, variables, X1)
+
+    def attends_to_others(params, x):
+        return jax.nn.softmax(x @ x.T) @ x @ params
+
+    with pytest.raises(ValueError, match="f mixes the inputs of a batch"):
+        ntk.empirical_ntk(attends_to_others, np.ones(3), X1[:1], X2)

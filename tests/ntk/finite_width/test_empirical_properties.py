@@ -1,0 +1,112 @@
+"""What every kernel of finite networks must be, whatever the network and the data: symmetric, positive, consistent."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_networks import normal_params
+
+import ntk
+
+FIELDS = ("ntk", "nngp", "C", "D")
+STD = st.floats(0.0, 3.0)
+# Few sizes, so that few programs are compiled; the numbers vary freely.
+SHAPES = st.sampled_from([(5, 2, 3), (2, 3, 1)])
+
+
+@st.composite
+def inputs(draw, sequences):
+    """Random inputs, some of them duplicates, opposites, multiples or zero, over several orders of magnitude."""
+    size, features, steps = draw(SHAPES)
+    shape = (steps, features) if sequences else (features,)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x = rng.normal(size=(size, *shape)) * 10.0 ** draw(st.floats(-2, 1))
+    for i in range(1, size):
+        x[i] = draw(st.sampled_from([x[i], x[0], -x[0], 0 * x[0], 3 * x[0]]))
+    lengths = np.array(draw(st.lists(st.integers(1, steps), min_size=size, max_size=size))) if sequences else None
+    return x, lengths
+
+
+def matrices(kernels, lengths):
+    """Every Gram matrix among the kernels, (M, M) each."""
+    C, D = kernels.C, kernels.D
+    if lengths is None:
+        return [kernels.ntk, kernels.nngp, *C, *D]
+    flat = C.shape[0] * C.shape[1]
+    return [kernels.ntk, kernels.nngp, C.reshape(flat, flat), D.reshape(flat, flat)]
+
+
+def assert_gram(matrix, eps):
+    """Symmetric and positive semi-definite within the rounding of sums of at most a hundred terms."""
+    matrix = np.asarray(matrix, np.float64)
+    scale = max(np.trace(matrix), 0.0) + np.finfo(np.float32).tiny
+    np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=100 * eps * scale)
+    assert np.linalg.eigvalsh((matrix + matrix.T) / 2).min() >= -100 * eps * scale
+
+
+def check(net, x, lengths, outputs, dtype):
+    x, eps = x.astype(dtype), np.finfo(dtype).eps
+    params = normal_params(ntk.finite(net, 6, outputs), x)
+    sides = {} if lengths is None else {"lengths1": lengths}
+    kernels = ntk.empirical_kernels(net, params, x, **sides)
+    for matrix in matrices(kernels, lengths):
+        assert matrix.dtype == dtype
+        assert_gram(matrix, eps)
+    # The other way round: k(ξ̄, ξ) = k(ξ, ξ̄)ᵀ, on the first and the last half.
+    half = (len(x) + 1) // 2
+    pairs = [(slice(half), slice(-half, None)), (slice(-half, None), slice(half))]
+    for field in ("ntk", "nngp"):
+        there, back = (
+            getattr(ntk.empirical_kernels(net, params, x[a], x[b], **_sides(lengths, a, b)), field) for a, b in pairs
+        )
+        whole = np.asarray(getattr(kernels, field))
+        tolerance = 100 * eps * np.trace(whole)
+        np.testing.assert_allclose(there, whole[pairs[0]], rtol=0, atol=tolerance)
+        np.testing.assert_allclose(back, np.transpose(there), rtol=0, atol=tolerance)
+    # Equal inputs have equal rows.
+    for i in range(1, len(x)):
+        if np.array_equal(x[i], x[0]) and (lengths is None or lengths[i] == lengths[0]):
+            for field in ("ntk", "nngp"):
+                whole = np.asarray(getattr(kernels, field))
+                np.testing.assert_allclose(whole[i], whole[0], rtol=0, atol=100 * eps * np.trace(whole))
+
+
+def _sides(lengths, a, b):
+    return {} if lengths is None else {"lengths1": lengths[a], "lengths2": lengths[b]}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(deadline=None, max_examples=15)
+@given(data=inputs(sequences=False), w_std=STD, b_std=STD, v_std=STD)
+def test_mlp(dtype, data, w_std, b_std, v_std):
+    net = ntk.MLP(depth=2, activation="relu", w_std=w_std, b_std=b_std, v_std=v_std)
+    check(net, *data, outputs=None, dtype=dtype)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@settings(deadline=None, max_examples=15)
+@given(data=inputs(sequences=True), w_std=STD, u_std=STD, b_std=STD, v_std=STD)
+def test_rnn(pooling, data, w_std, u_std, b_std, v_std):
+    net = ntk.RNN(activation="erf", w_std=w_std, u_std=u_std, b_std=b_std, v_std=v_std, pooling=pooling)
+    check(net, *data, outputs=2, dtype="float64")
+
+
+@settings(deadline=None, max_examples=15)
+@given(data=inputs(sequences=False), seed=st.integers(0, 2**32 - 1))
+def test_any_function(data, seed):
+    """The kernel of all pairs of outputs, as one (N·O, N·O) matrix, and its diagonal and mean."""
+    x, _ = data
+    w = np.random.default_rng(seed).normal(size=(x.shape[1], 3))
+    full, diagonal, mean = (
+        ntk.empirical_ntk(saturating, w, x, trace_axes=trace, diagonal_axes=kept)
+        for trace, kept in (((), ()), ((), (-1,)), ((-1,), ()))
+    )
+    assert_gram(full.transpose(0, 2, 1, 3).reshape(3 * len(x), 3 * len(x)), np.finfo(float).eps)
+    np.testing.assert_allclose(diagonal, jnp.diagonal(full, axis1=2, axis2=3), rtol=1e-12, atol=1e-300)
+    tolerance = 1e-13 * np.abs(diagonal).max()
+    np.testing.assert_allclose(mean, diagonal.mean(axis=-1), rtol=0, atol=tolerance)
+
+
+def saturating(w, x):
+    return jnp.tanh(x @ w)
