@@ -16,7 +16,7 @@ import numpy as np
 from ntk.checks import check_choice, check_count, check_nonnegative
 from ntk.duals import activation
 
-Std = float | jax.Array
+Std = Any  # a number, or an array of shape ()
 
 
 def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) -> type:
