@@ -155,13 +155,10 @@ def test_derivatives_in_the_standard_deviations(name, function):
         assert found == pytest.approx(float(up - down) / 2e-5, rel=1e-7, abs=1e-8 * abs(float(f(net))))
 
 
-@pytest.mark.parametrize(
-    ("activation", "dtype"),
-    [("relu", "float32"), ("relu", "float64"), ("gelu", "float32")],
-)
-def test_gradients_in_the_data_are_finite_at_correlation_one(activation, dtype):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_in_the_data_are_finite_at_correlation_one(dtype):
     """Inputs equal, opposite, proportional and zero, without bias: correlations are exactly ±1, variances 0."""
-    net = ntk.MLP(depth=2, activation=activation, b_std=0.0)
+    net = ntk.MLP(depth=2, activation="relu", b_std=0.0)
     x = np.array([[1.0, 2.0], [1.0, 2.0], [-1.0, -2.0], [3.0, 6.0], [0.0, 0.0]], dtype)
 
     def f(x):
