@@ -1,4 +1,4 @@
-"""JAX's default, x64 off: a fresh interpreter gives float32 kernels that agree with float64 ones to float32's rounding."""
+"""x64 off, as JAX starts: a fresh interpreter gives float32 kernels that agree with float64 ones to rounding."""
 
 import os
 import subprocess
@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 
 # Run twice: in a fresh interpreter without x64, and here in float64. Parameters come from NumPy, the same in both.
 COMPUTE = """
