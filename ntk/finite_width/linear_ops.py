@@ -1,0 +1,185 @@
+"""Operations y = op(a, W) that are linear in a parameter W, each read as a matrix product.
+
+At every position s of one input y_s = W a_s, with a_s of P numbers and y_s of Q, so that the gradient in W is
+Σ_s δ_s ⊗ a_s with δ = ∇_y f. B counts independent products side by side: batch axes of a product, groups of a
+convolution. An operation gives its operand as (B, S, P) and its δ as (B, S, Q), the axes of one input alone.
+Operations are equal where their layouts are, and then their gradients in one parameter may be added up.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+@dataclass(frozen=True)
+class Product:
+    """A `dot_general` of an operand and a parameter, which is its factor number `position`."""
+
+    axes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # of either factor, the contracted and the batch axes
+    position: int
+    parameter_shape: tuple[int, ...]
+
+    name = "product"
+    window = (1,)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """B, P and Q."""
+        contracted, batch = self.axes[self.position]
+        B, P = (math.prod(self.parameter_shape[axis] for axis in axes) for axes in (batch, contracted))
+        return B, P, math.prod(self.parameter_shape) // (B * P)
+
+    def left(self, operand: jax.Array) -> jax.Array:
+        """a as (B, S, P)."""
+        contracted, batch = self.axes[1 - self.position]
+        free = [axis for axis in range(operand.ndim) if axis not in contracted + batch]
+        return _merged(operand, batch, free, contracted)
+
+    def seen(self, operand: jax.Array, point: Any) -> jax.Array:
+        """The columns of `left` at one point of the window: all of them."""
+        del point
+        return self.left(operand)
+
+    def right(self, delta: jax.Array) -> jax.Array:
+        """δ as (B, S, Q). In y the batch axes come first, then the free axes of either factor."""
+        contracted, batch = self.axes[self.position]
+        num_features = len(self.parameter_shape) - len(contracted) - len(batch)
+        num_first = num_features if self.position == 0 else delta.ndim - len(batch) - num_features
+        first = range(len(batch), len(batch) + num_first)
+        second = range(len(batch) + num_first, delta.ndim)
+        positions, features = (second, first) if self.position == 0 else (first, second)
+        return _merged(delta, range(len(batch)), positions, features)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A `conv_general_dilated` whose kernel is a parameter; positions are the points of the output.
+
+    The specs name the axes in the order (batch, features, space…) of operand and output, (out, in, space…) of the kernel.
+    """
+
+    specs: tuple[tuple[int, ...], ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    operand_dilation: tuple[int, ...]
+    kernel_dilation: tuple[int, ...]
+    groups: int
+    parameter_shape: tuple[int, ...]
+
+    name = "convolution"
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The spatial shape of the kernel."""
+        return tuple(self.parameter_shape[axis] for axis in self.specs[1][2:])
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """B groups, P inputs and Q outputs in each."""
+        Q, P = (self.parameter_shape[axis] for axis in self.specs[1][:2])
+        return self.groups, P * math.prod(self.window), Q // self.groups
+
+    def left(self, operand: jax.Array) -> jax.Array:
+        """The patches of the operand that the kernel is laid on, (B, S, P)."""
+        points = lax.map(lambda point: self.seen(operand, point), jnp.arange(math.prod(self.window)))
+        return _merged(points, (1,), (2,), (0, 3))
+
+    def seen(self, operand: jax.Array, point: Any) -> jax.Array:
+        """The columns of `left` at one point of the kernel, (B, S, P / points)."""
+        x = jnp.transpose(operand, self.specs[0])
+        space = zip(self.padding, self.operand_dilation, strict=True)
+        borders = [(0, 0, 0), (0, 0, 0), *((low, high, dilation - 1) for (low, high), dilation in space)]
+        x = lax.pad(x, jnp.zeros((), x.dtype), borders)
+        steps = jnp.unravel_index(point, self.window)
+        start = [step * dilation for step, dilation in zip(steps, self.kernel_dilation, strict=True)]
+        windows = zip(x.shape[2:], self.window, self.kernel_dilation, strict=True)
+        extent = [size - (width - 1) * dilation for size, width, dilation in windows]
+        x = lax.dynamic_slice(x, (0, 0, *start), (*x.shape[:2], *extent))
+        return self._in_groups(x[(..., *(slice(None, None, stride) for stride in self.strides))])
+
+    def right(self, delta: jax.Array) -> jax.Array:
+        """δ as (B, S, Q)."""
+        return self._in_groups(jnp.transpose(delta, self.specs[2]))
+
+    def _in_groups(self, x: jax.Array) -> jax.Array:
+        """(batch, features, space…) as (groups, positions, features of a group)."""
+        x = x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, -1)
+        return _merged(x, (1,), (0, 3), (2,))
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A `gather` of rows of a parameter, as of an embedding: a is the one-hot vector of a row, kept as its number."""
+
+    parameter_shape: tuple[int, ...]
+    clips: bool
+
+    name = "lookup"
+    window = ()  # no gradient is formed: it would be mostly zeros
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """B, P and Q."""
+        return 1, self.parameter_shape[0], math.prod(self.parameter_shape[1:])
+
+    def left(self, operand: jax.Array) -> jax.Array:
+        """The rows looked up, (1, S, 1); those that do not exist are negative, for they have no gradient."""
+        rows = operand.reshape(1, -1, 1)
+        count = self.parameter_shape[0]
+        return jnp.clip(rows, 0, count - 1) if self.clips else jnp.where((rows >= 0) & (rows < count), rows, -1)
+
+    def right(self, delta: jax.Array) -> jax.Array:
+        """δ as (1, S, Q)."""
+        return delta.reshape(1, -1, self.sizes[2])
+
+
+LinearOp = Product | Convolution | Lookup
+
+
+def linear_op(equation: Any, position: int) -> LinearOp | None:
+    """What an equation is to the parameter at this position of its inputs; None where it is none of the above."""
+    params, shape = equation.params, equation.invars[position].aval.shape
+    match equation.primitive.name:
+        case "dot_general":
+            contracted, batch = params["dimension_numbers"]
+            axes = tuple((tuple(contracted[i]), tuple(batch[i])) for i in (0, 1))
+            return Product(axes, position, shape)
+        case "conv_general_dilated" if position == 1 and params["batch_group_count"] == 1:
+            numbers = params["dimension_numbers"]
+            return Convolution(
+                tuple(map(tuple, (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec))),
+                tuple(params["window_strides"]),
+                tuple(map(tuple, params["padding"])),
+                tuple(params["lhs_dilation"]),
+                tuple(params["rhs_dilation"]),
+                params["feature_group_count"],
+                shape,
+            )
+        case "gather" if position == 0 and _takes_rows(equation):
+            return Lookup(shape, clips="CLIP" in str(params["mode"]))
+    return None
+
+
+def _takes_rows(equation: Any) -> bool:
+    """Whether a gather is W[rows] along the first axis, as `jnp.take` makes it."""
+    numbers, shape = equation.params["dimension_numbers"], equation.invars[0].aval.shape
+    output = equation.outvars[0].aval
+    return (
+        tuple(numbers.collapsed_slice_dims) == (0,)
+        and tuple(numbers.start_index_map) == (0,)
+        and not numbers.operand_batching_dims
+        and tuple(equation.params["slice_sizes"]) == (1, *shape[1:])
+        and tuple(numbers.offset_dims) == tuple(range(output.ndim - len(shape) + 1, output.ndim))
+    )
+
+
+def _merged(x: jax.Array, *groups: Iterable[int]) -> jax.Array:
+    """The axes of x brought into groups, each of which becomes one axis."""
+    axes = [tuple(group) for group in groups]
+    sizes = [math.prod(x.shape[axis] for axis in group) for group in axes]
+    return jnp.transpose(x, [axis for group in axes for axis in group]).reshape(sizes)

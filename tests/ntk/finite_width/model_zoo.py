@@ -1,0 +1,241 @@
+"""Small models of every kind of layer, as f(params, x) with float64 parameters, and the rule each parameter should get."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import lax
+
+
+class Model(NamedTuple):
+    """A function, its parameters, and inputs of both sides."""
+
+    f: object
+    params: object
+    x1: np.ndarray
+    x2: np.ndarray
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).normal(size=shape)
+
+
+def with_data(f, params, *shape, dtype="float64"):
+    """Four and three inputs of the given shape; integers below 5 where the dtype says so."""
+    if dtype == "int32":
+        rng = np.random.default_rng(0)
+        return Model(f, params, rng.integers(0, 5, (4, *shape)), rng.integers(0, 5, (3, *shape)))
+    return Model(f, params, normal(4, *shape, seed=1), normal(3, *shape, seed=2))
+
+
+def linen(module, *shape, dtype="float64"):
+    model = with_data(None, None, *shape, dtype=dtype)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), model.x1)
+    params = jax.tree.map(lambda leaf: normal(*leaf.shape) / max(1, leaf.size) ** 0.25, shapes)
+    if "batch_stats" in params:  # a running variance is positive
+        params["batch_stats"] = jax.tree.map(np.abs, params["batch_stats"])
+    return model._replace(f=module.apply, params=params)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with a residual, as two blocks of a transformer have it."""
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(2):
+            x = x + nn.MultiHeadDotProductAttention(num_heads=2, param_dtype=jnp.float64)(nn.LayerNorm()(x))
+        return nn.Dense(2)(jnp.tanh(x).mean(1))
+
+
+class Convolutions(nn.Module):
+    """Strided, dilated, grouped, circular and transposed convolutions, pooling and batch norm in evaluation mode."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.tanh(nn.Conv(4, (3, 3), strides=(2, 1))(x))
+        x = nn.BatchNorm(use_running_average=True)(x)
+        x = nn.tanh(nn.Conv(6, (3, 2), kernel_dilation=(1, 2), feature_group_count=2, padding="CIRCULAR")(x))
+        x = nn.avg_pool(x, (2, 2), (1, 1))
+        x = nn.tanh(nn.Conv(6, (2, 2), feature_group_count=6, padding="VALID", use_bias=False)(x))
+        x = nn.tanh(nn.ConvTranspose(3, (3, 3), strides=(2, 2))(x))
+        return nn.Dense(3)(x.mean((1, 2)))
+
+
+class Recurrent(nn.Module):
+    cell: object
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(2)(jnp.tanh(nn.RNN(self.cell)(x)[:, -1]))
+
+
+class Tied(nn.Module):
+    """An embedding that is the read-out as well."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        embed = nn.Embed(5, 4)
+        return embed.attend(nn.tanh(nn.Dense(4)(embed(tokens).mean(1))))
+
+
+class Embedded(nn.Module):
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(50, 3)(tokens) + nn.Embed(7, 3)(jnp.arange(tokens.shape[1]))
+        return nn.Dense(2)(nn.tanh(nn.Dense(4)(x)).sum(1))
+
+
+def stacked_layers(params, x):
+    """Layers scanned over, within which one matrix is used at every layer and one twice."""
+
+    def layer(h, own):
+        return jnp.tanh(h @ own["w"] @ params["shared"] + jnp.sin(h) @ params["shared"] + own["b"]), h.sum()
+
+    h, _ = lax.scan(layer, x, params["layers"])
+    return h @ params["v"]
+
+
+STACKED = {
+    "layers": {"w": normal(3, 4, 4) / 2, "b": normal(3, 4)},
+    "shared": normal(4, 4, seed=3) / 2,
+    "v": normal(4, 2, seed=4),
+}
+
+
+def nested_scans(params, x):
+    """A recurrent net of two stacked layers: the outer scan over layers, the inner one over time, in reverse."""
+
+    def layer(sequence, own):
+        def step(s, xi):
+            s = jnp.tanh(0.5 * s @ (own / 2) + xi @ params["u"].T)
+            return s, s
+
+        return lax.scan(step, jnp.zeros_like(sequence[0]), sequence, reverse=True)[1], None
+
+    return lax.scan(layer, x.swapaxes(0, 1), params["w"])[0][0] @ params["v"]
+
+
+def branches(params, x):
+    def one(x):
+        h = lax.cond(x[0] > 0, lambda h: jnp.tanh(h @ params["w"]), lambda h: h @ params["v"] @ params["w"], x)
+        return lax.switch(jnp.argmax(x), [lambda h: h, lambda h: h @ params["w"], jnp.sin], h)
+
+    return jax.vmap(one)(x)
+
+
+def wrapped(params, x):
+    """A parameter inside remat, jit, fori_loop and a function with its own derivative."""
+
+    @jax.custom_jvp
+    def product(h, w):
+        return h @ w
+
+    product.defjvp(lambda primals, tangents: (primals[0] @ primals[1], 3 * tangents[0] @ primals[1]))
+    h = jax.checkpoint(lambda h: jnp.tanh(h @ params["w"]))(x)
+    h = jax.jit(lambda h: jnp.tanh(h @ params["w"] * 2))(h)
+    h = lax.fori_loop(0, 3, lambda i, h: jnp.tanh(h @ params["w"]), h)
+    return product(h, params["v"]) + h @ params["w"]
+
+
+def views(params, x):
+    """Slices that overlap and slices that do not, transposes, reshapes, scalar factors, a parameter times another."""
+    q, k, v = jnp.split(params["qkv"], 3, axis=1)
+    h = jnp.tanh(x @ q) * (x @ k) + (v.T @ x.T).T / params["gain"]
+    h = h + jnp.tanh(x @ params["half"][:2].T @ params["half"][1:]) - x @ (-params["gain"] * params["square"]).T
+    return jnp.tanh(h @ params["flat"].reshape(3, 3)) @ (params["square"] @ params["thin"])
+
+
+VIEWS = {
+    "qkv": normal(3, 9),
+    "half": normal(3, 3),
+    "square": normal(3, 3, seed=1),
+    "flat": normal(9),
+    "thin": normal(3, 2),
+    "gain": normal(1)[0],
+}
+
+
+def escapes(params, x):
+    """Uses that have no rule: a weight's norm, its exponential, a mask, a stopped gradient, a row picked by the data."""
+    w = params["w"] / jnp.linalg.norm(params["w"], axis=0)
+    h = jnp.tanh(x @ w) @ jnp.exp(params["v"]) + x @ (params["masked"] * np.tri(3))
+    return h + lax.stop_gradient(h @ params["w"]) + params["masked"][jnp.argmax(x, axis=1)] @ params["v"]
+
+
+ESCAPES = {"w": normal(3, 3), "v": normal(3, 3, seed=1), "masked": normal(3, 3, seed=2)}
+
+
+def einsums(params, x):
+    """Products in unusual layouts: batch axes shared with a parameter, the parameter first, two positions axes."""
+    h = jnp.einsum("hde,ntd->nhte", params["heads"], x)
+    h = jnp.tanh(jnp.einsum("nhte,hef->nthf", h, params["each"]))
+    h = jnp.einsum("fho,nthf->ont", params["merge"], h)
+    return jnp.tanh(h).sum(-1).T
+
+
+EINSUMS = {"heads": normal(2, 3, 4), "each": normal(2, 4, 4), "merge": normal(4, 2, 3)}
+
+
+def ensemble(params, x):
+    """vmap over stacked parameters."""
+    return jax.vmap(lambda w, v: jnp.tanh(x @ w) @ v, in_axes=(0, 0), out_axes=-1)(params["w"], params["v"])
+
+
+def row_lookups(params, tokens):
+    h = jnp.take(params["clipped"], tokens - 1, axis=0, mode="clip").sum(1)
+    return jnp.tanh(h + jnp.take(params["filled"], tokens, axis=0, fill_value=0.5).sum(1)) * 2.0
+
+
+def one_dimensional(params, x):
+    """Convolutions of other ranks and layouts: 1-D channels first, 3-D, and one with dilated inputs."""
+    numbers = ("NCH", "OIH", "NCH")
+    h = lax.conv_general_dilated(x, params["k1"], (2,), [(1, 3)], lhs_dilation=(2,), dimension_numbers=numbers)
+    h = jnp.tanh(h)[:, :, :4].reshape(-1, 2, 2, 2, 2)
+    h = lax.conv_general_dilated(h, params["k3"].transpose(4, 3, 0, 1, 2), (1, 1, 1), "SAME")
+    return jnp.tanh(h).mean((2, 3, 4))
+
+
+def nnx_model():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            kwargs = {"param_dtype": jnp.float64, "rngs": rngs}
+            self.conv = nnx.Conv(2, 4, (3, 3), **kwargs)
+            self.norm = nnx.BatchNorm(4, use_running_average=True, **kwargs)
+            self.group = nnx.GroupNorm(4, num_groups=2, **kwargs)
+            self.out = nnx.Linear(4, 2, **kwargs)
+
+        def __call__(self, x):
+            return self.out(nnx.gelu(self.group(self.norm(self.conv(x)))).mean((1, 2)))
+
+    graph, state = nnx.split(Net(nnx.Rngs(0)))
+    state = jax.tree.map(lambda leaf: leaf.astype("float64"), state)
+    return with_data(lambda state, x: nnx.merge(graph, state)(x), state, 4, 4, 2)
+
+
+ZOO = {
+    "dense": lambda: linen(nn.Sequential([nn.Dense(5), nn.relu, nn.Dense(4), nn.gelu, nn.Dense(3)]), 3),
+    "attention": lambda: linen(Attention(), 4, 6),
+    "convolutions": lambda: linen(Convolutions(), 6, 5, 2),
+    "gru": lambda: linen(Recurrent(nn.GRUCell(4, param_dtype=jnp.float64)), 5, 3),
+    "lstm": lambda: linen(Recurrent(nn.OptimizedLSTMCell(3, param_dtype=jnp.float64)), 5, 3),
+    "tied": lambda: linen(Tied(), 6, dtype="int32"),
+    "embedded": lambda: linen(Embedded(), 3, dtype="int32"),
+    "nnx": nnx_model,
+    "stacked_layers": lambda: with_data(stacked_layers, STACKED, 4),
+    "nested_scans": lambda: with_data(
+        nested_scans, {"w": normal(2, 3, 3), "u": normal(3, 3), "v": normal(3, 2)}, 5, 3
+    ),
+    "branches": lambda: with_data(branches, {"w": normal(3, 3), "v": normal(3, 3, seed=1)}, 3),
+    "wrapped": lambda: with_data(wrapped, {"w": normal(3, 3), "v": normal(3, 3, seed=1)}, 3),
+    "views": lambda: with_data(views, VIEWS, 3),
+    "escapes": lambda: with_data(escapes, ESCAPES, 3),
+    "einsums": lambda: with_data(einsums, EINSUMS, 5, 3),
+    "ensemble": lambda: with_data(ensemble, {"w": normal(3, 3, 4), "v": normal(3, 4)}, 3),
+    "row_lookups": lambda: with_data(
+        row_lookups, {"clipped": normal(4, 3), "filled": normal(4, 3, seed=1)}, 4, dtype="int32"
+    ),
+    "other_ranks": lambda: with_data(one_dimensional, {"k1": normal(4, 3, 3), "k3": normal(2, 2, 2, 2, 3)}, 3, 6),
+}
