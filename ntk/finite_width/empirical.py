@@ -59,7 +59,7 @@ def _empirical_ntk(f, method, trace_axes, diagonal_axes, batch_size, per_layer, 
     size = batch_size or max(num1, num2 or 0)
     if method == "jacobian":
         reading = directly(reading, reading.linear)
-    reading, rules = plan(reading, axes, min(size, num1), None if x2 is None and size >= num1 else min(size, num2 or num1))
+    reading, rules = plan(reading, axes, method, min(size, num1), None if x2 is None and size >= num1 else min(size, num2 or num1))
 
     def kernels(side1: Side, side2: Side | None) -> jax.Array:
         parts = [kernel_of(rule, reading, axes, side1, side2) for rule in rules]

@@ -1,11 +1,15 @@
-"""Reads the traced program of a function, and finds where its parameters are used linearly.
+"""Evaluates the traced program of a function, and finds where its parameters are used linearly.
 
-The program is evaluated equation by equation. A parameter travels as a `View`: seen through transposes, casts, slices
-and scalar factors. Where a view meets a product, a convolution or a lookup, y = op(a, W), the output receives a *tap*,
-a zero to be added, and the operand a is kept. The gradient of f in the tap is δ = ∇_y f, and with a it is all that the
-kernel of W needs (THEORY section 5). Everything else is evaluated as the program has it, derivatives included.
+A parameter travels through the program as a `View`: seen through transposes, casts, slices and scalar factors. Where a
+view meets a product, a convolution, a lookup or a sum, y = op(a, W), the output receives a *tap*, a zero to be added,
+and the operand a is kept. The gradient of f in the tap is δ = ∇_y f, and with a it is all that the kernel of W needs
+(THEORY section 5). Everything else is evaluated as the program has it, its derivatives included.
+
+Between an operation and its tap may lie sums and scalar factors: σ_w x@w + σ_b b is one `Pending` sum of two uses,
+which share one tap and one δ; the factors go to the operands.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ntk.finite_width.linear_ops import LinearOp, linear_op
+from ntk.finite_width.linear_ops import LinearOp, Lookup, added, linear_op
 
 Taps = dict[str, jax.Array]
 Shape = jax.ShapeDtypeStruct
@@ -40,16 +44,30 @@ class View:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """A value that contains linear uses of parameters, before their tap is added.
+
+    Attributes:
+        value: The value.
+        terms: The uses: place, view, operation, operand, and the factor the result was multiplied by since.
+    """
+
+    value: jax.Array
+    terms: tuple[tuple[str, View, LinearOp, jax.Array, jax.Array | None], ...]
+
+
+@dataclass(frozen=True)
 class Use:
     """One equation in which a parameter is used linearly, y = op(a, W), possibly inside scans.
 
     Attributes:
         leaf: Which parameter.
         steps: What it was seen through.
-        op: The product, convolution or lookup.
+        op: The operation.
         paired: For every scan around it, outermost first, whether each step uses its own slice of the parameter.
         operand: Shape of a, the axes of the scans first.
-        tap: Shape of y, likewise.
+        tap: Where its tap is.
+        tap_shape: Shape of y, the axes of the scans first.
     """
 
     leaf: int
@@ -57,11 +75,12 @@ class Use:
     op: LinearOp
     paired: tuple[bool, ...]
     operand: Shape
-    tap: Shape
+    tap: str
+    tap_shape: Shape
 
 
 @dataclass
-class Reader:
+class Interpreter:
     """Evaluates a program whose parameters are views, and records what it finds on the way.
 
     Attributes:
@@ -77,74 +96,113 @@ class Reader:
     ) -> tuple[list[Any], Taps]:
         """The outputs of a closed program at inputs that are arrays or views, and the operands of its linear uses.
 
-        `taps` are added at the uses they are named for; `lengths` are those of the scans around the program.
+        `taps` are added at the places they are named for; `lengths` are those of the scans around the program.
         """
         from jax.extend.core import Literal
 
-        values: dict[Any, Any] = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
-        values.update(zip(program.jaxpr.invars, inputs, strict=True))
+        jaxpr = program.jaxpr
+        values: dict[Any, Any] = dict(zip(jaxpr.constvars, program.consts, strict=True))
+        values.update(zip(jaxpr.invars, inputs, strict=True))
+        atoms = [atom for equation in jaxpr.eqns for atom in equation.invars] + list(jaxpr.outvars)
+        readers = Counter(atom for atom in atoms if not isinstance(atom, Literal))
+        operands: Taps = {}
 
         def read(atom: Any) -> Any:
             return jnp.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else values[atom]
 
-        operands: Taps = {}
-        for number, equation in enumerate(program.jaxpr.eqns):
-            here = _Place(f"{place}{number}/", lengths, taps)
+        for number, equation in enumerate(jaxpr.eqns):
+            here = Frame(f"{place}{number}/", lengths, taps, operands)
             found = [read(atom) for atom in equation.invars]
-            if any(isinstance(value, View) for value in found):
-                outputs, kept = self._equation_of_views(program, equation, found, here)
-                operands.update(kept)
+            if any(isinstance(value, View | Pending) for value in found):
+                outputs = self._equation(program, equation, found, here)
             else:
-                outputs = _evaluate(program, equation, found)
-            values.update(zip(equation.outvars, outputs, strict=True))
-        return [read(atom) for atom in program.jaxpr.outvars], operands
+                outputs = evaluate(program, equation, found)
+            for variable, output in zip(equation.outvars, outputs, strict=True):
+                # A tap may wait for what else is added only where nothing else reads the value.
+                waits = isinstance(output, Pending) and readers[variable] == 1
+                values[variable] = output if waits else self._settled(output, here)
+        here = Frame(f"{place}end/", lengths, taps, operands)
+        return [self._settled(read(atom), here) for atom in jaxpr.outvars], operands
 
-    def _equation_of_views(
-        self, program: Any, equation: Any, inputs: list[Any], here: "_Place"
-    ) -> tuple[list[Any], Taps]:
+    def value(self, value: Any) -> Any:
+        """An array in place of a view, which is recorded to have escaped."""
+        if not isinstance(value, View):
+            return value
+        self.escaped.add(value.leaf)
+        return _scaled(value.value, value.factor)
+
+    def _equation(self, program: Any, equation: Any, inputs: list[Any], here: "Frame") -> Sequence[Any]:
         name, params = equation.primitive.name, equation.params
+        if (scaled := _multiplied(equation, inputs)) is not None:
+            return [scaled]
+        if name == "add" and (total := self._sum(equation, inputs, here)) is not None:
+            return [total]
+        inputs = [self._settled(value, here) for value in inputs]
+        if not any(isinstance(value, View) for value in inputs):
+            return evaluate(program, equation, inputs)
         if name in _INNER_PROGRAM:
-            return self.run(_closed(params[_INNER_PROGRAM[name]]), inputs, here.taps, here.name, here.lengths)
+            inner = _closed(params[_INNER_PROGRAM[name]])
+            outputs, operands = self.run(inner, inputs, here.taps, here.name, here.lengths)
+            here.operands.update(operands)
+            return outputs
         if name == "scan":
             return self._scan(params, inputs, here)
         if name == "cond":
             return self._cond(params, inputs, here)
         if name == "stop_gradient":
-            return [self.value(inputs[0], escapes=False)], {}
+            return [_scaled(inputs[0].value, inputs[0].factor)]
         inputs, position = self._with_one_view(inputs)
         view = inputs[position]
         others = inputs[:position] + inputs[position + 1 :]
-        if (scaled := _scaled(equation, view, position, others)) is not None:
-            return [scaled], {}
         bare = [*inputs[:position], view.value, *inputs[position + 1 :]]
         if (rearranged := _rearranged(equation, view)) is not None:
-            return [replace(rearranged, value=_evaluate(program, equation, bare)[0])], {}
+            return [replace(rearranged, value=evaluate(program, equation, bare)[0])]
         if (op := linear_op(equation, position)) is not None:
-            return self._use(view, op, others[0], _evaluate(program, equation, bare)[0], here)
-        return _evaluate(program, equation, [self.value(v) for v in inputs]), {}
+            y = evaluate(program, equation, bare)[0]
+            operand = others[0] if others else jnp.ones((), y.dtype)
+            pending = Pending(y, ((here.name, replace(view, factor=None), op, operand, None),))
+            if not isinstance(op, Lookup):
+                return [_times(pending, view.factor)]
+            return [_scaled(self._settled(pending, here), view.factor)]  # row numbers take no factor
+        return evaluate(program, equation, [self.value(v) for v in inputs])
 
-    def _use(self, view: View, op: LinearOp, operand: jax.Array, y: jax.Array, here: "_Place") -> tuple[list, Taps]:
-        """y = factor · (op(a, W) + tap), so that the factor is in the gradient of the tap."""
-        self.uses[here.name] = Use(
-            view.leaf,
-            view.steps,
-            op,
-            tuple(depth in view.paired for depth in range(len(here.lengths))),
-            Shape((*here.lengths, *jnp.shape(operand)), jnp.result_type(operand)),
-            Shape((*here.lengths, *y.shape), y.dtype),
-        )
-        if here.name in here.taps:
-            y = y + here.taps[here.name]
-        if view.factor is not None:
-            y = y * view.factor.astype(y.dtype)
-        return [y], {here.name: operand}
+    def _sum(self, equation: Any, inputs: list[Any], here: "Frame") -> Pending | None:
+        """A sum of pending values, parameters and arrays of one shape, whose tap is added later."""
+        shape = equation.outvars[0].aval.shape
+        total, terms = jnp.zeros((), equation.outvars[0].aval.dtype), []
+        if any(jnp.shape(getattr(value, "value", value)) != shape for value in inputs):
+            return None
+        for number, value in enumerate(inputs):
+            if isinstance(value, View):
+                place = f"{here.name}{number}:"
+                one = jnp.ones((), value.value.dtype)
+                value = Pending(value.value, ((place, replace(value, factor=None), added(shape), one, None),))
+                value = _times(value, inputs[number].factor)
+            if isinstance(value, Pending):
+                terms += value.terms
+            total = total + getattr(value, "value", value)
+        return Pending(total, tuple(terms))
 
-    def _scan(self, params: Any, inputs: list[Any], here: "_Place") -> tuple[list[Any], Taps]:
+    def _settled(self, value: Any, here: "Frame") -> Any:
+        """A pending value with its tap, its uses recorded; anything else as it is."""
+        if not isinstance(value, Pending):
+            return value
+        tap = value.terms[0][0]
+        shape = Shape((*here.lengths, *value.value.shape), value.value.dtype)
+        for place, view, op, operand, factor in value.terms:
+            operand = _scaled(operand, factor)
+            paired = tuple(depth in view.paired for depth in range(len(here.lengths)))
+            kept = Shape((*here.lengths, *operand.shape), operand.dtype)
+            self.uses[place] = Use(view.leaf, view.steps, op, paired, kept, tap, shape)
+            here.operands[place] = operand
+        return value.value + here.taps[tap] if tap in here.taps else value.value
+
+    def _scan(self, params: Any, inputs: list[Any], here: "Frame") -> list[Any]:
         """The same scan, with taps among what it runs over and operands among what it stacks."""
         num_consts, num_carry = params["num_consts"], params["num_carry"]
         consts, rest = inputs[:num_consts], inputs[num_consts:]
         start, over = [self.value(v) for v in rest[:num_carry]], rest[num_carry:]
-        depth = len(here.lengths)
+        depth, lengths = len(here.lengths), (*here.lengths, params["length"])
 
         def step(carry: list, slices: tuple[list, Taps]) -> tuple[list, tuple[list, Taps]]:
             values, taps = slices
@@ -152,28 +210,24 @@ class Reader:
                 replace(v, steps=(*v.steps, "each"), value=x, paired=v.paired | {depth}) if isinstance(v, View) else x
                 for v, x in zip(over, values, strict=True)
             ]
-            lengths = (*here.lengths, params["length"])
             outputs, operands = self.run(params["jaxpr"], [*consts, *carry, *elements], taps, here.name, lengths)
             outputs = [self.value(v) for v in outputs]
             return outputs[:num_carry], (outputs[num_carry:], operands)
 
-        carry, (stacked, operands) = lax.scan(
-            step,
-            start,
-            ([v.value if isinstance(v, View) else v for v in over], here.inner_taps()),
-            length=params["length"],
-            reverse=params["reverse"],
-            unroll=params["unroll"],
-        )
-        return [*carry, *stacked], operands
+        slices = [v.value if isinstance(v, View) else v for v in over]
+        taps = {name: tap for name, tap in here.taps.items() if name.startswith(here.name)}
+        options = {name: params[name] for name in ("length", "reverse", "unroll")}
+        carry, (stacked, operands) = lax.scan(step, start, (slices, taps), **options)
+        here.operands.update(operands)
+        return [*carry, *stacked]
 
-    def _cond(self, params: Any, inputs: list[Any], here: "_Place") -> tuple[list[Any], Taps]:
+    def _cond(self, params: Any, inputs: list[Any], here: "Frame") -> list[Any]:
         """The same branches; the operands of those not taken are zero, and so are the gradients in their taps."""
         index, *arguments = inputs
 
         def branch(number: int) -> tuple[list[Any], Taps]:
-            place = f"{here.name}{number}:"
-            outputs, operands = self.run(params["branches"][number], arguments, here.taps, place, here.lengths)
+            program, place = params["branches"][number], f"{here.name}{number}:"
+            outputs, operands = self.run(program, arguments, here.taps, place, here.lengths)
             return [self.value(v) for v in outputs], operands
 
         numbers = range(len(params["branches"]))
@@ -184,7 +238,10 @@ class Reader:
             zeros = {name: jnp.zeros(s.shape, s.dtype) for other in shapes for name, s in other.items()}
             return outputs, zeros | operands
 
-        return lax.switch(self.value(index), [lambda number=number: complete(number) for number in numbers])
+        branches = [lambda number=number: complete(number) for number in numbers]
+        outputs, operands = lax.switch(self.value(index), branches)
+        here.operands.update(operands)
+        return outputs
 
     def _with_one_view(self, inputs: list[Any]) -> tuple[list[Any], int]:
         """Only the largest of several parameters in one equation stays a view; and where it stands."""
@@ -192,43 +249,49 @@ class Reader:
         largest = max(views, key=lambda i: inputs[i].value.size)
         return [value if i == largest else self.value(value) for i, value in enumerate(inputs)], largest
 
-    def value(self, value: Any, escapes: bool = True) -> jax.Array:
-        """An array in place of a view, which is recorded to have escaped."""
-        if isinstance(value, View) and escapes:
-            self.escaped.add(value.leaf)
-        return _value(value)
-
 
 @dataclass(frozen=True)
-class _Place:
-    """Where an equation stands: its name, the lengths of the scans around it, and the taps of its program."""
+class Frame:
+    """Where an equation stands: its name, the lengths of the scans around it, taps and operands of its program."""
 
     name: str
     lengths: tuple[int, ...]
     taps: Taps
-
-    def inner_taps(self) -> Taps:
-        return {name: tap for name, tap in self.taps.items() if name.startswith(self.name)}
+    operands: Taps
 
 
 # Equations that only wrap a program, and the parameter that holds it.
 _INNER_PROGRAM = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr"}
-
 _SAME_ENTRIES = ("convert_element_type", "copy", "copy_p", "name")
 _REARRANGEMENTS = ("transpose", "reshape", "squeeze", "slice", "rev")
 
 
-def _scaled(equation: Any, view: View, position: int, others: list[Any]) -> View | None:
-    """The view after an equation that multiplies it by a scalar; None for any other one."""
+def _multiplied(equation: Any, inputs: list[Any]) -> View | Pending | None:
+    """A view or pending value after an equation that multiplies it by a scalar; None for any other one."""
     name = equation.primitive.name
     if name == "neg":
-        return replace(view, factor=_times(view.factor, -jnp.ones((), view.value.dtype)))
-    if len(others) == 1 and jnp.ndim(others[0]) == 0:
-        if name == "mul":
-            return replace(view, factor=_times(view.factor, others[0]))
-        if name == "div" and position == 0:
-            return replace(view, factor=_times(view.factor, 1 / others[0]))
+        return _times(inputs[0], -jnp.ones((), equation.outvars[0].aval.dtype))
+    if name in ("mul", "div"):
+        first, second = inputs
+        if isinstance(first, View | Pending) and not isinstance(second, View | Pending) and jnp.ndim(second) == 0:
+            return _times(first, second if name == "mul" else 1 / second)
+        if name == "mul" and isinstance(second, View | Pending) and jnp.ndim(getattr(first, "value", first)) == 0:
+            return None if isinstance(first, View | Pending) else _times(second, first)
     return None
+
+
+def _times(value: Any, factor: jax.Array | None) -> Any:
+    """A view or a pending value times a scalar."""
+    if factor is None:
+        return value
+    if isinstance(value, View):
+        return replace(value, factor=factor if value.factor is None else value.factor * factor)
+    terms = tuple((*term, factor if old is None else old * factor) for *term, old in value.terms)
+    return Pending(_scaled(value.value, factor), terms)
+
+
+def _scaled(array: jax.Array, factor: jax.Array | None) -> jax.Array:
+    return array if factor is None else array * factor.astype(array.dtype)
 
 
 def _rearranged(equation: Any, view: View) -> View | None:
@@ -245,23 +308,13 @@ def _rearranged(equation: Any, view: View) -> View | None:
     return None
 
 
-def _times(factor: jax.Array | None, other: jax.Array) -> jax.Array:
-    return other if factor is None else factor * other
-
-
-def _value(value: Any) -> jax.Array:
-    if not isinstance(value, View):
-        return value
-    return value.value if value.factor is None else value.value * value.factor.astype(value.value.dtype)
-
-
 def _closed(program: Any) -> Any:
     from jax.extend.core import ClosedJaxpr
 
     return program if isinstance(program, ClosedJaxpr) else ClosedJaxpr(program, [])
 
 
-def _evaluate(program: Any, equation: Any, inputs: list[Any]) -> Sequence[Any]:
+def evaluate(program: Any, equation: Any, inputs: list[Any]) -> Sequence[Any]:
     """One equation as it stands, as a program of its own, so that custom derivatives and inner programs survive."""
     from jax.extend.core import ClosedJaxpr, DropVar, Literal, jaxpr_as_fun
 

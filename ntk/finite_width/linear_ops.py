@@ -138,7 +138,42 @@ class Lookup:
         return delta.reshape(1, -1, self.sizes[2])
 
 
-LinearOp = Product | Convolution | Lookup
+@dataclass(frozen=True)
+class Sum:
+    """A parameter that is added, at every position if `axes` are not all of the output's; the operand is a scalar."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    name = "sum"
+    window = (1,)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """B, P and Q."""
+        return 1, 1, math.prod(self.shape[axis] for axis in self.axes)
+
+    def left(self, operand: jax.Array) -> jax.Array:
+        """The scalar at every position, (1, S, 1)."""
+        return jnp.full((1, math.prod(self.shape) // self.sizes[2], 1), operand)
+
+    def seen(self, operand: jax.Array, point: Any) -> jax.Array:
+        """The same: there is one column."""
+        del point
+        return self.left(operand)
+
+    def right(self, delta: jax.Array) -> jax.Array:
+        """δ as (1, S, Q)."""
+        positions = [axis for axis in range(len(self.shape)) if axis not in self.axes]
+        return _merged(delta, (), positions, self.axes)
+
+
+LinearOp = Product | Convolution | Lookup | Sum
+
+
+def added(shape: tuple[int, ...]) -> Sum:
+    """A parameter of this shape added to an array of the same shape."""
+    return Sum(shape, tuple(range(len(shape))))
 
 
 def linear_op(equation: Any, position: int) -> LinearOp | None:
@@ -160,6 +195,11 @@ def linear_op(equation: Any, position: int) -> LinearOp | None:
                 params["feature_group_count"],
                 shape,
             )
+        case "broadcast_in_dim":
+            output = equation.outvars[0].aval.shape
+            axes = tuple(equation.params["broadcast_dimensions"])
+            if shape == tuple(output[axis] for axis in axes):
+                return Sum(output, axes)
         case "gather" if position == 0 and _takes_rows(equation):
             return Lookup(shape, clips="CLIP" in str(params["mode"]))
     return None

@@ -41,16 +41,18 @@ class Rule:
     bytes: float
 
 
-def plan(reading: Reading, axes: OutputAxes, num1: int, num2: int | None) -> tuple[Reading, list[Rule]]:
+def plan(
+    reading: Reading, axes: OutputAxes, method: str, num1: int, num2: int | None
+) -> tuple[Reading, list[Rule]]:
     """A rule for every trained parameter, for a tile of num1 by num2 inputs (None: by itself).
 
     Returns:
         The reading too, in which parameters for which the program's own gradient is best have become direct.
     """
     groups = {leaf: _groups(reading.uses, leaf) for leaf in reading.linear}
-    better = {leaf for leaf, g in groups.items() if g is None or _rule(reading, axes, leaf, g, num1, num2) is None}
+    better = {leaf for leaf, g in groups.items() if g is None or _rule(reading, axes, method, leaf, g, num1, num2) is None}
     reading = directly(reading, better)
-    rules = [_rule(reading, axes, leaf, groups[leaf], num1, num2) for leaf in reading.linear]
+    rules = [_rule(reading, axes, method, leaf, groups[leaf], num1, num2) for leaf in reading.linear]
     rules += [_jacobian_rule(reading, axes, leaf, num1, num2) for leaf in reading.direct]
     return reading, sorted(rules, key=lambda rule: rule.leaf)
 
@@ -108,7 +110,7 @@ def _chunk(left: jax.Array, num_chunks: int, number: jax.Array) -> jax.Array:
 def _right(group: list[tuple[str, Use]], axes: OutputAxes, side: Side) -> jax.Array:
     """δ of all uses, (N, *outputs, B, S, Q)."""
     num_lead = 1 + len(axes.shape)
-    rights = [_arranged(use, num_lead, use.op.right, side.gradients[place]) for place, use in group]
+    rights = [_arranged(use, num_lead, use.op.right, side.gradients[use.tap]) for _, use in group]
     return jnp.concatenate(rights, axis=num_lead + 1)
 
 
@@ -165,7 +167,13 @@ def _disjoint(steps1: tuple, steps2: tuple) -> bool:
 
 
 def _rule(
-    reading: Reading, axes: OutputAxes, leaf: int, groups: tuple[tuple[str, ...], ...], num1: int, num2: int | None
+    reading: Reading,
+    axes: OutputAxes,
+    method: str,
+    leaf: int,
+    groups: tuple[tuple[str, ...], ...],
+    num1: int,
+    num2: int | None,
 ) -> Rule | None:
     """The cheaper of the rules for linear uses; None where the program's own gradient is cheaper."""
     uses = [[reading.uses[place] for place in group] for group in groups]
@@ -174,19 +182,21 @@ def _rule(
     gram = by_gradient = part_size = gram_size = 0.0
     for group in uses:
         B, P, Q = group[0].op.sizes
-        B *= math.prod(size for use in group[:1] for size, pair in zip(use.tap.shape, use.paired, strict=False) if pair)
-        S = sum(use.tap.size for use in group) / (B * Q)
+        B *= math.prod(size for use in group[:1] for size, pair in zip(use.tap_shape.shape, use.paired, strict=False) if pair)
+        S = sum(use.tap_shape.size for use in group) / (B * Q)
         products = 0 if isinstance(group[0].op, Lookup) else P
         steps = B * S * (S if num2 else (S + 1) / 2)
-        gram += steps * (2 * num_entries * (products + num_products * Q) + STEP_FLOPS)
+        gram += steps * 2 * num_entries * (products + num_products * Q) + (steps - 1) * STEP_FLOPS
         by_gradient += 2 * num_sides * num_outputs * B * S * P * Q + 2 * num_entries * num_products * B * P * Q
         gram_size = max(gram_size, num_sides * B * S * (P + num_outputs * Q))
         part_size = max(part_size, num_sides * num_outputs * B * P * Q / math.prod(group[0].op.window or (1,)))
     itemsize = 4
     if uses and isinstance(uses[0][0].op, Lookup):
         jacobian = _jacobian_rule(reading, axes, leaf, num1, num2)
-        return Rule(leaf, "gram", groups, 1, gram, gram_size * itemsize) if gram < jacobian.flops else None
-    if gram <= by_gradient:
+        if method == "layerwise" or gram < jacobian.flops:
+            return Rule(leaf, "gram", groups, 1, gram, gram_size * itemsize)
+        return None
+    if method == "layerwise" or gram <= by_gradient:
         return Rule(leaf, "gram", groups, 1, gram, gram_size * itemsize)
     num_chunks = max(1, math.ceil(part_size * itemsize / PART_BYTES))
     return Rule(leaf, "gradient", groups, num_chunks, by_gradient, part_size * itemsize / num_chunks)

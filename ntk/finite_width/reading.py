@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ntk.finite_width.interpreter import Reader, Taps, Use, View
+from ntk.finite_width.interpreter import Interpreter, Taps, Use, View
 
 
 class Side(NamedTuple):
@@ -15,7 +15,7 @@ class Side(NamedTuple):
 
     Attributes:
         operands: a of every linear use, by its place: (N, lengths of the scans around it, operand).
-        gradients: δ of every linear use, (N, *outputs, lengths, y), and the gradients in direct parameters,
+        gradients: δ of every tap, (N, *outputs, lengths, y), and the gradients in direct parameters,
             (N, *outputs, *parameter).
     """
 
@@ -48,28 +48,28 @@ class Reading:
 
     def side(self, x: Any) -> Side:
         """One forward pass over inputs (N, …), and one backward pass an output."""
-        shapes = {place: use.tap for place, use in self.uses.items()}
+        shapes = {use.tap: use.tap_shape for use in self.uses.values()}
         shapes |= {leaf_place(i): jax.typeof(self.leaves[i]) for i in self.direct}
         taps = {place: jnp.zeros(shape.shape, shape.dtype) for place, shape in shapes.items()}
         output = self.program.out_avals[0]
         units = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
 
         def of_one_input(x: Any) -> Side:
-            _, pull_back, operands = jax.vjp(lambda taps: self.run(Reader(), taps, x), taps, has_aux=True)
+            _, pull_back, operands = jax.vjp(lambda taps: self.run(Interpreter(), taps, x), taps, has_aux=True)
             (gradients,) = jax.vmap(pull_back)(units)
             return Side(operands, {p: g.reshape(*output.shape, *g.shape[1:]) for p, g in gradients.items()})
 
         return jax.vmap(of_one_input)(x)
 
-    def run(self, reader: Reader, taps: Taps, x: Any) -> tuple[jax.Array, Taps]:
+    def run(self, interpreter: Interpreter, taps: Taps, x: Any) -> tuple[jax.Array, Taps]:
         """The outputs and the operands of one input, with `taps` added."""
         leaves: list[Any] = list(self.leaves)
         for i in self.linear:
             leaves[i] = View(i, (), leaves[i])
         for i in self.direct & {i for i in self.direct if leaf_place(i) in taps}:
             leaves[i] = leaves[i] + taps[leaf_place(i)]
-        (output,), operands = reader.run(self.program, [*leaves, *jax.tree.leaves(x)], taps)
-        return reader.value(output), operands
+        (output,), operands = interpreter.run(self.program, [*leaves, *jax.tree.leaves(x)], taps)
+        return interpreter.value(output), operands
 
 
 def read(
@@ -79,11 +79,11 @@ def read(
     program = jax.make_jaxpr(f)(leaves, x)
     reading = Reading(program, leaves, frozenset(trained), frozenset(), {})
     while True:
-        reader = Reader()
-        jax.eval_shape(lambda x, reading=reading, reader=reader: reading.run(reader, {}, x), x)
-        if not reader.escaped:
-            return Reading(program, leaves, reading.linear, reading.direct, reader.uses)
-        reading = directly(reading, reader.escaped)
+        interpreter = Interpreter()
+        jax.eval_shape(lambda x, reading=reading, interpreter=interpreter: reading.run(interpreter, {}, x), x)
+        if not interpreter.escaped:
+            return Reading(program, leaves, reading.linear, reading.direct, interpreter.uses)
+        reading = directly(reading, interpreter.escaped)
 
 
 def directly(reading: Reading, parameters: Iterable[int]) -> Reading:
