@@ -7,12 +7,17 @@ product here is computed at highest precision.
 import functools
 import math
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+
+# So many rows make a matrix product efficient.
+BLOCK_ROWS = 128
 
 _einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
@@ -81,51 +86,67 @@ def gradient_kernel(axes: OutputAxes, gradient1: jax.Array, gradient2: jax.Array
     return axes.gram(*(g.reshape(*g.shape[:num_axes], -1) for g in (gradient1, gradient2)))
 
 
-Side = tuple[jax.Array, jax.Array]  # left and right
+def gram_kernel(
+    axes: OutputAxes, left_gram: Callable, side1: Sequence[jax.Array], side2: Sequence[jax.Array] | None
+) -> jax.Array:
+    """Σ_{b,s,t} (a_s·ā_t) (δ_s·δ̄_t), one pair of blocks of positions after the other; for one side, half of them.
 
-
-def gram_kernel(axes: OutputAxes, side1: Side, side2: Side | None, left_gram: Callable | None = None) -> jax.Array:
-    """Σ_{b,s,t} (a_s·ā_t) (δ_s·δ̄_t), one pair of positions after the other; of one side with itself, half of them.
-
-    `left_gram` takes two arrays (N, P) to the (N1, N2) products of operands where these are not plain ones.
+    A side is δ, (N, *outputs, B, S, Q), and then any number of operands, each (N, B, S, P). `left_gram` takes lists of
+    operands (M1, P) and (M2, P) to the sum of their products, (M1, M2).
     """
-    left_gram = left_gram or (lambda a1, a2: jnp.matmul(a1, a2.T, precision=lax.Precision.HIGHEST))
-    by_position1 = _by_position(axes, side1)
-    by_position2 = by_position1 if side2 is None else _by_position(axes, side2)
+    blocks1 = _in_blocks(axes, side1)
+    blocks2 = blocks1 if side2 is None else _in_blocks(axes, side2)
+    num_products, num_blocks1, _, num1 = blocks1[0].shape[:4]
+    num_blocks2, _, num2 = blocks2[0].shape[1:4]
 
-    def term(b: jax.Array, s: jax.Array, t: jax.Array) -> jax.Array:
-        (a1, d1), (a2, d2) = ([x[b, p] for x in side] for side, p in ((by_position1, s), (by_position2, t)))
-        return axes.beside(left_gram(a1, a2)) * axes.gram(d1, d2)
+    def term(b: Any, s: Any, t: Any) -> jax.Array:
+        (d1, *a1), (d2, *a2) = ([_joined(x[b, block]) for x in side] for side, block in ((blocks1, s), (blocks2, t)))
+        products = axes.beside(left_gram(a1, a2)) * axes.gram(d1, d2)
+        return _sum_of_blocks(products.reshape(-1, num1, products.shape[1] // num2, num2, *products.shape[2:]))
 
-    num_products, num_positions = by_position1[0].shape[:2]
-    num_positions2 = by_position2[0].shape[1]
-    if num_products == num_positions == num_positions2 == 1:
+    if num_products == num_blocks1 == num_blocks2 == 1:
         return term(0, 0, 0)
-    start = jnp.zeros(jax.eval_shape(term, 0, 0, 0).shape, jax.eval_shape(term, 0, 0, 0).dtype)
+    shape = jax.eval_shape(term, 0, 0, 0)
+    start = jnp.zeros(shape.shape, shape.dtype)
 
-    def total(pairs: jax.Array) -> jax.Array:
-        return lax.scan(lambda kernel, pair: (kernel + term(*pair), None), start, pairs)[0]
+    def total(pairs: np.ndarray) -> jax.Array:
+        everywhere = [(b, s, t) for b in range(num_products) for s, t in pairs]
+        return lax.scan(lambda kernel, place: (kernel + term(*place), None), start, jnp.array(everywhere))[0]
 
-    every = jnp.stack(jnp.meshgrid(*map(jnp.arange, (num_products, num_positions, num_positions2)), indexing="ij"), -1)
     if side2 is not None:
-        return total(every.reshape(-1, 3))
-    same = jnp.arange(num_positions)
-    later = jnp.stack(jnp.triu_indices(num_positions, 1), -1)
-    upper = total(_for_each_product(num_products, later))
-    return total(_for_each_product(num_products, jnp.stack([same, same], -1))) + upper + axes.transposed(upper)
+        return total(np.argwhere(np.ones((num_blocks1, num_blocks2))))
+    kernel = total(np.argwhere(np.eye(num_blocks1)))
+    if num_blocks1 == 1:
+        return kernel
+    later = total(np.argwhere(np.triu(np.ones((num_blocks1, num_blocks1)), 1)))
+    return kernel + later + axes.transposed(later)
 
 
-def _for_each_product(num_products: int, pairs: jax.Array) -> jax.Array:
-    """Pairs (M, 2) of positions, for every b: (B·M, 3)."""
-    products = jnp.repeat(jnp.arange(num_products), len(pairs))
-    return jnp.concatenate([products[:, None], jnp.tile(pairs, (num_products, 1))], axis=1)
+def _in_blocks(axes: OutputAxes, side: Sequence[jax.Array]) -> list[jax.Array]:
+    """(N, …, B, S, features) as (B, S/c, c, N, …, features), with blocks large enough for a matrix product."""
+    num_inputs, num_positions = len(side[0]), side[0].shape[-2]
+    size = min(num_positions, -(-BLOCK_ROWS // num_inputs))
+    blocks = []
+    for x in side:
+        x = jnp.moveaxis(x, (-3, -2), (0, 1))
+        # A position that does not exist has no operand (as a row number: a negative one) and no δ.
+        missing = -1 if jnp.issubdtype(x.dtype, jnp.integer) else 0
+        fill = [(0, 0), (0, -num_positions % size), *((0, 0) for _ in x.shape[2:])]
+        x = jnp.pad(x, fill, constant_values=missing) if fill[1][1] else x
+        blocks.append(x.reshape(x.shape[0], -1, size, *x.shape[2:]))
+    return blocks
 
 
-def _by_position(axes: OutputAxes, side: Side) -> Side:
-    """B and S first: (B, S, N, P) and (B, S, N, *outputs, Q)."""
-    left, right = side
-    k = 1 + len(axes.shape)
-    return jnp.moveaxis(left, (1, 2), (0, 1)), jnp.moveaxis(right, (k, k + 1), (0, 1))
+def _joined(x: jax.Array) -> jax.Array:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _sum_of_blocks(products: jax.Array) -> jax.Array:
+    """(c1, N1, c2, N2, …) summed over c1 and c2; written out where short, which XLA fuses with the products."""
+    c1, _, c2, _, *_ = products.shape
+    if c1 * c2 > 16:
+        return jnp.sum(products, axis=(0, 2))
+    return functools.reduce(jnp.add, [products[i, :, j] for i in range(c1) for j in range(c2)])
 
 
 def parts_kernel(

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from ntk.checks import check_choice, check_count, check_representable
 from ntk.finite_width.contraction import OutputAxes
 from ntk.finite_width.functions import check_function, check_inputs, check_outputs, output_axes, trained_leaves
-from ntk.finite_width.plan import Rule, kernel_of, plan
+from ntk.finite_width.layers import family_kernel
+from ntk.finite_width.plan import Tile, plan
 from ntk.finite_width.reading import Reading, Side, directly, read
 from ntk.tiles import kernel_by_tiles
 
@@ -59,11 +60,12 @@ def _empirical_ntk(f, method, trace_axes, diagonal_axes, batch_size, per_layer, 
     size = batch_size or max(num1, num2 or 0)
     if method == "jacobian":
         reading = directly(reading, reading.linear)
-    reading, rules = plan(reading, axes, method, min(size, num1), None if x2 is None and size >= num1 else min(size, num2 or num1))
+    symmetric = x2 is None and size >= num1
+    tile = Tile(min(size, num1), None if symmetric else min(size, num2 or num1), axes)
+    reading, families = plan(reading, tile, method)
 
     def kernels(side1: Side, side2: Side | None) -> jax.Array:
-        parts = [kernel_of(rule, reading, axes, side1, side2) for rule in rules]
-        return functools.reduce(jnp.add, parts) / axes.num_traced
+        return sum(family_kernel(family, reading, axes, side1, side2) for family in families) / axes.num_traced
 
     if size >= num1 and size >= (num2 or 0):
         side1 = reading.side(x1)

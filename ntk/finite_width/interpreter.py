@@ -261,7 +261,13 @@ class Frame:
 
 
 # Equations that only wrap a program, and the parameter that holds it.
-_INNER_PROGRAM = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr"}
+_INNER_PROGRAM = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+}
 _SAME_ENTRIES = ("convert_element_type", "copy", "copy_p", "name")
 _REARRANGEMENTS = ("transpose", "reshape", "squeeze", "slice", "rev")
 

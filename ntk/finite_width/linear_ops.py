@@ -46,14 +46,21 @@ class Product:
         return self.left(operand)
 
     def right(self, delta: jax.Array) -> jax.Array:
-        """δ as (B, S, Q). In y the batch axes come first, then the free axes of either factor."""
+        """δ as (B, S, Q)."""
+        return _merged(delta, *self._output_axes(delta.ndim))
+
+    def layout(self, shape: tuple[int, ...]) -> Any:
+        """How `right` reads an output of this shape; operations of one layout read it alike."""
+        return _without_unit_axes(shape, self._output_axes(len(shape)))
+
+    def _output_axes(self, ndim: int) -> tuple[range, range, range]:
+        """Axes of y for B, S and Q: the batch axes come first, then the free axes of either factor."""
         contracted, batch = self.axes[self.position]
         num_features = len(self.parameter_shape) - len(contracted) - len(batch)
-        num_first = num_features if self.position == 0 else delta.ndim - len(batch) - num_features
+        num_first = num_features if self.position == 0 else ndim - len(batch) - num_features
         first = range(len(batch), len(batch) + num_first)
-        second = range(len(batch) + num_first, delta.ndim)
-        positions, features = (second, first) if self.position == 0 else (first, second)
-        return _merged(delta, range(len(batch)), positions, features)
+        second = range(len(batch) + num_first, ndim)
+        return (range(len(batch)), second, first) if self.position == 0 else (range(len(batch)), first, second)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,11 @@ class Convolution:
         """δ as (B, S, Q)."""
         return self._in_groups(jnp.transpose(delta, self.specs[2]))
 
+    def layout(self, shape: tuple[int, ...]) -> Any:
+        """As for `Product`; groups are a layout of their own."""
+        batch, features, *space = self.specs[2]
+        return _without_unit_axes(shape, ((), (batch, *space), (features,))) if self.groups == 1 else self
+
     def _in_groups(self, x: jax.Array) -> jax.Array:
         """(batch, features, space…) as (groups, positions, features of a group)."""
         x = x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, -1)
@@ -137,6 +149,12 @@ class Lookup:
         """δ as (1, S, Q)."""
         return delta.reshape(1, -1, self.sizes[2])
 
+    def layout(self, shape: tuple[int, ...]) -> Any:
+        """As for `Product`."""
+        num_features = len(self.parameter_shape) - 1
+        first = len(shape) - num_features
+        return _without_unit_axes(shape, ((), range(first), range(first, len(shape))))
+
 
 @dataclass(frozen=True)
 class Sum:
@@ -164,8 +182,15 @@ class Sum:
 
     def right(self, delta: jax.Array) -> jax.Array:
         """δ as (1, S, Q)."""
-        positions = [axis for axis in range(len(self.shape)) if axis not in self.axes]
-        return _merged(delta, (), positions, self.axes)
+        return _merged(delta, (), self._positions, self.axes)
+
+    def layout(self, shape: tuple[int, ...]) -> Any:
+        """As for `Product`."""
+        return _without_unit_axes(shape, ((), self._positions, self.axes))
+
+    @property
+    def _positions(self) -> tuple[int, ...]:
+        return tuple(axis for axis in range(len(self.shape)) if axis not in self.axes)
 
 
 LinearOp = Product | Convolution | Lookup | Sum
@@ -223,3 +248,7 @@ def _merged(x: jax.Array, *groups: Iterable[int]) -> jax.Array:
     axes = [tuple(group) for group in groups]
     sizes = [math.prod(x.shape[axis] for axis in group) for group in axes]
     return jnp.transpose(x, [axis for group in axes for axis in group]).reshape(sizes)
+
+
+def _without_unit_axes(shape: tuple[int, ...], groups: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(axis for axis in group if shape[axis] > 1) for group in groups)
