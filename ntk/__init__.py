@@ -6,21 +6,57 @@ Describe a network once (`MLP`, `RNN`), then read it in the limit (`infinite_ker
 
 from ntk.decomposition import Kernels
 from ntk.duals import Activation, activation
-from ntk.finite_width import empirical_kernels, empirical_ntk, finite
+from ntk.finite_width import (
+    Explanation,
+    SketchedNTK,
+    empirical_kernels,
+    empirical_ntk,
+    explain_empirical,
+    finite,
+    linearize,
+    ntk_diagonal,
+    ntk_vector_product,
+    sketched_ntk,
+    taylor_expand,
+)
 from ntk.infinite_width import infinite_kernels, infinite_ntk
 from ntk.interop.neural_tangents import load_neural_tangents
 from ntk.networks import MLP, RNN
+from ntk.spectrum import (
+    alignment,
+    condition_number,
+    effective_dimension,
+    effective_rank,
+    eigenvalues,
+    kernel_distance,
+    target_alignment,
+)
 
 __all__ = [
     "MLP",
     "RNN",
     "Activation",
+    "Explanation",
     "Kernels",
+    "SketchedNTK",
     "activation",
+    "alignment",
+    "condition_number",
+    "effective_dimension",
+    "effective_rank",
+    "eigenvalues",
     "empirical_kernels",
     "empirical_ntk",
+    "explain_empirical",
     "finite",
     "infinite_kernels",
     "infinite_ntk",
+    "kernel_distance",
+    "linearize",
     "load_neural_tangents",
+    "ntk_diagonal",
+    "ntk_vector_product",
+    "sketched_ntk",
+    "target_alignment",
+    "taylor_expand",
 ]

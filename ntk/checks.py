@@ -72,6 +72,16 @@ def check_representable(**results: jax.Array) -> None:
             )
 
 
+def check_results(results: dict[str, jax.Array], arguments: dict[str, Any]) -> None:
+    """Refuse concrete results that are not finite: for an argument that is not finite, or for their range."""
+    try:
+        check_representable(**results)
+    except ValueError:
+        for name, argument in arguments.items():
+            check_finite(name, argument)
+        raise
+
+
 @jax.jit
 def _all_finite(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {name: jnp.isfinite(array).all() for name, array in arrays.items()}

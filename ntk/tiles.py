@@ -12,18 +12,18 @@ from jax import lax
 
 
 def kernel_by_tiles(
-    side: Callable[[Any], Any],
-    pair: Callable[[Any, Any], jax.Array],
+    sides: tuple[Callable[[Any], Any], Callable[[Any], Any]],
+    pair: Callable[[Any, Any], Any],
     transposed: Callable[[jax.Array], jax.Array],
     x1: Any,
     x2: Any,
     size: int,
-) -> jax.Array:
+) -> Any:
     """The kernel between all inputs of x1 and of x2, `size` inputs of each at a time.
 
     Args:
-        side: What has to be known of a tile of inputs, for itself.
-        pair: The kernel (size, size, …) between two such sides.
+        sides: What has to be known of a tile of x1, and of one of x2, for itself.
+        pair: The kernel (size, size, …) between two such sides, or a pytree of kernels.
         transposed: A kernel with its sides exchanged.
         x1: A pytree of arrays (N1, …).
         x2: The other inputs; None for x1 itself, of which one half of the tiles is computed and mirrored.
@@ -43,23 +43,28 @@ def kernel_by_tiles(
         rows = jnp.minimum(number * size + jnp.arange(size), _length(x) - 1)
         return jax.tree.map(lambda leaf: leaf[rows], x)
 
-    def put(kernel: jax.Array, block: jax.Array, i: jax.Array, j: jax.Array) -> jax.Array:
-        return lax.dynamic_update_slice(kernel, block, (i * size, j * size, *(0 for _ in block.shape[2:])))
+    def put(kernels: Any, blocks: Any, i: jax.Array, j: jax.Array) -> Any:
+        def put_one(kernel: jax.Array, block: jax.Array) -> jax.Array:
+            return lax.dynamic_update_slice(kernel, block, (i * size, j * size, *(0 for _ in block.shape[2:])))
 
-    def row(kernel: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
-        side1 = side(tile(x1, i))
+        return jax.tree.map(put_one, kernels, blocks)
 
-        def entry(kernel: jax.Array, offset: jax.Array) -> tuple[jax.Array, None]:
+    def row(kernel: Any, i: jax.Array) -> tuple[Any, None]:
+        side1 = sides[0](tile(x1, i))
+
+        def entry(kernel: Any, offset: jax.Array) -> tuple[Any, None]:
             j = (i + offset) % tiles1 if x2 is None else offset
-            block = pair(side1, side(tile(x1 if x2 is None else x2, j)))
+            block = pair(side1, sides[1](tile(x1 if x2 is None else x2, j)))
             kernel = put(kernel, block, i, j)
-            return (put(kernel, transposed(block), j, i) if x2 is None else kernel), None
+            return (put(kernel, jax.tree.map(transposed, block), j, i) if x2 is None else kernel), None
 
         return lax.scan(entry, kernel, jnp.arange(num_partners))[0], None
 
-    one = jax.eval_shape(lambda: pair(*(side(tile(x, jnp.zeros((), int))) for x in (x1, x1 if x2 is None else x2))))
-    kernel = jnp.zeros((tiles1 * size, tiles2 * size, *one.shape[2:]), one.dtype)
-    return lax.scan(row, kernel, jnp.arange(tiles1))[0][:num1, :num2]
+    first = jnp.zeros((), int)
+    one = jax.eval_shape(lambda: pair(sides[0](tile(x1, first)), sides[1](tile(x1 if x2 is None else x2, first))))
+    kernel = jax.tree.map(lambda block: jnp.zeros((tiles1 * size, tiles2 * size, *block.shape[2:]), block.dtype), one)
+    kernel, _ = lax.scan(row, kernel, jnp.arange(tiles1))
+    return jax.tree.map(lambda kernel: kernel[:num1, :num2], kernel)
 
 
 def _length(x: Any) -> int:

@@ -1,12 +1,12 @@
 """The angle of a point in the right half-plane by a polynomial, which vectorizes where the library's atan2 cannot.
 
 XLA calls a scalar routine for atan2, arccos and arcsin: 10 to 30 ns an entry on a CPU core, more than all the rest of a
-layer. The polynomial below costs about 1 ns. Its error is at most 2 units in the last place in float32 and float64.
+layer. The polynomial below costs a fraction of 1 ns. Its error is at most 3 units in the last place in float32 and
+float64.
 """
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 # P of atan(r) ≈ r + r³·P(r²) on 0 ≤ r ≤ 1, lowest degree first: for float32 the minimax polynomial of relative error
 # (2.6e-9, by Lawson iteration), for float64 the Chebyshev interpolant (3.3e-18).
@@ -47,27 +47,22 @@ _DOUBLE = (
 
 
 @jax.custom_jvp
-def half_plane_angle(y: jax.Array, x: jax.Array) -> jax.Array:
-    """atan2(y, x) for x ≥ 0, in [−π/2, π/2]; 0 at the origin."""
-    size = jnp.abs(y)
-    steep = size > x
-    longer = jnp.where(steep, size, x)
-    ratio = jnp.where(steep, x, size) / jnp.where(longer == 0, 1.0, longer)
+def half_plane_angle(y: jax.Array, x: jax.Array, radius: jax.Array) -> jax.Array:
+    """atan2(y, x) for x ≥ 0 and radius = √(x² + y²) > 0, in [−π/2, π/2].
+
+    Half the angle has the tangent y/(radius + x), which never leaves [−1, 1]: no case to tell apart, one division.
+    """
+    ratio = y / (radius + x)
     square = ratio * ratio
     coefficients = _DOUBLE if y.dtype == jnp.float64 else _SINGLE
     polynomial = jnp.full_like(square, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         polynomial = polynomial * square + coefficient
-    angle = ratio + ratio * (square * polynomial)
-    # π/2 in two parts, so that the subtraction rounds once.
-    high = np.asarray(np.pi / 2, y.dtype)
-    low = np.asarray(6.123233995736766e-17 if y.dtype == jnp.float64 else np.pi / 2 - np.float64(high), y.dtype)
-    return jnp.copysign(jnp.where(steep, high + (low - angle), angle), y)
+    return 2.0 * (ratio + ratio * (square * polynomial))
 
 
 @half_plane_angle.defjvp
 def _half_plane_angle_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (y, x), (dy, dx) = primals, tangents
-    square = x * x + y * y
-    square = jnp.where(square == 0, 1.0, square)
-    return half_plane_angle(y, x), (x * dy - y * dx) / square
+    """That of atan2: the radius says nothing that y and x do not."""
+    (y, x, radius), (dy, dx, _) = primals, tangents
+    return half_plane_angle(y, x, radius), (x * dy - y * dx) / (x * x + y * y)

@@ -29,8 +29,8 @@ def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap
 
     def dual_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
         value = alpha**2 + beta**2 * noisy_sign(q11, q12, q22)
-        value = jnp.where((q11 == 0) ^ (q22 == 0), at_zero * alpha, value)
-        return jnp.where((q11 == 0) & (q22 == 0), at_zero**2, value)
+        mean1, mean2 = (jnp.where(q == 0, at_zero, alpha) for q in (q11, q22))
+        return jnp.where((q11 == 0) | (q22 == 0), mean1 * mean2, value)
 
     return dual, dual_derivative
 
@@ -43,7 +43,7 @@ def noisy_sign(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.
 def noisy_sign_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E of the product of derivatives of the smoothed sign: (2/π)/√Δ, by Price's theorem."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
-    return 2.0 / math.pi * pair.unit / safe_sqrt(pair.det)
+    return 2.0 / math.pi / (pair.scale * safe_sqrt(pair.det))
 
 
 def noisy_step(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
@@ -59,7 +59,7 @@ def noisy_step_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Va
 def noisy_abs(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> jax.Array:
     """E|u||ū| = (2/π)(√Δ + q12·arcsin ρ)."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
-    value = mean_abs_product(pair.c, pair.det) / pair.unit
+    value = mean_abs_product(pair.c, pair.det, pair.radius) * pair.scale
     return jnp.where(pair.constant, 0.0, 2.0 / math.pi * value)
 
 
@@ -76,13 +76,13 @@ def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2:
     """
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
     bump = (pair.quiet_det + pair.c**2 * kappa) / (2.0 * math.pi * safe_sqrt(pair.det))
-    return (pair.c * step + bump) / pair.unit
+    return (pair.c * step + bump) * pair.scale
 
 
 def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E φ'φ̄' for φ(x) = x·step(x), the step smoothed: G + q12·(κ + n1·n2/Δ)/(2π√Δ)."""
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
-    noise = n1 * n2 * pair.unit**2 / pair.det
+    noise = n1 * n2 / (pair.scale**2 * pair.det)
     return step + pair.c * (kappa + noise) / (2.0 * math.pi * safe_sqrt(pair.det))
 
 
@@ -95,13 +95,13 @@ def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2
 def gaussian(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E exp(−u²)exp(−ū²) = det(I + 2Q)^{-1/2}."""
     pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
-    return 0.5 * pair.unit / safe_sqrt(pair.det)
+    return 0.5 / (pair.scale * safe_sqrt(pair.det))
 
 
 def gaussian_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E 4uū exp(−u²)exp(−ū²) = 4 q12 det(I + 2Q)^{-3/2}."""
     pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
-    return 0.5 * pair.c * (pair.unit / pair.det) * (pair.unit / safe_sqrt(pair.det))
+    return 0.5 * pair.c / (pair.scale * pair.det) / (pair.scale * safe_sqrt(pair.det))
 
 
 def sin(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:

@@ -28,7 +28,8 @@ class Pair(NamedTuple):
         v2: (q22 + n2)·s2².
         det: v1·v2 − c².
         quiet_det: (q11·q22 − q12²)·s1²·s2², the same without the noise.
-        unit: s1·s2; a quantity of degree one in (u, ū) is that of the scaled pair divided by `unit`.
+        radius: √(v1·v2), the length of the vector (c, √Δ).
+        scale: 1/(s1·s2); a quantity of degree one in (u, ū) is that of the scaled pair times `scale`.
         constant: whether u or ū is the constant 0 (v1 or v2 vanishes); det is then 1 so that angles exist.
     """
 
@@ -37,31 +38,40 @@ class Pair(NamedTuple):
     v2: jax.Array
     det: jax.Array
     quiet_det: jax.Array
-    unit: jax.Array
+    radius: jax.Array
+    scale: jax.Array
     constant: jax.Array
 
 
 def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> Pair:
     """The pair (u + √n1·ε, ū + √n2·ε̄) with independent standard normal ε, ε̄, scaled by powers of two."""
-    s1, s2 = _power_of_two_scale(q11 + n1), _power_of_two_scale(q22 + n2)
-    a, c, b = q11 * s1 * s1, q12 * s1 * s2, q22 * s2 * s2
-    noise1, noise2 = n1 * s1 * s1, n2 * s2 * s2
+    scale1, scale2 = _power_of_two(q11 + n1), _power_of_two(q22 + n2)
+    # Divisions, which the compiler does once for each variance: products it would repeat for each pair.
+    a, c, b = q11 / scale1 / scale1, q12 * (1.0 / scale1) * (1.0 / scale2), q22 / scale2 / scale2
+    noise1, noise2 = n1 / scale1 / scale1, n2 / scale2 / scale2
     v1, v2 = a + noise1, b + noise2
     constant = (v1 == 0) | (v2 == 0)
     quiet_det = determinant(a, c, b)
-    det = jnp.where(constant, 1.0, quiet_det + (noise2 * a + noise1 * b + noise1 * noise2))
-    return Pair(v1, c, v2, det, quiet_det, s1 * s2, constant)
+    det = jnp.where(constant, 1.0, quiet_det + (noise2 * v1 + noise1 * b))
+    return Pair(v1, c, v2, det, quiet_det, safe_sqrt(v1) * safe_sqrt(v2), scale1 * scale2, constant)
 
 
 def angle_complement(pair: Pair) -> jax.Array:
     """The angle π/2 − arccos ρ in [−π/2, π/2], by its tangent; the derivative at ρ = ±1 (truly infinite) is 0."""
-    return half_plane_angle(pair.c, safe_sqrt(pair.det))
+    return half_plane_angle(pair.c, safe_sqrt(pair.det), pair.radius)
 
 
+@jax.custom_jvp
 def safe_sqrt(det: jax.Array) -> jax.Array:
     """The square root, 0 with derivative 0 where rounding has left nothing positive; NaN stays NaN."""
-    nothing = det <= 0
-    return jnp.where(nothing, 0.0, jnp.sqrt(jnp.where(nothing, 1.0, det)))
+    return jnp.sqrt(jnp.maximum(det, 0.0))
+
+
+@safe_sqrt.defjvp
+def _safe_sqrt_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    root = safe_sqrt(*primals)
+    nothing = root == 0
+    return root, jnp.where(nothing, 0.0, 0.5 / jnp.where(nothing, 1.0, root)) * tangents[0]
 
 
 @jax.custom_jvp
@@ -84,29 +94,29 @@ def _determinant_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Ar
 
 
 @jax.custom_jvp
-def mean_abs_product(c: jax.Array, det: jax.Array) -> jax.Array:
+def mean_abs_product(c: jax.Array, det: jax.Array, radius: jax.Array) -> jax.Array:
     """(π/2)·E|u||ū| = √Δ + c·atan2(c, √Δ), the arc-cosine kernel of degree one (Cho & Saul 2009).
 
     The derivative is written out because the two terms with 1/√Δ of the plain one cancel.
     """
     root = safe_sqrt(det)
-    return root + c * half_plane_angle(c, root)
+    return root + c * half_plane_angle(c, root, radius)
 
 
 @mean_abs_product.defjvp
 def _mean_abs_product_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (c, det), (dc, ddet) = primals, tangents
+    (c, det, radius), (dc, ddet, _) = primals, tangents
     root = safe_sqrt(det)
     product = jnp.maximum(c * c + det, jnp.finfo(c.dtype).tiny)
-    slope_c = half_plane_angle(c, root) + c * root / product
-    return mean_abs_product(c, det), slope_c * dc + root / (2.0 * product) * ddet
+    slope_c = half_plane_angle(c, root, radius) + c * root / product
+    return mean_abs_product(c, det, radius), slope_c * dc + root / (2.0 * product) * ddet
 
 
-def _power_of_two_scale(variance: jax.Array) -> jax.Array:
-    """The power of two nearest to 1/√variance; 1 for a variance of zero."""
+def _power_of_two(variance: jax.Array) -> jax.Array:
+    """The power of two nearest to √variance; 1 for a variance of zero."""
     bits = jnp.finfo(variance.dtype)
     root = jnp.sqrt(jnp.where(variance > 0, lax.stop_gradient(variance), 1.0))
-    return 1.0 / lax.reduce_precision(root, exponent_bits=bits.nexp, mantissa_bits=0)
+    return lax.reduce_precision(root, exponent_bits=bits.nexp, mantissa_bits=0)
 
 
 def _halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:

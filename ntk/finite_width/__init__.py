@@ -1,7 +1,23 @@
-"""Networks of finite width, and their kernels measured."""
+"""Networks of finite width: Flax models of the descriptions, and kernels of any function."""
 
-from ntk.finite_width.jacobian import empirical_ntk
+from ntk.finite_width.empirical import empirical_ntk, ntk_diagonal
+from ntk.finite_width.explain import Explanation, explain_empirical
 from ntk.finite_width.layerwise import empirical_kernels
-from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
+from ntk.finite_width.models import finite
+from ntk.finite_width.sketch import SketchedNTK, sketched_ntk
+from ntk.finite_width.taylor import linearize, taylor_expand
+from ntk.finite_width.vector_products import ntk_vector_product
 
-__all__ = ["FiniteMLP", "FiniteRNN", "empirical_kernels", "empirical_ntk", "finite"]
+__all__ = [
+    "Explanation",
+    "SketchedNTK",
+    "empirical_kernels",
+    "empirical_ntk",
+    "explain_empirical",
+    "finite",
+    "linearize",
+    "ntk_diagonal",
+    "ntk_vector_product",
+    "sketched_ntk",
+    "taylor_expand",
+]

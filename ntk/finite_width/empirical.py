@@ -1,25 +1,94 @@
-"""The empirical NTK of any function f(params, x): read, planned, and computed tile by tile."""
+"""The empirical NTK of any function f(params, x): its program read, a rule chosen for every parameter, tile by tile."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from ntk.checks import check_choice, check_count, check_representable
-from ntk.finite_width.contraction import OutputAxes
-from ntk.finite_width.functions import check_function, check_inputs, check_outputs, output_axes, trained_leaves
-from ntk.finite_width.layers import family_kernel
-from ntk.finite_width.plan import Tile, plan
-from ntk.finite_width.reading import Reading, Side, directly, read
+from ntk.checks import check_choice, check_count
+from ntk.finite_width.functions import (
+    ModelFunction,
+    ParamFilter,
+    batch_of_one,
+    check_axes,
+    check_function,
+    check_inputs,
+    check_inputs_apart,
+    check_kernels,
+    check_outputs,
+    num_inputs,
+    output_axes,
+    trained_leaves,
+)
+from ntk.finite_width.rules.columns import kernel_by_columns
+from ntk.finite_width.rules.contraction import OutputAxes
+from ntk.finite_width.rules.families import family_kernel
+from ntk.finite_width.rules.memory import largest_batch
+from ntk.finite_width.rules.plan import Family, Tile, plan
+from ntk.finite_width.rules.reading import Reading, Side, directly, in_common, read
 from ntk.tiles import kernel_by_tiles
 
-METHODS = ("auto", "layerwise", "jacobian")
+METHODS = ("auto", "layerwise", "jacobian", "vector_products")
+
+
+class Options(NamedTuple):
+    """What a kernel is to be, known at compile time."""
+
+    trace_axes: tuple[int, ...]
+    diagonal_axes: tuple[int, ...]
+    method: str
+    batch_size: int | str | None
+    per_layer: bool
+    param_filter: ParamFilter | None
+    batch_dependent: bool
+
+
+class Task(NamedTuple):
+    """A kernel that is ready to be computed.
+
+    Attributes:
+        reading1: The function, read at inputs of the first side.
+        reading2: Likewise of the second side, whose inputs may be of another shape.
+        axes: Its outputs.
+        families: Its parameters, with their rules.
+        batch_size: Inputs to a tile of either side.
+    """
+
+    reading1: Reading
+    reading2: Reading
+    axes: OutputAxes
+    families: list[Family]
+    batch_size: int
+
+    def kernel(self, side1: Side, side2: Side | None) -> jax.Array:
+        """Of two tiles of inputs, (N1, N2, *kept)."""
+        return self._mean([self._part(family, side1, side2) for family in self.families], side1, side2)
+
+    def kernels_of_leaves(self, side1: Side, side2: Side | None) -> list[jax.Array]:
+        """The same for every leaf of the parameters alone; zero for one that is not used."""
+        parts: list[list[jax.Array]] = [[] for _ in self.reading1.leaves]
+        for family in self.families:
+            for member in family.members:
+                alone = family._replace(members=(member,))
+                parts[member[0]].append(self._part(alone, side1, side2))
+        return [self._mean(part, side1, side2) for part in parts]
+
+    def _part(self, family: Family, side1: Side, side2: Side | None) -> jax.Array:
+        return family_kernel(
+            family, self.axes, (self.reading1, side1), None if side2 is None else (self.reading2, side2)
+        )
+
+    def _mean(self, parts: list[jax.Array], side1: Side, side2: Side | None) -> jax.Array:
+        num1, num2 = (len(jax.tree.leaves(side)[0]) for side in (side1, side2 or side1))
+        dtype = self.reading1.output.dtype
+        zero = jnp.zeros((num1, num2, *self.axes.kept), dtype)
+        return functools.reduce(jnp.add, parts, zero).astype(dtype) / self.axes.num_traced
 
 
 def empirical_ntk(
-    f: Callable[[Any, Any], jax.Array],
+    f: ModelFunction,
     params: Any,
     x1: Any,
     x2: Any = None,
@@ -27,47 +96,234 @@ def empirical_ntk(
     trace_axes: tuple[int, ...] = (-1,),
     diagonal_axes: tuple[int, ...] = (),
     method: str = "auto",
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     per_layer: bool = False,
-    param_filter: Callable[[str], bool] | None = None,
+    param_filter: ParamFilter | None = None,
+    batch_dependent: bool = False,
 ) -> Any:
-    check_choice("method", method, METHODS)
-    if batch_size is not None:
-        check_count("batch_size", batch_size)
-    check_function(f, params)
-    x1 = check_inputs("x1", x1)
-    x2 = None if x2 is None or x2 is x1 else check_inputs("x2", x2)
-    result = _empirical_ntk(
-        f, method, tuple(trace_axes), tuple(diagonal_axes), batch_size, per_layer, param_filter, params, x1, x2
-    )
-    check_representable(ntk=result)
+    """The NTK ⟨∇f(ξ), ∇f(ξ̄)⟩ over the parameters of any pure function (Jacot et al. 2018), without their Jacobian.
+
+    The program of f is traced and read. Where it uses a parameter linearly (products and einsums in any layout,
+    convolutions, biases, lookups; inside scan, cond, jit, vmap and remat too) the kernel is made of Gram matrices of
+    operands and of δ (THEORY section 5), or of gradients formed part by part, whichever takes fewer operations. Every
+    other parameter falls back to its Jacobian. All of it is exact, with the derivatives that f itself has;
+    `explain_empirical` prints what is done for each parameter.
+
+    Output axes are counted without the batch; for f → (N,) there is none and `trace_axes` is ignored. A traced axis is
+    averaged: its trace is divided by its size, as in neural-tangents. For f → (N, O):
+
+        trace_axes=(-1,), the default    (N1, N2)          the mean over outputs
+        trace_axes=()                    (N1, N2, O, O)    every pair of outputs
+        diagonal_axes=(-1,)              (N1, N2, O)       each output with itself (and trace_axes=())
+
+    Gram products are computed at highest precision and at least in float32; f keeps its own precision.
+
+    Args:
+        f: f(params, x) → (N, …outputs), each row a function of the same row of x. Anything pure: Flax NNX and Linen
+            (`model.apply`), Equinox, Haiku, plain JAX.
+        params: A pytree; leaves that are not floating-point are constants.
+        x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
+        x2: The other inputs; None means `x1`, of which only one half is computed where that pays.
+        trace_axes: Output axes to average over.
+        diagonal_axes: Output axes to keep as a diagonal; an axis named here is not traced.
+        method: "auto"; "layerwise", Gram matrices wherever a parameter is used linearly, whatever they cost;
+            "jacobian", the gradients of all parameters; "vector_products", one column of the kernel after the other,
+            for the least memory.
+        batch_size: Inputs of each side to a tile, None for all at once, "auto" for as many as memory allows.
+        per_layer: Return the part of every parameter, in a pytree like `params`; they add up to the NTK.
+        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
+        batch_dependent: Allow rows of f that depend on the whole batch (batch normalization in training mode). The
+            kernel is then that of all rows of f(params, x1) with all rows of f(params, x2), each batch taken whole.
+
+    Returns:
+        (N1, N2, …): then each output axis twice, once if it is a diagonal, not at all if traced. With `per_layer` a
+        pytree of such arrays, None for what is not trained.
+
+    Raises:
+        TypeError: f is no function, or does not return a floating-point array.
+        ValueError: An axis, the method, the batch size or a shape is not as above, no parameter is chosen, options
+            exclude each other, a row of f depends on other rows of x, or the result is too large for its dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> def f(params, x):
+        ...     return x @ params["w"] + params["b"]
+        >>> params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
+        >>> x = jnp.array([[1.0, 2.0], [0.0, 1.0]])
+        >>> print(ntk.empirical_ntk(f, params, x))  # x·x̄ + 1 for each of three outputs, averaged
+        [[6. 3.]
+         [3. 2.]]
+        >>> print(ntk.empirical_ntk(f, params, x, per_layer=True)["b"])
+        [[1. 1.]
+         [1. 1.]]
+        >>> ntk.empirical_ntk(f, params, x, trace_axes=()).shape
+        (2, 2, 3, 3)
+    """
+    options = checked_options(trace_axes, diagonal_axes, method, batch_size, per_layer, param_filter, batch_dependent)
+    x1, x2 = checked_arguments(f, params, x1, x2, options)
+    result = _compute(f, options, params, x1, x2)
+    check_kernels(result, params, x1, x2)
     return result
 
 
-@functools.partial(jax.jit, static_argnums=range(7))
-def _empirical_ntk(f, method, trace_axes, diagonal_axes, batch_size, per_layer, param_filter, params, x1, x2):
+def ntk_diagonal(
+    f: ModelFunction,
+    params: Any,
+    x: Any,
+    *,
+    trace_axes: tuple[int, ...] = (-1,),
+    diagonal_axes: tuple[int, ...] = (),
+    batch_size: int | None = None,
+    param_filter: ParamFilter | None = None,
+) -> jax.Array:
+    """The diagonal of `empirical_ntk`, ‖∇f(ξ)‖² of every input with itself, at the cost of one tile's width.
+
+    Args:
+        f: As for `empirical_ntk`.
+        params: A pytree.
+        x: Inputs (N, …).
+        trace_axes: Output axes to average over.
+        diagonal_axes: Output axes to keep as a diagonal.
+        batch_size: Inputs at once; None for all.
+        param_filter: Chooses the trained leaves by path; None for all.
+
+    Returns:
+        (N, …) with the output axes of `empirical_ntk`.
+
+    Raises:
+        TypeError: As for `empirical_ntk`.
+        ValueError: As for `empirical_ntk`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> x = jnp.array([[1.0, 2.0], [0.0, 1.0]])
+        >>> print(ntk.ntk_diagonal(lambda params, x: x @ params, jnp.ones(2), x))
+        [5. 1.]
+    """
+    options = checked_options(trace_axes, diagonal_axes, "auto", batch_size, False, param_filter, False)
+    x, _ = checked_arguments(f, params, x, None, options)
+    result = _diagonal(f, options, params, x)
+    check_kernels(result, params, x, None)
+    return result
+
+
+def checked_options(
+    trace_axes: Any,
+    diagonal_axes: Any,
+    method: Any,
+    batch_size: Any,
+    per_layer: bool,
+    param_filter: Any,
+    batch_dependent: bool,
+) -> Options:
+    """The options of a kernel, refused where they are none or exclude each other."""
+    check_choice("method", method, METHODS)
+    if isinstance(batch_size, str):
+        check_choice("batch_size", batch_size, ("auto",))
+    elif batch_size is not None:
+        check_count("batch_size", batch_size)
+    if param_filter is not None and not callable(param_filter):
+        raise TypeError(f"param_filter is {param_filter!r}; expected a function of a path such as 'params/w'.")
+    if batch_dependent and batch_size is not None:
+        raise ValueError(
+            f"batch_size is {batch_size!r} with batch_dependent=True; expected None, a batch has no tiles."
+        )
+    if method == "vector_products" and (per_layer or batch_dependent):
+        raise ValueError("method is 'vector_products' with per_layer or batch_dependent; expected another method.")
+    axes = check_axes("trace_axes", trace_axes), check_axes("diagonal_axes", diagonal_axes)
+    return Options(*axes, method, batch_size, bool(per_layer), param_filter, bool(batch_dependent))
+
+
+def checked_arguments(f: ModelFunction, params: Any, x1: Any, x2: Any, options: Options) -> tuple[Any, Any]:
+    """The inputs of both sides as arrays, None for the second where it is the first."""
+    check_function(f, params)
+    x1 = check_inputs("x1", x1)
+    x2 = None if x2 is None or x2 is x1 else check_inputs("x2", x2)
+    if not options.batch_dependent:
+        for x in (x1,) if x2 is None else (x1, x2):
+            check_inputs_apart(f, params, x)
+    return x1, x2
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _compute(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> Any:
+    if options.method == "vector_products":
+        axes = _axes(f, options, params, x1, x2)
+        size = options.batch_size if isinstance(options.batch_size, int) else None
+        return kernel_by_columns(f, params, options.param_filter, axes, x1, x2, size)
+    task = prepared(f, options, params, x1, x2)
+    result = _tiled(task, options, x1, x2)
+    if not options.per_layer:
+        return result
+    trained = set(trained_leaves(params, options.param_filter))
+    kernels = [kernel if i in trained else None for i, kernel in enumerate(result)]
+    return jax.tree.unflatten(jax.tree.structure(params), kernels)
+
+
+def _tiled(task: Task, options: Options, x1: Any, x2: Any) -> Any:
+    """The kernel, or those of all leaves."""
+    kernel = task.kernels_of_leaves if options.per_layer else task.kernel
+    if options.batch_dependent:  # all inputs are one, whose outputs have rows
+        side2 = None if x2 is None else task.reading2.side(batch_of_one(x2))
+        return jax.tree.map(lambda rows: rows[0, 0], kernel(task.reading1.side(batch_of_one(x1)), side2))
+    if task.batch_size >= max(num_inputs(x1), 0 if x2 is None else num_inputs(x2)):
+        return kernel(task.reading1.side(x1), None if x2 is None else task.reading2.side(x2))
+    sides = task.reading1.side, task.reading2.side
+    return kernel_by_tiles(sides, kernel, task.axes.transposed, x1, x2, task.batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _diagonal(f: ModelFunction, options: Options, params: Any, x: Any) -> jax.Array:
+    task = prepared(f, options._replace(batch_size=1), params, x, None)
+
+    def entry(x: Any) -> jax.Array:
+        return task.kernel(task.reading1.side(batch_of_one(x)), None)[0, 0]
+
+    size = options.batch_size if isinstance(options.batch_size, int) else num_inputs(x)
+    return lax.map(entry, x, batch_size=size)
+
+
+def prepared(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> Task:
+    """Read f and choose the rules; under a trace, or abstractly."""
+    axes = _axes(f, options, params, x1, x2)
     leaves, structure = jax.tree.flatten(params)
-    leaves = list(map(jnp.asarray, leaves))
-    trained = trained_leaves(params, param_filter)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    trained = trained_leaves(params, options.param_filter)
 
-    def of_one_input(leaves, x):
-        return f(jax.tree.unflatten(structure, leaves), jax.tree.map(lambda leaf: leaf[None], x))[0]
+    def of_leaves(leaves: Any, x: Any) -> jax.Array:
+        params = jax.tree.unflatten(structure, leaves)
+        return f(params, x) if options.batch_dependent else f(params, batch_of_one(x))[0]
 
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x1)
-    reading = read(of_one_input, leaves, one, trained)
-    axes = output_axes(reading.outputs, trace_axes, diagonal_axes)
-    num1, num2 = (None if x is None else jax.tree.leaves(x)[0].shape[0] for x in (x1, x2))
-    size = batch_size or max(num1, num2 or 0)
-    if method == "jacobian":
-        reading = directly(reading, reading.linear)
+    def one_input(x: Any) -> Any:
+        skip = 0 if options.batch_dependent else 1
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[skip:], leaf.dtype), x)
+
+    reading1 = reading2 = read(of_leaves, leaves, one_input(x1), trained)
+    if x2 is not None and one_input(x2) != one_input(x1):
+        reading1, reading2 = in_common(reading1, read(of_leaves, leaves, one_input(x2), trained))
+    if options.method == "jacobian":
+        reading1, reading2 = directly(reading1, trained), directly(reading2, trained)
+    if options.batch_dependent:
+        num1, num2, size = 1, 1, 1
+    else:
+        num1, num2 = num_inputs(x1), num_inputs(x1 if x2 is None else x2)
+        size = max(num1, num2)
+        if isinstance(options.batch_size, int):
+            size = min(size, options.batch_size)
+        elif options.batch_size == "auto":
+            size = min(size, largest_batch(reading1, num1, num2))
     symmetric = x2 is None and size >= num1
-    tile = Tile(min(size, num1), None if symmetric else min(size, num2 or num1), axes)
-    reading, families = plan(reading, tile, method)
+    tile = Tile(min(size, num1), None if symmetric else min(size, num2), axes)
+    reading1, families = plan(reading1, tile, options.method)
+    return Task(reading1, directly(reading2, reading1.direct), axes, families, size)
 
-    def kernels(side1: Side, side2: Side | None) -> jax.Array:
-        return sum(family_kernel(family, reading, axes, side1, side2) for family in families) / axes.num_traced
 
-    if size >= num1 and size >= (num2 or 0):
-        side1 = reading.side(x1)
-        return kernels(side1, None if x2 is None else reading.side(x2))
-    return kernel_by_tiles(reading.side, kernels, axes.transposed, x1, x2, size)
+def _axes(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> OutputAxes:
+    """The outputs of one input, or with `batch_dependent` those of a batch, whose rows are all kept."""
+    outputs = check_outputs(f, params, x1)
+    if x2 is not None and (outputs2 := check_outputs(f, params, x2)) != outputs:
+        raise ValueError(f"f returns outputs of shape {outputs2} for x2; expected {outputs} as for x1.")
+    axes = output_axes(outputs, options.trace_axes, options.diagonal_axes)
+    return axes.with_rows(num_inputs(x1)) if options.batch_dependent else axes

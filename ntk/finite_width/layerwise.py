@@ -13,7 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_finite, check_representable
+from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
 from ntk.inputs import Batch, Network, check_batches, with_dtype
@@ -63,14 +63,14 @@ def empirical_kernels(
         ((5, 5), (3, 5, 5), (2, 5, 5))
     """
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
-    size = _size_of(net, params, batch1)
+    size = _size_of(params)
     result = _measure(size, with_dtype(net, batch1.x.dtype), params, batch1, batch2)
-    check_representable(**vars(result))
+    check_results(vars(result), {f"params{path}": leaf for path, leaf in _leaves(params).items()})
     return result
 
 
-def _size_of(net: Network, params: Any, batch: Batch) -> tuple[int, int | None]:
-    """Width and number of outputs of the parameters, which must be those of `net`."""
+def _size_of(params: Any) -> tuple[int, int | None]:
+    """Width and number of outputs of the network that has these parameters."""
     try:
         shape = jnp.shape(params["params"]["v"])
     except (KeyError, TypeError, IndexError, AttributeError):
@@ -78,18 +78,20 @@ def _size_of(net: Network, params: Any, batch: Batch) -> tuple[int, int | None]:
         raise ValueError(message) from None
     if len(shape) not in (1, 2):
         raise ValueError(f"params['params']['v'] has shape {shape}; expected (n,) or (n, O).")
-    width, outputs = shape if len(shape) == 2 else (shape[0], None)
-    expected = _leaves(jax.eval_shape(finite(net, width, outputs).init, jax.random.key(0), batch.x[:1]))
+    return shape if len(shape) == 2 else (shape[0], None)
+
+
+def _check_params(model: FiniteMLP | FiniteRNN, params: Any, batch: Batch) -> None:
+    """Refuse parameters that are not those of the model on such inputs."""
+    expected = _leaves(jax.eval_shape(model.init, jax.random.key(0), batch.x[:1]))
     found = _leaves(params)
-    wanted = f"for {type(net).__name__} of width {width} on {batch.x.shape[-1]} features"
+    wanted = f"for {type(model.net).__name__} of width {model.width} on {batch.x.shape[-1]} features"
     for path in sorted(found.keys() | expected.keys()):
         shapes = [jnp.shape(leaves[path]) if path in leaves else None for leaves in (found, expected)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"params{path} has shape {shapes[0]}; expected {shapes[1]} {wanted}.")
         if jnp.result_type(found[path]) != batch.x.dtype:
             raise TypeError(f"params{path} has dtype {found[path].dtype}; expected {batch.x.dtype} as the inputs.")
-        check_finite(f"params{path}", found[path])
-    return width, outputs
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
@@ -99,6 +101,7 @@ def _leaves(tree: Any) -> dict[str, Any]:
 @functools.partial(jax.jit, static_argnums=0)
 def _measure(size: tuple[int, int | None], net: Network, params: Any, batch1: Batch, batch2: Batch | None) -> Kernels:
     model = finite(net, *size)
+    _check_params(model, params, batch1)
     side1 = _forward_backward(model, params, batch1)
     side2 = side1 if batch2 is None else _forward_backward(model, params, batch2)
     other = batch1 if batch2 is None else batch2
@@ -106,13 +109,23 @@ def _measure(size: tuple[int, int | None], net: Network, params: Any, batch1: Ba
     if isinstance(net, MLP):
         C0 = gram(unit_scaled(batch1.x), unit_scaled(other.x))[None]
         C = jnp.concatenate([C0, _layer_gram("lin,ljn->lij", x1, x2) / model.width])
-        return mlp_kernels(net, C, _layer_gram("olin,oljn->lij", g1, g2) / len(g1))
+        return mlp_kernels(net, C, _mean_over_outputs("lin,ljn->lij", g1, g2))
     C = _layer_gram("tin,rjn->itjr", x1, x2) / model.width
-    D = _layer_gram("otin,orjn->itjr", g1, g2) / len(g1)
-    return rnn_kernels(net, batch1, other, C, D)
+    return rnn_kernels(net, batch1, other, C, _mean_over_outputs("tin,rjn->itjr", g1, g2))
 
 
 _layer_gram = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+
+
+def _mean_over_outputs(subscripts: str, gradients1: Array, gradients2: Array) -> Array:
+    """The mean of the Gram matrices of each output's gradients, (O, …), one after the other to keep memory small."""
+
+    def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + _layer_gram(subscripts, *pair), None
+
+    shape = jax.eval_shape(functools.partial(_layer_gram, subscripts), gradients1[0], gradients2[0])
+    total, _ = lax.scan(add, jnp.zeros(shape.shape, shape.dtype), (gradients1, gradients2))
+    return total / len(gradients1)
 
 
 def _forward_backward(

@@ -123,7 +123,7 @@ def branches(params, x):
         h = lax.cond(x[0] > 0, lambda h: jnp.tanh(h @ params["w"]), lambda h: h @ params["v"] @ params["w"], x)
         return lax.switch(jnp.argmax(x), [lambda h: h, lambda h: h @ params["w"], jnp.sin], h)
 
-    return jax.vmap(one)(x)
+    return lax.map(one, x)
 
 
 def wrapped(params, x):

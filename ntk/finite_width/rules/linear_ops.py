@@ -7,13 +7,17 @@ Operations are equal where their layouts are, and then their gradients in one pa
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+
+# Numbers in a patch above which a convolution's patches are not formed as one array.
+LARGE_PATCH = 256
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Product:
     parameter_shape: tuple[int, ...]
 
     name = "product"
-    window = (1,)
+    num_parts = 1
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -35,14 +39,14 @@ class Product:
         return B, P, math.prod(self.parameter_shape) // (B * P)
 
     def left(self, operand: jax.Array) -> jax.Array:
-        """a as (B, S, P)."""
+        """The operand as (B, S, P)."""
         contracted, batch = self.axes[1 - self.position]
         free = [axis for axis in range(operand.ndim) if axis not in contracted + batch]
         return _merged(operand, batch, free, contracted)
 
-    def seen(self, operand: jax.Array, point: Any) -> jax.Array:
-        """The columns of `left` at one point of the window: all of them."""
-        del point
+    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
+        """Some columns of `left`: there is one part."""
+        del number
         return self.left(operand)
 
     def right(self, delta: jax.Array) -> jax.Array:
@@ -67,7 +71,7 @@ class Product:
 class Convolution:
     """A `conv_general_dilated` whose kernel is a parameter; positions are the points of the output.
 
-    The specs name the axes in the order (batch, features, space…) of operand and output, (out, in, space…) of the kernel.
+    The specs name axes in the order (batch, features, space…) for operand and output, (out, in, space…) for the kernel.
     """
 
     specs: tuple[tuple[int, ...], ...]
@@ -81,30 +85,39 @@ class Convolution:
     name = "convolution"
 
     @property
-    def window(self) -> tuple[int, ...]:
-        """The spatial shape of the kernel."""
-        return tuple(self.parameter_shape[axis] for axis in self.specs[1][2:])
-
-    @property
     def sizes(self) -> tuple[int, int, int]:
         """B groups, P inputs and Q outputs in each."""
         Q, P = (self.parameter_shape[axis] for axis in self.specs[1][:2])
-        return self.groups, P * math.prod(self.window), Q // self.groups
+        return self.groups, P * math.prod(self._window), Q // self.groups
+
+    @property
+    def num_parts(self) -> int:
+        """The points of the kernel one by one, where all of them at once would be a large array of patches."""
+        return 1 if self.sizes[1] <= LARGE_PATCH else math.prod(self._window)
+
+    @property
+    def _window(self) -> tuple[int, ...]:
+        return tuple(self.parameter_shape[axis] for axis in self.specs[1][2:])
 
     def left(self, operand: jax.Array) -> jax.Array:
         """The patches of the operand that the kernel is laid on, (B, S, P)."""
-        points = lax.map(lambda point: self.seen(operand, point), jnp.arange(math.prod(self.window)))
-        return _merged(points, (1,), (2,), (0, 3))
+        points = [self._seen_at(operand, point) for point in np.ndindex(self._window)]
+        return _merged(jnp.stack(points), (1,), (2,), (0, 3))
 
-    def seen(self, operand: jax.Array, point: Any) -> jax.Array:
-        """The columns of `left` at one point of the kernel, (B, S, P / points)."""
+    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
+        """Some columns of `left`, (B, S, P / num_parts)."""
+        if self.num_parts == 1:
+            return self.left(operand)
+        return self._seen_at(operand, jnp.unravel_index(number, self._window))
+
+    def _seen_at(self, operand: jax.Array, point: Sequence[Any]) -> jax.Array:
+        """What one point of the kernel sees, (B, S, inputs of a group)."""
         x = jnp.transpose(operand, self.specs[0])
         space = zip(self.padding, self.operand_dilation, strict=True)
         borders = [(0, 0, 0), (0, 0, 0), *((low, high, dilation - 1) for (low, high), dilation in space)]
         x = lax.pad(x, jnp.zeros((), x.dtype), borders)
-        steps = jnp.unravel_index(point, self.window)
-        start = [step * dilation for step, dilation in zip(steps, self.kernel_dilation, strict=True)]
-        windows = zip(x.shape[2:], self.window, self.kernel_dilation, strict=True)
+        start = [step * dilation for step, dilation in zip(point, self.kernel_dilation, strict=True)]
+        windows = zip(x.shape[2:], self._window, self.kernel_dilation, strict=True)
         extent = [size - (width - 1) * dilation for size, width, dilation in windows]
         x = lax.dynamic_slice(x, (0, 0, *start), (*x.shape[:2], *extent))
         return self._in_groups(x[(..., *(slice(None, None, stride) for stride in self.strides))])
@@ -132,7 +145,7 @@ class Lookup:
     clips: bool
 
     name = "lookup"
-    window = ()  # no gradient is formed: it would be mostly zeros
+    num_parts = 0  # its gradient would be mostly zeros
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -144,6 +157,10 @@ class Lookup:
         rows = operand.reshape(1, -1, 1)
         count = self.parameter_shape[0]
         return jnp.clip(rows, 0, count - 1) if self.clips else jnp.where((rows >= 0) & (rows < count), rows, -1)
+
+    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
+        """Nothing: there are no parts."""
+        raise TypeError("A lookup has no gradient in parts.")
 
     def right(self, delta: jax.Array) -> jax.Array:
         """δ as (1, S, Q)."""
@@ -164,7 +181,7 @@ class Sum:
     axes: tuple[int, ...]
 
     name = "sum"
-    window = (1,)
+    num_parts = 1
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -175,9 +192,9 @@ class Sum:
         """The scalar at every position, (1, S, 1)."""
         return jnp.full((1, math.prod(self.shape) // self.sizes[2], 1), operand)
 
-    def seen(self, operand: jax.Array, point: Any) -> jax.Array:
-        """The same: there is one column."""
-        del point
+    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
+        """Some columns of `left`: there is one."""
+        del number
         return self.left(operand)
 
     def right(self, delta: jax.Array) -> jax.Array:
@@ -196,9 +213,9 @@ class Sum:
 LinearOp = Product | Convolution | Lookup | Sum
 
 
-def added(shape: tuple[int, ...]) -> Sum:
-    """A parameter of this shape added to an array of the same shape."""
-    return Sum(shape, tuple(range(len(shape))))
+def added(shape: tuple[int, ...], output: tuple[int, ...]) -> Sum:
+    """A parameter of this shape added to an array of the output's; it is repeated along its axes of length 1."""
+    return Sum(output, tuple(axis for axis, size in enumerate(shape) if size == output[axis]))
 
 
 def linear_op(equation: Any, position: int) -> LinearOp | None:
@@ -222,9 +239,10 @@ def linear_op(equation: Any, position: int) -> LinearOp | None:
             )
         case "broadcast_in_dim":
             output = equation.outvars[0].aval.shape
-            axes = tuple(equation.params["broadcast_dimensions"])
-            if shape == tuple(output[axis] for axis in axes):
-                return Sum(output, axes)
+            dimensions = tuple(equation.params["broadcast_dimensions"])
+            return Sum(
+                output, tuple(axis for axis, size in zip(dimensions, shape, strict=True) if size == output[axis])
+            )
         case "gather" if position == 0 and _takes_rows(equation):
             return Lookup(shape, clips="CLIP" in str(params["mode"]))
     return None

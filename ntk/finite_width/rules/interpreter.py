@@ -9,7 +9,7 @@ Between an operation and its tap may lie sums and scalar factors: σ_w x@w + σ_
 which share one tap and one δ; the factors go to the operands.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,42 +18,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ntk.finite_width.linear_ops import LinearOp, Lookup, added, linear_op
+from ntk.finite_width.rules.linear_ops import LinearOp, Lookup, Sum, added, linear_op
+from ntk.finite_width.rules.views import Pending, View, multiplied, rearranged, scaled, split, times
 
 Taps = dict[str, jax.Array]
 Shape = jax.ShapeDtypeStruct
-
-
-@dataclass(frozen=True)
-class View:
-    """A parameter, as an operand of some equation.
-
-    Attributes:
-        leaf: Which parameter.
-        steps: What it was seen through, hashable; views with the same steps show the same entries in the same order.
-        value: Its entries, before any factor.
-        factor: Product of the scalars it is multiplied by, None for 1.
-        paired: Depths of the scans that run over its leading axis.
-    """
-
-    leaf: int
-    steps: tuple
-    value: jax.Array
-    factor: jax.Array | None = None
-    paired: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A value that contains linear uses of parameters, before their tap is added.
-
-    Attributes:
-        value: The value.
-        terms: The uses: place, view, operation, operand, and the factor the result was multiplied by since.
-    """
-
-    value: jax.Array
-    terms: tuple[tuple[str, View, LinearOp, jax.Array, jax.Array | None], ...]
 
 
 @dataclass(frozen=True)
@@ -103,23 +72,33 @@ class Interpreter:
         jaxpr = program.jaxpr
         values: dict[Any, Any] = dict(zip(jaxpr.constvars, program.consts, strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
-        atoms = [atom for equation in jaxpr.eqns for atom in equation.invars] + list(jaxpr.outvars)
-        readers = Counter(atom for atom in atoms if not isinstance(atom, Literal))
+        readers: dict[Any, list[str]] = defaultdict(list)
+        for equation in jaxpr.eqns:
+            for atom in equation.invars:
+                if not isinstance(atom, Literal):
+                    readers[atom].append(equation.primitive.name)
+        for atom in jaxpr.outvars:
+            if not isinstance(atom, Literal):
+                readers[atom].append("output")
         operands: Taps = {}
 
         def read(atom: Any) -> Any:
-            return jnp.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else values[atom]
+            if not isinstance(atom, Literal):
+                return values[atom]
+            aval: Any = atom.aval
+            return jnp.asarray(atom.val, aval.dtype)
 
         for number, equation in enumerate(jaxpr.eqns):
             here = Frame(f"{place}{number}/", lengths, taps, operands)
             found = [read(atom) for atom in equation.invars]
             if any(isinstance(value, View | Pending) for value in found):
-                outputs = self._equation(program, equation, found, here)
+                is_added = readers[equation.outvars[0]] == ["add"]
+                outputs = self._equation(program, equation, found, here, is_added)
             else:
                 outputs = evaluate(program, equation, found)
             for variable, output in zip(equation.outvars, outputs, strict=True):
                 # A tap may wait for what else is added only where nothing else reads the value.
-                waits = isinstance(output, Pending) and readers[variable] == 1
+                waits = isinstance(output, Pending) and len(readers[variable]) == 1
                 values[variable] = output if waits else self._settled(output, here)
         here = Frame(f"{place}end/", lengths, taps, operands)
         return [self._settled(read(atom), here) for atom in jaxpr.outvars], operands
@@ -129,12 +108,13 @@ class Interpreter:
         if not isinstance(value, View):
             return value
         self.escaped.add(value.leaf)
-        return _scaled(value.value, value.factor)
+        return scaled(value.value, value.factor)
 
-    def _equation(self, program: Any, equation: Any, inputs: list[Any], here: "Frame") -> Sequence[Any]:
+    def _equation(self, program: Any, equation: Any, inputs: list[Any], here: "Frame", is_added: bool) -> Sequence[Any]:
+        """The outputs of an equation that reads a view or a pending value; `is_added` if only a sum reads them."""
         name, params = equation.primitive.name, equation.params
-        if (scaled := _multiplied(equation, inputs)) is not None:
-            return [scaled]
+        if (product := multiplied(equation, inputs)) is not None:
+            return [product]
         if name == "add" and (total := self._sum(equation, inputs, here)) is not None:
             return [total]
         inputs = [self._settled(value, here) for value in inputs]
@@ -150,38 +130,43 @@ class Interpreter:
         if name == "cond":
             return self._cond(params, inputs, here)
         if name == "stop_gradient":
-            return [_scaled(inputs[0].value, inputs[0].factor)]
+            return [scaled(inputs[0].value, inputs[0].factor)]
         inputs, position = self._with_one_view(inputs)
         view = inputs[position]
         others = inputs[:position] + inputs[position + 1 :]
         bare = [*inputs[:position], view.value, *inputs[position + 1 :]]
-        if (rearranged := _rearranged(equation, view)) is not None:
-            return [replace(rearranged, value=evaluate(program, equation, bare)[0])]
-        if (op := linear_op(equation, position)) is not None:
+        if (moved := rearranged(equation, view)) is not None:
+            return [replace(moved, value=evaluate(program, equation, bare)[0])]
+        if name == "split":
+            return split(equation, view)
+        op = linear_op(equation, position)
+        # Where a broadcast parameter is not added it is multiplied: its own gradient is smaller than that.
+        if op is not None and (is_added or not isinstance(op, Sum)):
             y = evaluate(program, equation, bare)[0]
             operand = others[0] if others else jnp.ones((), y.dtype)
             pending = Pending(y, ((here.name, replace(view, factor=None), op, operand, None),))
             if not isinstance(op, Lookup):
-                return [_times(pending, view.factor)]
-            return [_scaled(self._settled(pending, here), view.factor)]  # row numbers take no factor
+                return [times(pending, view.factor)]
+            return [scaled(self._settled(pending, here), view.factor)]  # row numbers take no factor
         return evaluate(program, equation, [self.value(v) for v in inputs])
 
     def _sum(self, equation: Any, inputs: list[Any], here: "Frame") -> Pending | None:
-        """A sum of pending values, parameters and arrays of one shape, whose tap is added later."""
+        """A sum with parameters or pending values, whose tap is added later; arrays of shape (1, n) count as (m, n)."""
         shape = equation.outvars[0].aval.shape
-        total, terms = jnp.zeros((), equation.outvars[0].aval.dtype), []
-        if any(jnp.shape(getattr(value, "value", value)) != shape for value in inputs):
-            return None
+        terms: list[Any] = []
+        total = jnp.zeros((), equation.outvars[0].aval.dtype)
         for number, value in enumerate(inputs):
-            if isinstance(value, View):
-                place = f"{here.name}{number}:"
+            if isinstance(value, View) and value.value.ndim == len(shape):
                 one = jnp.ones((), value.value.dtype)
-                value = Pending(value.value, ((place, replace(value, factor=None), added(shape), one, None),))
-                value = _times(value, inputs[number].factor)
+                term = f"{here.name}{number}:", replace(value, factor=None), added(value.value.shape, shape), one, None
+                value = times(Pending(value.value, (term,)), value.factor)
+            elif isinstance(value, View) or (isinstance(value, Pending) and value.value.shape != shape):
+                value = self.value(self._settled(value, here))
             if isinstance(value, Pending):
                 terms += value.terms
-            total = total + getattr(value, "value", value)
-        return Pending(total, tuple(terms))
+                value = value.value
+            total = total + value
+        return Pending(total, tuple(terms)) if terms else None
 
     def _settled(self, value: Any, here: "Frame") -> Any:
         """A pending value with its tap, its uses recorded; anything else as it is."""
@@ -190,7 +175,7 @@ class Interpreter:
         tap = value.terms[0][0]
         shape = Shape((*here.lengths, *value.value.shape), value.value.dtype)
         for place, view, op, operand, factor in value.terms:
-            operand = _scaled(operand, factor)
+            operand = scaled(operand, factor)
             paired = tuple(depth in view.paired for depth in range(len(here.lengths)))
             kept = Shape((*here.lengths, *operand.shape), operand.dtype)
             self.uses[place] = Use(view.leaf, view.steps, op, paired, kept, tap, shape)
@@ -268,50 +253,6 @@ _INNER_PROGRAM = {
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
 }
-_SAME_ENTRIES = ("convert_element_type", "copy", "copy_p", "name")
-_REARRANGEMENTS = ("transpose", "reshape", "squeeze", "slice", "rev")
-
-
-def _multiplied(equation: Any, inputs: list[Any]) -> View | Pending | None:
-    """A view or pending value after an equation that multiplies it by a scalar; None for any other one."""
-    name = equation.primitive.name
-    if name == "neg":
-        return _times(inputs[0], -jnp.ones((), equation.outvars[0].aval.dtype))
-    if name in ("mul", "div"):
-        first, second = inputs
-        if isinstance(first, View | Pending) and not isinstance(second, View | Pending) and jnp.ndim(second) == 0:
-            return _times(first, second if name == "mul" else 1 / second)
-        if name == "mul" and isinstance(second, View | Pending) and jnp.ndim(getattr(first, "value", first)) == 0:
-            return None if isinstance(first, View | Pending) else _times(second, first)
-    return None
-
-
-def _times(value: Any, factor: jax.Array | None) -> Any:
-    """A view or a pending value times a scalar."""
-    if factor is None:
-        return value
-    if isinstance(value, View):
-        return replace(value, factor=factor if value.factor is None else value.factor * factor)
-    terms = tuple((*term, factor if old is None else old * factor) for *term, old in value.terms)
-    return Pending(_scaled(value.value, factor), terms)
-
-
-def _scaled(array: jax.Array, factor: jax.Array | None) -> jax.Array:
-    return array if factor is None else array * factor.astype(array.dtype)
-
-
-def _rearranged(equation: Any, view: View) -> View | None:
-    """The view after an equation that casts, selects or moves its entries; None for any other one."""
-    name, output = equation.primitive.name, equation.outvars[0].aval
-    if not jnp.issubdtype(output.dtype, jnp.floating):
-        return None
-    if name in _SAME_ENTRIES:
-        return view
-    adds_unit_axes = name == "broadcast_in_dim" and output.size == view.value.size
-    if name in _REARRANGEMENTS or adds_unit_axes:
-        selected = tuple(equation.params.get(key) for key in ("start_indices", "limit_indices"))
-        return replace(view, steps=(*view.steps, (name, view.value.shape, selected, str(equation.params))))
-    return None
 
 
 def _closed(program: Any) -> Any:

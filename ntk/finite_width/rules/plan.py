@@ -3,21 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import jax
-
-from ntk.finite_width.contraction import OutputAxes
-from ntk.finite_width.interpreter import Use
-from ntk.finite_width.linear_ops import Lookup
-from ntk.finite_width.reading import Reading, directly
+from ntk.finite_width.rules.contraction import OutputAxes
+from ntk.finite_width.rules.interpreter import Use
+from ntk.finite_width.rules.linear_ops import Lookup
+from ntk.finite_width.rules.reading import Reading, directly
 
 # What a step of a loop costs beside its products, in flops; and how large a part of a gradient may get.
 STEP_FLOPS = 1e5
 PART_BYTES = 2**26
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """Parameters that are used at the same places of the program, as weight and bias of one layer, and their rule.
 
     Attributes:
@@ -98,7 +96,7 @@ def _family(reading: Reading, tile: Tile, method: str, members: tuple[tuple[int,
     for group in groups:
         B, S, P, Q = _sizes(group)
         by_gradient += 2 * B * P * Q * (tile.num_inputs * tile.num_outputs * S + tile.num_pairs * tile.num_products)
-        largest = max(largest, tile.num_inputs * tile.num_outputs * B * P * Q / math.prod(group[0].op.window or (1,)))
+        largest = max(largest, tile.num_inputs * tile.num_outputs * B * P * Q / max(1, group[0].op.num_parts))
     has_lookup = any(isinstance(group[0].op, Lookup) for group in groups)
     if method == "layerwise" or has_lookup or by_gram <= by_gradient:
         B, S, P, Q = _sizes(groups[0])

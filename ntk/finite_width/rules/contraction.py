@@ -51,18 +51,19 @@ class OutputAxes:
         """How many outputs are summed over."""
         return math.prod(self.shape[axis] for axis in self.trace)
 
-    def gram(self, x1: jax.Array, x2: jax.Array) -> jax.Array:
-        """Products of (N1, *outputs, K) and (N2, *outputs, K) summed over K: (N1, N2, *kept)."""
+    def gram(self, x1: jax.Array, x2: jax.Array, first: int = 1) -> jax.Array:
+        """Products of (N1, …, *outputs, …) and (N2, …, *outputs, …) summed over all else: (N1, N2, *kept).
+
+        `first` is the position of the first axis of outputs.
+        """
         if len(self.trace) == len(self.shape):  # one matrix product
             x1, x2 = x1.reshape(len(x1), -1), x2.reshape(len(x2), -1)
             return jnp.matmul(x1, x2.T, precision=lax.Precision.HIGHEST)
-        letters = iter(string.ascii_letters)
-        left, right, result = "", "", ""
-        for axis in range(len(self.shape)):
-            a = next(letters)
-            b = a if axis in self.trace or axis in self.diagonal else next(letters)
-            left, right = left + a, right + b
-            result += "" if axis in self.trace else a if axis in self.diagonal else a + b
+        num_axes = len(self.shape)
+        ends = range(first, first + num_axes), range(1, 1 + num_axes)
+        x1, x2 = (jnp.moveaxis(x, *ends) for x in (x1, x2))
+        x1, x2 = (x.reshape(*x.shape[: 1 + num_axes], -1) for x in (x1, x2))
+        left, right, result = self._subscripts()
         return _einsum(f"Y{left}Z,X{right}Z->YX{result}", x1, x2)
 
     def transposed(self, kernel: jax.Array) -> jax.Array:
@@ -75,15 +76,30 @@ class OutputAxes:
                 position += width
         return jnp.transpose(kernel, order)
 
+    def selected(self, kernel: jax.Array) -> jax.Array:
+        """(N1, N2, *kept) of a kernel (N1, N2, *outputs, *outputs) of all outputs, those of the second side first."""
+        left, right, result = self._subscripts()
+        return _einsum(f"YX{right}{left}->YX{result}", kernel)
+
+    def with_rows(self, num_rows: int) -> "OutputAxes":
+        """The outputs of a whole batch: its rows come first, and are kept as pairs."""
+        trace, diagonal = (tuple(axis + 1 for axis in axes) for axes in (self.trace, self.diagonal))
+        return OutputAxes((num_rows, *self.shape), trace, diagonal)
+
+    def _subscripts(self) -> tuple[str, str, str]:
+        """Letters of the outputs of the first side, of the second, and of the kernel."""
+        letters = iter(string.ascii_letters)
+        left, right, result = "", "", ""
+        for axis in range(len(self.shape)):
+            a = next(letters)
+            b = a if axis in self.trace or axis in self.diagonal else next(letters)
+            left, right = left + a, right + b
+            result += "" if axis in self.trace else a if axis in self.diagonal else a + b
+        return left, right, result
+
     def beside(self, kernel: jax.Array) -> jax.Array:
         """(N1, N2) with an axis of length 1 for each kept one."""
         return kernel.reshape(*kernel.shape, *(1 for _ in self.kept))
-
-
-def gradient_kernel(axes: OutputAxes, gradient1: jax.Array, gradient2: jax.Array) -> jax.Array:
-    """The kernel of gradients (N, *outputs, *parameter)."""
-    num_axes = 1 + len(axes.shape)
-    return axes.gram(*(g.reshape(*g.shape[:num_axes], -1) for g in (gradient1, gradient2)))
 
 
 def gram_kernel(
@@ -157,12 +173,12 @@ def parts_kernel(
 ) -> jax.Array:
     """The kernel of gradients that are formed one part after the other, so that no more than a part is in memory.
 
-    `part1(i)` is part number i, (N1, *outputs, …); None for `part2` means the same side.
+    `part1(i)` is part number i, (N1, B, P, *outputs, Q); None for `part2` means the same side.
     """
 
     def one(i: jax.Array) -> jax.Array:
         gradient = part1(i)
-        return gradient_kernel(axes, gradient, gradient if part2 is None else part2(i))
+        return axes.gram(gradient, gradient if part2 is None else part2(i), first=3)
 
     if num_parts == 1:
         return one(jnp.zeros((), int))
@@ -171,7 +187,15 @@ def parts_kernel(
     return lax.scan(lambda kernel, i: (kernel + one(i), None), start, jnp.arange(num_parts))[0]
 
 
-def gradient(axes: OutputAxes, left: jax.Array, right: jax.Array) -> jax.Array:
-    """Σ_s δ_s ⊗ a_s from (N, B, S, P) and (N, *outputs, B, S, Q): (N, *outputs, B, P, Q)."""
-    outputs = string.ascii_uppercase[: len(axes.shape)]
-    return _einsum(f"nbsp,n{outputs}bsq->n{outputs}bpq", left, right)
+def gradients(right: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """For δ, (N, *outputs, B, S, Q): the function of a, (N, B, S, P), that gives Σ_s a_s ⊗ δ_s, (N, B, P, *outputs, Q).
+
+    δ is brought once into the order in which each of these is one matrix product.
+    """
+    num_inputs, *outputs, B, S, Q = right.shape
+    columns = jnp.moveaxis(right, (-3, -2), (1, 2)).reshape(num_inputs, B, S, -1)
+
+    def gradient(left: jax.Array) -> jax.Array:
+        return _einsum("nbsp,nbsk->nbpk", left, columns).reshape(num_inputs, B, -1, *outputs, Q)
+
+    return gradient

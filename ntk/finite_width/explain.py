@@ -1,0 +1,116 @@
+"""What `empirical_ntk` does for each parameter of a function, and what it costs, without doing it."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from ntk.finite_width.empirical import Options, Task, checked_arguments, checked_options, prepared
+from ntk.finite_width.functions import ModelFunction, ParamFilter, leaf_paths, num_inputs
+from ntk.finite_width.rules.memory import bytes_per_input
+from ntk.finite_width.rules.plan import Family
+
+
+@dataclass(frozen=True)
+class Row:
+    """Parameters whose part of the kernel is computed together.
+
+    Attributes:
+        parameters: Their paths.
+        uses: Operations in which they are used, empty for "jacobian".
+        rule: "gram": Gram matrices of operands times those of δ. "gradient": gradients from operands and δ.
+            "jacobian": gradients from the backward pass.
+        flops: Operations for one tile, after the forward and backward pass.
+        bytes: Memory for it, beside operands and δ.
+    """
+
+    parameters: tuple[str, ...]
+    uses: tuple[str, ...]
+    rule: str
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The plan of an empirical NTK; printed as a table.
+
+    Attributes:
+        rows: The parameters.
+        batch_size: Inputs of each side to a tile.
+        bytes_per_input: Memory that the forward and backward pass of one input may take, estimated from above.
+    """
+
+    rows: tuple[Row, ...]
+    batch_size: int
+    bytes_per_input: int
+
+    def __str__(self) -> str:
+        cells = [("parameters", "used in", "rule", "Mflop", "MiB")]
+        for row in self.rows:
+            costs = f"{row.flops / 1e6:.3g}", f"{row.bytes / 2**20:.3g}"
+            cells.append((", ".join(row.parameters), ", ".join(row.uses), row.rule, *costs))
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+        size = f"tiles of {self.batch_size} inputs, {self.bytes_per_input / 2**20:.3g} MiB or less an input"
+        return "\n".join([line.rstrip() for line in lines] + [size])
+
+
+def explain_empirical(
+    f: ModelFunction,
+    params: Any,
+    x1: Any,
+    x2: Any = None,
+    *,
+    trace_axes: tuple[int, ...] = (-1,),
+    diagonal_axes: tuple[int, ...] = (),
+    method: str = "auto",
+    batch_size: int | str | None = None,
+    param_filter: ParamFilter | None = None,
+    batch_dependent: bool = False,
+) -> Explanation:
+    """The rule that each parameter gets in `empirical_ntk` with the same arguments, its operations and its memory.
+
+    Returns:
+        An `Explanation`, to be printed or read.
+
+    Raises:
+        TypeError: As `empirical_ntk`.
+        ValueError: As `empirical_ntk`; for the method "vector_products" there is nothing to explain.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> def f(params, x):
+        ...     return jnp.tanh(x @ params["w"] + params["b"]) @ jnp.exp(params["v"])
+        >>> params = {"w": jnp.ones((8, 64)), "b": jnp.zeros(64), "v": jnp.zeros((64, 1))}
+        >>> print(ntk.explain_empirical(f, params, jnp.ones((100, 8))))
+        parameters  used in       rule      Mflop  MiB
+        b, w        sum, product  gram      1.46   0.0381
+        v                         jacobian  1.28   0.0244
+        tiles of 100 inputs, 0.00447 MiB or less an input
+    """
+    if method == "vector_products":
+        raise ValueError("method is 'vector_products'; expected one with a rule for every parameter.")
+    options = checked_options(trace_axes, diagonal_axes, method, batch_size, False, param_filter, batch_dependent)
+    x1, x2 = checked_arguments(f, params, x1, x2, options)
+    found: list[Explanation] = []
+    jax.eval_shape(functools.partial(_explain, f, options, found), params, x1, x2)
+    return found[0]
+
+
+def _explain(f: ModelFunction, options: Options, found: list[Explanation], params: Any, x1: Any, x2: Any) -> None:
+    """Read f abstractly; `found` receives what does not depend on values."""
+    task = prepared(f, options, params, x1, x2)
+    paths = leaf_paths(params)
+    rows = tuple(_row(task, family, paths) for family in task.families)
+    size = num_inputs(x1) if options.batch_dependent else task.batch_size
+    found.append(Explanation(rows, size, bytes_per_input(task.reading1)))
+
+
+def _row(task: Task, family: Family, paths: list[str]) -> Row:
+    uses = [task.reading1.uses[place].op.name for _, places in family.members for place in places]
+    counted = [name if uses.count(name) == 1 else f"{uses.count(name)} × {name}" for name in dict.fromkeys(uses)]
+    parameters = tuple(paths[leaf] for leaf, _ in family.members)
+    return Row(parameters, tuple(counted), family.rule, float(family.flops), float(family.bytes))

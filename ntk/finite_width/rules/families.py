@@ -1,0 +1,128 @@
+"""The kernel of a family of parameters between two tiles of inputs, by its rule."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ntk.finite_width.rules.contraction import OutputAxes, gradients, gram_kernel, parts_kernel
+from ntk.finite_width.rules.interpreter import Use
+from ntk.finite_width.rules.linear_ops import LinearOp, Lookup
+from ntk.finite_width.rules.plan import Family
+from ntk.finite_width.rules.reading import Reading, Side, leaf_place
+
+ReadSide = tuple[Reading, Side]
+Member = Sequence[str]  # the places of the uses of one parameter
+
+
+def family_kernel(family: Family, axes: OutputAxes, side1: ReadSide, side2: ReadSide | None) -> jax.Array:
+    """The part of all members of a family in the kernel (N1, N2, *kept); None for the first side with itself."""
+    if family.rule == "jacobian":
+        place = leaf_place(family.members[0][0])
+        gradient1, gradient2 = (_at_least_float32(side.gradients[place]) for _, side in (side1, side2 or side1))
+        return axes.gram(gradient1, gradient2)
+    members = [places for _, places in family.members]
+    if family.rule == "gram":
+        return _by_gram(members, axes, side1, side2)
+    parts = [_by_gradient(family.num_chunks, member, axes, side1, side2) for member in members]
+    return functools.reduce(jnp.add, parts)
+
+
+def _by_gram(members: Sequence[Member], axes: OutputAxes, side1: ReadSide, side2: ReadSide | None) -> jax.Array:
+    def arrays(side: ReadSide) -> list[jax.Array]:
+        return [_right(members[0], axes, side), *(_left(member, side, lambda op: op.left) for member in members)]
+
+    uses = side1[0].uses
+    products = [_same_rows if isinstance(uses[member[0]].op, Lookup) else _products for member in members]
+
+    def left_gram(lefts1: Sequence[jax.Array], lefts2: Sequence[jax.Array]) -> jax.Array:
+        return functools.reduce(
+            jnp.add, [product(a1, a2) for product, a1, a2 in zip(products, lefts1, lefts2, strict=True)]
+        )
+
+    return gram_kernel(axes, left_gram, arrays(side1), None if side2 is None else arrays(side2))
+
+
+def _products(a1: jax.Array, a2: jax.Array) -> jax.Array:
+    return jnp.matmul(a1, a2.T, precision=lax.Precision.HIGHEST)
+
+
+def _same_rows(rows1: jax.Array, rows2: jax.Array) -> jax.Array:
+    """Products of one-hot vectors, given as row numbers (N, 1); negative ones are zero vectors."""
+    return ((rows1 == rows2.T) & (rows1 >= 0)).astype(jnp.float32)
+
+
+def _by_gradient(
+    num_chunks: int, member: Member, axes: OutputAxes, side1: ReadSide, side2: ReadSide | None
+) -> jax.Array:
+    op = side1[0].uses[member[0]].op
+    if op.sizes[1] == 1:  # a sum over positions, as of a bias: nothing has to be moved for it
+        sums = [_sum_over_positions(member, axes, side) for side in (side1, side2 or side1)]
+        return axes.gram(sums[0], sums[1])
+
+    def parts_of(side: ReadSide) -> Callable[[jax.Array], jax.Array]:
+        gradient = gradients(_right(member, axes, side))
+
+        def part(number: jax.Array) -> jax.Array:
+            columns = _left(member, side, lambda op: functools.partial(op.part, number=number // num_chunks))
+            return gradient(_chunk(columns, num_chunks, number % num_chunks))
+
+        return part
+
+    num_parts = op.num_parts * num_chunks
+    return parts_kernel(axes, num_parts, parts_of(side1), None if side2 is None else parts_of(side2))
+
+
+def _sum_over_positions(member: Member, axes: OutputAxes, side: ReadSide) -> jax.Array:
+    """Gradients Σ_s a_s δ_s with one number a_s at each position, (N, *outputs, B, Q)."""
+    left = _left(member, side, lambda op: op.left)
+    left = left.reshape(len(left), *(1 for _ in axes.shape), *left.shape[1:])
+    return jnp.sum(left * _right(member, axes, side), axis=-2)
+
+
+def _chunk(left: jax.Array, num_chunks: int, number: jax.Array) -> jax.Array:
+    """One of so many chunks of the last axis; the last one is filled up with zeros."""
+    if num_chunks == 1:
+        return left
+    size = -(-left.shape[-1] // num_chunks)
+    filled = jnp.pad(left, [(0, 0)] * (left.ndim - 1) + [(0, size * num_chunks - left.shape[-1])])
+    return lax.dynamic_slice_in_dim(filled, number * size, size, axis=-1)
+
+
+def _left(member: Member, side: ReadSide, reader: Callable[[LinearOp], Callable]) -> jax.Array:
+    """The operands of all uses as `reader` of their operation reads them, (N, B, S, P)."""
+    reading, (operands, _) = side
+    uses = [(reading.uses[place], operands[place]) for place in member]
+    return jnp.concatenate([_arranged(use, 1, reader(use.op), operand) for use, operand in uses], axis=2)
+
+
+def _right(member: Member, axes: OutputAxes, side: ReadSide) -> jax.Array:
+    """δ of all uses, (N, *outputs, B, S, Q)."""
+    reading, (_, gradients) = side
+    num_lead = 1 + len(axes.shape)
+    uses = [reading.uses[place] for place in member]
+    rights = [_arranged(use, num_lead, use.op.right, gradients[use.tap]) for use in uses]
+    return jnp.concatenate(rights, axis=num_lead + 1)
+
+
+def _arranged(use: Use, num_lead: int, read: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """An array (lead, scans, …) as (lead, B, S, features): a scan adds to B where it is paired, to S where not."""
+    num_scans = len(use.paired)
+    for _ in range(num_lead + num_scans):
+        read = jax.vmap(read)
+    x = read(x)
+    scans = range(num_lead, num_lead + num_scans)
+    paired = [axis for axis, pair in zip(scans, use.paired, strict=True) if pair]
+    summed = [axis for axis, pair in zip(scans, use.paired, strict=True) if not pair]
+    B, S, features = range(num_lead + num_scans, x.ndim)
+    x = jnp.transpose(x, [*range(num_lead), *paired, B, *summed, S, features])
+    num_products = math.prod(x.shape[num_lead : num_lead + len(paired) + 1])
+    x = x.reshape(*x.shape[:num_lead], num_products, -1, x.shape[-1])
+    return x if jnp.issubdtype(x.dtype, jnp.integer) else _at_least_float32(x)
+
+
+def _at_least_float32(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

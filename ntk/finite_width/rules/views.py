@@ -1,0 +1,104 @@
+"""Parameters on their way through a program: what they were seen through, and what waits for its tap."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ntk.finite_width.rules.linear_ops import LinearOp
+
+
+@dataclass(frozen=True)
+class View:
+    """A parameter, as an operand of some equation.
+
+    Attributes:
+        leaf: Which parameter.
+        steps: What it was seen through, hashable; views with the same steps show the same entries in the same order.
+        value: Its entries, before any factor.
+        factor: Product of the scalars it is multiplied by, None for 1.
+        paired: Depths of the scans that run over its leading axis.
+    """
+
+    leaf: int
+    steps: tuple
+    value: jax.Array
+    factor: jax.Array | None = None
+    paired: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A value that contains linear uses of parameters, before their tap is added.
+
+    Attributes:
+        value: The value.
+        terms: The uses: place, view, operation, operand, and the factor the result was multiplied by since.
+    """
+
+    value: jax.Array
+    terms: tuple[tuple[str, View, LinearOp, jax.Array, jax.Array | None], ...]
+
+
+_SAME_ENTRIES = ("convert_element_type", "copy", "copy_p", "name")
+_REARRANGEMENTS = ("transpose", "reshape", "squeeze", "slice", "rev")
+
+
+def multiplied(equation: Any, inputs: list[Any]) -> View | Pending | None:
+    """A view or pending value after an equation that multiplies it by a scalar; None for any other one."""
+    name = equation.primitive.name
+    if name == "neg":
+        return times(inputs[0], -jnp.ones((), equation.outvars[0].aval.dtype))
+    if name in ("mul", "div"):
+        first, second = inputs
+        if isinstance(first, View | Pending) and not isinstance(second, View | Pending) and jnp.ndim(second) == 0:
+            return times(first, second if name == "mul" else 1 / second)
+        if name == "mul" and isinstance(second, View | Pending) and jnp.ndim(getattr(first, "value", first)) == 0:
+            return None if isinstance(first, View | Pending) else times(second, first)
+    return None
+
+
+def times(value: Any, factor: jax.Array | None) -> Any:
+    """A view or a pending value times a scalar."""
+    if factor is None:
+        return value
+    if isinstance(value, View):
+        return replace(value, factor=factor if value.factor is None else value.factor * factor)
+    terms = tuple((*term, factor if old is None else old * factor) for *term, old in value.terms)
+    return Pending(scaled(value.value, factor), terms)
+
+
+def scaled(array: jax.Array, factor: jax.Array | None) -> jax.Array:
+    """An array times a scalar, in its own dtype."""
+    return array if factor is None else array * factor.astype(array.dtype)
+
+
+def rearranged(equation: Any, view: View) -> View | None:
+    """The view after an equation that casts, selects or moves its entries; None for any other one."""
+    name, output = equation.primitive.name, equation.outvars[0].aval
+    if not jnp.issubdtype(output.dtype, jnp.floating):
+        return None
+    if name in _SAME_ENTRIES:
+        return view
+    adds_unit_axes = name == "broadcast_in_dim" and output.size == view.value.size
+    if name in _REARRANGEMENTS or adds_unit_axes:
+        params = dict(equation.params)
+        bounds = tuple(params.pop(key, None) for key in ("start_indices", "limit_indices"))
+        how = None if name == "slice" and params == {"strides": None} else str(params)
+        return replace(view, steps=(*view.steps, (name, view.value.shape, bounds, how)))
+    return None
+
+
+def split(equation: Any, view: View) -> list[View]:
+    """The views of the parts into which a parameter is cut along an axis."""
+    axis, shape = equation.params["axis"], view.value.shape
+    views, start = [], 0
+    for size in equation.params["sizes"]:
+        starts = tuple(start if i == axis else 0 for i in range(len(shape)))
+        limits = tuple(start + size if i == axis else n for i, n in enumerate(shape))
+        value = lax.slice(view.value, starts, limits)
+        views.append(replace(view, value=value, steps=(*view.steps, ("slice", shape, (starts, limits), None))))
+        start += size
+    return views

@@ -1,0 +1,106 @@
+"""Taylor polynomials of a model in its parameters (THEORY section 6)."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ntk.checks import check_count
+from ntk.finite_width.functions import Values, check_function, of_trained, trained_leaves
+
+
+def linearize(f: Callable[..., Any], params: Any) -> Callable[..., Any]:
+    """The model f_lin(θ, x) = f(θ₀, x) + ∇f(θ₀, x)·(θ − θ₀), linear in θ, about θ₀ = `params` (Lee et al. 2019).
+
+    Its NTK is that of f at θ₀, and does not change in training. It is `taylor_expand(f, params, 1)`, and as there
+    described.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def f(params, x):
+        ...     return jnp.sin(params * x)
+        >>> f_lin = linearize(f, 0.0)
+        >>> print(f_lin(0.5, jnp.array([1.0, 2.0])))  # cos(0)·θx
+        [0.5 1. ]
+    """
+    return taylor_expand(f, params, 1)
+
+
+def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[..., Any]:
+    """The Taylor polynomial Σ_{k ≤ degree} ∂ᵏf(θ₀, x)[θ − θ₀, …]/k! of a model in θ, about θ₀ = `params`.
+
+    The directional derivatives are exact, by forward mode in forward mode; one more degree costs up to three times the
+    time. Like f itself the polynomial is not compiled: `jax.jit` it.
+
+    Args:
+        f: f(params, *args, **kwargs), a pure function to an array, or a pytree of arrays, of floating-point numbers.
+        params: θ₀, a pytree. Leaves that are not floating-point are constants of the polynomial.
+        degree: An integer of at least 0.
+
+    Returns:
+        A function of the same arguments as f, with results of the same shapes. It reads the floating-point leaves of
+        its parameters, which have the structure, shapes and dtypes of `params`; for other leaves those of `params`
+        stand.
+
+    Raises:
+        TypeError: f is no function, params has complex leaves, or f returns something else than floating-point arrays.
+        ValueError: The degree is not as above, or params has no floating-point leaf; called with parameters that do
+            not fit `params`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def f(params, x):
+        ...     return jnp.exp(params * x)
+        >>> quadratic = taylor_expand(f, 0.0, 2)
+        >>> print(quadratic(1.0, jnp.array([1.0, 2.0])))  # 1 + x + x²/2
+        [2.5 5. ]
+    """
+    check_function(f, params)
+    check_count("degree", degree, minimum=0)
+    of_values, center = of_trained(f, params)
+
+    def polynomial(moved: Any, *args: Any, **kwargs: Any) -> Any:
+        step = [value - at for value, at in zip(_trained_like(params, moved), center, strict=True)]
+        terms = _derivatives(lambda values: of_values(values, *args, **kwargs), step, degree)(center)
+        return jax.tree.map(lambda *leaves: _sum_over_factorials(leaves), *terms)
+
+    return polynomial
+
+
+def _derivatives(f: Callable[[Values], Any], step: Values, degree: int) -> Callable[[Values], list[Any]]:
+    """The function that returns f and its first `degree` derivatives in the direction of `step`."""
+    if degree == 0:
+        return lambda values: [f(values)]
+    lower = _derivatives(f, step, degree - 1)
+
+    def derivatives(values: Values) -> list[Any]:
+        known, slopes = jax.jvp(lower, (values,), (step,))
+        return [*known, slopes[-1]]
+
+    return derivatives
+
+
+def _sum_over_factorials(terms: tuple[Any, ...]) -> jax.Array:
+    if not jnp.issubdtype(jnp.result_type(terms[0]), jnp.floating):
+        raise TypeError(f"f returns dtype {jnp.result_type(terms[0])}; expected real floating-point arrays.")
+    return sum((term / float(math.factorial(k)) for k, term in enumerate(terms[1:], start=1)), terms[0])
+
+
+def _trained_like(reference: Any, params: Any) -> Values:
+    """The floating-point leaves of params, which are to have the structure, shapes and dtypes of the reference."""
+    found: Any = jax.tree.structure(params)
+    if found != (expected := jax.tree.structure(reference)):
+        raise ValueError(f"params has the structure {found}; expected {expected} as where f was expanded.")
+    leaves, references = jax.tree.leaves(params), jax.tree.leaves(reference)
+    values = []
+    for i in trained_leaves(reference, None):
+        value, like = jnp.asarray(leaves[i]), jnp.asarray(references[i])
+        if (value.shape, value.dtype) != (like.shape, like.dtype):
+            raise ValueError(
+                f"params has a leaf {value.dtype} of shape {value.shape}; expected {like.dtype} of shape {like.shape}"
+                " as where f was expanded."
+            )
+        values.append(value)
+    return values

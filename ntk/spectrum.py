@@ -1,0 +1,294 @@
+"""What the spectrum of a kernel matrix says, and how alike two kernels are.
+
+A kernel is a symmetric (N, N) matrix, positive semidefinite up to rounding; the numbers that presuppose the latter take
+its negative eigenvalues as 0. All but `eigenvalues` have a value for the zero kernel, stated with each.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from ntk.checks import as_floating, check_finite, is_concrete
+
+# Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
+_SYMMETRY_TOLERANCE = 1e-2
+
+
+def eigenvalues(kernel: ArrayLike) -> jax.Array:
+    """The eigenvalues of a symmetric kernel, in descending order.
+
+    Args:
+        kernel: (N, N), float32 or float64. What is asymmetric in it by rounding is averaged out.
+
+    Returns:
+        (N,). Those that are 0 come out as rounding leaves them, of either sign: within about N ε of the largest.
+
+    Raises:
+        TypeError: kernel is no array of float32 or float64.
+        ValueError: It is not square, not symmetric or not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(eigenvalues(jnp.array([[2.0, 1.0], [1.0, 2.0]])))
+        [3. 1.]
+    """
+    return _eigenvalues(_checked("kernel", kernel))
+
+
+def effective_rank(kernel: ArrayLike) -> jax.Array:
+    """exp(H(p)), H the Shannon entropy of the eigenvalues divided by their sum, p (Roy & Vetterli 2007).
+
+    Between 1, for a kernel of rank one, and N, for a multiple of the identity. 0 for the zero kernel.
+
+    Args:
+        kernel: (N, N), float32 or float64.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: kernel is no array of float32 or float64.
+        ValueError: It is not square, not symmetric or not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(f"{effective_rank(jnp.eye(3)):.4f}")
+        3.0000
+    """
+    return _effective_rank(_checked("kernel", kernel))
+
+
+def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
+    """The degrees of freedom of kernel ridge regression, tr K (K + ridge·I)⁻¹ = Σ_i λ_i/(λ_i + ridge) (Zhang 2005).
+
+    The ridge is added as it is: where a source writes K + Nλ, pass Nλ. 0 for the zero kernel.
+
+    Args:
+        kernel: (N, N), float32 or float64.
+        ridge: A positive number.
+
+    Returns:
+        A scalar between 0 and N.
+
+    Raises:
+        TypeError: kernel is no array of float32 or float64.
+        ValueError: It is not square, not symmetric or not finite, or the ridge is not one positive number.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(effective_dimension(jnp.diag(jnp.array([9.0, 1.0, 0.0])), 1.0))  # 0.9 + 0.5 + 0
+        1.4
+    """
+    kernel = _checked("kernel", kernel)
+    if jnp.shape(ridge) != () or (is_concrete(ridge) and not 0 < float(np.asarray(ridge)) < np.inf):
+        raise ValueError(f"ridge is {ridge!r}; expected one finite positive number.")
+    return _effective_dimension(kernel, jnp.asarray(ridge, kernel.dtype))
+
+
+def condition_number(kernel: ArrayLike) -> jax.Array:
+    """The ratio λ_max/λ_min of the largest and the smallest eigenvalue.
+
+    It is inf for a singular kernel, such as that of equal inputs or the zero kernel: where λ_min is at most N ε λ_max,
+    which rounding does not tell from 0.
+
+    Args:
+        kernel: (N, N), float32 or float64.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: kernel is no array of float32 or float64.
+        ValueError: It is not square, not symmetric or not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(condition_number(jnp.array([[2.0, 1.0], [1.0, 2.0]])), condition_number(jnp.ones((2, 2))))
+        3.0 inf
+    """
+    return _condition_number(_checked("kernel", kernel))
+
+
+def alignment(kernel1: ArrayLike, kernel2: ArrayLike, *, centered: bool = True) -> jax.Array:
+    """⟨K₁, K₂⟩_F/(‖K₁‖_F ‖K₂‖_F) of the centred kernels H K H, H = I − 11ᵀ/N (Cortes, Mohri & Rostamizadeh 2012).
+
+    Centred it is also known as linear CKA (Kornblith et al. 2019); with `centered=False` it is the alignment of
+    Cristianini et al. 2001.
+
+    Args:
+        kernel1: (N, N), float32 or float64.
+        kernel2: Likewise.
+        centered: Whether to centre both kernels first.
+
+    Returns:
+        A scalar, between 0 and 1 for positive semidefinite kernels. 0 where either is zero; when centred, a multiple of
+        11ᵀ is.
+
+    Raises:
+        TypeError: A kernel is no array of float32 or float64.
+        ValueError: A kernel is not square, not symmetric or not finite, or they differ in size.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> kernel = jnp.diag(jnp.array([1.0, 2.0, 3.0]))
+        >>> shifted = kernel + 1.0
+        >>> print(f"{alignment(kernel, shifted):.4f} {alignment(kernel, shifted, centered=False):.4f}")
+        1.0000 0.9035
+    """
+    return _alignment(*_checked_pair(kernel1, kernel2), centered)
+
+
+def target_alignment(kernel: ArrayLike, y: ArrayLike, *, centered: bool = True) -> jax.Array:
+    """The `alignment` of a kernel with the one of the targets, y yᵀ (Cristianini et al. 2001; Cortes et al. 2012).
+
+    Args:
+        kernel: (N, N), float32 or float64.
+        y: (N,) or (N, O), of the same kinds; labels of classes as one-hot rows or signs.
+        centered: Whether to centre both kernels first, as in the second source.
+
+    Returns:
+        A scalar between 0 and 1. 0 where y is zero or, when centred, the same for all inputs.
+
+    Raises:
+        TypeError: An array is not one of float32 or float64.
+        ValueError: The kernel is not square, not symmetric or not finite, or y does not have its N rows.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> y = jnp.array([1.0, 1.0, -1.0])
+        >>> print(f"{target_alignment(jnp.outer(y, y), y):.4f} {target_alignment(jnp.eye(3), y, centered=False):.4f}")
+        1.0000 0.5774
+    """
+    kernel = _checked("kernel", kernel)
+    y = as_floating("y", y)
+    if y.ndim not in (1, 2) or len(y) != len(kernel):
+        raise ValueError(f"y has shape {y.shape}; expected ({len(kernel)},) or ({len(kernel)}, O) as the kernel has.")
+    check_finite("y", y)
+    return _target_alignment(kernel, y, centered)
+
+
+def kernel_distance(kernel1: ArrayLike, kernel2: ArrayLike) -> jax.Array:
+    """1 − ⟨K₁, K₂⟩_F/(‖K₁‖_F ‖K₂‖_F), the kernel distance of Fort et al. 2020, without centring.
+
+    Computed as ½ ‖K₁/‖K₁‖ − K₂/‖K₂‖‖², which keeps its digits where the kernels are nearly the same.
+
+    Args:
+        kernel1: (N, N), float32 or float64.
+        kernel2: Likewise.
+
+    Returns:
+        A scalar: 0 for multiples of each other, at most 1 for positive semidefinite kernels. 1 where either is zero.
+
+    Raises:
+        TypeError: A kernel is no array of float32 or float64.
+        ValueError: A kernel is not square, not symmetric or not finite, or they differ in size.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(f"{kernel_distance(jnp.eye(2), jnp.ones((2, 2))):.4f}")  # 1 − √½
+        0.2929
+    """
+    return _kernel_distance(*_checked_pair(kernel1, kernel2))
+
+
+@jax.jit
+def _eigenvalues(kernel: jax.Array) -> jax.Array:
+    return jnp.linalg.eigvalsh(kernel)[::-1]
+
+
+def _nonnegative_eigenvalues(kernel: jax.Array) -> jax.Array:
+    return jnp.maximum(_eigenvalues(kernel), 0)
+
+
+@jax.jit
+def _effective_rank(kernel: jax.Array) -> jax.Array:
+    spectrum = _nonnegative_eigenvalues(kernel)
+    p = _divided(spectrum, jnp.sum(spectrum))
+    # 0 log 0 = 0, without the derivative of the logarithm there.
+    entropy = -jnp.sum(p * jnp.log(jnp.where(p > 0, p, 1)))
+    return jnp.where(spectrum[0] > 0, jnp.exp(entropy), 0)
+
+
+@jax.jit
+def _effective_dimension(kernel: jax.Array, ridge: jax.Array) -> jax.Array:
+    spectrum = _nonnegative_eigenvalues(kernel)
+    return jnp.sum(spectrum / (spectrum + ridge))
+
+
+@jax.jit
+def _condition_number(kernel: jax.Array) -> jax.Array:
+    spectrum = _eigenvalues(kernel)
+    singular = spectrum[-1] <= len(spectrum) * jnp.finfo(kernel.dtype).eps * spectrum[0]
+    return jnp.where(singular, jnp.inf, spectrum[0] / jnp.where(singular, 1, spectrum[-1]))
+
+
+@jax.jit(static_argnums=2)
+def _alignment(kernel1: jax.Array, kernel2: jax.Array, centered: bool) -> jax.Array:
+    return jnp.sum(_unit(kernel1, centered) * _unit(kernel2, centered))
+
+
+@jax.jit(static_argnums=2)
+def _target_alignment(kernel: jax.Array, y: jax.Array, centered: bool) -> jax.Array:
+    y = _divided(y, _largest(y)).reshape(len(y), -1)
+    return _alignment(kernel, jnp.matmul(y, y.T, precision=lax.Precision.HIGHEST), centered)
+
+
+@jax.jit
+def _kernel_distance(kernel1: jax.Array, kernel2: jax.Array) -> jax.Array:
+    unit1, unit2 = _unit(kernel1, centered=False), _unit(kernel2, centered=False)
+    either_is_zero = (_largest(kernel1) == 0) | (_largest(kernel2) == 0)
+    return jnp.where(either_is_zero, 1, jnp.sum((unit1 - unit2) ** 2) / 2)
+
+
+def _unit(kernel: jax.Array, centered: bool) -> jax.Array:
+    """The kernel, centred or not, divided by its Frobenius norm; zero if it is zero up to rounding."""
+    kernel = _divided(kernel, _largest(kernel))  # so that squares stay within the range of the dtype
+    rounding = len(kernel) * jnp.finfo(kernel.dtype).eps * jnp.sqrt(jnp.sum(lax.stop_gradient(kernel) ** 2))
+    if centered:
+        kernel = kernel - jnp.mean(kernel, axis=0)
+        kernel = kernel - jnp.mean(kernel, axis=1, keepdims=True)
+    squared = jnp.sum(kernel**2)
+    is_zero = squared <= rounding**2
+    # Without the derivative of the square root at 0.
+    return jnp.where(is_zero, 0, kernel / jnp.sqrt(jnp.where(is_zero, 1, squared)))
+
+
+def _largest(array: jax.Array) -> jax.Array:
+    """The largest absolute value, a constant: what is divided by it does not depend on the scale in the end."""
+    return lax.stop_gradient(jnp.max(jnp.abs(array)))
+
+
+def _divided(array: jax.Array, scale: jax.Array) -> jax.Array:
+    return array / jnp.where(scale == 0, 1, scale)
+
+
+def _checked(name: str, kernel: ArrayLike) -> jax.Array:
+    kernel = as_floating(name, kernel)
+    if kernel.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(f"{name} has dtype {kernel.dtype}; expected float32 or float64.")
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.size == 0:
+        raise ValueError(f"{name} has shape {kernel.shape}; expected (N, N) with N at least 1.")
+    check_finite(name, kernel)
+    if is_concrete(kernel):
+        with jax.ensure_compile_time_eval():
+            asymmetry, scale = jax.device_get(_asymmetry(kernel))
+        if asymmetry > _SYMMETRY_TOLERANCE * scale:
+            raise ValueError(
+                f"{name} differs from its transpose by {asymmetry:.2g}, with entries up to {scale:.2g}; expected a"
+                " symmetric matrix."
+            )
+    return kernel
+
+
+def _checked_pair(kernel1: ArrayLike, kernel2: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    kernel1, kernel2 = _checked("kernel1", kernel1), _checked("kernel2", kernel2)
+    if kernel1.shape != kernel2.shape:
+        raise ValueError(f"kernel2 has shape {kernel2.shape}; expected {kernel1.shape} as kernel1 has.")
+    return kernel1, kernel2
+
+
+@jax.jit
+def _asymmetry(kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jnp.max(jnp.abs(kernel - kernel.T)), jnp.max(jnp.abs(kernel))
