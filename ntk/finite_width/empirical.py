@@ -81,10 +81,14 @@ class Task(NamedTuple):
         )
 
     def _mean(self, parts: list[jax.Array], side1: Side, side2: Side | None) -> jax.Array:
-        num1, num2 = (len(jax.tree.leaves(side)[0]) for side in (side1, side2 or side1))
         dtype = self.reading1.output.dtype
-        zero = jnp.zeros((num1, num2, *self.axes.kept), dtype)
-        return functools.reduce(jnp.add, parts, zero).astype(dtype) / self.axes.num_traced
+        if parts:
+            return functools.reduce(jnp.add, parts).astype(dtype) / self.axes.num_traced
+        sides = (self.reading1, side1), (self.reading2, side2 or side1)
+        nothing = [
+            jnp.zeros((len(jax.tree.leaves(side)[0]), *reading.output.shape, 1), dtype) for reading, side in sides
+        ]
+        return self.axes.gram(nothing[0], nothing[1])
 
 
 def empirical_ntk(

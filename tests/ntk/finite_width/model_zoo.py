@@ -1,4 +1,4 @@
-"""Small models of every kind of layer, as f(params, x) with float64 parameters, and the rule each parameter should get."""
+"""Small models of every kind of layer, as f(params, x) with float64 parameters."""
 
 from typing import NamedTuple
 
@@ -149,17 +149,17 @@ def views(params, x):
 
 
 VIEWS = {
-    "qkv": normal(3, 9),
-    "half": normal(3, 3),
-    "square": normal(3, 3, seed=1),
-    "flat": normal(9),
+    "qkv": normal(3, 9) / 3,
+    "half": normal(3, 3) / 3,
+    "square": normal(3, 3, seed=1) / 3,
+    "flat": normal(9) / 3,
     "thin": normal(3, 2),
-    "gain": normal(1)[0],
+    "gain": np.float64(0.8),
 }
 
 
 def escapes(params, x):
-    """Uses that have no rule: a weight's norm, its exponential, a mask, a stopped gradient, a row picked by the data."""
+    """Uses that have no rule: a norm, an exponential, a mask, a stopped gradient, a row that the data pick."""
     w = params["w"] / jnp.linalg.norm(params["w"], axis=0)
     h = jnp.tanh(x @ w) @ jnp.exp(params["v"]) + x @ (params["masked"] * np.tri(3))
     return h + lax.stop_gradient(h @ params["w"]) + params["masked"][jnp.argmax(x, axis=1)] @ params["v"]
@@ -225,9 +225,7 @@ ZOO = {
     "embedded": lambda: linen(Embedded(), 3, dtype="int32"),
     "nnx": nnx_model,
     "stacked_layers": lambda: with_data(stacked_layers, STACKED, 4),
-    "nested_scans": lambda: with_data(
-        nested_scans, {"w": normal(2, 3, 3), "u": normal(3, 3), "v": normal(3, 2)}, 5, 3
-    ),
+    "nested_scans": lambda: with_data(nested_scans, {"w": normal(2, 3, 3), "u": normal(3, 3), "v": normal(3, 2)}, 5, 3),
     "branches": lambda: with_data(branches, {"w": normal(3, 3), "v": normal(3, 3, seed=1)}, 3),
     "wrapped": lambda: with_data(wrapped, {"w": normal(3, 3), "v": normal(3, 3, seed=1)}, 3),
     "views": lambda: with_data(views, VIEWS, 3),
