@@ -64,31 +64,22 @@ class Task(NamedTuple):
 
     def kernel(self, side1: Side, side2: Side | None) -> jax.Array:
         """Of two tiles of inputs, (N1, N2, *kept)."""
-        return self._mean([self._part(family, side1, side2) for family in self.families], side1, side2)
+        return self._mean([self._part(family, side1, side2) for family in self.families])
 
-    def kernels_of_leaves(self, side1: Side, side2: Side | None) -> list[jax.Array]:
-        """The same for every leaf of the parameters alone; zero for one that is not used."""
+    def kernels_of_leaves(self, side1: Side, side2: Side | None) -> list[jax.Array | None]:
+        """The same for every leaf of the parameters alone; None for those that are not trained."""
         parts: list[list[jax.Array]] = [[] for _ in self.reading1.leaves]
         for family in self.families:
             for member in family.members:
-                alone = family._replace(members=(member,))
-                parts[member[0]].append(self._part(alone, side1, side2))
-        return [self._mean(part, side1, side2) for part in parts]
+                parts[member[0]].append(self._part(family._replace(members=(member,)), side1, side2))
+        return [self._mean(part) if part else None for part in parts]
 
     def _part(self, family: Family, side1: Side, side2: Side | None) -> jax.Array:
-        return family_kernel(
-            family, self.axes, (self.reading1, side1), None if side2 is None else (self.reading2, side2)
-        )
+        other = None if side2 is None else (self.reading2, side2)
+        return family_kernel(family, self.axes, (self.reading1, side1), other)
 
-    def _mean(self, parts: list[jax.Array], side1: Side, side2: Side | None) -> jax.Array:
-        dtype = self.reading1.output.dtype
-        if parts:
-            return functools.reduce(jnp.add, parts).astype(dtype) / self.axes.num_traced
-        sides = (self.reading1, side1), (self.reading2, side2 or side1)
-        nothing = [
-            jnp.zeros((len(jax.tree.leaves(side)[0]), *reading.output.shape, 1), dtype) for reading, side in sides
-        ]
-        return self.axes.gram(nothing[0], nothing[1])
+    def _mean(self, parts: list[jax.Array]) -> jax.Array:
+        return functools.reduce(jnp.add, parts).astype(self.reading1.output.dtype) / self.axes.num_traced
 
 
 def empirical_ntk(
@@ -259,11 +250,7 @@ def _compute(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) 
         return kernel_by_columns(f, params, options.param_filter, axes, x1, x2, size)
     task = prepared(f, options, params, x1, x2)
     result = _tiled(task, options, x1, x2)
-    if not options.per_layer:
-        return result
-    trained = set(trained_leaves(params, options.param_filter))
-    kernels = [kernel if i in trained else None for i, kernel in enumerate(result)]
-    return jax.tree.unflatten(jax.tree.structure(params), kernels)
+    return jax.tree.unflatten(jax.tree.structure(params), result) if options.per_layer else result
 
 
 def _tiled(task: Task, options: Options, x1: Any, x2: Any) -> Any:

@@ -68,6 +68,7 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
     seen = _seen(f, shapes)
     if seen:
         return
+    check_outputs(f, params, x)
     rows = np.unique(np.linspace(0, num_inputs(x) - 1, 8).astype(int))
     few = jax.tree.map(lambda leaf: leaf[rows], x)
     with jax.ensure_compile_time_eval():

@@ -19,6 +19,9 @@ ON_THE_HOST = {
     "MLP": "a description; its standard deviations are arguments of what is lowered",
     "RNN": "a description, likewise",
     "Kernels": "a container of results",
+    "SketchedNTK": "a container of results",
+    "Explanation": "a table of rules and costs",
+    "explain_empirical": "describes a computation, for which no value is needed",
     "activation": "turns a name or a function into an Activation",
     "load_neural_tangents": "imports a package",
 }
@@ -83,6 +86,26 @@ def functions(dtype):
     for name, batch_size in (("empirical_ntk", None), ("empirical_ntk-in-tiles", 2)):
         kernel = functools.partial(ntk.empirical_ntk, two_layers, trace_axes=(), batch_size=batch_size)
         yield name, kernel, (like(TWO_LAYERS, dtype), array(dtype, N1, D), array(dtype, N2, D)), {}
+    weights = like(TWO_LAYERS, dtype)
+    for option in ({"method": "vector_products"}, {"per_layer": True}, {"batch_dependent": True}):
+        name = f"empirical_ntk-{next(iter(option))}"
+        yield name, functools.partial(ntk.empirical_ntk, two_layers, **option), (weights, array(dtype, N1, D)), {}
+    yield "ntk_diagonal", functools.partial(ntk.ntk_diagonal, two_layers), (weights, array(dtype, N1, D)), {}
+    x1, x2, outputs = array(dtype, N1, D), array(dtype, N2, D), array(dtype, N2, 3)
+    product = functools.partial(ntk.ntk_vector_product, two_layers)
+    yield "ntk_vector_product", product, (weights, x1, x2, outputs), {}
+    yield "linearize", lambda w, w2, x: ntk.linearize(two_layers, w)(w2, x), (weights, weights, x1), {}
+    yield "taylor_expand", lambda w, w2, x: ntk.taylor_expand(two_layers, w, 2)(w2, x), (weights, weights, x1), {}
+    key = jax.eval_shape(jax.random.key, 0)
+    sketch = functools.partial(ntk.sketched_ntk, two_layers, num_projections=3)
+    yield "sketched_ntk", lambda w, x, key: tuple(sketch(w, x, key=key)), (weights, x1, key), {}
+    square = array(dtype, N1, N1)
+    for name in ("eigenvalues", "effective_rank", "condition_number"):
+        yield name, getattr(ntk, name), (square,), {}
+    yield "effective_dimension", ntk.effective_dimension, (square, array(dtype)), {}
+    yield "target_alignment", ntk.target_alignment, (square, array(dtype, N1, 3)), {}
+    for name in ("alignment", "kernel_distance"):
+        yield name, getattr(ntk, name), (square, square), {}
     covariance = (array(dtype, N1, 1), array(dtype, N1, N2), array(dtype, N2))
     for activation in (*NAMED, user_function):
         named = isinstance(activation, str)

@@ -56,8 +56,40 @@ ALWAYS = [
     ("ntk.empirical_ntk(Unhashable(), w, x)", TypeError, r"f is Unhashable\(\).*; expected"),
     ("ntk.empirical_ntk(linear, {}, x)", ValueError, "params is {}; expected a pytree with at least one floating"),
     ("ntk.empirical_ntk(linear, w.astype(int), x)", ValueError, r"(?s)params is array\(.*; expected a pytree with at"),
-    ("ntk.empirical_ntk(linear, w, x, method='fast')", ValueError, "method is 'fast'; expected one of 'auto', 'j"),
+    ("ntk.empirical_ntk(linear, w, x, method='fast')", ValueError, "method is 'fast'; expected one of 'auto', 'l"),
     ("ntk.empirical_ntk(linear, w, x, batch_size=0)", ValueError, "batch_size is 0; expected an integer of at least"),
+    ("ntk.empirical_ntk(linear, w, x, batch_size='all')", ValueError, "batch_size is 'all'; expected one of 'auto'"),
+    ("ntk.empirical_ntk(linear, w, x, param_filter='w')", TypeError, "param_filter is 'w'; expected a function of a"),
+    (
+        "ntk.empirical_ntk(lambda p, x: x @ p['w'], {'w': w}, x, param_filter=lambda path: False)",
+        ValueError,
+        "param_filter is false for all of w; expected it to be true for some",
+    ),
+    (
+        "ntk.empirical_ntk(linear, w, x, batch_dependent=True, batch_size=2)",
+        ValueError,
+        "batch_size is 2 with batch_dependent=True; expected None",
+    ),
+    (
+        "ntk.empirical_ntk(linear, w, x, method='vector_products', per_layer=True)",
+        ValueError,
+        "method is 'vector_products' with per_layer or batch_dependent; expected another method",
+    ),
+    (
+        "ntk.explain_empirical(linear, w, x, method='vector_products')",
+        ValueError,
+        "method is 'vector_products'; expected one with a rule for every parameter",
+    ),
+    (
+        "ntk.empirical_ntk(lambda p, x: jax.lax.map(lambda y: while_below(9.0, y, p), x.sum(1)), 1.0, x)",
+        ValueError,
+        "f has a loop of unknown length, .* expected lax.scan",
+    ),
+    (
+        "ntk.ntk_diagonal(linear, w, x, trace_axes=(1,))",
+        ValueError,
+        r"trace_axes is \(1,\); expected axes of an output",
+    ),
     ("ntk.empirical_ntk(linear, w, x, batch_size=2.5)", ValueError, "batch_size is 2.5; expected an integer"),
     (
         "ntk.empirical_ntk(linear, w, x, trace_axes=(1,))",
@@ -139,7 +171,11 @@ VALUES = [
     ),
     ("measured(mlp, x, w2=jnp.full((8, 8), 1e30, x.dtype))", ValueError, r"C exceeds 3.4e\+38, .* float32; expected"),
     ("ntk.infinite_ntk(cubes, 9 * x.astype(float))", ValueError, r"ntk exceeds 1.8e\+308, .* float64; expected"),
-    ("ntk.empirical_ntk(linear, w, x, x * jnp.inf)", ValueError, "holds 4 entries that are NaN or infinite; expected"),
+    (
+        "ntk.empirical_ntk(linear, w, x, x * jnp.inf)",
+        ValueError,
+        "x2 holds 12 entries that are NaN or infinite; expected",
+    ),
     ("ntk.empirical_ntk(linear, w, 1e30 * x)", ValueError, r"exceeds 3.4e\+38, the range of float32; expected"),
     ("ntk.empirical_ntk(lambda p, x: x - p * x[0], 2.0, x)", ValueError, "f mixes the inputs .*; expected a function"),
 ]
@@ -194,7 +230,11 @@ def names(ntk):
         fitting = params(mlp, VECTORS) if isinstance(net, ntk.MLP) else params(rnn, SEQUENCES)
         return ntk.empirical_kernels(net, fitting, x1, x2, **lengths)
 
+    def while_below(bound, y, step):
+        return jax.lax.while_loop(lambda y: y < bound, lambda y: y + step, y)
+
     return {
+        **{"while_below": while_below},
         **{"ntk": ntk, "jax": jax, "jnp": jnp, "params": params, "measured": measured, "Unhashable": Unhashable},
         **{"mlp": mlp, "rnn": rnn, "erf": ntk.activation("erf")},
         **{"w": np.ones((3, 2), "float32"), "linear": lambda params, x: x @ params},

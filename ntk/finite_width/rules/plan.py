@@ -76,7 +76,7 @@ def plan(reading: Reading, tile: Tile, method: str) -> tuple[Reading, list[Famil
         {
             leaf
             for leaf, groups in everything.items()
-            if groups is None or (method == "auto" and _better_directly(reading, tile, leaf, groups))
+            if not groups or (method == "auto" and _better_directly(reading, tile, leaf, groups))
         },
     )
     by_taps: dict[tuple, list[tuple[int, tuple[str, ...]]]] = {}

@@ -1,0 +1,174 @@
+"""What `empirical_ntk` asks of JAX, of memory and of precision: fallback, compilations, estimates, dtypes, ties."""
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from dense_jacobian import assert_equal, dense_ntk
+from jax import lax
+from model_zoo import ZOO, normal
+
+import ntk
+
+PARAMS = {"w": normal(3, 8), "b": normal(8), "v": normal(8, 2)}
+X1, X2 = normal(6, 3, seed=1), normal(4, 3, seed=2)
+
+
+def network(params, x):
+    return jnp.tanh(x @ params["w"] + params["b"]) @ params["v"]
+
+
+@pytest.mark.parametrize("missing", ["jaxpr_as_fun", "ClosedJaxpr", "Literal", "DropVar"])
+def test_a_jax_without_an_interface_gets_jacobians_and_a_warning(monkeypatch, missing):
+    monkeypatch.delattr(jax.extend.core, missing)
+
+    def f(params, x):  # compiled anew
+        return network(params, x)
+
+    with pytest.warns(RuntimeWarning, match=r"JAX \d.* does not let the program of f be read .*Jacobian contraction"):
+        found = ntk.empirical_ntk(f, PARAMS, X1, X2, trace_axes=())
+    assert_equal(found, dense_ntk(network, PARAMS, X1, X2, equation="iap,jbp->ijab"))
+
+
+def test_one_compilation_a_shape():
+    count = 0
+
+    def f(params, x):
+        nonlocal count
+        count += 1
+        return network(params, x)
+
+    ntk.empirical_ntk(f, PARAMS, X1, batch_size=4)
+    traced = count
+    for scale in (1.0, 2.0, 3.0):
+        params = jax.tree.map(lambda leaf, scale=scale: scale * leaf, PARAMS)
+        found = ntk.empirical_ntk(f, params, scale * X1, batch_size=4)
+        assert_equal(found, dense_ntk(network, params, scale * X1, equation="iap,jap->ij") / 2)
+    assert count == traced
+
+
+def test_ties_are_those_of_the_function():
+    """At a ReLU's kink each function has the derivative its program has, not that of the layer it resembles."""
+    x, params = np.zeros((2, 3)), {"w": normal(3, 8), "v": normal(8, 2)}
+    slopes = {}
+    for name, relu in (("maximum", lambda h: jnp.maximum(h, 0.0)), ("custom", jax.nn.relu)):
+
+        def f(params, x, relu=relu):
+            return relu(x @ params["w"] + 0.0 * params["v"][:, 0]) @ params["v"] + (x + 1.0) @ params["w"][:, :2]
+
+        slopes[name] = ntk.empirical_ntk(f, params, x, trace_axes=())
+        assert_equal(slopes[name], dense_ntk(f, params, x, equation="iap,jbp->ijab"))
+
+
+@pytest.mark.parametrize("name", ["dense", "attention", "convolutions", "gru", "embedded"])
+def test_float32(name):
+    f, params, x1, x2 = ZOO[name]()
+
+    def cast(tree):
+        return jax.tree.map(lambda leaf: leaf.astype("float32") if leaf.dtype == "float64" else leaf, tree)
+
+    def f32(params, x):
+        return f(params, x).astype("float32")
+
+    expected = dense_ntk(f, params, x1, x2, equation="iap,jbp->ijab")
+    found = ntk.empirical_ntk(f32, cast(params), cast(x1), cast(x2), trace_axes=())
+    assert found.dtype == jnp.float32
+    # Forward and backward pass of a few layers in float32.
+    assert_equal(found, expected, tolerance=2e-5)
+
+
+def test_low_precision_models_have_float32_gram_products():
+    """bfloat16 keeps 8 bits: the passes are off by 2⁻⁸ a layer, but sums of 10⁴ products lose nothing more."""
+    params = {"w": normal(64, 4096), "v": normal(4096, 1)}
+    x = normal(5, 64, seed=1) / 8
+
+    def f(params, x):
+        return jnp.tanh(x @ params["w"]) @ params["v"]
+
+    low, high = (jax.tree.map(lambda leaf, t=t: jnp.asarray(leaf, t), (params, x)) for t in ("bfloat16", "float32"))
+    found = ntk.empirical_ntk(lambda params, x: f(params, x).astype("float32"), *low)
+    expected = ntk.empirical_ntk(f, *jax.tree.map(lambda leaf: leaf.astype("float32"), low))
+    assert found.dtype == jnp.float32
+    assert_equal(found, expected, tolerance=4 * 2.0**-8)
+    assert high[1].dtype == jnp.float32
+
+
+def test_parameters_that_are_not_used_contribute_nothing():
+    params = {**PARAMS, "idle": normal(4, 4)}
+    parts = ntk.empirical_ntk(network, params, X1, X2, per_layer=True, trace_axes=())
+    assert parts["idle"].shape == (6, 4, 2, 2)
+    assert not np.any(parts["idle"])
+    only = ntk.empirical_ntk(network, params, X1, X2, param_filter=lambda path: path == "idle")
+    assert only.shape == (6, 4)
+    assert not np.any(only)
+
+
+def test_explanation_is_a_table_that_names_every_parameter():
+    explained = ntk.explain_empirical(network, PARAMS, X1)
+    text = str(explained)
+    assert {path for row in explained.rows for path in row.parameters} == set(PARAMS)
+    assert all(name in text for name in ("rule", "Mflop", "tiles of 6 inputs", "gram"))
+    # 3·8 + 8 products with δ of 8 numbers for each of 6·6 pairs: A of w (3) and b (1), D (2 outputs of 8).
+    first = next(row for row in explained.rows if "w" in row.parameters)
+    assert first.flops == 2 * 36 * (3 + 1 + 2 * 8)
+
+
+def test_automatic_tiles_are_within_the_share_of_memory(monkeypatch):
+    from ntk.finite_width.rules import memory
+
+    whole = ntk.explain_empirical(network, PARAMS, X1, batch_size="auto")
+    assert whole.batch_size == 6
+    monkeypatch.setattr(memory, "_device_memory", lambda: int(2 * 2 * whole.bytes_per_input / memory.SHARE) + 1)
+    assert ntk.explain_empirical(network, PARAMS, X1, batch_size="auto").batch_size == 2
+    monkeypatch.setattr(memory, "_device_memory", lambda: 1)
+    assert ntk.explain_empirical(network, PARAMS, X1, batch_size="auto").batch_size == 1
+
+    def f(params, x):  # not compiled before
+        return network(params, x)
+
+    assert_equal(ntk.empirical_ntk(f, PARAMS, X1, batch_size="auto"), ntk.empirical_ntk(network, PARAMS, X1))
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutions", "gru", "attention"])
+def test_the_estimate_of_memory_is_from_above(name):
+    """Against what the compiler allocates for the passes over 64 inputs."""
+    f, params, x, _ = ZOO[name]()
+    many = np.resize(x, (64, *x.shape[1:]))
+    compiled = jax.jit(lambda params, x: ntk.empirical_ntk(f, params, x)).lower(params, many).compile()
+    estimate = 64 * ntk.explain_empirical(f, params, many).bytes_per_input
+    kernels = 10 * 64 * 64 * 8  # of the parameters, before they are added up
+    assert compiled.memory_analysis().temp_size_in_bytes <= estimate + kernels
+
+
+def test_memory_of_a_kernel_is_that_of_a_tile():
+    """A Jacobian of 512 inputs would be 512·(parameters) numbers; tiles of 16 need a small part of one pass."""
+    params = {"w": np.zeros((64, 256)), "u": np.zeros((256, 256)), "v": np.zeros(256)}
+
+    def f(params, x):
+        return jnp.tanh(jnp.tanh(x @ params["w"]) @ params["u"]) @ params["v"]
+
+    def temporary(batch_size):
+        kernel = jax.jit(lambda params, x: ntk.empirical_ntk(f, params, x, batch_size=batch_size))
+        return kernel.lower(params, np.zeros((512, 64))).compile().memory_analysis().temp_size_in_bytes
+
+    activations = 512 * (256 + 256 + 64) * 8
+    assert temporary(None) <= 512 * 512 * 8 * 4 + 8 * activations
+    assert temporary(16) <= 512 * 512 * 8 + activations
+
+
+def test_against_neural_tangents():
+    nt = ntk.load_neural_tangents()
+    f, params, x1, x2 = ZOO["other_ranks"]()
+    for trace_axes, diagonal_axes in (((-1,), ()), ((), ()), ((), (-1,))):
+        reference = nt.empirical_ntk_fn(f, trace_axes=trace_axes, diagonal_axes=diagonal_axes, implementation=1)
+        found = ntk.empirical_ntk(f, params, x1, x2, trace_axes=trace_axes, diagonal_axes=diagonal_axes)
+        assert_equal(found, np.asarray(reference(x1, x2, params)))
+
+
+def test_fori_with_dynamic_bounds_is_fine_where_no_gradient_passes():
+    def f(params, x):
+        steps = lax.fori_loop(0, jnp.sum(jnp.ones(3)).astype(int), lambda i, n: n + 1, 0)
+        return x @ params * steps
+
+    assert_equal(ntk.empirical_ntk(f, np.ones(3), X1), 9.0 * X1 @ X1.T)
