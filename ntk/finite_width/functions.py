@@ -79,7 +79,7 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
     if np.max(np.abs(together - alone)) > 0.05 * np.max(np.abs(together)):
         raise ValueError(
             "f mixes the inputs of a batch (a row changes when it is evaluated alone); expected a function of each"
-            " input by itself, such as batch normalization in evaluation mode, or batch_dependent=True."
+            " input by itself, such as batch normalization in evaluation mode; empirical_ntk has batch_dependent=True."
         )
     seen.append(True)
 

@@ -98,7 +98,7 @@ def functions(dtype):
     yield "taylor_expand", lambda w, w2, x: ntk.taylor_expand(two_layers, w, 2)(w2, x), (weights, weights, x1), {}
     key = jax.eval_shape(jax.random.key, 0)
     sketch = functools.partial(ntk.sketched_ntk, two_layers, num_projections=3)
-    yield "sketched_ntk", lambda w, x, key: tuple(sketch(w, x, key=key)), (weights, x1, key), {}
+    yield "sketched_ntk", lambda w, x, key: jax.tree.leaves(sketch(w, x, key=key)), (weights, x1, key), {}
     square = array(dtype, N1, N1)
     for name in ("eigenvalues", "effective_rank", "condition_number"):
         yield name, getattr(ntk, name), (square,), {}

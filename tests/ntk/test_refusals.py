@@ -231,7 +231,7 @@ def names(ntk):
         return ntk.empirical_kernels(net, fitting, x1, x2, **lengths)
 
     def while_below(bound, y, step):
-        return jax.lax.while_loop(lambda y: y < bound, lambda y: y + step, y)
+        return jax.lax.while_loop(lambda y: y < bound, lambda y: y + jnp.asarray(step, y.dtype), y)
 
     return {
         **{"while_below": while_below},
