@@ -52,8 +52,8 @@ def build_workload(kind: str, *, width: int, num_inputs: int, outputs: int, seed
     check_choice("kind", kind, KINDS)
     for name, value in (("width", width), ("num_inputs", num_inputs), ("outputs", outputs)):
         check_count(name, value)
-    key_of_params, key_of_inputs = jax.random.split(jax.random.key(seed))
-    return KINDS[kind](width, num_inputs, outputs, key_of_params, key_of_inputs)
+    keys_of_params_and_inputs = jax.random.split(jax.random.key(seed))
+    return KINDS[kind](width, num_inputs, outputs, keys_of_params_and_inputs)
 
 
 class CNN(nn.Module):
@@ -64,6 +64,7 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The outputs (N, O) at inputs (N, height, width, channels)."""
         for _ in range(HIDDEN_LAYERS):
             x = nn.relu(nn.Conv(self.width, (3, 3))(x))
         return nn.Dense(self.outputs)(x.mean((1, 2)))
@@ -76,6 +77,7 @@ class TransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The outputs (N, O) at inputs (N, T, width)."""
         width = x.shape[-1]
         x = x + nn.MultiHeadDotProductAttention(num_heads=4)(nn.LayerNorm()(x))
         x = x + nn.Dense(width)(nn.gelu(nn.Dense(4 * width)(nn.LayerNorm()(x))))
@@ -90,6 +92,8 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The outputs (N, O) at inputs (N, height, width, channels)."""
+
         def normalized(x: jax.Array) -> jax.Array:
             return nn.BatchNorm(use_running_average=True)(x)
 
@@ -121,11 +125,11 @@ def mlp_product_flops(input_dim: int, width: int, num_inputs: int, outputs: int)
     return 2.0 * (num_inputs * (forward + backward) + num_inputs**2 * grams)
 
 
-def _mlp(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workload:
+def _mlp(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
     input_dim = 784
     sizes = [input_dim] + [width] * HIDDEN_LAYERS + [outputs]
     layers = list(zip(jax.random.split(keys[0], len(sizes) - 1), sizes, sizes[1:], strict=False))
-    params = [{"w": _weight(key, fan_in, fan_out), "b": jnp.zeros(fan_out, jnp.float32)} for key, fan_in, fan_out in layers]
+    params = [{"w": _weight(*layer), "b": jnp.zeros(layer[-1], jnp.float32)} for layer in layers]
 
     def f(params: Any, x: jax.Array) -> jax.Array:
         for layer in params[:-1]:
@@ -136,8 +140,8 @@ def _mlp(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workloa
     return Workload(f, params, _inputs(keys[1], num_inputs, input_dim), flops)
 
 
-def _rnn(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workload:
-    params, x = _recurrent(width, num_inputs, outputs, *keys)
+def _rnn(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
+    params, x = _recurrent(width, num_inputs, outputs, keys)
 
     def f(params: Any, x: jax.Array) -> jax.Array:
         s = jnp.zeros((len(x), width), x.dtype)
@@ -148,8 +152,8 @@ def _rnn(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workloa
     return Workload(f, params, x)
 
 
-def _rnn_scan(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workload:
-    params, x = _recurrent(width, num_inputs, outputs, *keys)
+def _rnn_scan(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
+    params, x = _recurrent(width, num_inputs, outputs, keys)
 
     def f(params: Any, x: jax.Array) -> jax.Array:
         start = jnp.zeros((len(x), width), x.dtype)
@@ -159,41 +163,43 @@ def _rnn_scan(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Wo
     return Workload(f, params, x)
 
 
-def _recurrent(
-    width: int, num_inputs: int, outputs: int, key_of_params: jax.Array, key_of_inputs: jax.Array
-) -> tuple[dict[str, jax.Array], jax.Array]:
+def _recurrent(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
     input_dim, length = 32, 8
-    keys = jax.random.split(key_of_params, 3)
+    w_key, u_key, v_key = jax.random.split(keys[0], 3)
     params = {
-        "w": _weight(keys[0], width, width),
-        "u": _weight(keys[1], input_dim, width),
+        "w": _weight(w_key, width, width),
+        "u": _weight(u_key, input_dim, width),
         "b": jnp.zeros(width, jnp.float32),
-        "v": _weight(keys[2], width, outputs),
+        "v": _weight(v_key, width, outputs),
     }
-    return params, _inputs(key_of_inputs, num_inputs, length, input_dim)
+    return params, _inputs(keys[1], num_inputs, length, input_dim)
 
 
 def _step(params: dict[str, jax.Array], s: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.tanh(s @ params["w"] + x @ params["u"] + params["b"])
 
 
-def _cnn(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workload:
+def _cnn(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
     return _flax(CNN(width, outputs), keys[0], _inputs(keys[1], num_inputs, 32, 32, 3))
 
 
-def _transformer(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workload:
+def _transformer(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
     return _flax(TransformerBlock(outputs), keys[0], _inputs(keys[1], num_inputs, 16, width))
 
 
-def _resnet(width: int, num_inputs: int, outputs: int, *keys: jax.Array) -> Workload:
+def _resnet(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
     return _flax(ResNet(width, outputs), keys[0], _inputs(keys[1], num_inputs, 32, 32, 3))
 
 
 def _flax(model: nn.Module, key: jax.Array, x: jax.Array) -> Workload:
     """A module as a function of its parameters; running statistics are constants."""
-    variables = model.init(key, x)
+    variables = jax.jit(model.init)(key, x)
     constants = {name: leaves for name, leaves in variables.items() if name != "params"}
-    return Workload(lambda params, x: model.apply({"params": params, **constants}, x), variables["params"], x)
+
+    def f(params: Any, x: jax.Array) -> Any:
+        return model.apply({"params": params, **constants}, x)
+
+    return Workload(f, variables["params"], x)
 
 
 def _weight(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:

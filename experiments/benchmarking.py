@@ -85,7 +85,7 @@ def spread(seconds: Sequence[float]) -> float:
     return (high - low) / median
 
 
-def matrix_product(size: int = 1024) -> tuple[Program, float]:
+def matrix_product(size: int = 512) -> tuple[Program, float]:
     """A float32 product of square matrices at highest precision, and its floating-point operations.
 
     Its rate is what the machine gives to a program that is made of large products.

@@ -29,7 +29,7 @@ def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap
 
     def dual_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
         value = alpha**2 + beta**2 * noisy_sign(q11, q12, q22)
-        mean1, mean2 = (jnp.where(q == 0, at_zero, alpha) for q in (q11, q22))
+        mean1, mean2 = (jnp.where(q == 0, at_zero, jnp.full_like(q, alpha)) for q in (q11, q22))
         return jnp.where((q11 == 0) | (q22 == 0), mean1 * mean2, value)
 
     return dual, dual_derivative

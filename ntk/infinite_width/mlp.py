@@ -2,7 +2,8 @@
 
     K^l = σ_w² C^{l−1} + σ_b²,   C^l = E φφ̄,   Ċ^l = E φ'φ̄',   D^L = σ_v² Ċ^L,   D^l = σ_w² D^{l+1} Ċ^l
 
-No entry depends on another, apart from the two variances it lies between, so the layers are one `lax.scan`.
+No entry depends on another, apart from the two variances it lies between, so the layers are one `lax.scan`, and a
+kernel alone is computed tile by tile: all layers of a tile pass while it is in cache.
 """
 
 from typing import NamedTuple
@@ -10,12 +11,30 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, UInt32
 
 from ntk.decomposition import Kernels, gram, mlp_kernels, unit_scaled
-from ntk.infinite_width.moments import infinite_where_overflowed, nonlinearity, own_moment, same_inputs
+from ntk.infinite_width.moments import (
+    fingerprints,
+    infinite_where_overflowed,
+    nonlinearity,
+    own_moments,
+    same_inputs,
+)
+from ntk.infinite_width.tiling import by_tiles
 from ntk.inputs import Batch
 from ntk.networks import MLP
+
+# Inputs to a tile: its layers stay in a core's cache, and its Gram product is still a fast one.
+_TILE = 250
+
+
+class _Inputs(NamedTuple):
+    """What the recursion reads of a batch: ξ/√d, its squared length, and what equal inputs share."""
+
+    x: Float[Array, "N d"]
+    own: Float[Array, " N"]
+    fingerprint: UInt32[Array, "N 2"]
 
 
 class _Moments(NamedTuple):
@@ -37,7 +56,8 @@ def kernels(net: MLP, batch1: Batch, batch2: Batch | None) -> Kernels:
         D = arriving * dot
         return net.w_std**2 * D, D
 
-    C0, same = _input_moments(batch1, batch2)
+    inputs1 = _inputs(batch1)
+    C0, same = _input_moments(inputs1, inputs1 if batch2 is None else _inputs(batch2))
     last, (C, dot) = lax.scan(forward, C0, length=net.depth)
     _, D = lax.scan(backward, jnp.full_like(C0.cross, net.v_std**2), dot, reverse=True)
     kernels = mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D)
@@ -47,14 +67,17 @@ def kernels(net: MLP, batch1: Batch, batch2: Batch | None) -> Kernels:
 def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
     """Θ alone, forward only: θ^l = Ċ^l (K^l + σ_w² θ^{l−1}), Θ = σ_v² (C^L + θ^L)."""
 
-    def forward(state: tuple[_Moments, Array], _: None) -> tuple[tuple[_Moments, Array], None]:
-        C, theta = state
-        K, C, dot = _layer(net, C, same)
-        return (C, dot * (K + net.w_std**2 * theta)), None
+    def tile(inputs1: _Inputs, inputs2: _Inputs) -> Float[Array, "n1 n2"]:
+        def forward(state: tuple[_Moments, Array], _: None) -> tuple[tuple[_Moments, Array], None]:
+            C, theta = state
+            K, C, dot = _layer(net, C, same)
+            return (C, dot * (K + net.w_std**2 * theta)), None
 
-    C0, same = _input_moments(batch1, batch2)
-    (C, theta), _ = lax.scan(forward, (C0, jnp.zeros_like(C0.cross)), length=net.depth)
-    return infinite_where_overflowed(net.v_std**2 * (C.cross + theta), _overflowed(C))
+        C0, same = _input_moments(inputs1, inputs2)
+        (C, theta), _ = lax.scan(forward, (C0, jnp.zeros_like(C0.cross)), length=net.depth)
+        return infinite_where_overflowed(net.v_std**2 * (C.cross + theta), _overflowed(C))
+
+    return by_tiles(tile, _inputs(batch1), None if batch2 is None else _inputs(batch2), _TILE)
 
 
 def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
@@ -62,21 +85,21 @@ def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
     return jnp.isinf(C.own1)[:, None] | jnp.isinf(C.own2)
 
 
-def _input_moments(batch1: Batch, batch2: Batch | None) -> tuple[_Moments, Bool[Array, "N1 N2"]]:
+def _inputs(batch: Batch) -> _Inputs:
+    x = unit_scaled(batch.x)
+    return _Inputs(x, jnp.sum(x**2, axis=-1), fingerprints(x[:, None])[:, 0])
+
+
+def _input_moments(inputs1: _Inputs, inputs2: _Inputs) -> tuple[_Moments, Bool[Array, "N1 N2"]]:
     """C⁰ = ξ·ξ̄/d, and which pairs are one input twice."""
-    x1 = unit_scaled(batch1.x)
-    x2 = x1 if batch2 is None else unit_scaled(batch2.x)
-    products = gram(x1, x2)
-    if batch2 is None:
-        # From the same products, so that equal inputs agree in them wherever they stand.
-        own1 = own2 = jnp.diagonal(products)
-    else:
-        own1, own2 = (jnp.sum(x**2, axis=-1) for x in (x1, x2))
-    return _Moments(products, own1, own2), same_inputs(x1, x2, products)
+    C0 = _Moments(gram(inputs1.x, inputs2.x), inputs1.own, inputs2.own)
+    return C0, same_inputs(inputs1.fingerprint[:, None], inputs2.fingerprint)
 
 
 def _layer(net: MLP, C: _Moments, same: Bool[Array, "N1 N2"]) -> tuple[Array, _Moments, Array]:
     """K^l between the batches, C^l, and Ċ^l between the batches."""
     K = _Moments(*(net.w_std**2 * c + net.b_std**2 for c in C))
-    cross, dot = nonlinearity(net.activation, K.own1[:, None], K.cross, K.own2, same)
-    return K.cross, _Moments(cross, own_moment(net.activation, K.own1), own_moment(net.activation, K.own2)), dot
+    own1, own2 = (own_moments(net.activation, k) for k in (K.own1, K.own2))
+    rows = jax.tree.map(lambda moment: moment[:, None], own1)
+    cross, dot = nonlinearity(net.activation, rows, K.cross, own2, same)
+    return K.cross, _Moments(cross, own1.C, own2.C), dot

@@ -1,5 +1,8 @@
 """One step of a forward recursion, and the pairs of inputs for which its correlation is exactly 1."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
@@ -7,30 +10,48 @@ from jaxtyping import Array, Bool, Float, UInt32
 from ntk.duals import Activation
 
 
+class OwnMoments(NamedTuple):
+    """What one layer, or one time, knows of each input alone: K of it with itself, and the C and Ċ that follow."""
+
+    K: Float[Array, "*N"]
+    C: Float[Array, "*N"]
+    dot: Float[Array, "*N"]
+
+
+def own_moments(activation: Activation, K: Float[Array, "*N"]) -> OwnMoments:
+    """C = E φ(u)² and Ċ = E φ'(u)² for pre-activations of variance K."""
+    return OwnMoments(K, activation.dual(K, K, K), activation.dual_derivative(K, K, K))
+
+
 def nonlinearity(
     activation: Activation,
-    own1: Float[Array, "..."],
-    cross: Float[Array, "*entries"],
-    own2: Float[Array, "..."],
+    own1: OwnMoments,
+    K: Float[Array, "*entries"],
+    own2: OwnMoments,
     same: Bool[Array, "..."],
 ) -> tuple[Float[Array, "*entries"], Float[Array, "*entries"]]:
-    """C = E φφ̄ and Ċ = E φ'φ̄' for pre-activations of variances `own1`, `own2` and covariance `cross`.
+    """C = E φφ̄ and Ċ = E φ'φ̄' of pairs with covariance K, given what broadcasts against it: `own1` and `own2`.
 
-    `same` marks the entries that pair a variable with itself. Their correlation is exactly 1; left to itself it would
-    be off by the rounding of a matrix product, and ReLU's Ċ by the square root of that.
+    `same` marks the entries that pair a variable with itself, where both are those of `own1`. Their correlation is
+    exactly 1; left to itself it would be off by the rounding of a matrix product, and ReLU's Ċ by the square root of
+    that. Overflow is not looked for: see `infinite_where_overflowed`.
     """
-
-    def equal_to_own1(q: Array) -> Array:
-        # Only the value is replaced: as a function of the inputs, each entry keeps its derivative.
-        return jnp.where(same, q + lax.stop_gradient(own1 - q), q)
-
-    q = own1, equal_to_own1(cross), equal_to_own1(own2)
-    return activation.dual(*q), activation.dual_derivative(*q)
+    q = own1.K, K, own2.K
+    C, dot = activation.dual_map(*q), activation.dual_derivative_map(*q)
+    return _with_value(C, same, own1.C), _with_value(dot, same, own1.dot)
 
 
-def own_moment(activation: Activation, variance: Float[Array, "*N"]) -> Float[Array, "*N"]:
-    """C of a variable with itself, E φ(u)²."""
-    return activation.dual(variance, variance, variance)
+@jax.custom_jvp
+def _with_value(
+    entries: Float[Array, "*entries"], where: Bool[Array, "..."], value: Float[Array, "..."]
+) -> Float[Array, "*entries"]:
+    """`value` in place of some entries, which as functions of the inputs keep their derivatives."""
+    return jnp.where(where, value, entries)
+
+
+@_with_value.defjvp
+def _with_value_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    return _with_value(*primals), tangents[0]
 
 
 def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array, "..."]) -> Float[Array, "..."]:
@@ -38,29 +59,30 @@ def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array
     return jnp.where(overflowed & jnp.isnan(value), jnp.inf, value)
 
 
-def same_inputs(
-    x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], products: Float[Array, "N1 N2"]
-) -> Bool[Array, "N1 N2"]:
-    """Which pairs are the same input twice, given all products x·x̄: the diagonal of one batch, duplicates of two.
-
-    Equal rows have equal checksums. Rows with equal checksums by chance (one pair in 2³²) count as the same only where
-    ‖x − x̄‖² is within the rounding of the products, so that nothing is lost by it.
-    """
-    own1, own2 = (jnp.sum(x**2, axis=-1) for x in (x1, x2))
-    rounding = 32 * jnp.finfo(x1.dtype).eps * own1[:, None]
-    close = (jnp.abs(products - own1[:, None]) <= rounding) & (jnp.abs(products - own2) <= rounding)
-    return (_checksum(x1)[:, None] == _checksum(x2)) & close
+def same_inputs(fingerprints1: UInt32[Array, "... 2"], fingerprints2: UInt32[Array, "... 2"]) -> Bool[Array, "..."]:
+    """Which pairs are one input twice, the diagonal of a batch or duplicates; the leading axes broadcast."""
+    first, second = (fingerprints1[..., word] == fingerprints2[..., word] for word in (0, 1))
+    return first & second
 
 
-def _checksum(x: Float[Array, "N d"]) -> UInt32[Array, " N"]:
-    """A number that depends on every bit of a row, but not on the order of summation as a sum of floats would.
+def fingerprints(x: Float[Array, "N T d"]) -> UInt32[Array, "N T 2"]:
+    """64 bits for each step of a sequence, by its place in it. Their sums, of uint32, tell one beginning from another.
 
-    Each 32-bit word is mixed with its position by the finalizer of MurmurHash3 before the sum, for a plain linear
-    combination of the bits would be blind to signs and to data of few significant bits.
+    They depend on every bit of a step, but not on the order of summation as a sum of floats would; different inputs
+    share them by a chance of 2⁻⁶⁴.
     """
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32)) + 0.0  # 0.0 makes one of the two zeros
-    words = lax.bitcast_convert_type(x, jnp.uint32).reshape(len(x), -1)
-    mixed = words + jnp.arange(1, words.shape[1] + 1, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
-    mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
-    mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
-    return jnp.sum(mixed ^ (mixed >> 16), axis=-1, dtype=jnp.uint32)
+    words = lax.bitcast_convert_type(x, jnp.uint32).reshape(*x.shape[:2], -1)
+    positions = jnp.arange(1, words[0].size + 1, dtype=jnp.uint32).reshape(words.shape[1:])
+    sums = (
+        jnp.sum(_mixed(words + positions * jnp.uint32(stride)), axis=-1, dtype=jnp.uint32)
+        for stride in (0x9E3779B9, 0xC2B2AE3D)
+    )
+    return jnp.stack(list(sums), axis=-1)
+
+
+def _mixed(words: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """The finalizer of MurmurHash3: a plain sum of the words would be blind to signs and to data of few bits."""
+    words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
+    words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)
+    return words ^ (words >> 16)

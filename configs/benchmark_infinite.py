@@ -1,0 +1,25 @@
+"""Sizes of experiments/benchmark_infinite.py; as they stand they take a minute."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # What is measured: "mlp", "rnn" or both. RNNs are compared on one core: taskset -c 0 ... --config.parts="('rnn',)"
+    config.parts = ("mlp", "rnn")
+    # Every measurement is the median of this many runs.
+    config.num_runs = 5
+    # Seed of the inputs, which are Gaussian.
+    config.seed = 0
+    config.mlp = ConfigDict()
+    config.mlp.activations = ("relu", "erf", "gelu")
+    config.mlp.depth = 3
+    # Inputs and their features; the targets are stated at 2000 and 5000, 10000 takes half a minute a line.
+    config.mlp.num_inputs = (1000, 2000)
+    config.mlp.num_features = 784
+    config.rnn = ConfigDict()
+    config.rnn.activations = ("relu", "erf")
+    config.rnn.num_inputs = 200
+    config.rnn.num_steps = 28
+    config.rnn.num_features = 28
+    return config
