@@ -3,7 +3,7 @@ r"""The empirical NTK against neural-tangents, a selection.
     taskset -c 1 python -m experiments.benchmark_empirical \
         --config=configs/benchmark_empirical.py --workdir=runs/benchmark_empirical
 
-Takes about 3 minutes on one CPU core. One network alone: empty the others, as in --config.networks.cnn.widths=().
+Takes about 4 minutes on one CPU core. One network alone: empty the others, as in --config.networks.cnn.widths=().
 """
 
 from ml_collections import ConfigDict

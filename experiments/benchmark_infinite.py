@@ -190,7 +190,7 @@ def _measurement(
         fraction = machine.limit(*work, expected.size * x.dtype.itemsize) / ours
         rate = "" if reference_operations is None else f" ({reference_operations / theirs / 1e9:.1f} GFLOP/s)"
         return (
-            f"| {name} | {len(x)} | {ours:.4f} | {theirs:.3f}{rate} | {theirs / ours:.1f} | {fraction:.0%} "
+            f"| {name} | {len(x)} | {ours:.3g} | {theirs:.3g}{rate} | {theirs / ours:.3g} | {fraction:.0%} "
             f"| {compile_time:.2f} | {peak:.0f} | {error:.0e} |"
         )
 

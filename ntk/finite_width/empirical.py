@@ -79,7 +79,7 @@ class Task(NamedTuple):
         return family_kernel(family, self.axes, (self.reading1, side1), other)
 
     def _mean(self, parts: list[jax.Array]) -> jax.Array:
-        return functools.reduce(jnp.add, parts).astype(self.reading1.output.dtype) / self.axes.num_traced
+        return (functools.reduce(jnp.add, parts) / self.axes.num_traced).astype(self.reading1.output.dtype)
 
 
 def empirical_ntk(

@@ -92,7 +92,7 @@ class Interpreter:
             here = Frame(f"{place}{number}/", lengths, taps, operands)
             found = [read(atom) for atom in equation.invars]
             if any(isinstance(value, View | Pending) for value in found):
-                is_added = readers[equation.outvars[0]] == ["add"]
+                is_added = [readers[variable] for variable in equation.outvars] == [["add"]]
                 outputs = self._equation(program, equation, found, here, is_added)
             else:
                 outputs = evaluate(program, equation, found)
@@ -130,7 +130,7 @@ class Interpreter:
         if name == "cond":
             return self._cond(params, inputs, here)
         if name == "stop_gradient":
-            return [scaled(inputs[0].value, inputs[0].factor)]
+            return [lax.stop_gradient(scaled(inputs[0].value, inputs[0].factor))]
         inputs, position = self._with_one_view(inputs)
         view = inputs[position]
         others = inputs[:position] + inputs[position + 1 :]
@@ -139,7 +139,7 @@ class Interpreter:
             return [replace(moved, value=evaluate(program, equation, bare)[0])]
         if name == "split":
             return split(equation, view)
-        op = linear_op(equation, position)
+        op = linear_op(equation, position) if _is_real(equation, position) else None
         # Where a broadcast parameter is not added it is multiplied: its own gradient is smaller than that.
         if op is not None and (is_added or not isinstance(op, Sum)):
             y = evaluate(program, equation, bare)[0]
@@ -253,6 +253,15 @@ _INNER_PROGRAM = {
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
 }
+
+
+def _is_real(equation: Any, position: int) -> bool:
+    """Whether the result, and what a parameter is multiplied by, are of real floating-point types."""
+    operands = [atom for i, atom in enumerate(equation.invars) if i != position]
+    if equation.primitive.name == "gather":
+        operands = []  # row numbers
+    dtypes = [atom.aval.dtype for atom in (*operands, equation.outvars[0])]
+    return all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes)
 
 
 def _closed(program: Any) -> Any:

@@ -70,15 +70,16 @@ def plan(reading: Reading, tile: Tile, method: str) -> tuple[Reading, list[Famil
     Returns:
         The reading too, in which parameters for which the program's own gradient is best have become direct.
     """
-    everything = {leaf: _groups(reading.uses, leaf) for leaf in reading.linear}
-    reading = directly(
-        reading,
-        {
+    while True:
+        everything = {leaf: _groups(reading.uses, leaf) for leaf in reading.linear}
+        better = {
             leaf
             for leaf, groups in everything.items()
             if not groups or (method == "auto" and _better_directly(reading, tile, leaf, groups))
-        },
-    )
+        }
+        if not better:
+            break
+        reading = directly(reading, better)
     by_taps: dict[tuple, list[tuple[int, tuple[str, ...]]]] = {}
     for leaf in sorted(reading.linear):
         for group in everything[leaf] or ():

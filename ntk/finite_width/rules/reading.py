@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ntk.finite_width.rules.interpreter import Interpreter, Taps, Use, View
+from ntk.finite_width.rules.interpreter import Interpreter, Taps, Use
+from ntk.finite_width.rules.linear_ops import Sum
+from ntk.finite_width.rules.views import View
 
 Function = Callable[[Sequence[Any], Any], jax.Array]  # of the leaves of the parameters, and of one input
 
@@ -33,6 +35,7 @@ class Reading:
     Attributes:
         function: The function itself.
         program: Its closed program.
+        x: Shapes of one input.
         leaves: Its parameters.
         linear: Which of them are trained, and used linearly.
         direct: Which of them are trained, and used otherwise: their gradient is formed as such.
@@ -41,6 +44,7 @@ class Reading:
 
     function: Function
     program: Any
+    x: Any
     leaves: Sequence[jax.Array]
     linear: frozenset[int]
     direct: frozenset[int]
@@ -95,11 +99,16 @@ class Reading:
 
 def read(function: Function, leaves: Sequence[jax.Array], x: Any, trained: Iterable[int]) -> Reading:
     """Trace a function at one input x and find the linear uses of the trained parameters."""
-    reading = Reading(function, jax.make_jaxpr(function)(leaves, x), leaves, frozenset(trained), frozenset(), {})
+    program = jax.make_jaxpr(function)(leaves, x)
+    return _with_uses(Reading(function, program, x, leaves, frozenset(trained), frozenset(), {}))
+
+
+def _with_uses(reading: Reading) -> Reading:
+    """The same reading, with the uses that its linear parameters have while the others are arrays."""
     while True:
         interpreter = Interpreter()
         try:
-            jax.eval_shape(lambda x, reading=reading, by=interpreter: reading.run(by, {}, x), x)
+            jax.eval_shape(lambda x, reading=reading, by=interpreter: reading.run(by, {}, x), reading.x)
         except (ImportError, AttributeError, KeyError, TypeError) as error:
             warnings.warn(
                 f"JAX {jax.__version__} does not let the program of f be read ({type(error).__name__}: {error});"
@@ -107,26 +116,42 @@ def read(function: Function, leaves: Sequence[jax.Array], x: Any, trained: Itera
                 RuntimeWarning,
                 stacklevel=2,
             )
-            return directly(reading, reading.linear)
+            interpreter = Interpreter(escaped=set(reading.linear))
         if not interpreter.escaped:
             return replace(reading, uses=interpreter.uses)
-        reading = directly(reading, interpreter.escaped)
+        escaped = frozenset(interpreter.escaped)
+        reading = replace(reading, linear=reading.linear - escaped, direct=reading.direct | escaped)
 
 
 def directly(reading: Reading, parameters: Iterable[int]) -> Reading:
     """The same function, with the gradient in some more parameters formed as such."""
     more = frozenset(parameters) & reading.linear
-    uses = {place: use for place, use in reading.uses.items() if use.leaf not in more}
-    return replace(reading, linear=reading.linear - more, direct=reading.direct | more, uses=uses)
+    if not more:
+        return reading
+    # Taps are shared, so that what is left is used at other taps than before.
+    return _with_uses(replace(reading, linear=reading.linear - more, direct=reading.direct | more))
 
 
 def in_common(reading1: Reading, reading2: Reading) -> tuple[Reading, Reading]:
     """One function read at inputs of two shapes; a parameter that is not used at the same places becomes direct."""
-    uses1, uses2 = reading1.uses, reading2.uses
-    leaves = {use.leaf for place, use in uses1.items() if place not in uses2 or uses2[place].leaf != use.leaf}
-    leaves |= {use.leaf for place, use in uses2.items() if place not in uses1}
-    leaves |= reading1.direct | reading2.direct
-    return directly(reading1, leaves), directly(reading2, leaves)
+    while True:
+        keys1, keys2 = (_keys(reading) for reading in (reading1, reading2))
+        leaves = {leaf for leaf in reading1.linear | reading2.linear if keys1.get(leaf) != keys2.get(leaf)}
+        leaves |= reading1.direct ^ reading2.direct
+        if not leaves:
+            return reading1, reading2
+        reading1, reading2 = directly(reading1, leaves), directly(reading2, leaves)
+
+
+def _keys(reading: Reading) -> dict[int, list[tuple]]:
+    """Of every linear parameter, what has to agree for its gradients at inputs of two shapes to meet."""
+    keys: dict[int, list[tuple]] = {}
+    for place, use in reading.uses.items():
+        # A sum knows the shape of its output, which may differ; where it stands in the parameter may not.
+        op = use.op.sizes if isinstance(use.op, Sum) else use.op
+        layout = use.op.layout(use.tap_shape.shape[len(use.paired) :])
+        keys.setdefault(use.leaf, []).append((place, use.steps, use.paired, use.tap, op, layout))
+    return keys
 
 
 def leaf_place(leaf: int) -> str:

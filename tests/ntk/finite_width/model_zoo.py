@@ -215,7 +215,18 @@ def nnx_model():
     return with_data(lambda state, x: nnx.merge(graph, state)(x), state, 4, 4, 2)
 
 
+def tied_autoencoders(params, x):
+    """Taps shared by parameters of which one has no rule: a tied matrix, and one used in another layout as well."""
+    h = jnp.tanh(x @ params["w"] + params["b"])
+    h = jnp.tanh(h @ params["w"].T + jnp.sin(h) @ params["u"] + params["c"])
+    return h @ params["u"] + h @ lax.stop_gradient(params["v"] * jnp.sin(params["gain"])) + h @ params["v"]
+
+
+TIED = {"w": normal(3, 3), "b": normal(3), "u": normal(3, 3, seed=1), "c": normal(3, seed=2), "v": normal(3, 3, seed=3)}
+
+
 ZOO = {
+    "tied_autoencoders": lambda: with_data(tied_autoencoders, {**TIED, "gain": np.float64(0.7)}, 3),
     "dense": lambda: linen(nn.Sequential([nn.Dense(5), nn.relu, nn.Dense(4), nn.gelu, nn.Dense(3)]), 3),
     "attention": lambda: linen(Attention(), 4, 6),
     "convolutions": lambda: linen(Convolutions(), 6, 5, 2),

@@ -14,6 +14,7 @@ import ntk
 
 # Of each model, the parameters that have no rule.
 WITHOUT_RULE = {
+    "tied_autoencoders": {"w", "gain"},
     "dense": set(),
     "attention": {"params/LayerNorm_0/scale", "params/LayerNorm_1/scale"},
     "convolutions": {"batch_stats/BatchNorm_0/mean", "params/BatchNorm_0/scale"},
@@ -144,7 +145,12 @@ def test_inputs_of_two_lengths():
         return jnp.tanh(x.mean(1) @ params["u"]) @ params["v"]
 
     x1, x2 = normal(4, 5, 2), normal(3, 7, 2)
-    for f in (scanned, unrolled, pooled):
+
+    def positions(params, x):  # another slice of one parameter for each length
+        return jnp.tanh(x @ params["u"] + params["table"][-x.shape[1] :]).sum(1) @ params["v"]
+
+    params["table"] = normal(9, 3, seed=5)
+    for f in (scanned, unrolled, pooled, positions):
         expected = dense_ntk(f, params, x1, x2, equation="iap,jbp->ijab")
         for batch_size in (None, 2):
             assert_equal(ntk.empirical_ntk(f, params, x1, x2, trace_axes=(), batch_size=batch_size), expected)
