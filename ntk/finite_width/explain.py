@@ -84,8 +84,9 @@ def explain_empirical(
         >>> import ntk
         >>> def f(params, x):
         ...     return jnp.tanh(x @ params["w"] + params["b"]) @ jnp.exp(params["v"])
-        >>> params = {"w": jnp.ones((8, 64)), "b": jnp.zeros(64), "v": jnp.zeros((64, 1))}
-        >>> print(ntk.explain_empirical(f, params, jnp.ones((100, 8))))
+        >>> shapes = {"w": (8, 64), "b": (64,), "v": (64, 1)}
+        >>> params = {name: jnp.zeros(shape, jnp.float32) for name, shape in shapes.items()}
+        >>> print(ntk.explain_empirical(f, params, jnp.ones((100, 8), jnp.float32)))
         parameters  used in       rule      Mflop  MiB
         b, w        sum, product  gram      1.46   0.0381
         v                         jacobian  1.28   0.0244
