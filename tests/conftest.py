@@ -1,5 +1,8 @@
 """Settings that every test shares: float64 is available, and shapes stated in annotations are checked."""
 
+import importlib
+import sys
+
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -14,3 +17,13 @@ with install_import_hook("ntk", "beartype.beartype"):
 @pytest.fixture(autouse=True)
 def _no_figure_windows(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """The package as users import it: without the checks of annotations, which would refuse before it can."""
+    hooked = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "ntk"}
+    try:
+        return importlib.import_module("ntk")
+    finally:
+        sys.modules.update(hooked)

@@ -38,7 +38,7 @@ _einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 )
 @dataclass(frozen=True)
 class SketchedNTK:
-    """An estimate of the empirical NTK.
+    """An estimate of the empirical NTK, or under `jax.vmap` a stack of them.
 
     Attributes:
         ntk: (N1, N2), an unbiased estimate of Θ averaged over outputs. Symmetric and positive semidefinite for x2=None.
@@ -47,9 +47,9 @@ class SketchedNTK:
             exact value, in standard errors: of order one when all is well. An entry is 0 where the two agree.
     """
 
-    ntk: Float[Array, "N1 N2"]
-    standard_error: Float[Array, "N1 N2"]
-    norm_check: Float[Array, " M"]
+    ntk: Float[Array, "*batch N1 N2"]
+    standard_error: Float[Array, "*batch N1 N2"]
+    norm_check: Float[Array, "*batch M"]
 
 
 def sketched_ntk(

@@ -4,9 +4,6 @@ Each row is a call, the type of its error and a pattern for the sentence. In a c
 float32, and k is each of the functions that read a description.
 """
 
-import importlib
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -191,16 +188,6 @@ KERNELS_VALUES = [
     ("k(rnn, s, s[:, :4], lengths2=[1, 0, 3, 4])", ValueError, "lengths2 goes from 0 to 4; expected .* 1 to T = 4"),
     ("k(ntk.MLP(depth=2, w_std=1e30), x)", ValueError, r"exceeds 3.4e\+38, the range of float32; expected"),
 ]
-
-
-@pytest.fixture(scope="module")
-def plain():
-    """The package as users import it: without the checks of annotations, which would refuse before it can."""
-    hooked = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "ntk"}
-    try:
-        return importlib.import_module("ntk")
-    finally:
-        sys.modules.update(hooked)
 
 
 class Unhashable:

@@ -288,7 +288,7 @@ def of_batch(params, x):
         ({"f": lambda params, x: x @ params["w"], "x1": 1e160 * X1}, ValueError, r"ntk exceeds 1.8e\+308"),
     ],
 )
-def test_refusals(changes, exception, sentence):
+def test_refusals(plain, changes, exception, sentence):
     given = {"f": network, "params": PARAMS, "x1": X1, "num_projections": 4, "key": jax.random.key(0)} | changes
     with pytest.raises(exception, match=f"(?s){sentence}"):
-        sketched_ntk(**given)
+        plain.sketched_ntk(**given)

@@ -168,29 +168,37 @@ def test_float32_stays_and_lowers_for_every_platform(degree):
 @pytest.mark.parametrize(
     ("call", "exception", "sentence"),
     [
-        (lambda: linearize(3, AT), TypeError, "f is 3; expected a function"),
-        (lambda: linearize(network, {}), ValueError, "params is {}; expected a pytree with at least one floating"),
-        (lambda: linearize(network, {"w": 1j}), TypeError, "params has complex leaves; expected real ones"),
-        (lambda: taylor_expand(network, AT, -1), ValueError, "degree is -1; expected an integer of at least 0"),
-        (lambda: taylor_expand(network, AT, 1.5), ValueError, "degree is 1.5; expected an integer"),
-        (lambda: linearize(network, AT)({"w": AT["w"]}, X), ValueError, "params has the structure .*'w'.*; expected"),
+        (lambda ntk: ntk.linearize(3, AT), TypeError, "f is 3; expected a function"),
         (
-            lambda: linearize(network, AT)(AT | {"v": AT["v"].T}, X),
+            lambda ntk: ntk.linearize(network, {}),
+            ValueError,
+            "params is {}; expected a pytree with at least one floating",
+        ),
+        (lambda ntk: ntk.linearize(network, {"w": 1j}), TypeError, "params has complex leaves; expected real ones"),
+        (lambda ntk: ntk.taylor_expand(network, AT, -1), ValueError, "degree is -1; expected an integer of at least 0"),
+        (lambda ntk: ntk.taylor_expand(network, AT, 1.5), ValueError, "degree is 1.5; expected an integer"),
+        (
+            lambda ntk: ntk.linearize(network, AT)({"w": AT["w"]}, X),
+            ValueError,
+            "params has the structure .*'w'.*; expected",
+        ),
+        (
+            lambda ntk: ntk.linearize(network, AT)(AT | {"v": AT["v"].T}, X),
             ValueError,
             r"params has a leaf float64 of shape \(2, 4\); expected float64 of shape \(4, 2\)",
         ),
         (
-            lambda: linearize(network, AT)(AT | {"v": AT["v"].astype("float32")}, X),
+            lambda ntk: ntk.linearize(network, AT)(AT | {"v": AT["v"].astype("float32")}, X),
             ValueError,
             r"params has a leaf float32 of shape \(4, 2\); expected float64",
         ),
         (
-            lambda: linearize(lambda params, x: jnp.argmax(network(params, x), 1), AT)(AT, X),
+            lambda ntk: ntk.linearize(lambda params, x: jnp.argmax(network(params, x), 1), AT)(AT, X),
             TypeError,
             "f returns dtype int.*; expected real floating-point arrays",
         ),
     ],
 )
-def test_refusals(call, exception, sentence):
+def test_refusals(plain, call, exception, sentence):
     with pytest.raises(exception, match=f"(?s){sentence}"):
-        call()
+        call(plain)

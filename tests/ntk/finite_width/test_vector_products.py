@@ -216,11 +216,11 @@ def mean_of_batch(params, x):
         ({"param_filter": lambda path: False}, ValueError, "param_filter is false for all of v, w; expected it"),
     ],
 )
-def test_refusals(changes, exception, sentence):
+def test_refusals(plain, changes, exception, sentence):
     def linear(params, x):
         return x @ params["w"][:, :2]
 
     f = linear if "product" in sentence else function(2)
     given = {"f": f, "params": PARAMS, "x1": X1, "x2": X2, "v": vector(5, 2)} | changes
     with pytest.raises(exception, match=f"(?s){sentence}"):
-        ntk_vector_product(**given)
+        plain.ntk_vector_product(**given)
