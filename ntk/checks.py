@@ -4,7 +4,7 @@ Shapes, dtypes and static numbers are always checked. Values are checked when th
 `vmap`, `grad` and `export` they cannot be, and NaN or inf propagates.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -72,12 +72,15 @@ def check_representable(**results: jax.Array) -> None:
             )
 
 
-def check_results(results: dict[str, jax.Array], arguments: dict[str, Any]) -> None:
-    """Refuse concrete results that are not finite: for an argument that is not finite, or for their range."""
+def check_results(results: dict[str, jax.Array], arguments: Callable[[], dict[str, Any]]) -> None:
+    """Refuse concrete results that are not finite: for an argument that is not finite, or for their range.
+
+    `arguments` names them; it is called only if something is to be refused.
+    """
     try:
         check_representable(**results)
     except ValueError:
-        for name, argument in arguments.items():
+        for name, argument in arguments().items():
             check_finite(name, argument)
         raise
 

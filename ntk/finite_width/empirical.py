@@ -8,16 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from ntk.checks import check_choice, check_count
+from ntk.finite_width.arguments import check_kernels, check_outputs, checked_arguments
 from ntk.finite_width.functions import (
     ModelFunction,
     ParamFilter,
     batch_of_one,
     check_axes,
-    check_function,
-    check_inputs,
-    check_inputs_apart,
-    check_kernels,
-    check_outputs,
     num_inputs,
     output_axes,
     trained_leaves,
@@ -64,22 +60,27 @@ class Task(NamedTuple):
 
     def kernel(self, side1: Side, side2: Side | None) -> jax.Array:
         """Of two tiles of inputs, (N1, N2, *kept)."""
-        return self._mean([self._part(family, side1, side2) for family in self.families])
+        return self._mean([self._part(family, side1, side2) for family in self.families], side1, side2)
 
     def kernels_of_leaves(self, side1: Side, side2: Side | None) -> list[jax.Array | None]:
         """The same for every leaf of the parameters alone; None for those that are not trained."""
-        parts: list[list[jax.Array]] = [[] for _ in self.reading1.leaves]
+        parts: dict[int, list[jax.Array]] = {leaf: [] for leaf in self.reading1.linear | self.reading1.direct}
         for family in self.families:
             for member in family.members:
                 parts[member[0]].append(self._part(family._replace(members=(member,)), side1, side2))
-        return [self._mean(part) if part else None for part in parts]
+        means = {leaf: self._mean(part, side1, side2) for leaf, part in parts.items()}
+        return [means.get(leaf) for leaf in range(len(self.reading1.leaves))]
 
     def _part(self, family: Family, side1: Side, side2: Side | None) -> jax.Array:
         other = None if side2 is None else (self.reading2, side2)
         return family_kernel(family, self.axes, (self.reading1, side1), other)
 
-    def _mean(self, parts: list[jax.Array]) -> jax.Array:
-        return (functools.reduce(jnp.add, parts) / self.axes.num_traced).astype(self.reading1.output.dtype)
+    def _mean(self, parts: list[jax.Array], side1: Side, side2: Side | None) -> jax.Array:
+        """The sum of all parts, of none where no parameter is used, divided by what is traced."""
+        dtype = self.reading1.output.dtype
+        if not parts:
+            return jnp.zeros((len(side1.outputs), len((side2 or side1).outputs), *self.axes.kept), dtype)
+        return (functools.reduce(jnp.add, parts) / self.axes.num_traced).astype(dtype)
 
 
 def empirical_ntk(
@@ -156,7 +157,7 @@ def empirical_ntk(
         (2, 2, 3, 3)
     """
     options = checked_options(trace_axes, diagonal_axes, method, batch_size, per_layer, param_filter, batch_dependent)
-    x1, x2 = checked_arguments(f, params, x1, x2, options)
+    x1, x2 = checked_arguments(f, params, x1, x2, param_filter, batch_dependent=batch_dependent)
     result = _compute(f, options, params, x1, x2)
     check_kernels(result, params, x1, x2)
     return result
@@ -198,7 +199,7 @@ def ntk_diagonal(
         [5. 1.]
     """
     options = checked_options(trace_axes, diagonal_axes, "auto", batch_size, False, param_filter, False)
-    x, _ = checked_arguments(f, params, x, None, options)
+    x, _ = checked_arguments(f, params, x, None, param_filter)
     result = _diagonal(f, options, params, x)
     check_kernels(result, params, x, None)
     return result
@@ -219,8 +220,6 @@ def checked_options(
         check_choice("batch_size", batch_size, ("auto",))
     elif batch_size is not None:
         check_count("batch_size", batch_size)
-    if param_filter is not None and not callable(param_filter):
-        raise TypeError(f"param_filter is {param_filter!r}; expected a function of a path such as 'params/w'.")
     if batch_dependent and batch_size is not None:
         raise ValueError(
             f"batch_size is {batch_size!r} with batch_dependent=True; expected None, a batch has no tiles."
@@ -231,23 +230,11 @@ def checked_options(
     return Options(*axes, method, batch_size, bool(per_layer), param_filter, bool(batch_dependent))
 
 
-def checked_arguments(f: ModelFunction, params: Any, x1: Any, x2: Any, options: Options) -> tuple[Any, Any]:
-    """The inputs of both sides as arrays, None for the second where it is the first."""
-    check_function(f, params)
-    x1 = check_inputs("x1", x1)
-    x2 = None if x2 is None or x2 is x1 else check_inputs("x2", x2)
-    if not options.batch_dependent:
-        for x in (x1,) if x2 is None else (x1, x2):
-            check_inputs_apart(f, params, x)
-    return x1, x2
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _compute(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> Any:
     if options.method == "vector_products":
-        axes = _axes(f, options, params, x1, x2)
-        size = options.batch_size if isinstance(options.batch_size, int) else None
-        return kernel_by_columns(f, params, options.param_filter, axes, x1, x2, size)
+        size = _tile_size(options, _reading(f, options, params, x1), x1, x1)
+        return kernel_by_columns(f, params, options.param_filter, _axes(f, options, params, x1), x1, x2, size)
     task = prepared(f, options, params, x1, x2)
     result = _tiled(task, options, x1, x2)
     return jax.tree.unflatten(jax.tree.structure(params), result) if options.per_layer else result
@@ -278,43 +265,49 @@ def _diagonal(f: ModelFunction, options: Options, params: Any, x: Any) -> jax.Ar
 
 def prepared(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> Task:
     """Read f and choose the rules; under a trace, or abstractly."""
-    axes = _axes(f, options, params, x1, x2)
+    axes = _axes(f, options, params, x1)
+    reading1 = reading2 = _reading(f, options, params, x1)
+    if x2 is not None and _one_input(x2, options) != _one_input(x1, options):
+        reading1, reading2 = in_common(reading1, _reading(f, options, params, x2))
+    if options.method == "jacobian":
+        reading1, reading2 = directly(reading1, reading1.linear), directly(reading2, reading2.linear)
+    if options.batch_dependent:
+        size, tile = 1, Tile(1, None if x2 is None else 1, axes)
+    else:
+        size = _tile_size(options, reading1, x1, x1 if x2 is None else x2)
+        symmetric = x2 is None and size >= num_inputs(x1)
+        num2 = num_inputs(x1 if x2 is None else x2)
+        tile = Tile(min(size, num_inputs(x1)), None if symmetric else min(size, num2), axes)
+    reading1, families = plan(reading1, tile, options.method)
+    return Task(reading1, directly(reading2, reading1.direct), axes, families, size)
+
+
+def _reading(f: ModelFunction, options: Options, params: Any, x: Any) -> Reading:
+    """f, read at one input; with `batch_dependent` at a batch, which is one then."""
     leaves, structure = jax.tree.flatten(params)
-    leaves = [jnp.asarray(leaf) for leaf in leaves]
-    trained = trained_leaves(params, options.param_filter)
 
     def of_leaves(leaves: Any, x: Any) -> jax.Array:
         params = jax.tree.unflatten(structure, leaves)
         return f(params, x) if options.batch_dependent else f(params, batch_of_one(x))[0]
 
-    def one_input(x: Any) -> Any:
-        skip = 0 if options.batch_dependent else 1
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[skip:], leaf.dtype), x)
-
-    reading1 = reading2 = read(of_leaves, leaves, one_input(x1), trained)
-    if x2 is not None and one_input(x2) != one_input(x1):
-        reading1, reading2 = in_common(reading1, read(of_leaves, leaves, one_input(x2), trained))
-    if options.method == "jacobian":
-        reading1, reading2 = directly(reading1, trained), directly(reading2, trained)
-    if options.batch_dependent:
-        num1, num2, size = 1, 1, 1
-    else:
-        num1, num2 = num_inputs(x1), num_inputs(x1 if x2 is None else x2)
-        size = max(num1, num2)
-        if isinstance(options.batch_size, int):
-            size = min(size, options.batch_size)
-        elif options.batch_size == "auto":
-            size = min(size, largest_batch(reading1, num1, num2))
-    symmetric = x2 is None and size >= num1
-    tile = Tile(min(size, num1), None if symmetric else min(size, num2), axes)
-    reading1, families = plan(reading1, tile, options.method)
-    return Task(reading1, directly(reading2, reading1.direct), axes, families, size)
+    trained = trained_leaves(params, options.param_filter)
+    return read(of_leaves, [jnp.asarray(leaf) for leaf in leaves], _one_input(x, options), trained)
 
 
-def _axes(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> OutputAxes:
+def _one_input(x: Any, options: Options) -> Any:
+    skip = 0 if options.batch_dependent else 1
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[skip:], leaf.dtype), x)
+
+
+def _tile_size(options: Options, reading: Reading, x1: Any, x2: Any) -> int:
+    """Inputs of either side to a tile."""
+    num1, num2 = num_inputs(x1), num_inputs(x2)
+    if isinstance(options.batch_size, str):
+        return largest_batch(reading, num1, num2)
+    return min(max(num1, num2), options.batch_size or max(num1, num2))
+
+
+def _axes(f: ModelFunction, options: Options, params: Any, x1: Any) -> OutputAxes:
     """The outputs of one input, or with `batch_dependent` those of a batch, whose rows are all kept."""
-    outputs = check_outputs(f, params, x1)
-    if x2 is not None and (outputs2 := check_outputs(f, params, x2)) != outputs:
-        raise ValueError(f"f returns outputs of shape {outputs2} for x2; expected {outputs} as for x1.")
-    axes = output_axes(outputs, options.trace_axes, options.diagonal_axes)
+    axes = output_axes(check_outputs(f, params, x1), options.trace_axes, options.diagonal_axes)
     return axes.with_rows(num_inputs(x1)) if options.batch_dependent else axes

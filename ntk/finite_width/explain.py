@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 
-from ntk.finite_width.empirical import Options, Task, checked_arguments, checked_options, prepared
+from ntk.finite_width.arguments import checked_arguments
+from ntk.finite_width.empirical import Options, Task, checked_options, prepared
 from ntk.finite_width.functions import ModelFunction, ParamFilter, leaf_paths, num_inputs
 from ntk.finite_width.rules.memory import bytes_per_input
 from ntk.finite_width.rules.plan import Family
@@ -20,7 +21,7 @@ class Row:
         parameters: Their paths.
         uses: Operations in which they are used, empty for "jacobian".
         rule: "gram": Gram matrices of operands times those of δ. "gradient": gradients from operands and δ.
-            "jacobian": gradients from the backward pass.
+            "jacobian": gradients from the backward pass. "unused": nothing, f does not use them.
         flops: Operations for one tile, after the forward and backward pass.
         bytes: Memory for it, beside operands and δ.
     """
@@ -95,7 +96,7 @@ def explain_empirical(
     if method == "vector_products":
         raise ValueError("method is 'vector_products'; expected one with a rule for every parameter.")
     options = checked_options(trace_axes, diagonal_axes, method, batch_size, False, param_filter, batch_dependent)
-    x1, x2 = checked_arguments(f, params, x1, x2, options)
+    x1, x2 = checked_arguments(f, params, x1, x2, param_filter, batch_dependent=batch_dependent)
     found: list[Explanation] = []
     jax.eval_shape(functools.partial(_explain, f, options, found), params, x1, x2)
     return found[0]
@@ -105,9 +106,12 @@ def _explain(f: ModelFunction, options: Options, found: list[Explanation], param
     """Read f abstractly; `found` receives what does not depend on values."""
     task = prepared(f, options, params, x1, x2)
     paths = leaf_paths(params)
-    rows = tuple(_row(task, family, paths) for family in task.families)
+    rows = [_row(task, family, paths) for family in task.families]
+    used = {leaf for family in task.families for leaf, _ in family.members}
+    if unused := [paths[leaf] for leaf in sorted(task.reading1.linear - used)]:
+        rows.append(Row(tuple(unused), (), "unused", 0.0, 0.0))
     size = num_inputs(x1) if options.batch_dependent else task.batch_size
-    found.append(Explanation(rows, size, bytes_per_input(task.reading1)))
+    found.append(Explanation(tuple(rows), size, bytes_per_input(task.reading1)))
 
 
 def _row(task: Task, family: Family, paths: list[str]) -> Row:

@@ -65,7 +65,7 @@ def empirical_kernels(
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
     result = _measure(size, with_dtype(net, batch1.x.dtype), params, batch1, batch2)
-    check_results(vars(result), {f"params{path}": leaf for path, leaf in _leaves(params).items()})
+    check_results(vars(result), lambda: {f"params{path}": leaf for path, leaf in _leaves(params).items()})
     return result
 
 

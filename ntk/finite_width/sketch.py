@@ -16,8 +16,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ntk.checks import check_choice, check_count, check_representable
-from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, batch_of_one, of_trained
-from ntk.finite_width.vector_products import OfValues, checked_inputs, jacobian_times
+from ntk.finite_width.arguments import checked_arguments
+from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, batch_of_one, loops_refused, of_trained
+from ntk.finite_width.vector_products import OfValues, jacobian_times
 
 
 def _signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -106,7 +107,9 @@ def sketched_ntk(
     check_count("num_projections", num_projections, minimum=2)
     check_choice("kind", kind, tuple(_DRAWS))
     _check_key(key)
-    x1, x2 = checked_inputs(f, params, x1, x2, batch_size, param_filter)
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+    x1, x2 = checked_arguments(f, params, x1, x2, param_filter)
     result = _sketched(f, num_projections, kind, batch_size, param_filter, params, x1, x2, key)
     check_representable(**vars(result))
     return result
@@ -157,7 +160,8 @@ def _mean_squared_norm(of_values: OfValues, values: Values, x: Any) -> jax.Array
     outputs, pull_back = jax.vjp(lambda values: of_values(values, batch_of_one(x)).ravel(), values)
 
     def squared_norm(i: jax.Array) -> jax.Array:
-        (gradients,) = pull_back(jax.nn.one_hot(i, outputs.size, dtype=outputs.dtype))
+        with loops_refused():
+            (gradients,) = pull_back(jax.nn.one_hot(i, outputs.size, dtype=outputs.dtype))
         return functools.reduce(jnp.add, [jnp.sum(gradient**2).astype(outputs.dtype) for gradient in gradients])
 
     return jnp.mean(lax.map(squared_norm, jnp.arange(outputs.size)))

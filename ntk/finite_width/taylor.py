@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from ntk.checks import check_count
-from ntk.finite_width.functions import Values, check_function, of_trained, trained_leaves
+from ntk.finite_width.arguments import check_function
+from ntk.finite_width.functions import Values, of_trained, trained_leaves
 
 
 def linearize(f: Callable[..., Any], params: Any) -> Callable[..., Any]:

@@ -14,17 +14,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_count, check_finite, check_representable
-from ntk.finite_width.functions import (
-    ModelFunction,
-    ParamFilter,
-    Values,
-    check_function,
-    check_inputs,
-    check_inputs_apart,
-    check_outputs,
-    num_inputs,
-    of_trained,
-)
+from ntk.finite_width.arguments import checked_arguments
+from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, loops_refused, num_inputs, of_trained
 
 # A model as a function of them, (values, x) → (N, …outputs).
 OfValues = Callable[[Values, Any], jax.Array]
@@ -73,7 +64,9 @@ def ntk_vector_product(
         [[ 5.  2. 10.]
          [ 2.  1.  4.]]
     """
-    x1, x2 = checked_inputs(f, params, x1, x2, batch_size, param_filter)
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+    x1, x2 = checked_arguments(f, params, x1, x2, param_filter)
     x2 = x1 if x2 is None else x2
     v = as_floating("v", v)
     expected = jax.eval_shape(f, params, x2)
@@ -85,22 +78,6 @@ def ntk_vector_product(
     result = _product(f, batch_size, param_filter, params, x1, x2, v)
     check_representable(product=result)
     return result
-
-
-def checked_inputs(f: Any, params: Any, x1: Any, x2: Any, batch_size: Any, param_filter: Any) -> tuple[Any, Any]:
-    """The inputs of both sides, None for the second where it is the first, after a look at every argument."""
-    if batch_size is not None:
-        check_count("batch_size", batch_size)
-    if param_filter is not None and not callable(param_filter):
-        raise TypeError(f"param_filter is {param_filter!r}; expected a function of a path such as 'params/w'.")
-    check_function(f, params)
-    x1 = check_inputs("x1", x1)
-    x2 = None if x2 is None or x2 is x1 else check_inputs("x2", x2)
-    outputs = check_outputs(f, params, x1)
-    if x2 is not None and (outputs2 := check_outputs(f, params, x2)) != outputs:
-        raise ValueError(f"f returns outputs of shape {outputs2} for x2; expected {outputs} as for x1.")
-    check_inputs_apart(f, params, x1)
-    return x1, x2
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -140,7 +117,8 @@ def jacobian_transposed_times(
     def add(total: Values, tile: tuple[jax.Array, jax.Array]) -> tuple[Values, None]:
         rows, weights = tile
         inputs = _take(x, rows)
-        (gradients,) = jax.vjp(lambda values: of_values(values, inputs), values)[1](weights)
+        with loops_refused():
+            (gradients,) = jax.vjp(lambda values: of_values(values, inputs), values)[1](weights)
         return jax.tree.map(jnp.add, total, gradients), None
 
     return lax.scan(add, jax.tree.map(jnp.zeros_like, values), (tiles, v))[0]

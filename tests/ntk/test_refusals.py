@@ -78,9 +78,29 @@ ALWAYS = [
         "method is 'vector_products'; expected one with a rule for every parameter",
     ),
     (
-        "ntk.empirical_ntk(lambda p, x: jax.lax.map(lambda y: while_below(9.0, y, p), x.sum(1)), 1.0, x)",
+        "ntk.empirical_ntk(looping, 1.0, x)",
         ValueError,
         "f has a loop of unknown length, .* expected lax.scan",
+    ),
+    (
+        "ntk.empirical_ntk(looping, 1.0, x, method='vector_products')",
+        ValueError,
+        "f has a loop of unknown length, .* expected lax.scan",
+    ),
+    (
+        "ntk.ntk_vector_product(looping, 1.0, x, None, x[:, 0])",
+        ValueError,
+        "f has a loop of unknown length, .* expected lax.scan",
+    ),
+    (
+        "ntk.empirical_ntk(lambda p, x: x['a'] @ p, w, {'a': x}, {'a': x, 'b': x})",
+        ValueError,
+        r"x2 has the structure .*'b'.*; expected .* as x1",
+    ),
+    (
+        "ntk.empirical_ntk(lambda p, x: x @ p[:, :0], w, x)",
+        ValueError,
+        r"f returns outputs of shape \(0,\); expected at",
     ),
     (
         "ntk.ntk_diagonal(linear, w, x, trace_axes=(1,))",
@@ -217,11 +237,14 @@ def names(ntk):
         fitting = params(mlp, VECTORS) if isinstance(net, ntk.MLP) else params(rnn, SEQUENCES)
         return ntk.empirical_kernels(net, fitting, x1, x2, **lengths)
 
-    def while_below(bound, y, step):
-        return jax.lax.while_loop(lambda y: y < bound, lambda y: y + jnp.asarray(step, y.dtype), y)
+    def looping(step, x):
+        def to_nine(y):
+            return jax.lax.while_loop(lambda y: y < 9.0, lambda y: y + jnp.asarray(step, y.dtype), y)
+
+        return jax.lax.map(to_nine, x.sum(1))
 
     return {
-        **{"while_below": while_below},
+        **{"looping": looping},
         **{"ntk": ntk, "jax": jax, "jnp": jnp, "params": params, "measured": measured, "Unhashable": Unhashable},
         **{"mlp": mlp, "rnn": rnn, "erf": ntk.activation("erf")},
         **{"w": np.ones((3, 2), "float32"), "linear": lambda params, x: x @ params},

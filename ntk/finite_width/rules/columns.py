@@ -1,11 +1,19 @@
 """The NTK by vector products, one input of the second side after the other: the least memory, and the most time."""
 
+import functools
 from typing import Any
 
 import jax
 from jax import lax
 
-from ntk.finite_width.functions import ModelFunction, ParamFilter, batch_of_one, num_inputs, of_trained
+from ntk.finite_width.functions import (
+    ModelFunction,
+    ParamFilter,
+    Values,
+    batch_of_one,
+    loops_refused,
+    of_trained,
+)
 from ntk.finite_width.rules.contraction import OutputAxes
 
 
@@ -16,23 +24,27 @@ def kernel_by_columns(
     axes: OutputAxes,
     x1: Any,
     x2: Any,
-    batch_size: int | None,
+    batch_size: int,
 ) -> jax.Array:
     """(N1, N2, *kept): for every input of x2 and output, the gradient, and f's derivative along it at all of x1.
 
-    Memory: a gradient an output, and the forward pass over `batch_size` inputs of x1 (None: all).
+    Memory: a gradient an output, and the forward pass over `batch_size` inputs of x1.
     """
     of_values, values = of_trained(f, params, param_filter)
 
+    def of_one(values: Values, x: Any) -> jax.Array:
+        return of_values(values, batch_of_one(x))[0]
+
     def column(x: Any) -> jax.Array:
-        gradients = jax.jacrev(lambda values: of_values(values, batch_of_one(x))[0].reshape(-1))(values)
+        with loops_refused():
+            gradients = jax.jacrev(lambda values: of_one(values, x).reshape(-1))(values)
 
         def products(x: Any) -> jax.Array:
             """Of one input of x1 with all gradients: (outputs of x2's input, *outputs)."""
-            function = lambda values: of_values(values, batch_of_one(x))[0]  # noqa: E731
-            return jax.vmap(lambda gradient: jax.jvp(function, (values,), (gradient,))[1])(gradients)
+            along = functools.partial(jax.jvp, functools.partial(of_one, x=x), (values,))
+            return jax.vmap(lambda gradient: along((gradient,))[1])(gradients)
 
-        return lax.map(products, x1, batch_size=batch_size or num_inputs(x1))
+        return lax.map(products, x1, batch_size=batch_size)
 
     full = lax.map(column, x1 if x2 is None else x2)
     full = full.reshape(*full.shape[:2], *axes.shape, *axes.shape)

@@ -10,7 +10,7 @@ from jax import lax
 
 from ntk.finite_width.rules.contraction import OutputAxes, gradients, gram_kernel, parts_kernel
 from ntk.finite_width.rules.interpreter import Use
-from ntk.finite_width.rules.linear_ops import LinearOp, Lookup
+from ntk.finite_width.rules.linear_ops import Convolution, LinearOp, Lookup
 from ntk.finite_width.rules.plan import Family
 from ntk.finite_width.rules.reading import Reading, Side, leaf_place
 
@@ -67,13 +67,18 @@ def _by_gradient(
         gradient = gradients(_right(member, axes, side))
 
         def part(number: jax.Array) -> jax.Array:
-            columns = _left(member, side, lambda op: functools.partial(op.part, number=number // num_chunks))
+            columns = _left(member, side, lambda op: _columns(op, number // num_chunks))
             return gradient(_chunk(columns, num_chunks, number % num_chunks))
 
         return part
 
     num_parts = op.num_parts * num_chunks
     return parts_kernel(axes, num_parts, parts_of(side1), None if side2 is None else parts_of(side2))
+
+
+def _columns(op: LinearOp, part: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """What reads one part of an operand's columns: only convolutions have several."""
+    return functools.partial(op.part, number=part) if isinstance(op, Convolution) and op.num_parts > 1 else op.left
 
 
 def _sum_over_positions(member: Member, axes: OutputAxes, side: ReadSide) -> jax.Array:
@@ -94,14 +99,14 @@ def _chunk(left: jax.Array, num_chunks: int, number: jax.Array) -> jax.Array:
 
 def _left(member: Member, side: ReadSide, reader: Callable[[LinearOp], Callable]) -> jax.Array:
     """The operands of all uses as `reader` of their operation reads them, (N, B, S, P)."""
-    reading, (operands, _) = side
+    reading, (_, operands, _) = side
     uses = [(reading.uses[place], operands[place]) for place in member]
     return jnp.concatenate([_arranged(use, 1, reader(use.op), operand) for use, operand in uses], axis=2)
 
 
 def _right(member: Member, axes: OutputAxes, side: ReadSide) -> jax.Array:
     """δ of all uses, (N, *outputs, B, S, Q)."""
-    reading, (_, gradients) = side
+    reading, (_, _, gradients) = side
     num_lead = 1 + len(axes.shape)
     uses = [reading.uses[place] for place in member]
     rights = [_arranged(use, num_lead, use.op.right, gradients[use.tap]) for use in uses]

@@ -9,6 +9,7 @@ Between an operation and its tap may lie sums and scalar factors: σ_w x@w + σ_
 which share one tap and one δ; the factors go to the operands.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,11 @@ class Use:
     tap: str
     tap_shape: Shape
 
+    @property
+    def size(self) -> int:
+        """Products of an entry of the operand and one of the output: zero where there is nothing to be learned."""
+        return math.prod(self.tap_shape.shape) * math.prod(self.op.sizes)
+
 
 @dataclass
 class Interpreter:
@@ -55,10 +61,12 @@ class Interpreter:
     Attributes:
         uses: The linear uses, by their place in the program.
         escaped: Parameters that met an equation for which there is no rule; they are arrays from there on.
+        met: The taps that were added.
     """
 
     uses: dict[str, Use] = field(default_factory=dict)
     escaped: set[int] = field(default_factory=set)
+    met: set[str] = field(default_factory=set)
 
     def run(
         self, program: Any, inputs: Sequence[Any], taps: Taps, place: str = "", lengths: tuple[int, ...] = ()
@@ -92,7 +100,7 @@ class Interpreter:
             here = Frame(f"{place}{number}/", lengths, taps, operands)
             found = [read(atom) for atom in equation.invars]
             if any(isinstance(value, View | Pending) for value in found):
-                is_added = [readers[variable] for variable in equation.outvars] == [["add"]]
+                is_added = [readers[variable] for variable in equation.outvars] in ([["add"]], [["sub"]])
                 outputs = self._equation(program, equation, found, here, is_added)
             else:
                 outputs = evaluate(program, equation, found)
@@ -115,7 +123,7 @@ class Interpreter:
         name, params = equation.primitive.name, equation.params
         if (product := multiplied(equation, inputs)) is not None:
             return [product]
-        if name == "add" and (total := self._sum(equation, inputs, here)) is not None:
+        if name in ("add", "sub") and (total := self._sum(equation, inputs, here)) is not None:
             return [total]
         inputs = [self._settled(value, here) for value in inputs]
         if not any(isinstance(value, View) for value in inputs):
@@ -151,10 +159,17 @@ class Interpreter:
         return evaluate(program, equation, [self.value(v) for v in inputs])
 
     def _sum(self, equation: Any, inputs: list[Any], here: "Frame") -> Pending | None:
-        """A sum with parameters or pending values, whose tap is added later; arrays of shape (1, n) count as (m, n)."""
+        """A sum or difference with parameters or pending values, whose tap is added later.
+
+        Arrays of shape (1, n) count as (m, n).
+        """
         shape = equation.outvars[0].aval.shape
         terms: list[Any] = []
         total = jnp.zeros((), equation.outvars[0].aval.dtype)
+        if equation.primitive.name == "sub":
+            first, second = inputs
+            read = isinstance(second, View | Pending)
+            inputs = [first, times(second, -jnp.ones((), total.dtype)) if read else -second]
         for number, value in enumerate(inputs):
             if isinstance(value, View) and value.value.ndim == len(shape):
                 one = jnp.ones((), value.value.dtype)
@@ -180,7 +195,10 @@ class Interpreter:
             kept = Shape((*here.lengths, *operand.shape), operand.dtype)
             self.uses[place] = Use(view.leaf, view.steps, op, paired, kept, tap, shape)
             here.operands[place] = operand
-        return value.value + here.taps[tap] if tap in here.taps else value.value
+        if tap not in here.taps:
+            return value.value
+        self.met.add(tap)
+        return value.value + here.taps[tap]
 
     def _scan(self, params: Any, inputs: list[Any], here: "Frame") -> list[Any]:
         """The same scan, with taps among what it runs over and operands among what it stacks."""

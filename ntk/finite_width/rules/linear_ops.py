@@ -35,19 +35,15 @@ class Product:
     def sizes(self) -> tuple[int, int, int]:
         """B, P and Q."""
         contracted, batch = self.axes[self.position]
-        B, P = (math.prod(self.parameter_shape[axis] for axis in axes) for axes in (batch, contracted))
-        return B, P, math.prod(self.parameter_shape) // (B * P)
+        free = [axis for axis in range(len(self.parameter_shape)) if axis not in contracted + batch]
+        B, P, Q = (math.prod(self.parameter_shape[axis] for axis in axes) for axes in (batch, contracted, free))
+        return B, P, Q
 
     def left(self, operand: jax.Array) -> jax.Array:
         """The operand as (B, S, P)."""
         contracted, batch = self.axes[1 - self.position]
         free = [axis for axis in range(operand.ndim) if axis not in contracted + batch]
         return _merged(operand, batch, free, contracted)
-
-    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
-        """Some columns of `left`: there is one part."""
-        del number
-        return self.left(operand)
 
     def right(self, delta: jax.Array) -> jax.Array:
         """δ as (B, S, Q)."""
@@ -105,9 +101,7 @@ class Convolution:
         return _merged(jnp.stack(points), (1,), (2,), (0, 3))
 
     def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
-        """Some columns of `left`, (B, S, P / num_parts)."""
-        if self.num_parts == 1:
-            return self.left(operand)
+        """Some columns of `left` where there are several parts, (B, S, P / num_parts)."""
         return self._seen_at(operand, jnp.unravel_index(number, self._window))
 
     def _seen_at(self, operand: jax.Array, point: Sequence[Any]) -> jax.Array:
@@ -145,7 +139,7 @@ class Lookup:
     clips: bool
 
     name = "lookup"
-    num_parts = 0  # its gradient would be mostly zeros
+    num_parts = 1
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -157,10 +151,6 @@ class Lookup:
         rows = operand.astype(jnp.promote_types(operand.dtype, jnp.int32)).reshape(1, -1, 1)
         count = self.parameter_shape[0]
         return jnp.clip(rows, 0, count - 1) if self.clips else jnp.where((rows >= 0) & (rows < count), rows, -1)
-
-    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
-        """Nothing: there are no parts."""
-        raise TypeError("A lookup has no gradient in parts.")
 
     def right(self, delta: jax.Array) -> jax.Array:
         """δ as (1, S, Q)."""
@@ -191,11 +181,6 @@ class Sum:
     def left(self, operand: jax.Array) -> jax.Array:
         """The scalar at every position, (1, S, 1)."""
         return jnp.full((1, math.prod(self.shape) // self.sizes[2], 1), operand)
-
-    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
-        """Some columns of `left`: there is one."""
-        del number
-        return self.left(operand)
 
     def right(self, delta: jax.Array) -> jax.Array:
         """δ as (1, S, Q)."""

@@ -75,14 +75,14 @@ def plan(reading: Reading, tile: Tile, method: str) -> tuple[Reading, list[Famil
         better = {
             leaf
             for leaf, groups in everything.items()
-            if not groups or (method == "auto" and _better_directly(reading, tile, leaf, groups))
+            if not _apart(reading.uses, groups) or (method == "auto" and _better_directly(reading, tile, leaf, groups))
         }
         if not better:
             break
         reading = directly(reading, better)
     by_taps: dict[tuple, list[tuple[int, tuple[str, ...]]]] = {}
     for leaf in sorted(reading.linear):
-        for group in everything[leaf] or ():
+        for group in everything[leaf]:
             uses = [reading.uses[place] for place in group]
             key = tuple((use.tap, use.paired, use.op.layout(_inner_shape(use))) for use in uses)
             by_taps.setdefault(key, []).append((leaf, group))
@@ -100,7 +100,6 @@ def _family(reading: Reading, tile: Tile, method: str, members: tuple[tuple[int,
         largest = max(largest, tile.num_inputs * tile.num_outputs * B * P * Q / max(1, group[0].op.num_parts))
     has_lookup = any(isinstance(group[0].op, Lookup) for group in groups)
     if method == "layerwise" or has_lookup or by_gram <= by_gradient:
-        B, S, P, Q = _sizes(groups[0])
         return Family("gram", members, 1, by_gram, itemsize * tile.num_pairs * math.prod(tile.axes.kept))
     num_chunks = max(1, math.ceil(largest * itemsize / PART_BYTES))
     return Family("gradient", members, num_chunks, by_gradient, largest * itemsize / num_chunks)
@@ -141,16 +140,19 @@ def _inner_shape(use: Use) -> tuple[int, ...]:
     return use.tap_shape.shape[len(use.paired) :]
 
 
-def _groups(uses: dict[str, Use], leaf: int) -> tuple[tuple[str, ...], ...] | None:
-    """Uses of one layout together; None where two layouts are of the same entries in another order."""
+def _groups(uses: dict[str, Use], leaf: int) -> tuple[tuple[str, ...], ...]:
+    """The uses of a parameter, those of one layout together."""
     found: dict[tuple, list[str]] = {}
     for place, use in uses.items():
         if use.leaf == leaf:
             found.setdefault((use.steps, use.op, sum(use.paired)), []).append(place)
-    steps = [key[0] for key in found]
-    if not all(_disjoint(a, b) for i, a in enumerate(steps) for b in steps[:i]):
-        return None
     return tuple(map(tuple, found.values()))
+
+
+def _apart(uses: dict[str, Use], groups: tuple[tuple[str, ...], ...]) -> bool:
+    """Whether no two layouts are of the same entries in another order."""
+    steps = [uses[group[0]].steps for group in groups]
+    return all(_disjoint(a, b) for i, a in enumerate(steps) for b in steps[:i])
 
 
 def _disjoint(steps1: tuple, steps2: tuple) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ntk.finite_width.functions import loops_refused
 from ntk.finite_width.rules.interpreter import Interpreter, Taps, Use
 from ntk.finite_width.rules.linear_ops import Sum
 from ntk.finite_width.rules.views import View
@@ -19,11 +20,13 @@ class Side(NamedTuple):
     """What a kernel needs of a tile of N inputs.
 
     Attributes:
+        outputs: (N, *outputs), the function itself.
         operands: The operand a of every linear use, by its place: (N, lengths of the scans around it, operand).
         gradients: δ of every tap, (N, *outputs, lengths, y), and the gradients in direct parameters,
             (N, *outputs, *parameter).
     """
 
+    outputs: jax.Array
     operands: Taps
     gradients: Taps
 
@@ -69,19 +72,12 @@ class Reading:
         units = jnp.eye(size, dtype=self.output.dtype).reshape(size, *shape)
 
         def of_one_input(x: Any) -> Side:
-            _, pull_back, operands = jax.vjp(lambda taps: self.run(Interpreter(), taps, x), taps, has_aux=True)
+            outputs, pull_back, operands = jax.vjp(lambda taps: self.run(Interpreter(), taps, x), taps, has_aux=True)
             (gradients,) = jax.vmap(pull_back)(units)
-            return Side(operands, {place: g.reshape(*shape, *g.shape[1:]) for place, g in gradients.items()})
+            return Side(outputs, operands, {place: g.reshape(*shape, *g.shape[1:]) for place, g in gradients.items()})
 
-        try:
+        with loops_refused():
             return jax.vmap(of_one_input)(x)
-        except ValueError as error:
-            if "Reverse-mode differentiation does not work" not in str(error):
-                raise
-            raise ValueError(
-                "f has a loop of unknown length, through which JAX takes no gradient backward; expected lax.scan, or"
-                " lax.fori_loop with bounds that are Python integers."
-            ) from None
 
     def run(self, interpreter: Interpreter, taps: Taps, x: Any) -> tuple[jax.Array, Taps]:
         """The outputs and the operands of one input, with `taps` added."""
@@ -94,6 +90,9 @@ class Reading:
         for i in self.linear:
             leaves[i] = View(i, (), leaves[i])
         (output,), operands = interpreter.run(self.program, [*leaves, *jax.tree.leaves(x)], taps)
+        # A tap that is not met would have no gradient, and its parameter no part in the kernel.
+        unmet = taps.keys() - interpreter.met - {leaf_place(i) for i in self.direct}
+        assert not unmet, f"the taps {sorted(unmet)} were not met in the program that they belong to"
         return interpreter.value(output), operands
 
 
@@ -109,7 +108,7 @@ def _with_uses(reading: Reading) -> Reading:
         interpreter = Interpreter()
         try:
             jax.eval_shape(lambda x, reading=reading, by=interpreter: reading.run(by, {}, x), reading.x)
-        except (ImportError, AttributeError, KeyError, TypeError) as error:
+        except Exception as error:  # f itself was traced before; whatever it is, it is in the reading
             warnings.warn(
                 f"JAX {jax.__version__} does not let the program of f be read ({type(error).__name__}: {error});"
                 " the kernel is computed by Jacobian contraction instead.",
@@ -118,7 +117,9 @@ def _with_uses(reading: Reading) -> Reading:
             )
             interpreter = Interpreter(escaped=set(reading.linear))
         if not interpreter.escaped:
-            return replace(reading, uses=interpreter.uses)
+            # Entries that do not exist have no gradient: those of a loop of no steps, or of an empty parameter.
+            uses = {place: use for place, use in interpreter.uses.items() if use.size > 0}
+            return replace(reading, uses=uses)
         escaped = frozenset(interpreter.escaped)
         reading = replace(reading, linear=reading.linear - escaped, direct=reading.direct | escaped)
 

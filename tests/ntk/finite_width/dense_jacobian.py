@@ -6,7 +6,7 @@ import numpy as np
 
 def dense_jacobians(f, params, x):
     """For every floating-point leaf, (N, *outputs, size of the leaf)."""
-    J = jax.jacrev(lambda params: f(params, x), allow_int=True)(params)
+    J = jax.jit(jax.jacrev(lambda params: f(params, x), allow_int=True))(params)
     shape = jax.eval_shape(f, params, x).shape
     floating = [leaf for leaf in jax.tree.leaves(J) if leaf.dtype != jax.dtypes.float0]
     return [np.asarray(leaf, np.float64).reshape(*shape, -1) for leaf in floating]

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dense_jacobian import assert_equal, dense_ntk
 from flax import nnx
 
 import ntk
@@ -26,24 +27,6 @@ def function(*outputs):
         return jnp.sin(jnp.tanh(x @ params["w"]) @ params["v"][:, :size]).reshape(len(x), *outputs)
 
     return f
-
-
-def dense(f, params, x1, x2=None, *, equation=None):
-    """Jacobians of the whole batch, flattened over parameters, contracted as in `equation`."""
-
-    def jacobian(x):
-        J = jax.jacobian(lambda params: f(params, x))(params)
-        shape = jax.eval_shape(f, params, x).shape
-        return np.concatenate([np.asarray(leaf, np.float64).reshape(*shape, -1) for leaf in jax.tree.leaves(J)], -1)
-
-    J1 = jacobian(x1)
-    return np.einsum(equation or "ip,jp->ij", J1, J1 if x2 is None else jacobian(x2))
-
-
-def assert_equal(found, expected):
-    assert found.shape == expected.shape
-    # Sums of at most a hundred products in float64.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
 # outputs, trace_axes, diagonal_axes, the contraction, and the size of what it averages over.
@@ -68,13 +51,13 @@ CONTRACTIONS = [
 def test_traced_axes_are_averaged_and_diagonal_ones_kept(outputs, trace_axes, diagonal_axes, equation, size):
     f = function(*outputs)
     found = ntk.empirical_ntk(f, PARAMS, X1, X2, trace_axes=trace_axes, diagonal_axes=diagonal_axes)
-    assert_equal(found, dense(f, PARAMS, X1, X2, equation=equation) / size)
+    assert_equal(found, dense_ntk(f, PARAMS, X1, X2, equation=equation) / size)
 
 
 def test_one_batch_is_both_sides():
     f = function()
     for x2 in (None, X1, X1.copy()):
-        assert_equal(ntk.empirical_ntk(f, PARAMS, X1, x2), dense(f, PARAMS, X1))
+        assert_equal(ntk.empirical_ntk(f, PARAMS, X1, x2), dense_ntk(f, PARAMS, X1))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 7, 100])
@@ -82,7 +65,9 @@ def test_tiles_change_nothing(batch_size):
     """7 and 4 rows in tiles of 3: the last tiles are ragged."""
     f = function(2)
     arguments = {"trace_axes": (), "batch_size": batch_size, "method": "jacobian"}
-    assert_equal(ntk.empirical_ntk(f, PARAMS, X1, X2, **arguments), dense(f, PARAMS, X1, X2, equation="iap,jbp->ijab"))
+    assert_equal(
+        ntk.empirical_ntk(f, PARAMS, X1, X2, **arguments), dense_ntk(f, PARAMS, X1, X2, equation="iap,jbp->ijab")
+    )
 
 
 def test_parameters_that_are_not_floating_are_constants():
@@ -107,7 +92,7 @@ def test_linen_model():
     params = jax.jit(model.init)(jax.random.key(0), X1)
     params = jax.tree.map(lambda leaf: leaf.astype(X1.dtype), params)
     found = ntk.empirical_ntk(model.apply, params, X1, X2)
-    assert_equal(found, dense(model.apply, params, X1, X2, equation="iap,jap->ij") / 2)
+    assert_equal(found, dense_ntk(model.apply, params, X1, X2, equation="iap,jap->ij") / 2)
 
 
 def test_nnx_model():
@@ -125,16 +110,37 @@ def test_nnx_model():
     def f(params, x):
         return nnx.merge(graph, params, rest)(x)
 
-    assert_equal(ntk.empirical_ntk(f, params, X1, X2), dense(f, params, X1, X2, equation="iap,jap->ij") / 2)
+    assert_equal(ntk.empirical_ntk(f, params, X1, X2), dense_ntk(f, params, X1, X2, equation="iap,jap->ij") / 2)
     # The whole state, with its random keys and counts, serves as well.
     graph, state = nnx.split(Model(nnx.Rngs(0)))
     whole = ntk.empirical_ntk(lambda state, x: nnx.merge(graph, state)(x), state, X1, X2)
-    assert_equal(whole, dense(f, params, X1, X2, equation="iap,jap->ij") / 2)
+    assert_equal(whole, dense_ntk(f, params, X1, X2, equation="iap,jap->ij") / 2)
+
+
+def test_nnx_model_that_is_rematerialized():
+    """Its variables may be changed only in the transformation in which they were made."""
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.hidden = nnx.Linear(3, 5, param_dtype=jnp.float64, rngs=rngs)
+
+        @nnx.remat
+        def __call__(self, x):
+            return jnp.tanh(self.hidden(x))
+
+    graph, params = nnx.split(Model(nnx.Rngs(0)))
+
+    def f(params, x):
+        return jnp.tanh(x @ params["hidden"]["kernel"][...] + params["hidden"]["bias"][...])
+
+    for method in ("auto", "vector_products"):
+        found = ntk.empirical_ntk(lambda params, x: nnx.merge(graph, params)(x), params, X1, X2, method=method)
+        assert_equal(found, dense_ntk(f, params, X1, X2, equation="iap,jap->ij") / 5)
 
 
 def test_under_transformations():
     f = function(2)
-    expected = dense(f, PARAMS, X1, X2, equation="iap,jap->ij") / 2
+    expected = dense_ntk(f, PARAMS, X1, X2, equation="iap,jap->ij") / 2
 
     def kernel(params, x1, x2):
         return ntk.empirical_ntk(f, params, x1, x2, batch_size=3)
@@ -143,7 +149,7 @@ def test_under_transformations():
     two = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), PARAMS)
     both = jax.vmap(kernel, in_axes=(0, None, None))(two, X1, X2)
     assert_equal(both[0], expected)
-    assert_equal(both[1], dense(f, jax.tree.map(lambda leaf: 2 * leaf, PARAMS), X1, X2, equation="iap,jap->ij") / 2)
+    assert_equal(both[1], dense_ntk(f, jax.tree.map(lambda leaf: 2 * leaf, PARAMS), X1, X2, equation="iap,jap->ij") / 2)
 
     def trace(scale):
         return jnp.trace(kernel({**PARAMS, "w": scale * PARAMS["w"]}, X1, X1))
@@ -157,7 +163,7 @@ def test_dtype_is_that_of_the_function():
     params, x = (jax.tree.map(lambda leaf: leaf.astype(np.float32), tree) for tree in (PARAMS, X1))
     found = ntk.empirical_ntk(function(2), params, x)
     assert found.dtype == np.float32
-    expected = dense(function(2), PARAMS, X1, equation="iap,jap->ij") / 2
+    expected = dense_ntk(function(2), PARAMS, X1, equation="iap,jap->ij") / 2
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 

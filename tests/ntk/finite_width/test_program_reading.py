@@ -1,5 +1,7 @@
 """What `empirical_ntk` asks of JAX, of memory and of precision: fallback, compilations, estimates, dtypes, ties."""
 
+import importlib
+
 import jax
 import jax.extend.core
 import jax.numpy as jnp
@@ -50,15 +52,17 @@ def test_one_compilation_a_shape():
 
 def test_ties_are_those_of_the_function():
     """At a ReLU's kink each function has the derivative its program has, not that of the layer it resembles."""
-    x, params = np.zeros((2, 3)), {"w": normal(3, 8), "v": normal(8, 2)}
-    slopes = {}
-    for name, relu in (("maximum", lambda h: jnp.maximum(h, 0.0)), ("custom", jax.nn.relu)):
+    x, params = normal(2, 3), {"w": np.zeros((3, 8)), "v": normal(8, 2)}  # every pre-activation is 0
+    kernels = []
+    for relu in (lambda h: jnp.maximum(h, 0.0), jax.nn.relu):
 
         def f(params, x, relu=relu):
             return relu(x @ params["w"] + 0.0 * params["v"][:, 0]) @ params["v"] + (x + 1.0) @ params["w"][:, :2]
 
-        slopes[name] = ntk.empirical_ntk(f, params, x, trace_axes=())
-        assert_equal(slopes[name], dense_ntk(f, params, x, equation="iap,jbp->ijab"))
+        kernels.append(ntk.empirical_ntk(f, params, x, trace_axes=()))
+        assert_equal(kernels[-1], dense_ntk(f, params, x, equation="iap,jbp->ijab"))
+    # The slope at 0 is 1/2 for maximum and 0 for jax.nn.relu.
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["dense", "attention", "convolutions", "gru", "embedded"])
@@ -86,12 +90,11 @@ def test_low_precision_models_have_float32_gram_products():
     def f(params, x):
         return jnp.tanh(x @ params["w"]) @ params["v"]
 
-    low, high = (jax.tree.map(lambda leaf, t=t: jnp.asarray(leaf, t), (params, x)) for t in ("bfloat16", "float32"))
+    low = jax.tree.map(lambda leaf: jnp.asarray(leaf, "bfloat16"), (params, x))
     found = ntk.empirical_ntk(lambda params, x: f(params, x).astype("float32"), *low)
     expected = ntk.empirical_ntk(f, *jax.tree.map(lambda leaf: leaf.astype("float32"), low))
     assert found.dtype == jnp.float32
     assert_equal(found, expected, tolerance=4 * 2.0**-8)
-    assert high[1].dtype == jnp.float32
 
 
 def test_parameters_that_are_not_used_contribute_nothing():
@@ -99,6 +102,8 @@ def test_parameters_that_are_not_used_contribute_nothing():
     parts = ntk.empirical_ntk(network, params, X1, X2, per_layer=True, trace_axes=())
     assert parts["idle"].shape == (6, 4, 2, 2)
     assert not np.any(parts["idle"])
+    rows = ntk.explain_empirical(network, params, X1, X2).rows
+    assert {row.rule for row in rows if "idle" in row.parameters} == {"unused"}  # no Jacobian of zeros
     only = ntk.empirical_ntk(network, params, X1, X2, param_filter=lambda path: path == "idle")
     assert only.shape == (6, 4)
     assert not np.any(only)
@@ -172,3 +177,112 @@ def test_fori_with_dynamic_bounds_is_fine_where_no_gradient_passes():
         return x @ params * steps
 
     assert_equal(ntk.empirical_ntk(f, np.ones(3), X1), 9.0 * X1 @ X1.T)
+
+
+def empty_operands(params, x):
+    return network(params, x) + jnp.tanh(x[:, :0] @ params["empty"])
+
+
+def no_steps(params, x):
+    s = jnp.tanh(x @ params["w"])
+    s, _ = lax.scan(lambda s, _: (jnp.tanh(s @ params["u"] + params["b"]), None), s, None, length=0)
+    return s @ params["v"]
+
+
+@pytest.mark.parametrize("f", [empty_operands, no_steps])
+@pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian", "vector_products"])
+def test_what_is_empty_contributes_nothing(f, method):
+    params = {**PARAMS, "empty": np.zeros((0, 2)), "u": normal(8, 8)}
+    for other, batch_size in ((None, None), (X2, None), (None, 4), (X2, 4)):
+        found = ntk.empirical_ntk(f, params, X1, other, trace_axes=(), method=method, batch_size=batch_size)
+        assert_equal(found, dense_ntk(f, params, X1, other, equation="iap,jbp->ijab"))
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "constant", "value"),
+    [
+        ("convolutions", "layerwise", "contraction.BLOCK_ROWS", 1),
+        ("gru", "layerwise", "contraction.BLOCK_ROWS", 1),
+        ("embedded", "layerwise", "contraction.BLOCK_ROWS", 12),
+        ("attention", "layerwise", "contraction.BLOCK_ROWS", 12),
+        ("convolutions", "auto", "plan.PART_BYTES", 256),
+        ("convolutions", "auto", "linear_ops.LARGE_PATCH", 1),
+        ("nested_scans", "auto", "plan.PART_BYTES", 256),
+        ("gru", "auto", "plan.STEP_FLOPS", 0.0),
+    ],
+)
+def test_sizes_of_blocks_change_nothing(monkeypatch, name, method, constant, value):
+    """Small ones bring many blocks of positions, and many parts of gradients, into models of a few numbers."""
+    module, constant = constant.split(".")
+    monkeypatch.setattr(importlib.import_module(f"ntk.finite_width.rules.{module}"), constant, value)
+    f, params, x1, x2 = ZOO[name]()  # made anew, and so compiled anew
+    for other in (None, x2):
+        found = ntk.empirical_ntk(f, params, x1, other, trace_axes=(), method=method)
+        assert_equal(found, dense_ntk(f, params, x1, other, equation="iap,jbp->ijab"))
+
+
+def complex_operand(params, x):
+    return jnp.real(jnp.exp(1j * x) @ params["w"]) @ params["v"]
+
+
+def integer_operand(params, x):
+    return jnp.tanh(jnp.round(3 * x).astype(int) @ params["w"]) @ params["v"]
+
+
+def narrow_rows(params, x):
+    """Row numbers of 8 bits: -1 and 255 look alike."""
+    return jnp.tanh(params["w"][jnp.abs(jnp.round(x)).astype("uint8") % 3].sum(1)) @ params["v"]
+
+
+def missing_rows(params, x):
+    """One-hot rows that do not exist are zero, or the last row, as the lookup says."""
+    rows = jnp.round(4 * x).astype(int)
+    filled = jnp.take(params["w"], rows, axis=0, mode="fill", fill_value=0)
+    return jnp.tanh((filled + jnp.take(params["w"], rows, axis=0, mode="clip")).sum(1)) @ params["v"]
+
+
+def difference(params, x):
+    """A bias that is taken away, from both sides, once with another one of its kind."""
+    return jnp.tanh(2 * (params["b"] - x @ params["w"]) - params["b"] / 3 - (x - 1) @ params["w"]) @ params["v"]
+
+
+@pytest.mark.parametrize("f", [complex_operand, integer_operand, narrow_rows, missing_rows, difference])
+@pytest.mark.parametrize("method", ["auto", "layerwise"])
+def test_operands_of_every_type(f, method):
+    for other in (None, X2):
+        found = ntk.empirical_ntk(f, PARAMS, X1, other, trace_axes=(), method=method)
+        assert_equal(found, dense_ntk(f, PARAMS, X1, other, equation="iap,jbp->ijab"))
+
+
+def test_a_bias_that_is_taken_away_has_a_rule():
+    assert "jacobian" not in {row.rule for row in ntk.explain_empirical(difference, PARAMS, X1).rows}
+
+
+def test_mixed_rows_are_seen_in_every_row():
+    """A function that mixes only the last two rows, or only of a batch longer than eight."""
+
+    def last(params, x):
+        return network(params, x).at[-1].add(network(params, x)[-2])
+
+    with pytest.raises(ValueError, match="f mixes the inputs of a batch"):
+        ntk.empirical_ntk(last, PARAMS, normal(40, 3))
+    assert_equal(
+        ntk.empirical_ntk(last, PARAMS, X1, batch_dependent=True),
+        dense_ntk(last, PARAMS, X1, equation="iap,jap->ij") / 2,
+    )
+
+
+def test_automatic_tiles_of_vector_products(monkeypatch):
+    from ntk.finite_width.rules import memory
+
+    sizes = []
+    monkeypatch.setattr(memory, "_device_memory", lambda: 1)
+    original = jax.lax.map
+    monkeypatch.setattr(jax.lax, "map", lambda *a, **k: (sizes.append(k.get("batch_size")), original(*a, **k))[1])
+
+    def f(params, x):  # not compiled before
+        return network(params, x)
+
+    found = ntk.empirical_ntk(f, PARAMS, X1, X2, method="vector_products", batch_size="auto")
+    assert 1 in sizes
+    assert_equal(found, ntk.empirical_ntk(network, PARAMS, X1, X2))
