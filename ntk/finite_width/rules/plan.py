@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 from ntk.finite_width.rules.contraction import OutputAxes
 from ntk.finite_width.rules.interpreter import Use
-from ntk.finite_width.rules.linear_ops import Lookup
+from ntk.finite_width.rules.linear_ops import Convolution, Lookup
 from ntk.finite_width.rules.reading import Reading, directly
 
 # What a step of a loop costs beside its products, in flops; and how large a part of a gradient may get.
 STEP_FLOPS = 1e5
 PART_BYTES = 2**26
+# Patches of a convolution have to be multiplied by so many columns of δ to be worth forming; XLA's own gradient of a
+# kernel forms none.
+PATCH_COLUMNS = 32
 
 
 class Family(NamedTuple):
@@ -92,12 +95,11 @@ def plan(reading: Reading, tile: Tile, method: str) -> tuple[Reading, list[Famil
 
 def _family(reading: Reading, tile: Tile, method: str, members: tuple[tuple[int, tuple[str, ...]], ...]) -> Family:
     groups = [[reading.uses[place] for place in places] for _, places in members]
-    by_gram, by_gradient, itemsize = _gram_flops(tile, groups), 0.0, 4
+    by_gram, by_gradient, itemsize = _gram_flops(tile, groups), sum(_gradient_flops(tile, g) for g in groups), 4
     largest = 0.0
     for group in groups:
-        B, S, P, Q = _sizes(group)
-        by_gradient += 2 * B * P * Q * (tile.num_inputs * tile.num_outputs * S + tile.num_pairs * tile.num_products)
-        largest = max(largest, tile.num_inputs * tile.num_outputs * B * P * Q / max(1, group[0].op.num_parts))
+        B, _, P, Q = _sizes(group)
+        largest = max(largest, tile.num_inputs * tile.num_outputs * B * P * Q / group[0].op.num_parts)
     has_lookup = any(isinstance(group[0].op, Lookup) for group in groups)
     if method == "layerwise" or has_lookup or by_gram <= by_gradient:
         return Family("gram", members, 1, by_gram, itemsize * tile.num_pairs * math.prod(tile.axes.kept))
@@ -110,21 +112,30 @@ def _gram_flops(tile: Tile, groups: Sequence[Sequence[Use]]) -> float:
     B, S, _, Q = _sizes(groups[0])
     steps = B * S * (S if tile.num2 else (S + 1) / 2)
     entries = sum(0 if isinstance(group[0].op, Lookup) else _sizes(group)[2] for group in groups)
-    return steps * 2 * tile.num_pairs * (entries + tile.num_products * Q) + (steps - 1) * STEP_FLOPS
+    return steps * 2.0 * tile.num_pairs * (entries + tile.num_products * Q) + (steps - 1) * STEP_FLOPS
+
+
+def _gradient_flops(tile: Tile, group: Sequence[Use]) -> float:
+    """Of the gradients from operands and δ, and of their products."""
+    B, S, P, Q = _sizes(group)
+    return 2.0 * B * P * Q * (tile.num_inputs * tile.num_outputs * S + tile.num_pairs * tile.num_products)
 
 
 def _direct_family(reading: Reading, tile: Tile, leaf: int) -> Family:
     gradient = reading.leaves[leaf].size * tile.num_inputs * tile.num_outputs
-    flops = 2 * tile.num_pairs * tile.num_products * reading.leaves[leaf].size
+    flops = 2.0 * tile.num_pairs * tile.num_products * reading.leaves[leaf].size
     return Family("jacobian", ((leaf, ()),), 1, flops, gradient * reading.leaves[leaf].dtype.itemsize)
 
 
 def _better_directly(reading: Reading, tile: Tile, leaf: int, groups: Sequence[Sequence[str]]) -> bool:
-    """Whether rows are looked up so often that their gradient as a whole is cheaper than pairs of lookups."""
+    """Whether the program's own gradient costs less than what can be made of operands and δ."""
     uses = [[reading.uses[place] for place in group] for group in groups]
-    if not any(isinstance(group[0].op, Lookup) for group in uses):
-        return False
-    return _direct_family(reading, tile, leaf).flops < sum(_gram_flops(tile, [group]) for group in uses)
+    by_gram = sum(_gram_flops(tile, [group]) for group in uses)
+    if any(isinstance(group[0].op, Lookup) for group in uses):
+        # Rows may be looked up so often that pairs of lookups are more than rows.
+        return _direct_family(reading, tile, leaf).flops < by_gram
+    narrow = any(isinstance(g[0].op, Convolution) and tile.num_outputs * _sizes(g)[3] < PATCH_COLUMNS for g in uses)
+    return narrow and sum(_gradient_flops(tile, group) for group in uses) < by_gram
 
 
 def _sizes(group: Sequence[Use]) -> tuple[int, int, int, int]:
