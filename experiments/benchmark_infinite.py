@@ -10,7 +10,8 @@ over half of the pairs, one write of the result.
 In the workdir: config.json and benchmark.md.
 """
 
-import time
+import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,24 +19,32 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import ntk
 from experiments import full_rnn_recursion, script
+from experiments.benchmarking import compile_program, machine, markdown_table, matrix_product, time_in_turns
 from experiments.workdir import open_workdir
 from ntk.checks import check_choice, check_count
-from ntk.duals.arctan import half_plane_angle
+from ntk.duals.arcsine import arcsine
 from ntk.interop.neural_tangents import stax_kernel_fn
 
 HEADER = (
-    "| kernel | N | ours, s | reference, s | ratio | of the limit | compile, s | memory, MiB | largest error |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "kernel",
+    "N",
+    "ours, s",
+    "reference, s",
+    "ratio",
+    "of the limit",
+    "compile, s",
+    "peak MiB",
+    "largest error",
+    "reference, GFLOP/s",
 )
 
 
-class Machine(NamedTuple):
+class Rates(NamedTuple):
     """What the machine does in a second, on the cores that this process may use.
 
     Attributes:
@@ -48,14 +57,42 @@ class Machine(NamedTuple):
     moved: float
     angles: float
 
-    def limit(self, operations: float, angles: float, result_bytes: int) -> float:
-        """Seconds for that many operations of products, angles, and one write of the result.
+    def limit(self, work: "Work") -> float:
+        """Seconds for that work.
 
         Example:
-            >>> Machine(products=1e9, moved=1e9, angles=1e9).limit(1e9, 1e9, 500_000_000)
+            >>> Rates(products=1e9, moved=1e9, angles=1e9).limit(Work(1e9, 1e9, 500_000_000))
             2.5
         """
-        return operations / self.products + angles / self.angles + result_bytes / self.moved
+        return work.operations / self.products + work.angles / self.angles + work.result_bytes / self.moved
+
+
+class Work(NamedTuple):
+    """What a kernel cannot do without: operations of products of inputs, angles, and one write of the result."""
+
+    operations: float
+    angles: float
+    result_bytes: int
+
+
+class Workload(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        name: of the kernel.
+        net: the network.
+        x: its inputs.
+        reference: the kernel by the other program, which returns when it is done.
+        work: the least that it takes.
+        reference_operations: what the reference is known to compute, None otherwise.
+    """
+
+    name: str
+    net: ntk.MLP | ntk.RNN
+    x: jax.Array
+    reference: Callable[[], np.ndarray | jax.Array]
+    work: Work
+    reference_operations: int | None = None
 
 
 def check_config(config: ConfigDict) -> None:
@@ -86,115 +123,104 @@ def main(config: ConfigDict, workdir: Path) -> None:
     """Measure what `config` lists, print the table and write it into `workdir`."""
     with script.refuse_bad_input():
         check_config(config)
-        measurements = [*_mlps(config), *_rnns(config)]
+        workloads = [*_mlps(config), *_rnns(config)]
         workdir = open_workdir(workdir, config)
-    machine = measure_machine(config.num_runs)
-    rows = [measure(machine, config.num_runs) for measure in tqdm(measurements, desc="kernels")]
-    report = "\n".join((_describe(machine), "", HEADER, *rows)) + "\n"
+    rates = measure_rates(config.num_runs)
+    rows = [measure(workload, rates, config.num_runs) for workload in tqdm(workloads, desc="kernels")]
+    report = f"{machine()}. {_describe(rates)}\n\n{markdown_table(HEADER, rows)}\n"
     (workdir / "benchmark.md").write_text(report, encoding="utf-8")
     print(report)
 
 
-def measure_machine(num_runs: int, size: int = 2000) -> Machine:
+def measure_rates(num_runs: int, size: int = 2000) -> Rates:
     """The machine's rates on arrays of `size`² float32 numbers.
 
     Example:
-        >>> measure_machine(num_runs=1, size=10).products > 0
+        >>> measure_rates(num_runs=1, size=10).products > 0
         True
     """
     x = jnp.linspace(-1.0, 1.0, size**2, dtype=jnp.float32).reshape(size, size)
-    gram = jax.jit(lambda x: jnp.matmul(x, x.T, precision=lax.Precision.HIGHEST))
-    write = jax.jit(lambda x: x + 1.0)
-    angles = jax.jit(lambda x: half_plane_angle(x, jnp.float32(1.0), jnp.float32(2.0)))
-    gram_time, write_time, angle_time = median_times((lambda: gram(x), lambda: write(x), lambda: angles(x)), num_runs)
-    return Machine(2 * size**3 / gram_time, 2 * x.nbytes / write_time, x.size / angle_time)
+    product, operations = matrix_product(size)
+    programs = {
+        "product": product,
+        "write": compile_program(lambda x: x + 1.0, x),
+        "angle": compile_program(lambda x: arcsine(x, jnp.float32(0.5)), x),
+    }
+    times = _median_times({name: program.run for name, program in programs.items()}, num_runs)
+    return Rates(operations / times["product"], 2 * x.nbytes / times["write"], x.size / times["angle"])
 
 
-def median_times(calls: tuple[Callable[[], Any], ...], num_runs: int) -> list[float]:
-    """Median seconds of each call, all of them in turn `num_runs` times after one that does not count.
+def measure(workload: Workload, rates: Rates, num_runs: int) -> list[str]:
+    """Time, compile time and memory of a kernel, beside its reference and the limit: one line of the table."""
+    name, net, x, reference, work, reference_operations = workload
+    ours = functools.partial(ntk.infinite_ntk, net, x)
+    program = compile_program(functools.partial(ntk.infinite_ntk, net), x)
+    expected = np.asarray(reference(), np.float64)
+    error = np.abs(np.asarray(ours()) - expected).max() / np.abs(expected).max()
+    times = _median_times({"ours": lambda: jax.block_until_ready(ours()), "reference": reference}, num_runs)
+    return [
+        name,
+        str(len(x)),
+        f"{times['ours']:.3g}",
+        f"{times['reference']:.3g}",
+        f"{times['reference'] / times['ours']:.3g}",
+        f"{100 * rates.limit(work) / times['ours']:.0f} %",
+        f"{program.compile_seconds:.2f}",
+        f"{program.peak_mib:.0f}",
+        f"{error:.0e}",
+        "–" if reference_operations is None else f"{reference_operations / times['reference'] / 1e9:.1f}",
+    ]
 
-    Example:
-        >>> len(median_times((lambda: 0, lambda: 1), num_runs=3))
-        2
-    """
-    times: list[list[float]] = []
-    for _ in range(num_runs + 1):
-        times.append([])
-        for call in calls:
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            times[-1].append(time.perf_counter() - start)
-    return np.median(times[1:], axis=0).tolist()
+
+def _median_times(programs: dict[str, Callable[[], Any]], num_runs: int) -> dict[str, float]:
+    runs = time_in_turns(programs, budget_seconds=math.inf, max_runs=num_runs)
+    return {name: float(np.median(seconds)) for name, seconds in runs.items()}
 
 
-def _describe(machine: Machine) -> str:
+def _describe(rates: Rates) -> str:
     return (
-        f"On {jax.devices()[0].device_kind}: products {machine.products / 1e9:.0f} GFLOP/s, read and write "
-        f"{machine.moved / 1e9:.1f} GB/s, polynomial pass {1e9 / machine.angles:.2f} ns an entry."
+        f"Products {rates.products / 1e9:.0f} GFLOP/s, read and write {rates.moved / 1e9:.1f} GB/s, polynomial pass "
+        f"{1e9 / rates.angles:.2f} ns an entry."
     )
 
 
-def _mlps(config: ConfigDict) -> list[Callable[[Machine, int], str]]:
+def _mlps(config: ConfigDict) -> list[Workload]:
     if "mlp" not in config.parts:
         return []
     rng = np.random.default_rng(config.seed)
-    fields, measurements = config.mlp, []
+    fields, workloads = config.mlp, []
     for num_inputs in fields.num_inputs:
         x = jnp.asarray(rng.normal(size=(num_inputs, fields.num_features)), jnp.float32)
-        operations, pairs = num_inputs**2 * fields.num_features, num_inputs**2 / 2
+        work = Work(num_inputs**2 * fields.num_features, fields.depth * num_inputs**2 / 2, 4 * num_inputs**2)
         for activation in fields.activations:
             net = ntk.MLP(depth=fields.depth, activation=activation)
-            kernel_fn = stax_kernel_fn(net)
-            reference = jax.jit(lambda x, kernel_fn=kernel_fn: kernel_fn(x, None, "ntk"))
-            name = f"MLP, {fields.depth} layers, {activation}"
-            measurements.append(_measurement(name, net, x, reference, (operations, fields.depth * pairs), None))
-    return measurements
+            kernel_fn = jax.jit(functools.partial(stax_kernel_fn(net), x2=None, get="ntk"))
+            reference = functools.partial(lambda kernel_fn, x: jax.block_until_ready(kernel_fn(x)), kernel_fn, x)
+            workloads.append(Workload(f"MLP, {fields.depth} layers, {activation}", net, x, reference, work))
+    return workloads
 
 
-def _rnns(config: ConfigDict) -> list[Callable[[Machine, int], str]]:
+def _rnns(config: ConfigDict) -> list[Workload]:
     if "rnn" not in config.parts:
         return []
-    fields, measurements = config.rnn, []
+    fields, workloads = config.rnn, []
     shape = (fields.num_inputs, fields.num_steps, fields.num_features)
     x = jnp.asarray(np.random.default_rng(config.seed).normal(size=shape), jnp.float32)
     for activation in fields.activations:
         for pooling in ("last", "mean"):
             net = ntk.RNN(activation=activation, pooling=pooling)
             entries = fields.num_inputs**2 * fields.num_steps ** (1 if pooling == "last" else 2) / 2
-            work = (2 * fields.num_features * entries, entries)
-            reference = lambda x, net=net: full_rnn_recursion.rnn_ntk(net, np.asarray(x))  # noqa: E731
-            name = f"RNN, {fields.num_steps} steps, {activation}, {pooling}"
-            measurements.append(_measurement(name, net, x, reference, work, full_rnn_recursion.operations(net, *shape)))
-    return measurements
-
-
-def _measurement(
-    name: str,
-    net: ntk.MLP | ntk.RNN,
-    x: jax.Array,
-    reference: Callable[[jax.Array], Any],
-    work: tuple[float, float],
-    reference_operations: int | None,
-) -> Callable[[Machine, int], str]:
-    """A function that measures one line of the table; `work` is that of the limit: operations, angles."""
-
-    def measure(machine: Machine, num_runs: int) -> str:
-        start = time.perf_counter()
-        program = jax.jit(lambda x: ntk.infinite_ntk(net, x)).lower(x).compile()
-        compile_time = time.perf_counter() - start
-        memory = program.memory_analysis()
-        peak = np.nan if memory is None else (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**20
-        expected = np.asarray(reference(x), np.float64)
-        error = np.abs(np.asarray(ntk.infinite_ntk(net, x)) - expected).max() / np.abs(expected).max()
-        ours, theirs = median_times((lambda: ntk.infinite_ntk(net, x), lambda: reference(x)), num_runs)
-        fraction = machine.limit(*work, expected.size * x.dtype.itemsize) / ours
-        rate = "" if reference_operations is None else f" ({reference_operations / theirs / 1e9:.1f} GFLOP/s)"
-        return (
-            f"| {name} | {len(x)} | {ours:.3g} | {theirs:.3g}{rate} | {theirs / ours:.3g} | {fraction:.0%} "
-            f"| {compile_time:.2f} | {peak:.0f} | {error:.0e} |"
-        )
-
-    return measure
+            workloads.append(
+                Workload(
+                    f"RNN, {fields.num_steps} steps, {activation}, {pooling}",
+                    net,
+                    x,
+                    functools.partial(full_rnn_recursion.rnn_ntk, net, np.asarray(x)),
+                    Work(2 * fields.num_features * entries, entries, 4 * fields.num_inputs**2),
+                    full_rnn_recursion.operations(net, *shape),
+                )
+            )
+    return workloads
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from experiments import plots
+from experiments.benchmarking import markdown_table
 from experiments.power_law import Exponent, fit_exponent
 
 Errors = dict[str, Float[np.ndarray, "widths seeds"]]
@@ -56,9 +57,6 @@ def _table(widths: Int[np.ndarray, " widths"], errors: Errors, slopes: dict[str,
         ]
         for name, slope in slopes.items()
     ]
-    lengths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [[cell.ljust(length) for cell, length in zip(row, lengths, strict=True)] for row in (header, *rows)]
-    lines.insert(1, ["-" * length for length in lengths])
     # Θ and the NNGP can be held against another library; it knows no C and D.
     reference = "neural-tangents (Θ, NNGP) and the recursion (C, D)"
     reference = reference if config.reference == "neural_tangents" else "the recursion"
@@ -68,7 +66,7 @@ def _table(widths: Int[np.ndarray, " widths"], errors: Errors, slopes: dict[str,
             f"{_title(config)}.",
             f"Relative Frobenius error against {reference}: median over {config.num_seeds} seeds, and slope against n.",
             "",
-            *(f"| {' | '.join(line)} |" for line in lines),
+            markdown_table(header, rows),
             "",
             f"Slope of Θ's error: {ntk.value:.3f}, {percent} interval [{ntk.low:.3f}, {ntk.high:.3f}].",
         ]

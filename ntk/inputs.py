@@ -62,16 +62,17 @@ def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str
             raise ValueError(f"lengths{side} is given; expected none, an MLP reads no sequences.")
         check_finite(name, x)
         return Batch(x, None)
-    lengths = _check_lengths(f"lengths{side}", lengths, x.shape[0], x.shape[1])
-    # What lies past a sequence's length may be anything, NaN included; it is not read.
-    x = jnp.where((jnp.arange(x.shape[1]) < lengths[:, None])[:, :, None], x, 0.0)
+    if lengths is None:
+        lengths = jnp.full((x.shape[0],), x.shape[1])
+    else:
+        lengths = _check_lengths(f"lengths{side}", lengths, x.shape[0], x.shape[1])
+        # What lies past a sequence's length may be anything, NaN included; it is not read.
+        x = jnp.where((jnp.arange(x.shape[1]) < lengths[:, None])[:, :, None], x, 0.0)
     check_finite(name, x)
     return Batch(x, lengths)
 
 
-def _check_lengths(name: str, lengths: ArrayLike | None, num_inputs: int, num_steps: int) -> jax.Array:
-    if lengths is None:
-        return jnp.full((num_inputs,), num_steps)
+def _check_lengths(name: str, lengths: ArrayLike, num_inputs: int, num_steps: int) -> jax.Array:
     try:
         lengths = jnp.asarray(lengths)
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""Kernel matrices tile by tile, so that memory is bounded by a tile and not by the batch.
+"""Kernel matrices tile by tile, so that memory is bounded by a tile and not by the batch, and a tile stays in cache.
 
-Tiles are loops of the compiled program: one body is compiled, whatever the number of tiles.
+Tiles are one loop of the compiled program: one body is compiled, whatever the number of tiles.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -21,50 +22,62 @@ def kernel_by_tiles(
 ) -> Any:
     """The kernel between all inputs of x1 and of x2, `size` inputs of each at a time.
 
+    The last tile of a side overlaps the one before it where the sizes do not fit, so that no tile is smaller than the
+    others and nothing is padded.
+
     Args:
-        sides: What has to be known of a tile of x1, and of one of x2, for itself.
+        sides: What has to be known of a tile of x1, and of one of x2, for itself. That of x1 is found once for each
+            row of tiles.
         pair: The kernel (size, size, …) between two such sides, or a pytree of kernels.
         transposed: A kernel with its sides exchanged.
         x1: A pytree of arrays (N1, …).
-        x2: The other inputs; None for x1 itself, of which one half of the tiles is computed and mirrored.
-        size: Inputs to a tile; the last one may have fewer.
+        x2: The other inputs; None for x1 itself, of which the tiles on and above the diagonal are computed and
+            mirrored.
+        size: Inputs to a tile, of a side that has as many.
 
     Returns:
         (N1, N2, …).
     """
-    num1 = _length(x1)
-    num2 = num1 if x2 is None else _length(x2)
-    tiles1 = -(-num1 // size)
-    tiles2 = -(-num2 // size)
-    # Tile i of a square kernel meets tiles i, i + 1, … in a circle, up to the one opposite: equally many for each i.
-    num_partners = tiles1 // 2 + 1 if x2 is None else tiles2
+    other = x1 if x2 is None else x2
+    lengths = _length(x1), _length(other)
+    sizes = [min(size, length) for length in lengths]
+    numbers = np.indices([-(-length // size) for length in lengths]).reshape(2, -1).T
+    if x2 is None:
+        numbers = numbers[numbers[:, 0] <= numbers[:, 1]]
+    starts = np.minimum(numbers * size, np.subtract(lengths, sizes))
+    begins_row = np.diff(numbers[:, 0], prepend=-1) > 0
 
-    def tile(x: Any, number: jax.Array) -> Any:
-        rows = jnp.minimum(number * size + jnp.arange(size), _length(x) - 1)
-        return jax.tree.map(lambda leaf: leaf[rows], x)
+    def side1_from(start: jax.Array | int) -> Any:
+        return sides[0](_rows(x1, start, sizes[0]))
 
-    def put(kernels: Any, blocks: Any, i: jax.Array, j: jax.Array) -> Any:
-        def put_one(kernel: jax.Array, block: jax.Array) -> jax.Array:
-            return lax.dynamic_update_slice(kernel, block, (i * size, j * size, *(0 for _ in block.shape[2:])))
+    def block_between(side1: Any, start: jax.Array | int) -> Any:
+        return pair(side1, sides[1](_rows(other, start, sizes[1])))
 
-        return jax.tree.map(put_one, kernels, blocks)
+    def add_tile(carry: tuple[Any, Any], tile: tuple[jax.Array, jax.Array]) -> tuple[tuple[Any, Any], None]:
+        (kernel, side1), ((start1, start2), begins) = carry, tile
+        side1 = lax.cond(begins, lambda: side1_from(start1), lambda: side1)
+        block = block_between(side1, start2)
+        kernel = _put(kernel, block, start1, start2)
+        if x2 is None:
+            kernel = _put(kernel, jax.tree.map(transposed, block), start2, start1)
+        return (kernel, side1), None
 
-    def row(kernel: Any, i: jax.Array) -> tuple[Any, None]:
-        side1 = sides[0](tile(x1, i))
+    side1 = jax.eval_shape(side1_from, 0)
+    blocks = jax.eval_shape(block_between, side1, 0)
+    kernel = jax.tree.map(lambda block: jnp.zeros((*lengths, *block.shape[2:]), block.dtype), blocks)
+    side1 = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), side1)
+    return lax.scan(add_tile, (kernel, side1), (jnp.asarray(starts), jnp.asarray(begins_row)))[0][0]
 
-        def entry(kernel: Any, offset: jax.Array) -> tuple[Any, None]:
-            j = (i + offset) % tiles1 if x2 is None else offset
-            block = pair(side1, sides[1](tile(x1 if x2 is None else x2, j)))
-            kernel = put(kernel, block, i, j)
-            return (put(kernel, jax.tree.map(transposed, block), j, i) if x2 is None else kernel), None
 
-        return lax.scan(entry, kernel, jnp.arange(num_partners))[0], None
+def _rows(x: Any, start: jax.Array | int, size: int) -> Any:
+    return jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), x)
 
-    first = jnp.zeros((), int)
-    one = jax.eval_shape(lambda: pair(sides[0](tile(x1, first)), sides[1](tile(x1 if x2 is None else x2, first))))
-    kernel = jax.tree.map(lambda block: jnp.zeros((tiles1 * size, tiles2 * size, *block.shape[2:]), block.dtype), one)
-    kernel, _ = lax.scan(row, kernel, jnp.arange(tiles1))
-    return jax.tree.map(lambda kernel: kernel[:num1, :num2], kernel)
+
+def _put(kernels: Any, blocks: Any, start1: jax.Array, start2: jax.Array) -> Any:
+    def put_one(kernel: jax.Array, block: jax.Array) -> jax.Array:
+        return lax.dynamic_update_slice(kernel, block, (start1, start2, *(0 for _ in block.shape[2:])))
+
+    return jax.tree.map(put_one, kernels, blocks)
 
 
 def _length(x: Any) -> int:

@@ -20,7 +20,7 @@ def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap
     """Both maps of φ with slope `left` below 0 and `right` above it, whose derivative at 0 is `at_zero`.
 
     φ(x) = αx + β|x|, so E φφ̄ = α² q12 + β² E|u||ū| (Cho & Saul 2009, degree 1) and
-    E φ'φ̄' = α² + β² E sign(u) sign(ū) (degree 0). A variance of zero makes u the constant 0.
+    E φ'φ̄' = E φ'·E φ̄' + β² E sign(u) sign(ū) (degree 0). A variance of zero makes u the constant 0.
     """
     alpha, beta = (right + left) / 2.0, (right - left) / 2.0
 
@@ -28,9 +28,8 @@ def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap
         return alpha**2 * q12 + beta**2 * noisy_abs(q11, q12, q22)
 
     def dual_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-        value = alpha**2 + beta**2 * noisy_sign(q11, q12, q22)
         mean1, mean2 = (jnp.where(q == 0, at_zero, jnp.full_like(q, alpha)) for q in (q11, q22))
-        return jnp.where((q11 == 0) | (q22 == 0), mean1 * mean2, value)
+        return mean1 * mean2 + beta**2 * noisy_sign(q11, q12, q22)
 
     return dual, dual_derivative
 
@@ -59,8 +58,7 @@ def noisy_step_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Va
 def noisy_abs(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> jax.Array:
     """E|u||ū| = (2/π)(√Δ + q12·arcsin ρ)."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
-    value = mean_abs_product(pair.c, pair.det, pair.radius) * pair.scale
-    return jnp.where(pair.constant, 0.0, 2.0 / math.pi * value)
+    return 2.0 / math.pi * pair.scale * mean_abs_product(pair.c, pair.det, pair.inverse_radius)
 
 
 def noisy_relu(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:

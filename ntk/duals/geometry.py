@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from ntk.duals.arctan import half_plane_angle
+from ntk.duals.arcsine import arcsine
 
 Variance = float | jax.Array
 
@@ -28,9 +29,9 @@ class Pair(NamedTuple):
         v2: (q22 + n2)·s2².
         det: v1·v2 − c².
         quiet_det: (q11·q22 − q12²)·s1²·s2², the same without the noise.
-        radius: √(v1·v2), the length of the vector (c, √Δ).
+        inverse_radius: 1/√(v1·v2), of the vector (c, √Δ); 0 where that has no length.
         scale: 1/(s1·s2); a quantity of degree one in (u, ū) is that of the scaled pair times `scale`.
-        constant: whether u or ū is the constant 0 (v1 or v2 vanishes); det is then 1 so that angles exist.
+        constant: whether u or ū is the constant 0 (v1 or v2 vanishes).
     """
 
     v1: jax.Array
@@ -38,7 +39,7 @@ class Pair(NamedTuple):
     v2: jax.Array
     det: jax.Array
     quiet_det: jax.Array
-    radius: jax.Array
+    inverse_radius: jax.Array
     scale: jax.Array
     constant: jax.Array
 
@@ -52,19 +53,34 @@ def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0
     v1, v2 = a + noise1, b + noise2
     constant = (v1 == 0) | (v2 == 0)
     quiet_det = determinant(a, c, b)
-    det = jnp.where(constant, 1.0, quiet_det + (noise2 * v1 + noise1 * b))
-    return Pair(v1, c, v2, det, quiet_det, safe_sqrt(v1) * safe_sqrt(v2), scale1 * scale2, constant)
+    det = quiet_det + (noise2 * v1 + noise1 * b)
+    inverse_radius = _inverse_root(v1) * _inverse_root(v2)
+    return Pair(v1, c, v2, det, quiet_det, inverse_radius, scale1 * scale2, constant)
 
 
 def angle_complement(pair: Pair) -> jax.Array:
-    """The angle π/2 − arccos ρ in [−π/2, π/2], by its tangent; the derivative at ρ = ±1 (truly infinite) is 0."""
-    return half_plane_angle(pair.c, safe_sqrt(pair.det), pair.radius)
+    """The angle π/2 − arccos ρ in [−π/2, π/2]; the derivative at ρ = ±1 (truly infinite) is 0."""
+    return _angle(pair.c, safe_sqrt(pair.det), pair.inverse_radius)
+
+
+@jax.custom_jvp
+def _angle(c: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> jax.Array:
+    """atan2(c, root) for root ≥ 0, given 1/√(c² + root²); 0 at the origin, where that is given as 0."""
+    return arcsine(c * inverse_radius, root * inverse_radius)
+
+
+@_angle.defjvp
+def _angle_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    """That of atan2: the radius says nothing that c and the root do not."""
+    (c, root, _), (dc, droot, _) = primals, tangents
+    square = jnp.maximum(c * c + root * root, jnp.finfo(c.dtype).tiny)
+    return _angle(*primals), (root * dc - c * droot) / square
 
 
 @jax.custom_jvp
 def safe_sqrt(det: jax.Array) -> jax.Array:
     """The square root, 0 with derivative 0 where rounding has left nothing positive; NaN stays NaN."""
-    return jnp.sqrt(jnp.maximum(det, 0.0))
+    return jnp.sqrt(jnp.where(det < 0, 0.0, det))
 
 
 @safe_sqrt.defjvp
@@ -78,13 +94,14 @@ def _safe_sqrt_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Arra
 def determinant(a: jax.Array, c: jax.Array, b: jax.Array) -> jax.Array:
     """a·b − c² for entries of order one, not negative, with an absolute error near ε^{3/2}.
 
-    Each factor is split into two halves of at most half the significand, so that every product below is exact
-    whether or not the compiler contracts it into a fused multiply-add (Dekker 1971, with rounding to the
-    short format in place of the multiplication trick, which contraction breaks).
+    Each factor is split into two halves of its significand, so that every product below is exact whether or not the
+    compiler contracts it into a fused multiply-add (Dekker 1971, with bits cut off in place of the multiplication
+    trick, which contraction breaks). In float64 that of two low halves is rounded, far below the error.
     """
     (a1, a0), (c1, c0), (b1, b0) = _halves(a), _halves(c), _halves(b)
     low = (a0 * b0 - c0 * c0) + ((a1 * b0 - c1 * c0) + (a0 * b1 - c1 * c0))
-    return jnp.maximum((a1 * b1 - c1 * c1) + low, 0.0)
+    value = (a1 * b1 - c1 * c1) + low
+    return jnp.where(value < 0, 0.0, value)
 
 
 @determinant.defjvp
@@ -94,33 +111,44 @@ def _determinant_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Ar
 
 
 @jax.custom_jvp
-def mean_abs_product(c: jax.Array, det: jax.Array, radius: jax.Array) -> jax.Array:
+def mean_abs_product(c: jax.Array, det: jax.Array, inverse_radius: jax.Array) -> jax.Array:
     """(π/2)·E|u||ū| = √Δ + c·atan2(c, √Δ), the arc-cosine kernel of degree one (Cho & Saul 2009).
 
     The derivative is written out because the two terms with 1/√Δ of the plain one cancel.
     """
     root = safe_sqrt(det)
-    return root + c * half_plane_angle(c, root, radius)
+    return root + c * _angle(c, root, inverse_radius)
 
 
 @mean_abs_product.defjvp
 def _mean_abs_product_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (c, det, radius), (dc, ddet, _) = primals, tangents
+    (c, det, inverse_radius), (dc, ddet, _) = primals, tangents
     root = safe_sqrt(det)
     product = jnp.maximum(c * c + det, jnp.finfo(c.dtype).tiny)
-    slope_c = half_plane_angle(c, root, radius) + c * root / product
-    return mean_abs_product(c, det, radius), slope_c * dc + root / (2.0 * product) * ddet
+    slope_c = _angle(c, root, inverse_radius) + c * root / product
+    return mean_abs_product(*primals), slope_c * dc + root / (2.0 * product) * ddet
+
+
+def _inverse_root(variance: jax.Array) -> jax.Array:
+    """1/√variance, 0 for a variance of zero."""
+    zero = variance == 0
+    return jnp.where(zero, 0.0, jnp.ones_like(variance)) / jnp.sqrt(jnp.where(zero, 1.0, variance))
 
 
 def _power_of_two(variance: jax.Array) -> jax.Array:
-    """The power of two nearest to √variance; 1 for a variance of zero."""
-    bits = jnp.finfo(variance.dtype)
-    root = jnp.sqrt(jnp.where(variance > 0, lax.stop_gradient(variance), 1.0))
-    return lax.reduce_precision(root, exponent_bits=bits.nexp, mantissa_bits=0)
+    """The largest power of two up to √variance; 1 for a variance of zero."""
+    return _leading_bits(jnp.sqrt(jnp.where(variance == 0, 1.0, lax.stop_gradient(variance))), 0)
 
 
 def _halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The high and low half of x's significand; their sum is x."""
-    bits = jnp.finfo(x.dtype)
-    high = lax.reduce_precision(x, exponent_bits=bits.nexp, mantissa_bits=(bits.nmant + 1) // 2 - 1)
+    high = _leading_bits(x, (jnp.finfo(x.dtype).nmant + 1) // 2 - 1)
     return high, x - high
+
+
+def _leading_bits(x: jax.Array, count: int) -> jax.Array:
+    """All but the first `count` bits of the fraction cut off: one operation, where rounding takes eight."""
+    bits = jnp.finfo(x.dtype)
+    words = jnp.dtype(f"uint{bits.bits}")
+    mask = np.array(2**bits.bits - 2 ** (bits.nmant - count), words)
+    return lax.bitcast_convert_type(lax.bitcast_convert_type(x, words) & mask, x.dtype)

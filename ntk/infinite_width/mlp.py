@@ -11,19 +11,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Float
 
 from ntk.decomposition import Kernels, gram, mlp_kernels, unit_scaled
 from ntk.infinite_width.moments import (
+    Fingerprint,
     fingerprints,
     infinite_where_overflowed,
     nonlinearity,
     own_moments,
     same_inputs,
 )
-from ntk.infinite_width.tiling import by_tiles
 from ntk.inputs import Batch
 from ntk.networks import MLP
+from ntk.tiles import kernel_by_tiles
 
 # Inputs to a tile: its layers stay in a core's cache, and its Gram product is still a fast one.
 _TILE = 250
@@ -34,7 +35,7 @@ class _Inputs(NamedTuple):
 
     x: Float[Array, "N d"]
     own: Float[Array, " N"]
-    fingerprint: UInt32[Array, "N 2"]
+    fingerprint: Fingerprint
 
 
 class _Moments(NamedTuple):
@@ -68,16 +69,18 @@ def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
     """Θ alone, forward only: θ^l = Ċ^l (K^l + σ_w² θ^{l−1}), Θ = σ_v² (C^L + θ^L)."""
 
     def tile(inputs1: _Inputs, inputs2: _Inputs) -> Float[Array, "n1 n2"]:
-        def forward(state: tuple[_Moments, Array], _: None) -> tuple[tuple[_Moments, Array], None]:
-            C, theta = state
+        def forward(state: tuple[Array, _Moments], _: None) -> tuple[tuple[Array, _Moments], None]:
+            theta, C = state
             K, C, dot = _layer(net, C, same)
-            return (C, dot * (K + net.w_std**2 * theta)), None
+            return (dot * (K + net.w_std**2 * theta), C), None
 
         C0, same = _input_moments(inputs1, inputs2)
-        (C, theta), _ = lax.scan(forward, (C0, jnp.zeros_like(C0.cross)), length=net.depth)
+        # θ before C, of which the loop then updates both in place: θ is the last to read the C before.
+        (theta, C), _ = lax.scan(forward, (jnp.zeros_like(C0.cross), C0), length=net.depth)
         return infinite_where_overflowed(net.v_std**2 * (C.cross + theta), _overflowed(C))
 
-    return by_tiles(tile, _inputs(batch1), None if batch2 is None else _inputs(batch2), _TILE)
+    inputs1, inputs2 = _inputs(batch1), None if batch2 is None else _inputs(batch2)
+    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, inputs1, inputs2, _TILE)
 
 
 def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
@@ -87,13 +90,15 @@ def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
 
 def _inputs(batch: Batch) -> _Inputs:
     x = unit_scaled(batch.x)
-    return _Inputs(x, jnp.sum(x**2, axis=-1), fingerprints(x[:, None])[:, 0])
+    fingerprint = jax.tree.map(jnp.ravel, fingerprints(x[:, None]))
+    return _Inputs(x, jnp.sum(x**2, axis=-1), fingerprint)
 
 
 def _input_moments(inputs1: _Inputs, inputs2: _Inputs) -> tuple[_Moments, Bool[Array, "N1 N2"]]:
     """C⁰ = ξ·ξ̄/d, and which pairs are one input twice."""
     C0 = _Moments(gram(inputs1.x, inputs2.x), inputs1.own, inputs2.own)
-    return C0, same_inputs(inputs1.fingerprint[:, None], inputs2.fingerprint)
+    rows = jax.tree.map(lambda words: words[:, None], inputs1.fingerprint)
+    return C0, same_inputs(rows, inputs2.fingerprint)
 
 
 def _layer(net: MLP, C: _Moments, same: Bool[Array, "N1 N2"]) -> tuple[Array, _Moments, Array]:

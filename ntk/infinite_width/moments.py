@@ -59,14 +59,20 @@ def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array
     return jnp.where(overflowed & jnp.isnan(value), jnp.inf, value)
 
 
-def same_inputs(fingerprints1: UInt32[Array, "... 2"], fingerprints2: UInt32[Array, "... 2"]) -> Bool[Array, "..."]:
-    """Which pairs are one input twice, the diagonal of a batch or duplicates; the leading axes broadcast."""
-    first, second = (fingerprints1[..., word] == fingerprints2[..., word] for word in (0, 1))
-    return first & second
+class Fingerprint(NamedTuple):
+    """64 bits that tell inputs apart, in two arrays rather than one, which vectorizes."""
+
+    word1: UInt32[Array, "..."]
+    word2: UInt32[Array, "..."]
 
 
-def fingerprints(x: Float[Array, "N T d"]) -> UInt32[Array, "N T 2"]:
-    """64 bits for each step of a sequence, by its place in it. Their sums, of uint32, tell one beginning from another.
+def same_inputs(fingerprint1: Fingerprint, fingerprint2: Fingerprint) -> Bool[Array, "..."]:
+    """Which pairs are one input twice, the diagonal of a batch or duplicates; the two broadcast."""
+    return (fingerprint1.word1 == fingerprint2.word1) & (fingerprint1.word2 == fingerprint2.word2)
+
+
+def fingerprints(x: Float[Array, "N T d"]) -> Fingerprint:
+    """One for each step of a sequence, by its place in it, (N, T). Their sums tell one beginning from another.
 
     They depend on every bit of a step, but not on the order of summation as a sum of floats would; different inputs
     share them by a chance of 2⁻⁶⁴.
@@ -78,7 +84,7 @@ def fingerprints(x: Float[Array, "N T d"]) -> UInt32[Array, "N T 2"]:
         jnp.sum(_mixed(words + positions * jnp.uint32(stride)), axis=-1, dtype=jnp.uint32)
         for stride in (0x9E3779B9, 0xC2B2AE3D)
     )
-    return jnp.stack(list(sums), axis=-1)
+    return Fingerprint(*sums)
 
 
 def _mixed(words: UInt32[Array, "..."]) -> UInt32[Array, "..."]:

@@ -7,23 +7,26 @@ with p the pooling weights of the times (one at the last time, or 1/T each). C i
 recursion follows the diagonals t − r = const and never mixes two of them, nor two pairs of inputs.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Float
 
 from ntk.decomposition import Kernels, gram, pooling_weights, rnn_kernels, time_mask, unit_scaled
-from ntk.infinite_width.moments import OwnMoments, fingerprints, nonlinearity, own_moments, same_inputs
-from ntk.infinite_width.tiling import by_tiles, scan_times
+from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, nonlinearity, own_moments, same_inputs
 from ntk.inputs import Batch
 from ntk.networks import RNN
+from ntk.tiles import kernel_by_tiles
 
 # Inputs to a tile: one step of all its pairs stays in a core's cache, with one or with all times r of the other side.
 _TILE = {"last": 250, "mean": 40}
 
 
+State = TypeVar("State")
+Times = TypeVar("Times")
 SequencesOrTimes = TypeVar("SequencesOrTimes")
 
 
@@ -32,14 +35,14 @@ class _Sequences(NamedTuple):
 
     Attributes:
         x: ξ/√d.
-        own: K^{t,t} of each sequence with itself, and the C and Ċ that follow; K is 0 where nothing counts.
+        own: K^{t,t} of each sequence with itself, and the C and Ċ that follow.
         fingerprint: of all steps up to this one.
         counts: whether the sequence has this step.
     """
 
     x: Float[Array, "*entries d"]
     own: OwnMoments
-    fingerprint: UInt32[Array, "*entries 2"]
+    fingerprint: Fingerprint
     counts: Bool[Array, "*entries"]
 
 
@@ -79,7 +82,8 @@ def ntk_only(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
         pooled = _last_state if net.pooling == "last" else _mean_over_times
         return net.v_std**2 * pooled(net, sequences1, sequences2)
 
-    return by_tiles(tile, sides[0], None if batch2 is None else sides[1], _TILE[net.pooling])
+    sequences1, sequences2 = sides[0], None if batch2 is None else sides[1]
+    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, sequences1, sequences2, _TILE[net.pooling])
 
 
 def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
@@ -88,36 +92,51 @@ def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Flo
     All sequences are shifted so that they end together; a pair starts when both of its sequences have.
     """
 
+    def at(time: int | jax.Array) -> tuple[_Sequences, _Sequences]:
+        return _at_time(sequences1, time), _at_time(sequences2, time)
+
+    # θ before C, of which the loop then updates both in place: θ is the last to read the C before.
     def forward(state: tuple[Array, Array], now: tuple[_Sequences, _Sequences]) -> tuple[Array, Array]:
-        C, theta = state
+        theta, C = state
         K, C, dot = _step(net, C, _with_axes(now[0], 1), now[1])
-        return C, dot * (K + net.w_std**2 * theta)
+        return dot * (K + net.w_std**2 * theta), C
 
     start = jnp.zeros((len(sequences1.x), len(sequences2.x)), sequences1.x.dtype)
-    C, theta = scan_times(forward, (start, start), (sequences1, sequences2))
+    theta, C = _scan_times(forward, (start, start), at, sequences1.counts.shape[1])
     return C + theta
 
 
 def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
-    """Σ p_t p̄_r (C + θ)^{t,r}, all r of the other side at once: an axis of columns (r, input), r = 0 in front.
+    """Σ p_t p̄_r (C + θ)^{t,r}, all r of the other side at once: an axis of columns (r, input).
 
-    Columns are written one r after those that they come from, and those of r = 0 stay zero.
+    A column stays on its diagonal, so that no matrix is shifted: it has r = t + const, and begins anew where that has
+    passed the last r. The columns of time t are a window of all columns, written twice in a row.
     """
-    num_inputs = len(sequences2.x)
-    columns = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), _time_first(sequences2))
+    num_inputs, num_steps = sequences2.counts.shape
+    width = num_inputs * num_steps
+    begins = jnp.zeros_like(sequences2.counts).at[:, 0].set(True)
 
-    def one_on(moment: Array) -> Array:
-        return jnp.concatenate([jnp.zeros_like(moment[:, :num_inputs]), moment[:, :-num_inputs]], axis=1)
+    def twice(leaf: Array) -> Array:
+        columns = leaf.swapaxes(0, 1).reshape(width, *leaf.shape[2:])
+        return jnp.concatenate([columns, columns])
 
-    def forward(state: tuple[Array, Array, Array], now: _Sequences) -> tuple[Array, Array, Array]:
-        C, theta, total = state
-        K, C, dot = _step(net, one_on(C), _with_axes(now, 1), columns)
-        theta = dot * (K + net.w_std**2 * one_on(theta))
-        return C, theta, total + C + theta
+    all_columns = jax.tree.map(twice, (begins, sequences2))
+
+    def at(time: int | jax.Array) -> tuple[_Sequences, tuple[Array, _Sequences]]:
+        start = time % num_steps * num_inputs
+        columns = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, start, width), all_columns)
+        return _at_time(sequences1, time), columns
+
+    def forward(state: tuple[Array, Array, Array], now: tuple) -> tuple[Array, Array, Array]:
+        theta, total, C = state
+        row, (begins, columns) = now
+        K, C, dot = _step(net, jnp.where(begins, 0.0, C), _with_axes(row, 1), columns)
+        theta = dot * (K + net.w_std**2 * jnp.where(begins, 0.0, theta))
+        return theta, total + C + theta, C
 
     length1, length2 = (jnp.sum(sequences.counts, axis=1) for sequences in (sequences1, sequences2))
-    start = jnp.zeros((len(sequences1.x), len(columns.x)), sequences1.x.dtype)
-    _, _, total = scan_times(forward, (start, start, start), sequences1)
+    start = jnp.zeros((len(sequences1.x), width), sequences1.x.dtype)
+    _, total, _ = _scan_times(forward, (start, start, start), at, sequences1.counts.shape[1])
     return jnp.sum(total.reshape(len(start), -1, num_inputs), axis=1) / (length1[:, None] * length2)
 
 
@@ -127,8 +146,7 @@ def _step(
     """K, C and Ċ at one time of each side, from C one step before at both; zero where a sequence has no such step."""
     products = gram(sequences1.x, sequences2.x).reshape(C.shape)
     counts = sequences1.counts & sequences2.counts
-    # What does not count may not overflow.
-    K = jnp.where(counts, net.w_std**2 * C + net.u_std**2 * products + net.b_std**2, 0.0)
+    K = net.w_std**2 * C + (net.u_std**2 * products + net.b_std**2)
     same = same_inputs(sequences1.fingerprint, sequences2.fingerprint)
     C, dot = nonlinearity(net.activation, sequences1.own, K, sequences2.own, same)
     return K, jnp.where(counts, C, 0.0), jnp.where(counts, dot, 0.0)
@@ -143,6 +161,25 @@ def _with_axes(row: _Sequences, count: int) -> _Sequences:
     return jax.tree.map(spread, row)
 
 
+def _scan_times(
+    step: Callable[[State, Times], State], state: State, at: Callable[[int | jax.Array], Times], num_steps: int
+) -> State:
+    """`state` after `step(state, at(t))` for all t. Each time is read ahead, into the state of the loop.
+
+    Read where it is used, it would be read again for every entry that it broadcasts against.
+    """
+
+    def body(time: jax.Array, carry: tuple[State, Times]) -> tuple[State, Times]:
+        state, now = carry
+        return step(state, now), at(time + 1)
+
+    return lax.fori_loop(0, num_steps, body, (state, at(0)))[0]
+
+
+def _at_time(sequences: _Sequences, time: int | jax.Array) -> _Sequences:
+    return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, time, axis=1, keepdims=False), sequences)
+
+
 def _time_first(sequences: SequencesOrTimes) -> SequencesOrTimes:
     """The axes (N, T) of all leaves exchanged, either way."""
     return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), sequences)
@@ -152,14 +189,13 @@ def _sequences(net: RNN, batch: Batch) -> _Sequences:
     """All that the recursion reads of a batch, leaves (N, T, …)."""
     x, counts = unit_scaled(batch.x), time_mask(batch)
 
-    def step(state: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], tuple[OwnMoments, Array]]:
+    def step(state: tuple[Array, Fingerprint], inputs: tuple) -> tuple[tuple[Array, Fingerprint], tuple]:
         C, fingerprint = state
         moment, counts, its_fingerprint = inputs
-        # Zero past the length, where it might overflow.
-        K = jnp.where(counts, net.w_std**2 * C + net.u_std**2 * moment + net.b_std**2, 0.0)
-        own = own_moments(net.activation, K)
-        fingerprint = fingerprint + its_fingerprint
-        return (own.C, fingerprint), (own, fingerprint)
+        own = own_moments(net.activation, net.w_std**2 * C + (net.u_std**2 * moment + net.b_std**2))
+        fingerprint = jax.tree.map(jnp.add, fingerprint, its_fingerprint)
+        # Zero past the length, or it might overflow there.
+        return (jnp.where(counts, own.C, 0.0), fingerprint), (own, fingerprint)
 
     inputs = _time_first((jnp.sum(x**2, axis=-1), counts, fingerprints(x)))
     start = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), (inputs[0], inputs[2]))

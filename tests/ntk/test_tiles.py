@@ -7,7 +7,7 @@ import pytest
 
 import ntk
 from ntk.infinite_width import mlp, rnn
-from ntk.infinite_width.tiling import by_tiles, scan_times
+from ntk.tiles import kernel_by_tiles
 
 RNG = np.random.default_rng(0)
 X1, X2 = RNG.normal(size=(11, 3)), RNG.normal(size=(7, 3))
@@ -15,6 +15,11 @@ X1, X2 = RNG.normal(size=(11, 3)), RNG.normal(size=(7, 3))
 
 def kernel(x1, x2):
     return jnp.exp(x1 @ x2.T)
+
+
+def by_tiles(kernel, x1, x2, size):
+    """A kernel of matrices, for which nothing is prepared."""
+    return kernel_by_tiles((lambda x: x, lambda x: x), kernel, jnp.transpose, x1, x2, size)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5, 11, 20])
@@ -42,6 +47,44 @@ def test_half_of_the_tiles_is_computed():
         np.testing.assert_array_equal(found[tile], above[tile] if i < j else above.T[tile])
 
 
+@pytest.mark.parametrize("x2", [None, X2], ids=["one batch", "two batches"])
+def test_a_side_is_found_once_for_each_row_of_tiles(x2):
+    """Counted as the program runs; a short side is evaluated for the inputs it has, not for whole tiles."""
+    evaluated = {"side 1": [], "side 2": []}
+
+    def side(name):
+        def evaluate(x):
+            jax.debug.callback(lambda x: evaluated[name].append(np.asarray(x)), x)
+            return 2.0 * x
+
+        return evaluate
+
+    def pair(side1, side2):
+        return side1 @ side2.T
+
+    found = kernel_by_tiles((side("side 1"), side("side 2")), pair, jnp.transpose, X1, x2, 10)
+    jax.effects_barrier()
+    np.testing.assert_allclose(found, 4 * X1 @ (X1 if x2 is None else X2).T, rtol=1e-13)
+    assert [len(x) for x in evaluated["side 1"]] == [10, 10]  # of 11 inputs, two rows of tiles that overlap
+    assert [len(x) for x in evaluated["side 2"]] == ([10, 10, 10] if x2 is None else [7, 7])
+
+
+def test_trees_of_kernels_with_trailing_axes():
+    """Two kernels of vector outputs (N1, N2, O, O); exchanging the sides exchanges the outputs too."""
+
+    def pair(side1, side2):
+        return {"outer": jnp.einsum("io,jp->ijop", side1, side2), "inner": side1 @ side2.T}
+
+    def transposed(block):
+        return jnp.swapaxes(block, 0, 1) if block.ndim == 2 else block.transpose(1, 0, 3, 2)
+
+    for x2, other in ((None, X1), (X2, X2)):
+        found = kernel_by_tiles((jnp.sin, jnp.sin), pair, transposed, X1, x2, 4)
+        expected = np.einsum("io,jp->ijop", np.sin(X1), np.sin(other))
+        np.testing.assert_allclose(found["outer"], expected, rtol=1e-14)
+        np.testing.assert_allclose(found["inner"], np.einsum("ijoo->ij", expected), rtol=1e-13)
+
+
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_rnn_in_tiles_that_do_not_fit(pooling, monkeypatch):
     x, lengths = RNG.normal(size=(7, 5, 2)), jnp.array([5, 1, 3, 5, 2, 4, 5])
@@ -56,9 +99,3 @@ def test_mlp_of_more_inputs_than_a_tile(monkeypatch):
     net = ntk.MLP(depth=2)
     np.testing.assert_allclose(ntk.infinite_ntk(net, X1), ntk.infinite_kernels(net, X1).ntk, rtol=1e-12)
     np.testing.assert_allclose(ntk.infinite_ntk(net, X1, X2), ntk.infinite_kernels(net, X1, X2).ntk, rtol=1e-12)
-
-
-def test_times_in_order():
-    sequences = jnp.asarray(RNG.integers(9, size=(2, 4)).astype(float))
-    digits = scan_times(lambda state, now: 10 * state + now, jnp.zeros(2), sequences)
-    np.testing.assert_array_equal(digits, np.asarray(sequences) @ [1000, 100, 10, 1])
