@@ -7,7 +7,7 @@ CONVERGENCE := mlp_relu mlp_erf rnn_last rnn_mean
 # The pinned names in setup.cfg's extra, for an installation without their dependencies.
 NEURAL_TANGENTS = $(shell grep -oE '^ +(neural-tangents|frozendict)[=>].*' setup.cfg)
 
-.PHONY: install convergence notebooks lint test clean
+.PHONY: install convergence notebooks lint test test-slow clean
 
 install: $(VENV)/installed
 
@@ -33,6 +33,9 @@ lint: install
 
 test: lint
 	$(BIN)/pytest -n 2
+
+test-slow: install
+	$(BIN)/pytest -n 2 -m slow
 
 clean:
 	rm -rf $(VENV)

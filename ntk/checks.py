@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
+_SYMMETRY_TOLERANCE = 1e-2
+
 
 def is_concrete(*arrays: Any) -> bool:
     """Whether every leaf of the arguments has a value that can be looked at now."""
@@ -27,6 +30,21 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
     """Refuse a `value` that is not an integer of at least `minimum`."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name} is {value!r}; expected an integer of at least {minimum}.")
+
+
+def check_sizes(width: Any, outputs: Any) -> None:
+    """Refuse a width, or a number of outputs if there is one, that is no positive integer."""
+    check_count("width", width)
+    if outputs is not None:
+        check_count("outputs", outputs)
+
+
+def check_key(key: Any) -> None:
+    """Refuse what is not one PRNG key, typed or raw."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    if (typed and shape != ()) or (not typed and (dtype != jnp.uint32 or len(shape or ()) != 1)):
+        raise TypeError(f"key is {key!r}; expected one PRNG key, such as jax.random.key(0).")
 
 
 def as_floating(name: str, array: Any) -> jax.Array:
@@ -88,3 +106,27 @@ def check_results(results: dict[str, jax.Array], arguments: Callable[[], dict[st
 @jax.jit
 def _all_finite(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {name: jnp.isfinite(array).all() for name, array in arrays.items()}
+
+
+def as_symmetric(name: str, matrix: Any, size: str = "N") -> jax.Array:
+    """`matrix` as a finite JAX array (N, N) of float32 or float64, symmetric up to rounding if concrete."""
+    matrix = as_floating(name, matrix)
+    if matrix.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(f"{name} has dtype {matrix.dtype}; expected float32 or float64.")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+        raise ValueError(f"{name} has shape {matrix.shape}; expected ({size}, {size}) with {size} at least 1.")
+    check_finite(name, matrix)
+    if is_concrete(matrix):
+        with jax.ensure_compile_time_eval():
+            asymmetry, scale = jax.device_get(_asymmetry(matrix))
+        if asymmetry > _SYMMETRY_TOLERANCE * scale:
+            raise ValueError(
+                f"{name} differs from its transpose by {asymmetry:.2g}, with entries up to {scale:.2g}; expected a"
+                " symmetric matrix."
+            )
+    return matrix
+
+
+@jax.jit
+def _asymmetry(kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jnp.max(jnp.abs(kernel - kernel.T)), jnp.max(jnp.abs(kernel))

@@ -10,10 +10,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, check_finite, is_concrete
-
-# Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
-_SYMMETRY_TOLERANCE = 1e-2
+from ntk.checks import as_floating, as_symmetric, check_finite, is_concrete
 
 
 def eigenvalues(kernel: ArrayLike) -> jax.Array:
@@ -34,7 +31,7 @@ def eigenvalues(kernel: ArrayLike) -> jax.Array:
         >>> print(eigenvalues(jnp.array([[2.0, 1.0], [1.0, 2.0]])))
         [3. 1.]
     """
-    return _eigenvalues(_checked("kernel", kernel))
+    return _eigenvalues(as_symmetric("kernel", kernel))
 
 
 def effective_rank(kernel: ArrayLike) -> jax.Array:
@@ -57,7 +54,7 @@ def effective_rank(kernel: ArrayLike) -> jax.Array:
         >>> print(f"{effective_rank(jnp.eye(3)):.4f}")
         3.0000
     """
-    return _effective_rank(_checked("kernel", kernel))
+    return _effective_rank(as_symmetric("kernel", kernel))
 
 
 def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
@@ -81,8 +78,12 @@ def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
         >>> print(effective_dimension(jnp.diag(jnp.array([9.0, 1.0, 0.0])), 1.0))  # 0.9 + 0.5 + 0
         1.4
     """
-    kernel = _checked("kernel", kernel)
-    if jnp.shape(ridge) != () or (is_concrete(ridge) and not 0 < float(np.asarray(ridge)) < np.inf):
+    kernel = as_symmetric("kernel", kernel)
+    try:
+        valid = jnp.shape(ridge) == () and (not is_concrete(ridge) or 0 < float(np.asarray(ridge)) < np.inf)
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
         raise ValueError(f"ridge is {ridge!r}; expected one finite positive number.")
     return _effective_dimension(kernel, jnp.asarray(ridge, kernel.dtype))
 
@@ -108,7 +109,7 @@ def condition_number(kernel: ArrayLike) -> jax.Array:
         >>> print(condition_number(jnp.array([[2.0, 1.0], [1.0, 2.0]])), condition_number(jnp.ones((2, 2))))
         3.0 inf
     """
-    return _condition_number(_checked("kernel", kernel))
+    return _condition_number(as_symmetric("kernel", kernel))
 
 
 def alignment(kernel1: ArrayLike, kernel2: ArrayLike, *, centered: bool = True) -> jax.Array:
@@ -161,7 +162,7 @@ def target_alignment(kernel: ArrayLike, y: ArrayLike, *, centered: bool = True) 
         >>> print(f"{target_alignment(jnp.outer(y, y), y):.4f} {target_alignment(jnp.eye(3), y, centered=False):.4f}")
         1.0000 0.5774
     """
-    kernel = _checked("kernel", kernel)
+    kernel = as_symmetric("kernel", kernel)
     y = as_floating("y", y)
     if y.ndim not in (1, 2) or len(y) != len(kernel):
         raise ValueError(f"y has shape {y.shape}; expected ({len(kernel)},) or ({len(kernel)}, O) as the kernel has.")
@@ -264,31 +265,8 @@ def _divided(array: jax.Array, scale: jax.Array) -> jax.Array:
     return array / jnp.where(scale == 0, 1, scale)
 
 
-def _checked(name: str, kernel: ArrayLike) -> jax.Array:
-    kernel = as_floating(name, kernel)
-    if kernel.dtype not in (jnp.float32, jnp.float64):
-        raise TypeError(f"{name} has dtype {kernel.dtype}; expected float32 or float64.")
-    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.size == 0:
-        raise ValueError(f"{name} has shape {kernel.shape}; expected (N, N) with N at least 1.")
-    check_finite(name, kernel)
-    if is_concrete(kernel):
-        with jax.ensure_compile_time_eval():
-            asymmetry, scale = jax.device_get(_asymmetry(kernel))
-        if asymmetry > _SYMMETRY_TOLERANCE * scale:
-            raise ValueError(
-                f"{name} differs from its transpose by {asymmetry:.2g}, with entries up to {scale:.2g}; expected a"
-                " symmetric matrix."
-            )
-    return kernel
-
-
 def _checked_pair(kernel1: ArrayLike, kernel2: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    kernel1, kernel2 = _checked("kernel1", kernel1), _checked("kernel2", kernel2)
+    kernel1, kernel2 = as_symmetric("kernel1", kernel1), as_symmetric("kernel2", kernel2)
     if kernel1.shape != kernel2.shape:
         raise ValueError(f"kernel2 has shape {kernel2.shape}; expected {kernel1.shape} as kernel1 has.")
     return kernel1, kernel2
-
-
-@jax.jit
-def _asymmetry(kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jnp.max(jnp.abs(kernel - kernel.T)), jnp.max(jnp.abs(kernel))

@@ -10,13 +10,21 @@ from jaxtyping import install_import_hook
 # Tests choose their dtype explicitly; without this flag float64 inputs would be cut to float32 unasked.
 jax.config.update("jax_enable_x64", True)
 
-with install_import_hook("ntk", "beartype.beartype"):
+with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
+    import bounds  # noqa: F401
     import ntk  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
 def _no_figure_windows(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_dropped():
+    """Compiled programs are mapped into memory, and a process may have so many maps only."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

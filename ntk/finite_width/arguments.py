@@ -8,11 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntk.checks import check_results, is_concrete
-from ntk.finite_width.functions import ModelFunction, batch_of_one, leaf_paths, num_inputs
+from ntk.finite_width.functions import ModelFunction, batch_of_one, leaf_paths, num_inputs, trained_leaves
+from ntk.finite_width.rules.contraction import at_least_float32
+from ntk.finite_width.rules.equations import equations
 
 
-def checked_arguments(
-    f: Any, params: Any, x1: Any, x2: Any, param_filter: Any, *, batch_dependent: bool = False
+def checked_trained(f: Any, params: Any, param_filter: Any) -> tuple[int, ...]:
+    """Which leaves of the parameters are trained, after a look at the function and all of them."""
+    if param_filter is not None and not callable(param_filter):
+        raise TypeError(f"param_filter is {param_filter!r}; expected a function of a path such as 'params/w'.")
+    check_function(f, params)
+    return trained_leaves(params, param_filter)
+
+
+def checked_inputs(
+    f: ModelFunction, params: Any, x1: Any, x2: Any, *, batch_dependent: bool = False
 ) -> tuple[Any, Any]:
     """The inputs of both sides as arrays, None for the second where it is the first.
 
@@ -20,9 +30,6 @@ def checked_arguments(
         TypeError: An argument is of the wrong kind.
         ValueError: A shape is not what is expected, or rows of f depend on other rows of x unless they may.
     """
-    if param_filter is not None and not callable(param_filter):
-        raise TypeError(f"param_filter is {param_filter!r}; expected a function of a path such as 'params/w'.")
-    check_function(f, params)
     x1 = check_inputs("x1", x1)
     x2 = None if x2 is None or x2 is x1 else check_inputs("x2", x2)
     outputs = check_outputs(f, params, x1)
@@ -30,7 +37,14 @@ def checked_arguments(
         structures: list[Any] = [jax.tree.structure(x) for x in (x1, x2)]
         if structures[0] != structures[1]:
             raise ValueError(f"x2 has the structure {structures[1]}; expected {structures[0]} as x1.")
-        if (outputs2 := check_outputs(f, params, x2)) != outputs:
+        try:
+            outputs2 = check_outputs(f, params, x2)
+        except Exception as error:
+            shapes = [leaf.shape for leaf in jax.tree.leaves(x2)]
+            raise ValueError(
+                f"f(params, x2) fails for shapes {shapes} where f(params, x1) does not; expected inputs like x1."
+            ) from error
+        if outputs2 != outputs:
             raise ValueError(f"f returns outputs of shape {outputs2} for x2; expected {outputs} as for x1.")
     if not batch_dependent:
         for x in (x1,) if x2 is None else (x1, x2):
@@ -47,11 +61,19 @@ def check_function(f: Any, params: Any) -> None:
     except TypeError:
         message = f"f is {f!r}, which has no hash; expected a function or a method, to compile it once."
         raise TypeError(message) from None
-    dtypes = [jnp.result_type(leaf) for leaf in jax.tree.leaves(params)]
+    dtypes = [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
     if any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes):
         raise TypeError("params has complex leaves; expected real ones, such as real and imaginary parts.")
     if not any(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
-        raise ValueError(f"params is {params!r}; expected a pytree with at least one floating-point leaf.")
+        found = f"leaves of {', '.join(sorted({str(dtype) for dtype in dtypes}))}" if dtypes else "no leaves"
+        raise ValueError(f"params has {found}; expected a pytree with at least one floating-point leaf.")
+
+
+def _dtype_of(path: str, leaf: Any) -> Any:
+    try:
+        return jnp.asarray(leaf).dtype if isinstance(leaf, int | float | complex) else leaf.dtype
+    except AttributeError:
+        raise TypeError(f"params has {leaf!r} at '{path}'; expected arrays and numbers.") from None
 
 
 def check_inputs(name: str, x: Any) -> Any:
@@ -91,7 +113,8 @@ def _outputs(f: ModelFunction, structure: Any, avals: tuple) -> tuple[int, ...]:
 def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
     """Refuse an f whose rows depend on each other, seen by evaluating a few of them together and alone.
 
-    Looked at once for every f and shape, with concrete values.
+    Evaluated at the parameters and near them: behind a gate of zero the mixing is seen only there. Looked at once for
+    every f and shape, with concrete values.
     """
     if not is_concrete(params, x) or num_inputs(x) == 1:
         return
@@ -101,19 +124,25 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
     rows = np.unique(np.linspace(0, num_inputs(x) - 1, 8).astype(int))
     with jax.ensure_compile_time_eval():
         few = jax.tree.map(lambda leaf: leaf[rows], x)
-    # Compiled first and called then: run as it stands, also while something else is being traced.
-    together, alone = jax.device_get(_together_and_alone.lower(f, params, few).compile()(params, few))
-    if not np.all(np.isfinite(together)):
-        return  # the result will not be finite either, and is refused for it
-    # Low-precision products differ by a few per cent between batch sizes; a mean over the batch by far more.
-    spread = np.max(np.abs(together - together.mean(0)))
-    rounding = 64 * float(jnp.finfo(together.dtype).eps) * np.max(np.abs(together))
-    if np.max(np.abs(together - alone)) > 0.05 * spread + rounding:
-        raise ValueError(
-            "f mixes the inputs of a batch (a row changes when it is evaluated alone); expected a function of each"
-            " input by itself, such as batch normalization in evaluation mode; empirical_ntk has batch_dependent=True."
-        )
-    if spread > rounding:  # where all rows are alike, as with a last layer of zeros, nothing can be seen
+    # Traced and compiled first and called then: run as it stands, also while something else is being traced.
+    with jax.default_matmul_precision("highest"):
+        traced = _together_and_alone.trace(f, params, few, np.float32(0))
+    compiled = traced.lower().compile()
+    rounding = 8 * min(_largest_eps(traced.jaxpr), 2.0**-6)
+    visible = False
+    for distance in (0, 0.1):
+        outputs, alone = jax.device_get(compiled(params, few, np.float32(distance)))
+        if not np.all(np.isfinite(outputs)):
+            continue  # at the parameters: the result will not be finite either, and is refused for it
+        spread, largest = np.max(np.abs(outputs - outputs.mean(0))), np.max(np.abs(outputs))
+        if np.max(np.abs(outputs - alone)) > max(1e-3, rounding) * spread + rounding * largest:
+            raise ValueError(
+                "f mixes the inputs of a batch (a row changes when it is evaluated alone); expected a function of each"
+                " input by itself, such as batch normalization in evaluation mode; empirical_ntk has"
+                " batch_dependent=True."
+            )
+        visible |= bool(spread > rounding * largest)
+    if visible:  # where all rows are alike nothing can be seen
         seen.append(True)
 
 
@@ -136,11 +165,28 @@ def _seen(f: ModelFunction, shapes: tuple) -> list[bool]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _together_and_alone(f: ModelFunction, params: Any, x: Any) -> tuple[jax.Array, jax.Array]:
+def _together_and_alone(f: ModelFunction, params: Any, x: Any, distance: Any) -> tuple[jax.Array, jax.Array]:
+    """The outputs of all rows together, and of each row alone, at parameters so far away, relative to their size."""
+
+    def moved(leaf: Any) -> Any:
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            return leaf
+        leaf = jnp.asarray(leaf)
+        size = jnp.sqrt(jnp.mean(at_least_float32(leaf) ** 2))
+        direction = jnp.cos(jnp.arange(leaf.size, dtype=size.dtype)).reshape(leaf.shape)
+        return leaf + (distance.astype(size.dtype) * jnp.where(size > 0, size, 1) * direction).astype(leaf.dtype)
+
     leaves, structure = jax.tree.flatten(params)
+    leaves = [moved(leaf) for leaf in leaves]
 
-    def of_one_input(x: Any) -> jax.Array:
-        # The tree is built here: variables of Flax NNX belong to the transformation in which they are made.
-        return f(jax.tree.unflatten(structure, leaves), batch_of_one(x))[0]
+    def outputs(x: Any) -> jax.Array:
+        # Unflattened where it is used: variables of Flax NNX belong to the transformation that they are made in.
+        return at_least_float32(f(jax.tree.unflatten(structure, leaves), x))  # NumPy does not know all narrow dtypes
 
-    return f(params, x), jax.vmap(of_one_input)(x)
+    return outputs(x), jax.vmap(lambda one: outputs(batch_of_one(one))[0])(x)
+
+
+def _largest_eps(program: Any) -> float:
+    """The precision of the narrowest floating-point numbers that a program computes with."""
+    dtypes = {v.aval.dtype for equation, _ in equations(program.jaxpr) for v in equation.outvars}
+    return max((float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)), default=0.0)

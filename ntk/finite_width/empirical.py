@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ntk.checks import check_choice, check_count
-from ntk.finite_width.arguments import check_kernels, check_outputs, checked_arguments
+from ntk.finite_width.arguments import check_kernels, check_outputs, checked_inputs, checked_trained
 from ntk.finite_width.functions import (
     ModelFunction,
     ParamFilter,
@@ -16,7 +16,6 @@ from ntk.finite_width.functions import (
     check_axes,
     num_inputs,
     output_axes,
-    trained_leaves,
 )
 from ntk.finite_width.rules.columns import kernel_by_columns
 from ntk.finite_width.rules.contraction import OutputAxes
@@ -37,7 +36,7 @@ class Options(NamedTuple):
     method: str
     batch_size: int | str | None
     per_layer: bool
-    param_filter: ParamFilter | None
+    trained: tuple[int, ...]
     batch_dependent: bool
 
 
@@ -77,7 +76,7 @@ class Task(NamedTuple):
 
     def _mean(self, parts: list[jax.Array], side1: Side, side2: Side | None) -> jax.Array:
         """The sum of all parts, of none where no parameter is used, divided by what is traced."""
-        dtype = self.reading1.output.dtype
+        dtype = jnp.promote_types(self.reading1.output.dtype, jnp.float32)
         if not parts:
             return jnp.zeros((len(side1.outputs), len((side2 or side1).outputs), *self.axes.kept), dtype)
         return (functools.reduce(jnp.add, parts) / self.axes.num_traced).astype(dtype)
@@ -112,7 +111,8 @@ def empirical_ntk(
         trace_axes=()                    (N1, N2, O, O)    every pair of outputs
         diagonal_axes=(-1,)              (N1, N2, O)       each output with itself (and trace_axes=())
 
-    Gram products are computed at highest precision and at least in float32; f keeps its own precision.
+    Gram products are computed at highest precision and at least in float32, which the kernel then has; f keeps its own
+    precision.
 
     Args:
         f: f(params, x) → (N, …outputs), each row a function of the same row of x. Anything pure: Flax NNX and Linen
@@ -156,8 +156,9 @@ def empirical_ntk(
         >>> ntk.empirical_ntk(f, params, x, trace_axes=()).shape
         (2, 2, 3, 3)
     """
-    options = checked_options(trace_axes, diagonal_axes, method, batch_size, per_layer, param_filter, batch_dependent)
-    x1, x2 = checked_arguments(f, params, x1, x2, param_filter, batch_dependent=batch_dependent)
+    trained = checked_trained(f, params, param_filter)
+    options = checked_options(trace_axes, diagonal_axes, method, batch_size, per_layer, trained, batch_dependent)
+    x1, x2 = checked_inputs(f, params, x1, x2, batch_dependent=batch_dependent)
     result = _compute(f, options, params, x1, x2)
     check_kernels(result, params, x1, x2)
     return result
@@ -170,7 +171,7 @@ def ntk_diagonal(
     *,
     trace_axes: tuple[int, ...] = (-1,),
     diagonal_axes: tuple[int, ...] = (),
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     param_filter: ParamFilter | None = None,
 ) -> jax.Array:
     """The diagonal of `empirical_ntk`, ‖∇f(ξ)‖² of every input with itself, at the cost of one tile's width.
@@ -181,7 +182,7 @@ def ntk_diagonal(
         x: Inputs (N, …).
         trace_axes: Output axes to average over.
         diagonal_axes: Output axes to keep as a diagonal.
-        batch_size: Inputs at once; None for all.
+        batch_size: Inputs at once; None for all, "auto" for as many as memory allows.
         param_filter: Chooses the trained leaves by path; None for all.
 
     Returns:
@@ -198,8 +199,9 @@ def ntk_diagonal(
         >>> print(ntk.ntk_diagonal(lambda params, x: x @ params, jnp.ones(2), x))
         [5. 1.]
     """
-    options = checked_options(trace_axes, diagonal_axes, "auto", batch_size, False, param_filter, False)
-    x, _ = checked_arguments(f, params, x, None, param_filter)
+    trained = checked_trained(f, params, param_filter)
+    options = checked_options(trace_axes, diagonal_axes, "auto", batch_size, False, trained, False)
+    x, _ = checked_inputs(f, params, x, None)
     result = _diagonal(f, options, params, x)
     check_kernels(result, params, x, None)
     return result
@@ -211,7 +213,7 @@ def checked_options(
     method: Any,
     batch_size: Any,
     per_layer: bool,
-    param_filter: Any,
+    trained: tuple[int, ...],
     batch_dependent: bool,
 ) -> Options:
     """The options of a kernel, refused where they are none or exclude each other."""
@@ -227,14 +229,14 @@ def checked_options(
     if method == "vector_products" and (per_layer or batch_dependent):
         raise ValueError("method is 'vector_products' with per_layer or batch_dependent; expected another method.")
     axes = check_axes("trace_axes", trace_axes), check_axes("diagonal_axes", diagonal_axes)
-    return Options(*axes, method, batch_size, bool(per_layer), param_filter, bool(batch_dependent))
+    return Options(*axes, method, batch_size, bool(per_layer), trained, bool(batch_dependent))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _compute(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> Any:
     if options.method == "vector_products":
         size = _tile_size(options, _reading(f, options, params, x1), x1, x1)
-        return kernel_by_columns(f, params, options.param_filter, _axes(f, options, params, x1), x1, x2, size)
+        return kernel_by_columns(f, params, options.trained, _axes(f, options, params, x1), x1, x2, size)
     task = prepared(f, options, params, x1, x2)
     result = _tiled(task, options, x1, x2)
     return jax.tree.unflatten(jax.tree.structure(params), result) if options.per_layer else result
@@ -255,11 +257,11 @@ def _tiled(task: Task, options: Options, x1: Any, x2: Any) -> Any:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _diagonal(f: ModelFunction, options: Options, params: Any, x: Any) -> jax.Array:
     task = prepared(f, options._replace(batch_size=1), params, x, None)
+    size = _tile_size(options, task.reading1, x, x)
 
     def entry(x: Any) -> jax.Array:
         return task.kernel(task.reading1.side(batch_of_one(x)), None)[0, 0]
 
-    size = options.batch_size if isinstance(options.batch_size, int) else num_inputs(x)
     return lax.map(entry, x, batch_size=size)
 
 
@@ -290,8 +292,7 @@ def _reading(f: ModelFunction, options: Options, params: Any, x: Any) -> Reading
         params = jax.tree.unflatten(structure, leaves)
         return f(params, x) if options.batch_dependent else f(params, batch_of_one(x))[0]
 
-    trained = trained_leaves(params, options.param_filter)
-    return read(of_leaves, [jnp.asarray(leaf) for leaf in leaves], _one_input(x, options), trained)
+    return read(of_leaves, [jnp.asarray(leaf) for leaf in leaves], _one_input(x, options), options.trained)
 
 
 def _one_input(x: Any, options: Options) -> Any:

@@ -1,4 +1,4 @@
-"""What `empirical_ntk` does for each parameter of a function, and what it costs, without doing it."""
+"""What `empirical_ntk` does for each parameter of a function, and what it costs, before it is done."""
 
 import functools
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ntk.finite_width.arguments import checked_arguments
+from ntk.finite_width.arguments import checked_inputs, checked_trained
 from ntk.finite_width.empirical import Options, Task, checked_options, prepared
 from ntk.finite_width.functions import ModelFunction, ParamFilter, leaf_paths, num_inputs
 from ntk.finite_width.rules.memory import bytes_per_input
@@ -71,7 +71,9 @@ def explain_empirical(
     param_filter: ParamFilter | None = None,
     batch_dependent: bool = False,
 ) -> Explanation:
-    """The rule that each parameter gets in `empirical_ntk` with the same arguments, its operations and its memory.
+    """The rule that each parameter gets in `empirical_ntk`, its operations and its memory.
+
+    The arguments are those of `empirical_ntk`; `per_layer` changes neither rules nor costs.
 
     Returns:
         An `Explanation`, to be printed or read.
@@ -95,8 +97,9 @@ def explain_empirical(
     """
     if method == "vector_products":
         raise ValueError("method is 'vector_products'; expected one with a rule for every parameter.")
-    options = checked_options(trace_axes, diagonal_axes, method, batch_size, False, param_filter, batch_dependent)
-    x1, x2 = checked_arguments(f, params, x1, x2, param_filter, batch_dependent=batch_dependent)
+    trained = checked_trained(f, params, param_filter)
+    options = checked_options(trace_axes, diagonal_axes, method, batch_size, False, trained, batch_dependent)
+    x1, x2 = checked_inputs(f, params, x1, x2, batch_dependent=batch_dependent)
     found: list[Explanation] = []
     jax.eval_shape(functools.partial(_explain, f, options, found), params, x1, x2)
     return found[0]

@@ -40,26 +40,26 @@ def check_axes(name: str, axes: Any) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def trained_leaves(params: Any, param_filter: ParamFilter | None) -> list[int]:
+def trained_leaves(params: Any, param_filter: ParamFilter | None) -> tuple[int, ...]:
     """Which leaves of the parameters are floating-point and pass the filter of their paths.
 
     Raises:
         ValueError: There is none.
     """
+    leaves = jax.tree.leaves(params)
+    floating = tuple(i for i, leaf in enumerate(leaves) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
+    if param_filter is None:
+        return floating
     paths = leaf_paths(params)
-    floating = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in jax.tree.leaves(params)]
-    trained = [i for i, path in enumerate(paths) if floating[i] and (param_filter is None or param_filter(path))]
+    trained = tuple(i for i in floating if param_filter(paths[i]))
     if not trained:
         raise ValueError(f"param_filter is false for all of {', '.join(paths)}; expected it to be true for some.")
     return trained
 
 
-def of_trained(
-    f: Callable[..., Any], params: Any, param_filter: ParamFilter | None = None
-) -> tuple[Callable[..., Any], Values]:
+def of_trained(f: Callable[..., Any], params: Any, trained: tuple[int, ...]) -> tuple[Callable[..., Any], Values]:
     """The function f of the trained leaves alone, all others as they are in `params`; and these leaves."""
     leaves, structure = jax.tree.flatten(params)
-    trained = trained_leaves(params, param_filter)
 
     def of_values(values: Values, *args: Any, **kwargs: Any) -> Any:
         chosen = dict(zip(trained, values, strict=True))

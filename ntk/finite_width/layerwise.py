@@ -16,19 +16,12 @@ from jaxtyping import Array, Float
 from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
-from ntk.inputs import Batch, Network, check_batches, with_dtype
-from ntk.networks import MLP
+from ntk.inputs import Batch, Network, check_batches, no_network, with_dtype
+from ntk.networks import MLP, RNN
 
 
-def empirical_kernels(
-    net: Network,
-    params: Any,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
-    *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
-) -> Kernels:
+@functools.singledispatch
+def empirical_kernels(net: Any, params: Any, x1: ArrayLike, x2: ArrayLike | None = None, **options: Any) -> Any:
     """The C, D, NNGP and NTK of `ntk.finite(net, width)` at these parameters, in the layout of the limits.
 
     C is x·x̄/n, D is dh·dh̄/n with dh = √n ∇_h f, averaged over outputs, nngp is σ_v² times C of what the output weight
@@ -40,14 +33,14 @@ def empirical_kernels(
         params: What `ntk.finite(net, width, outputs).init(key, x)` returned, or a trained version of it.
         x1: Inputs, (N1, d) for an MLP, (N1, T1, d) for an RNN.
         x2: The other inputs; None means `x1` itself.
-        lengths1: (N1,) integers, how many steps of each sequence count (RNN).
-        lengths2: (N2,), likewise for `x2`.
+        **options: For an RNN, `lengths1` (N1,) and `lengths2` (N2,), integers: how many steps of each sequence count.
 
     Returns:
-        `Kernels`, shaped as by `ntk.infinite_kernels`.
+        `Kernels`, shaped as by `ntk.infinite_kernels`. Of a program, which has a single output here, `ProgramKernels`:
+        C and D of the vectors that it watches.
 
     Raises:
-        TypeError: `net` is no network description, or an array is not floating-point or of another dtype.
+        TypeError: `net` is no network, or an array is not floating-point or of another dtype.
         ValueError: A shape, a length or a value is not what the network reads, the parameters are not those of
             this network, or a kernel is too large for the dtype.
 
@@ -62,6 +55,20 @@ def empirical_kernels(
         >>> k.ntk.shape, k.C.shape, k.D.shape
         ((5, 5), (3, 5, 5), (2, 5, 5))
     """
+    raise no_network(net)
+
+
+@empirical_kernels.register(MLP)
+@empirical_kernels.register(RNN)
+def _of_description(
+    net: Network,
+    params: Any,
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    *,
+    lengths1: ArrayLike | None = None,
+    lengths2: ArrayLike | None = None,
+) -> Kernels:
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
     result = _measure(size, with_dtype(net, batch1.x.dtype), params, batch1, batch2)

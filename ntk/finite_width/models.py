@@ -1,5 +1,6 @@
 """The described networks as Flax models in NTK parameterization: parameters N(0, 1), scales in the forward pass."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -8,13 +9,14 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_count
+from ntk.checks import check_sizes
 from ntk.decomposition import pooling_weights, time_mask
-from ntk.inputs import Batch, Network, check_batch, with_dtype
+from ntk.inputs import Batch, Network, check_batch, no_network, with_dtype
 from ntk.networks import MLP, RNN
 
 
-def finite(net: Network, width: int, outputs: int | None = None) -> "FiniteMLP | FiniteRNN":
+@functools.singledispatch
+def finite(net: Any, width: int, outputs: int | None = None) -> Any:
     """The network at finite width, as a Flax model in NTK parameterization.
 
     The standard deviations stand in the forward pass and the parameters are all N(0, 1), so that the model's NTK is
@@ -22,16 +24,17 @@ def finite(net: Network, width: int, outputs: int | None = None) -> "FiniteMLP |
     `jax.default_matmul_precision` where that matters (TPU, recent GPUs).
 
     Args:
-        net: An `ntk.MLP` or `ntk.RNN`.
-        width: n, of every hidden layer.
+        net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
+        width: n, of every hidden layer, or of every vector of a program.
         outputs: O, the number of outputs; None for a single one without an axis of its own.
 
     Returns:
-        A Flax Linen module. `params = model.init(key, x)` takes the input dimension and the dtype from x;
-        `model.apply(params, x)` is (N,), or (N, O). An RNN's apply also takes `lengths`.
+        A Flax Linen module; of a program, a `FiniteProgram` that is used like one. `params = model.init(key, x)`
+        takes the input dimension and the dtype from x; `model.apply(params, x)` is (N,), or (N, O). An RNN's apply also
+        takes `lengths`.
 
     Raises:
-        TypeError: `net` is no network description.
+        TypeError: `net` is no network.
         ValueError: `width` or `outputs` is no positive integer.
 
     Example:
@@ -44,12 +47,19 @@ def finite(net: Network, width: int, outputs: int | None = None) -> "FiniteMLP |
         >>> model.apply(params, x).shape, params["params"]["w2"].shape
         ((5, 10), (64, 64))
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"net is {type(net).__name__}; expected an ntk.MLP or an ntk.RNN.")
-    check_count("width", width)
-    if outputs is not None:
-        check_count("outputs", outputs)
-    return FiniteMLP(net, width, outputs) if isinstance(net, MLP) else FiniteRNN(net, width, outputs)
+    raise no_network(net)
+
+
+@finite.register(MLP)
+def _finite_mlp(net: MLP, width: int, outputs: int | None = None) -> "FiniteMLP":
+    check_sizes(width, outputs)
+    return FiniteMLP(net, width, outputs)
+
+
+@finite.register(RNN)
+def _finite_rnn(net: RNN, width: int, outputs: int | None = None) -> "FiniteRNN":
+    check_sizes(width, outputs)
+    return FiniteRNN(net, width, outputs)
 
 
 class FiniteMLP(nn.Module):

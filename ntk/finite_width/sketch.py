@@ -15,9 +15,10 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ntk.checks import check_choice, check_count, check_representable
-from ntk.finite_width.arguments import checked_arguments
+from ntk.checks import check_choice, check_count, check_key, check_representable
+from ntk.finite_width.arguments import checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, batch_of_one, loops_refused, of_trained
+from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.vector_products import OfValues, jacobian_times
 
 
@@ -106,11 +107,12 @@ def sketched_ntk(
     """
     check_count("num_projections", num_projections, minimum=2)
     check_choice("kind", kind, tuple(_DRAWS))
-    _check_key(key)
+    check_key(key)
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    x1, x2 = checked_arguments(f, params, x1, x2, param_filter)
-    result = _sketched(f, num_projections, kind, batch_size, param_filter, params, x1, x2, key)
+    trained = checked_trained(f, params, param_filter)
+    x1, x2 = checked_inputs(f, params, x1, x2)
+    result = _sketched(f, num_projections, kind, batch_size, trained, params, x1, x2, key)
     check_representable(**vars(result))
     return result
 
@@ -121,13 +123,13 @@ def _sketched(
     num_projections: int,
     kind: str,
     batch_size: int | None,
-    param_filter: ParamFilter | None,
+    trained: tuple[int, ...],
     params: Any,
     x1: Any,
     x2: Any,
     key: jax.Array,
 ) -> SketchedNTK:
-    of_values, values = of_trained(f, params, param_filter)
+    of_values, values = of_trained(f, params, trained)
     # All leaves in one vector: one program draws them, however many there are.
     flat, as_values = ravel_pytree(values)
     sides = (x1,) if x2 is None else (x1, x2)
@@ -135,7 +137,7 @@ def _sketched(
     def derivatives(key: jax.Array) -> list[jax.Array]:
         r = as_values(_DRAWS[kind](key, flat.shape, flat.dtype))
         products = [jacobian_times(of_values, values, x, r, batch_size) for x in sides]
-        return [product.reshape(len(product), -1) for product in products]
+        return [at_least_float32(product.reshape(len(product), -1)) for product in products]
 
     features = lax.map(derivatives, jax.random.split(key, num_projections))
     # (N, K, O): the derivatives of each input.
@@ -162,7 +164,7 @@ def _mean_squared_norm(of_values: OfValues, values: Values, x: Any) -> jax.Array
     def squared_norm(i: jax.Array) -> jax.Array:
         with loops_refused():
             (gradients,) = pull_back(jax.nn.one_hot(i, outputs.size, dtype=outputs.dtype))
-        return functools.reduce(jnp.add, [jnp.sum(gradient**2).astype(outputs.dtype) for gradient in gradients])
+        return functools.reduce(jnp.add, [jnp.sum(at_least_float32(gradient) ** 2) for gradient in gradients])
 
     return jnp.mean(lax.map(squared_norm, jnp.arange(outputs.size)))
 
@@ -172,10 +174,3 @@ def _mean_and_error(samples: jax.Array, axis: int) -> tuple[jax.Array, jax.Array
     # The square root has no derivative at 0, where an input without a gradient is.
     some = variance > 0
     return jnp.mean(samples, axis), jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), 0)
-
-
-def _check_key(key: Any) -> None:
-    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
-    if (typed and shape != ()) or (not typed and (dtype != jnp.uint32 or len(shape or ()) != 1)):
-        raise TypeError(f"key is {key!r}; expected one PRNG key, such as jax.random.key(0).")

@@ -60,7 +60,7 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
     """
     check_function(f, params)
     check_count("degree", degree, minimum=0)
-    of_values, center = of_trained(f, params)
+    of_values, center = of_trained(f, params, trained_leaves(params, None))
 
     def polynomial(moved: Any, *args: Any, **kwargs: Any) -> Any:
         step = [value - at for value, at in zip(_trained_like(params, moved), center, strict=True)]

@@ -14,7 +14,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_count, check_finite, check_representable
-from ntk.finite_width.arguments import checked_arguments
+from ntk.finite_width.arguments import checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, loops_refused, num_inputs, of_trained
 
 # A model as a function of them, (values, x) → (N, …outputs).
@@ -66,7 +66,8 @@ def ntk_vector_product(
     """
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    x1, x2 = checked_arguments(f, params, x1, x2, param_filter)
+    trained = checked_trained(f, params, param_filter)
+    x1, x2 = checked_inputs(f, params, x1, x2)
     x2 = x1 if x2 is None else x2
     v = as_floating("v", v)
     expected = jax.eval_shape(f, params, x2)
@@ -75,7 +76,7 @@ def ntk_vector_product(
     if v.dtype != expected.dtype:
         raise TypeError(f"v has dtype {v.dtype}; expected {expected.dtype} as f(params, x2) has.")
     check_finite("v", v)
-    result = _product(f, batch_size, param_filter, params, x1, x2, v)
+    result = _product(f, batch_size, trained, params, x1, x2, v)
     check_representable(product=result)
     return result
 
@@ -84,13 +85,13 @@ def ntk_vector_product(
 def _product(
     f: ModelFunction,
     batch_size: int | None,
-    param_filter: ParamFilter | None,
+    trained: tuple[int, ...],
     params: Any,
     x1: Any,
     x2: Any,
     v: jax.Array,
 ) -> jax.Array:
-    of_values, values = of_trained(f, params, param_filter)
+    of_values, values = of_trained(f, params, trained)
     tangents = jacobian_transposed_times(of_values, values, x2, v, batch_size)
     return jacobian_times(of_values, values, x1, tangents, batch_size)
 

@@ -1,51 +1,43 @@
-"""The NTK by vector products, one input of the second side after the other: the least memory, and the most time."""
+"""The NTK by vector products, one input and output of the second side at a time: least memory, most time."""
 
 import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
-from ntk.finite_width.functions import (
-    ModelFunction,
-    ParamFilter,
-    Values,
-    batch_of_one,
-    loops_refused,
-    of_trained,
-)
+from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, loops_refused, of_trained
 from ntk.finite_width.rules.contraction import OutputAxes
 
 
 def kernel_by_columns(
-    f: ModelFunction,
-    params: Any,
-    param_filter: ParamFilter | None,
-    axes: OutputAxes,
-    x1: Any,
-    x2: Any,
-    batch_size: int,
+    f: ModelFunction, params: Any, trained: tuple[int, ...], axes: OutputAxes, x1: Any, x2: Any, batch_size: int
 ) -> jax.Array:
     """(N1, N2, *kept): for every input of x2 and output, the gradient, and f's derivative along it at all of x1.
 
-    Memory: a gradient an output, and the forward pass over `batch_size` inputs of x1.
+    Memory: one gradient, a column of the kernel, and the forward pass over `batch_size` inputs of x1.
     """
-    of_values, values = of_trained(f, params, param_filter)
+    of_values, values = of_trained(f, params, trained)
 
     def of_one(values: Values, x: Any) -> jax.Array:
         return of_values(values, batch_of_one(x))[0]
 
     def column(x: Any) -> jax.Array:
-        with loops_refused():
-            gradients = jax.jacrev(lambda values: of_one(values, x).reshape(-1))(values)
+        """(N1, *kept), summed over the outputs of x."""
+        outputs, pull_back = jax.vjp(lambda values: of_one(values, x), values)
 
-        def products(x: Any) -> jax.Array:
-            """Of one input of x1 with all gradients: (outputs of x2's input, *outputs)."""
-            along = functools.partial(jax.jvp, functools.partial(of_one, x=x), (values,))
-            return jax.vmap(lambda gradient: along((gradient,))[1])(gradients)
+        def add(total: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
+            unit = jax.nn.one_hot(number, outputs.size, dtype=outputs.dtype).reshape(outputs.shape)
+            with loops_refused():
+                gradient = pull_back(unit)
 
-        return lax.map(products, x1, batch_size=batch_size)
+            def along(x: Any) -> jax.Array:
+                return jax.jvp(functools.partial(of_one, x=x), (values,), gradient)[1]
 
-    full = lax.map(column, x1 if x2 is None else x2)
-    full = full.reshape(*full.shape[:2], *axes.shape, *axes.shape)
-    return axes.selected(full.swapaxes(0, 1)) / axes.num_traced
+            return total + axes.of_unit(lax.map(along, x1, batch_size=batch_size), unit), None
+
+        start = jnp.zeros((len(jax.tree.leaves(x1)[0]), *axes.kept), jnp.promote_types(outputs.dtype, jnp.float32))
+        return lax.scan(add, start, jnp.arange(outputs.size))[0]
+
+    return lax.map(column, x1 if x2 is None else x2).swapaxes(0, 1) / axes.num_traced

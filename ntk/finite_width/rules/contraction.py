@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 # So many rows make a matrix product efficient.
@@ -76,10 +75,10 @@ class OutputAxes:
                 position += width
         return jnp.transpose(kernel, order)
 
-    def selected(self, kernel: jax.Array) -> jax.Array:
-        """(N1, N2, *kept) of a kernel (N1, N2, *outputs, *outputs) of all outputs, those of the second side first."""
+    def of_unit(self, column: jax.Array, unit: jax.Array) -> jax.Array:
+        """(N1, *kept): what a column (N1, *outputs) adds for one output of the second side, a unit vector."""
         left, right, result = self._subscripts()
-        return _einsum(f"YX{right}{left}->YX{result}", kernel)
+        return _einsum(f"Y{left},{right}->Y{result}", at_least_float32(column), at_least_float32(unit))
 
     def with_rows(self, num_rows: int) -> "OutputAxes":
         """The outputs of a whole batch: its rows come first, and are kept as pairs."""
@@ -125,17 +124,21 @@ def gram_kernel(
     shape = jax.eval_shape(term, 0, 0, 0)
     start = jnp.zeros(shape.shape, shape.dtype)
 
-    def total(pairs: np.ndarray) -> jax.Array:
-        everywhere = [(b, s, t) for b in range(num_products) for s, t in pairs]
-        return lax.scan(lambda kernel, place: (kernel + term(*place), None), start, jnp.array(everywhere))[0]
+    def total(num_pairs: int, pair: Callable[[Any], tuple[Any, Any]]) -> jax.Array:
+        def step(kernel: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+            return kernel + term(i // num_pairs, *pair(i % num_pairs)), None
+
+        return lax.scan(step, start, jnp.arange(num_products * num_pairs))[0]
 
     if side2 is not None:
-        return total(np.argwhere(np.ones((num_blocks1, num_blocks2))))
-    kernel = total(np.argwhere(np.eye(num_blocks1)))
-    if num_blocks1 == 1:
+        return total(num_blocks1 * num_blocks2, lambda j: (j // num_blocks2, j % num_blocks2))
+    n = num_blocks1
+    kernel = total(n, lambda j: (j, j))
+    if n == 1:
         return kernel
-    later = total(np.argwhere(np.triu(np.ones((num_blocks1, num_blocks1)), 1)))
-    return kernel + later + axes.transposed(later)
+    # Each pair of two blocks once: s and the blocks at distance 1, 2, … after it, around a circle.
+    others = total(n * (n - 1) // 2, lambda j: (j % n, (j % n + 1 + j // n) % n))
+    return kernel + others + axes.transposed(others)
 
 
 def _in_blocks(axes: OutputAxes, side: Sequence[jax.Array]) -> list[jax.Array]:
@@ -199,3 +202,8 @@ def gradients(right: jax.Array) -> Callable[[jax.Array], jax.Array]:
         return _einsum("nbsp,nbsk->nbpk", left, columns).reshape(num_inputs, B, -1, *outputs, Q)
 
     return gradient
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """The array itself, or in float32 where it is narrower."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ntk.finite_width.rules.contraction import OutputAxes, gradients, gram_kernel, parts_kernel
+from ntk.finite_width.rules.contraction import OutputAxes, at_least_float32, gradients, gram_kernel, parts_kernel
 from ntk.finite_width.rules.interpreter import Use
 from ntk.finite_width.rules.linear_ops import Convolution, LinearOp, Lookup
 from ntk.finite_width.rules.plan import Family
@@ -22,7 +22,7 @@ def family_kernel(family: Family, axes: OutputAxes, side1: ReadSide, side2: Read
     """The part of all members of a family in the kernel (N1, N2, *kept); None for the first side with itself."""
     if family.rule == "jacobian":
         place = leaf_place(family.members[0][0])
-        gradient1, gradient2 = (_at_least_float32(side.gradients[place]) for _, side in (side1, side2 or side1))
+        gradient1, gradient2 = (at_least_float32(side.gradients[place]) for _, side in (side1, side2 or side1))
         return axes.gram(gradient1, gradient2)
     members = [places for _, places in family.members]
     if family.rule == "gram":
@@ -126,8 +126,4 @@ def _arranged(use: Use, num_lead: int, read: Callable[[jax.Array], jax.Array], x
     x = jnp.transpose(x, [*range(num_lead), *paired, B, *summed, S, features])
     num_products = math.prod(x.shape[num_lead : num_lead + len(paired) + 1])
     x = x.reshape(*x.shape[:num_lead], num_products, -1, x.shape[-1])
-    return x if jnp.issubdtype(x.dtype, jnp.integer) else _at_least_float32(x)
-
-
-def _at_least_float32(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x if jnp.issubdtype(x.dtype, jnp.integer) else at_least_float32(x)

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup, Sum, added, linear_op
 from ntk.finite_width.rules.views import Pending, View, multiplied, rearranged, scaled, split, times
 
@@ -116,7 +117,7 @@ class Interpreter:
         if not isinstance(value, View):
             return value
         self.escaped.add(value.leaf)
-        return scaled(value.value, value.factor)
+        return value.value
 
     def _equation(self, program: Any, equation: Any, inputs: list[Any], here: "Frame", is_added: bool) -> Sequence[Any]:
         """The outputs of an equation that reads a view or a pending value; `is_added` if only a sum reads them."""
@@ -129,16 +130,13 @@ class Interpreter:
         if not any(isinstance(value, View) for value in inputs):
             return evaluate(program, equation, inputs)
         if name in _INNER_PROGRAM:
-            inner = _closed(params[_INNER_PROGRAM[name]])
-            outputs, operands = self.run(inner, inputs, here.taps, here.name, here.lengths)
-            here.operands.update(operands)
-            return outputs
+            return self._inner_program(equation, inputs, here)
         if name == "scan":
             return self._scan(params, inputs, here)
         if name == "cond":
             return self._cond(params, inputs, here)
         if name == "stop_gradient":
-            return [lax.stop_gradient(scaled(inputs[0].value, inputs[0].factor))]
+            return [lax.stop_gradient(inputs[0].value)]
         inputs, position = self._with_one_view(inputs)
         view = inputs[position]
         others = inputs[:position] + inputs[position + 1 :]
@@ -152,10 +150,10 @@ class Interpreter:
         if op is not None and (is_added or not isinstance(op, Sum)):
             y = evaluate(program, equation, bare)[0]
             operand = others[0] if others else jnp.ones((), y.dtype)
-            pending = Pending(y, ((here.name, replace(view, factor=None), op, operand, None),))
-            if not isinstance(op, Lookup):
-                return [times(pending, view.factor)]
-            return [scaled(self._settled(pending, here), view.factor)]  # row numbers take no factor
+            if isinstance(op, Lookup) and view.factor is not None:  # row numbers take no factor, the tap does
+                tap = Pending(jnp.zeros_like(y), ((here.name, view, op, operand, None),))
+                return [y + scaled(self._settled(tap, here), view.factor)]
+            return [Pending(y, ((here.name, view, op, operand, view.factor),))]
         return evaluate(program, equation, [self.value(v) for v in inputs])
 
     def _sum(self, equation: Any, inputs: list[Any], here: "Frame") -> Pending | None:
@@ -173,8 +171,8 @@ class Interpreter:
         for number, value in enumerate(inputs):
             if isinstance(value, View) and value.value.ndim == len(shape):
                 one = jnp.ones((), value.value.dtype)
-                term = f"{here.name}{number}:", replace(value, factor=None), added(value.value.shape, shape), one, None
-                value = times(Pending(value.value, (term,)), value.factor)
+                term = f"{here.name}{number}:", value, added(value.value.shape, shape), one, value.factor
+                value = Pending(value.value, (term,))
             elif isinstance(value, View) or (isinstance(value, Pending) and value.value.shape != shape):
                 value = self.value(self._settled(value, here))
             if isinstance(value, Pending):
@@ -190,7 +188,8 @@ class Interpreter:
         tap = value.terms[0][0]
         shape = Shape((*here.lengths, *value.value.shape), value.value.dtype)
         for place, view, op, operand, factor in value.terms:
-            operand = scaled(operand, factor)
+            if factor is not None:  # in a narrow dtype the product might overflow
+                operand = scaled(at_least_float32(operand), factor)
             paired = tuple(depth in view.paired for depth in range(len(here.lengths)))
             kept = Shape((*here.lengths, *operand.shape), operand.dtype)
             self.uses[place] = Use(view.leaf, view.steps, op, paired, kept, tap, shape)
@@ -199,6 +198,31 @@ class Interpreter:
             return value.value
         self.met.add(tap)
         return value.value + here.taps[tap]
+
+    def _inner_program(self, equation: Any, inputs: list[Any], here: "Frame") -> list[Any]:
+        """The same program, run here; if its values are not to be kept for the backward pass, they are not."""
+        params = equation.params
+        program = _closed(params[_INNER_PROGRAM[equation.primitive.name]])
+
+        def run(taps: Taps) -> tuple[list[Any], Taps]:
+            return self.run(program, inputs, taps, here.name, here.lengths)
+
+        if "policy" not in params:
+            outputs, operands = run(here.taps)
+            here.operands.update(operands)
+            return outputs
+        # A parameter that comes out as it went in stays what it was.
+        results, arguments = program.jaxpr.outvars, program.jaxpr.invars
+        passed = {i: inputs[arguments.index(atom)] for i, atom in enumerate(results) if atom in arguments}
+
+        def arrays(taps: Taps) -> tuple[list[Any], Taps]:
+            outputs, operands = run(taps)
+            return [None if i in passed else self.value(value) for i, value in enumerate(outputs)], operands
+
+        checkpointed = jax.checkpoint(arrays, policy=params["policy"], prevent_cse=params["prevent_cse"])
+        outputs, operands = checkpointed({name: tap for name, tap in here.taps.items() if name.startswith(here.name)})
+        here.operands.update(operands)
+        return [passed.get(i, value) for i, value in enumerate(outputs)]
 
     def _scan(self, params: Any, inputs: list[Any], here: "Frame") -> list[Any]:
         """The same scan, with taps among what it runs over and operands among what it stacks."""

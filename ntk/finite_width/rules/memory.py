@@ -2,10 +2,12 @@
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
 
+from ntk.finite_width.rules.equations import equations
 from ntk.finite_width.rules.reading import Reading
 
 # Of the memory of the device, so much is left to the kernel's tiles.
@@ -17,10 +19,12 @@ def bytes_per_input(reading: Reading) -> int:
 
     Values of a scan count once a step. XLA reuses memory, so that less is used.
     """
-    forward = _bytes_of_values(reading.program.jaxpr)
+    values = [(_bytes(v.aval), times) for equation, times in equations(reading.program.jaxpr) for v in equation.outvars]
+    forward = sum(size * times for size, times in values)
+    largest = max((size for size, _ in values), default=0)
     kept = sum(_bytes(use.tap_shape) for use in reading.uses.values())
     kept += sum(_bytes(jax.typeof(reading.leaves[i])) for i in reading.direct)
-    return 2 * (forward + reading.output.size * (kept + _largest_value(reading.program.jaxpr)))
+    return 2 * (forward + reading.output.size * (kept + largest))
 
 
 def largest_batch(reading: Reading, num1: int, num2: int) -> int:
@@ -30,36 +34,15 @@ def largest_batch(reading: Reading, num1: int, num2: int) -> int:
 
 
 def _device_memory() -> int:
-    """Bytes of memory of the first device, of the machine where the device has none of its own."""
+    """Bytes of memory of the first device; where it has none of its own, what this process may use of the machine's."""
     statistics = jax.local_devices()[0].memory_stats() or {}
-    return statistics.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _bytes_of_values(jaxpr: Any) -> int:
-    total = 0
-    for equation in jaxpr.eqns:
-        inner = [_bytes_of_values(program) for program in _inner_programs(equation)]
-        total += equation.params.get("length", 1) * sum(inner) + sum(_bytes(v.aval) for v in equation.outvars)
-    return total
-
-
-def _largest_value(jaxpr: Any) -> int:
-    sizes = [0]
-    for equation in jaxpr.eqns:
-        sizes += [_bytes(v.aval) for v in equation.outvars]
-        sizes += [_largest_value(program) for program in _inner_programs(equation)]
-    return max(sizes)
-
-
-def _inner_programs(equation: Any) -> list[Any]:
-    """The programs among the parameters of an equation: bodies of loops, branches, functions."""
-    found = []
-    for value in equation.params.values():
-        for program in value if isinstance(value, tuple) else (value,):
-            program = getattr(program, "jaxpr", program)
-            if hasattr(program, "eqns"):
-                found.append(program)
-    return found
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    container = Path("/sys/fs/cgroup/memory.max")
+    if container.exists() and (text := container.read_text(encoding="utf-8").strip()) != "max":
+        limits.append(int(text))
+    return min(limits)
 
 
 def _bytes(aval: Any) -> int:

@@ -14,7 +14,7 @@ from ntk.finite_width.rules.reading import Reading, directly
 STEP_FLOPS = 1e5
 PART_BYTES = 2**26
 # Patches of a convolution have to be multiplied by so many columns of δ to be worth forming; XLA's own gradient of a
-# kernel forms none.
+# kernel forms none. (In float64 XLA makes of it, on a CPU, one that is quadratic in the number of inputs.)
 PATCH_COLUMNS = 32
 
 
@@ -135,6 +135,7 @@ def _better_directly(reading: Reading, tile: Tile, leaf: int, groups: Sequence[S
         # Rows may be looked up so often that pairs of lookups are more than rows.
         return _direct_family(reading, tile, leaf).flops < by_gram
     narrow = any(isinstance(g[0].op, Convolution) and tile.num_outputs * _sizes(g)[3] < PATCH_COLUMNS for g in uses)
+    narrow = narrow and reading.leaves[leaf].dtype.itemsize <= 4
     return narrow and sum(_gradient_flops(tile, group) for group in uses) < by_gram
 
 

@@ -17,8 +17,8 @@ class View:
     Attributes:
         leaf: Which parameter.
         steps: What it was seen through, hashable; views with the same steps show the same entries in the same order.
-        value: Its entries, before any factor.
-        factor: Product of the scalars it is multiplied by, None for 1.
+        value: Its entries, as the program has them.
+        factor: Product of the scalars it was multiplied by, None for 1.
         paired: Depths of the scans that run over its leading axis.
     """
 
@@ -65,7 +65,8 @@ def times(value: Any, factor: jax.Array | None) -> Any:
     if factor is None:
         return value
     if isinstance(value, View):
-        return replace(value, factor=factor if value.factor is None else value.factor * factor)
+        product = factor if value.factor is None else value.factor * factor
+        return replace(value, value=scaled(value.value, factor), factor=product)
     terms = tuple((*term, factor if old is None else old * factor) for *term, old in value.terms)
     return Pending(scaled(value.value, factor), terms)
 

@@ -133,8 +133,12 @@ def test_nnx_model_that_is_rematerialized():
     def f(params, x):
         return jnp.tanh(x @ params["hidden"]["kernel"][...] + params["hidden"]["bias"][...])
 
+    def rematerialized(params, x):
+        return nnx.merge(graph, params)(x)
+
+    assert "jacobian" not in {row.rule for row in ntk.explain_empirical(rematerialized, params, X1).rows}
     for method in ("auto", "vector_products"):
-        found = ntk.empirical_ntk(lambda params, x: nnx.merge(graph, params)(x), params, X1, X2, method=method)
+        found = ntk.empirical_ntk(rematerialized, params, X1, X2, method=method)
         assert_equal(found, dense_ntk(f, params, X1, X2, equation="iap,jap->ij") / 5)
 
 
@@ -167,28 +171,14 @@ def test_dtype_is_that_of_the_function():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-class BatchNormed(nn.Module):
-    @nn.compact
-    def __call__(self, x, train):
-        return nn.Dense(1)(nn.BatchNorm(use_running_average=not train)(nn.Dense(4)(x)))[:, 0]
+def test_a_filter_made_anew_does_not_trace_anew():
+    counts = []
 
+    def f(params, x):
+        counts[-1] += 1
+        return function(2)(params, x)
 
-def test_a_function_that_mixes_inputs_is_refused():
-    model = BatchNormed()
-    variables = jax.jit(model.init, static_argnames="train")(jax.random.key(0), X1, train=False)
-
-    def training(params, x):
-        return model.apply(params, x, train=True, mutable=["batch_stats"])[0]
-
-    def evaluation(params, x):
-        return model.apply(params, x, train=False)
-
-    with pytest.raises(ValueError, match=r"f mixes the inputs of a batch .*; expected a function of each input by"):
-        ntk.empirical_ntk(training, variables, X1)
-    ntk.empirical_ntk(evaluation, variables, X1)
-
-    def attends_to_others(params, x):
-        return jax.nn.softmax(x @ x.T) @ x @ params
-
-    with pytest.raises(ValueError, match="f mixes the inputs of a batch"):
-        ntk.empirical_ntk(attends_to_others, np.ones(3), X1[:1], X2)
+    for _ in range(2):
+        counts.append(0)
+        ntk.empirical_ntk(f, PARAMS, X1, param_filter=lambda path: path == "w")
+    assert counts[0] > counts[1] == 0

@@ -177,9 +177,7 @@ def test_outputs_that_depend_on_the_whole_batch(method):
         assert_equal(sum(found.values()), np.einsum("ijaa->ij", expected) / 2)
 
 
-@given(st.data())
-@settings(max_examples=25, deadline=None)
-def test_compositions(data):
+def check_composition(data):
     """Random chains of layers that share their parameters at random: order, reuse, shapes and scan change the plan."""
     width, time = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
     weights = {name: normal(width, width, seed=i) for i, name in enumerate("abc")}
@@ -217,3 +215,7 @@ def test_compositions(data):
         dense_ntk(f, params, x1, equation="iap,iap->").max() * dense_ntk(f, params, x2, equation="iap,iap->")
     )
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(scale, 1e-300))
+
+
+test_compositions = settings(max_examples=6, deadline=None)(given(st.data())(check_composition))
+test_many_compositions = pytest.mark.slow(settings(max_examples=60, deadline=None)(given(st.data())(check_composition)))

@@ -12,7 +12,6 @@ from jax import lax
 from model_zoo import ZOO, normal
 
 import ntk
-from ntk.finite_width.rules import plan
 
 PARAMS = {"w": normal(3, 8), "b": normal(8), "v": normal(8, 2)}
 X1, X2 = normal(6, 3, seed=1), normal(4, 3, seed=2)
@@ -64,38 +63,6 @@ def test_ties_are_those_of_the_function():
         assert_equal(kernels[-1], dense_ntk(f, params, x, equation="iap,jbp->ijab"))
     # The slope at 0 is 1/2 for maximum and 0 for jax.nn.relu.
     assert np.abs(kernels[0] - kernels[1]).max() > 0.1
-
-
-@pytest.mark.parametrize("name", ["dense", "attention", "convolutions", "gru", "embedded"])
-def test_float32(name):
-    f, params, x1, x2 = ZOO[name]()
-
-    def cast(tree):
-        return jax.tree.map(lambda leaf: leaf.astype("float32") if leaf.dtype == "float64" else leaf, tree)
-
-    def f32(params, x):
-        return f(params, x).astype("float32")
-
-    expected = dense_ntk(f, params, x1, x2, equation="iap,jbp->ijab")
-    found = ntk.empirical_ntk(f32, cast(params), cast(x1), cast(x2), trace_axes=())
-    assert found.dtype == jnp.float32
-    # Forward and backward pass of a few layers in float32.
-    assert_equal(found, expected, tolerance=2e-5)
-
-
-def test_low_precision_models_have_float32_gram_products():
-    """bfloat16 keeps 8 bits: the passes are off by 2⁻⁸ a layer, but sums of 10⁴ products lose nothing more."""
-    params = {"w": normal(64, 4096), "v": normal(4096, 1)}
-    x = normal(5, 64, seed=1) / 8
-
-    def f(params, x):
-        return jnp.tanh(x @ params["w"]) @ params["v"]
-
-    low = jax.tree.map(lambda leaf: jnp.asarray(leaf, "bfloat16"), (params, x))
-    found = ntk.empirical_ntk(lambda params, x: f(params, x).astype("float32"), *low)
-    expected = ntk.empirical_ntk(f, *jax.tree.map(lambda leaf: leaf.astype("float32"), low))
-    assert found.dtype == jnp.float32
-    assert_equal(found, expected, tolerance=4 * 2.0**-8)
 
 
 def test_parameters_that_are_not_used_contribute_nothing():
@@ -194,7 +161,7 @@ def no_steps(params, x):
 @pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian", "vector_products"])
 def test_what_is_empty_contributes_nothing(f, method):
     params = {**PARAMS, "empty": np.zeros((0, 2)), "u": normal(8, 8)}
-    for other, batch_size in ((None, None), (X2, None), (None, 4), (X2, 4)):
+    for other, batch_size in ((X2, None), (None, 4)):
         found = ntk.empirical_ntk(f, params, X1, other, trace_axes=(), method=method, batch_size=batch_size)
         assert_equal(found, dense_ntk(f, params, X1, other, equation="iap,jbp->ijab"))
 
@@ -202,21 +169,25 @@ def test_what_is_empty_contributes_nothing(f, method):
 @pytest.mark.parametrize(
     ("name", "method", "constant", "value"),
     [
-        ("convolutions", "layerwise", "contraction.BLOCK_ROWS", 1),
-        ("gru", "layerwise", "contraction.BLOCK_ROWS", 1),
         ("embedded", "layerwise", "contraction.BLOCK_ROWS", 12),
-        ("attention", "layerwise", "contraction.BLOCK_ROWS", 12),
-        ("convolutions", "auto", "plan.PART_BYTES", 256),
-        ("convolutions", "auto", "linear_ops.LARGE_PATCH", 1),
         ("nested_scans", "auto", "plan.PART_BYTES", 256),
-        ("gru", "auto", "plan.STEP_FLOPS", 0.0),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("convolutions", "layerwise", "contraction.BLOCK_ROWS", 1),
+                ("gru", "layerwise", "contraction.BLOCK_ROWS", 1),
+                ("attention", "layerwise", "contraction.BLOCK_ROWS", 12),
+                ("convolutions", "auto", "plan.PART_BYTES", 256),
+                ("convolutions", "auto", "linear_ops.LARGE_PATCH", 1),
+                ("gru", "auto", "plan.STEP_FLOPS", 0.0),
+            )
+        ),
     ],
 )
 def test_sizes_of_blocks_change_nothing(monkeypatch, name, method, constant, value):
     """Small ones bring many blocks of positions, and many parts of gradients, into models of a few numbers."""
     module, constant = constant.split(".")
     monkeypatch.setattr(importlib.import_module(f"ntk.finite_width.rules.{module}"), constant, value)
-    monkeypatch.setattr(plan, "PATCH_COLUMNS", 0)  # convolutions this small would get their Jacobians
     f, params, x1, x2 = ZOO[name]()  # made anew, and so compiled anew
     for other in (None, x2):
         found = ntk.empirical_ntk(f, params, x1, other, trace_axes=(), method=method)
@@ -260,20 +231,6 @@ def test_a_bias_that_is_taken_away_has_a_rule():
     assert "jacobian" not in {row.rule for row in ntk.explain_empirical(difference, PARAMS, X1).rows}
 
 
-def test_mixed_rows_are_seen_in_every_row():
-    """A function that mixes only the last two rows, or only of a batch longer than eight."""
-
-    def last(params, x):
-        return network(params, x).at[-1].add(network(params, x)[-2])
-
-    with pytest.raises(ValueError, match="f mixes the inputs of a batch"):
-        ntk.empirical_ntk(last, PARAMS, normal(40, 3))
-    assert_equal(
-        ntk.empirical_ntk(last, PARAMS, X1, batch_dependent=True),
-        dense_ntk(last, PARAMS, X1, equation="iap,jap->ij") / 2,
-    )
-
-
 def test_automatic_tiles_of_vector_products(monkeypatch):
     from ntk.finite_width.rules import memory
 
@@ -288,3 +245,21 @@ def test_automatic_tiles_of_vector_products(monkeypatch):
     found = ntk.empirical_ntk(f, PARAMS, X1, X2, method="vector_products", batch_size="auto")
     assert 1 in sizes
     assert_equal(found, ntk.empirical_ntk(network, PARAMS, X1, X2))
+
+
+def test_checkpointed_values_are_not_kept():
+    """Lowered with the barriers that make XLA compute them again, where it has such (its CPU backend drops them)."""
+
+    def block(h, w):
+        return jnp.sin(jnp.sin(h @ w))
+
+    def lowered(block):
+        def f(params, x):
+            return block(block(x, params["w"]), params["u"]).sum(1)
+
+        assert {row.rule for row in ntk.explain_empirical(f, params, X1).rows} == {"gram"}
+        return jax.jit(lambda params, x: ntk.empirical_ntk(f, params, x)).lower(params, X1).as_text()
+
+    params = {"w": normal(3, 8), "u": normal(8, 8)}
+    assert "optimization_barrier" not in lowered(block)
+    assert "optimization_barrier" in lowered(jax.checkpoint(block))
