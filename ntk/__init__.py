@@ -1,7 +1,8 @@
 """Neural tangent kernels of finite and infinite networks.
 
 Describe a network once (`MLP`, `RNN`), then read it in the limit (`infinite_kernels`, `infinite_ntk`), at finite width
-(`finite`, `empirical_kernels`), or bring any function of your own (`empirical_ntk`).
+(`finite`, `empirical_kernels`). Any architecture can be written as a `tensor_program` and read likewise; and of any
+function of your own there is the `empirical_ntk`.
 """
 
 from ntk.decomposition import Kernels
@@ -22,6 +23,7 @@ from ntk.finite_width import (
 from ntk.infinite_width import infinite_kernels, infinite_ntk
 from ntk.interop.neural_tangents import load_neural_tangents
 from ntk.networks import MLP, RNN
+from ntk.programs import ProgramKernels, TensorProgram, architectures, check_gia, tensor_program
 from ntk.spectrum import (
     alignment,
     condition_number,
@@ -38,9 +40,13 @@ __all__ = [
     "Activation",
     "Explanation",
     "Kernels",
+    "ProgramKernels",
     "SketchedNTK",
+    "TensorProgram",
     "activation",
     "alignment",
+    "architectures",
+    "check_gia",
     "condition_number",
     "effective_dimension",
     "effective_rank",
@@ -59,4 +65,5 @@ __all__ = [
     "sketched_ntk",
     "target_alignment",
     "taylor_expand",
+    "tensor_program",
 ]

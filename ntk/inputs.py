@@ -1,6 +1,6 @@
 """The data a network reads, checked once for every kernel: shapes, dtypes, lengths, finite values."""
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,11 +32,9 @@ def check_batches(
     """Both sides of a kernel as `Batch`es of one dtype; the second is None where it equals the first.
 
     Raises:
-        TypeError: `net` is no network description, or an array is not floating-point.
+        TypeError: An array is not floating-point.
         ValueError: A shape, a length or a value is not what the network reads.
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"net is {type(net).__name__}; expected an ntk.MLP or an ntk.RNN.")
     check_stds(net)
     if x2 is None and lengths2 is not None:
         raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
@@ -91,3 +89,8 @@ def _check_lengths(name: str, lengths: ArrayLike, num_inputs: int, num_steps: in
 def with_dtype(net: SomeNetwork, dtype: jnp.dtype) -> SomeNetwork:
     """The network with its standard deviations in the dtype of the data, so that none of them widens it."""
     return jax.tree.map(lambda std: jnp.asarray(std, dtype), net)
+
+
+def no_network(net: Any) -> TypeError:
+    """What to raise where something is given that no function reads as a network."""
+    return TypeError(f"net is {type(net).__name__}; expected an ntk.MLP, an ntk.RNN or an ntk.tensor_program.")

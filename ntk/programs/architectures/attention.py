@@ -1,0 +1,129 @@
+"""Self-attention, alone and in the transformer of the paper."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ntk.checks import check_choice, check_count
+from ntk.programs.architectures.blocks import layer_norm, read_out
+from ntk.programs.language import Input, Net, Output
+from ntk.programs.program import tensor_program
+from ntk.programs.scalars import Number
+from ntk.programs.vectors import Vector
+
+
+@tensor_program
+def self_attention(
+    net: Net,
+    x: Input,
+    *,
+    scaling: str = "1/n",
+    pooling: str = "mean",
+    u_std: Number = 1.0,
+    qk_std: Number = 1.0,
+    w_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """Self-attention with matrices of its own for queries, keys and values (Vaswani et al. 2017, arXiv:1706.03762).
+
+        x_i = (σ_u/√d) Uξ^i,   q_i = (σ_qk/√n) Q x_i,   k_i = (σ_qk/√n) K x_i,   w_i = (σ_w/√n) W x_i
+        a_ij = softmax_j(q_i·k_j / n),   y_i = x_i + Σ_j a_ij w_j,   f = (σ_v/√n) v·(1/T)Σ_i y_i
+
+    Q and K are independent, so q_i·k_j/n goes to 0: in the limit attention is uniform, a_ij = 1/T, and Q and K add
+    nothing to the NTK. With `scaling="1/sqrt(n)"` the scores stay random; that program is for finite widths, and
+    `infinite` refuses it. Inputs are (N, T, d). Everything has a closed form.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        scaling: "1/n" or "1/sqrt(n)".
+        pooling: "mean" over positions, or "last".
+        u_std: σ_u.
+        qk_std: σ_qk.
+        w_std: σ_w.
+        v_std: σ_v.
+
+    Raises:
+        ValueError: `scaling` or `pooling` is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> x = jnp.array([[[1.0], [2.0], [3.0]]])
+        >>> k = ntk.infinite_kernels(ntk.architectures.self_attention, x)
+        >>> print(f"{k.nngp[0, 0]:.2f}")  # the embedding of the mean of x, and W of it
+        8.00
+        >>> random = ntk.architectures.self_attention(scaling="1/sqrt(n)")
+        >>> bool(ntk.check_gia(random, x))
+        True
+        >>> ntk.infinite_kernels(random, x)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: the program uses its width at attention.py, ...
+    """
+    check_choice("scaling", scaling, ("1/n", "1/sqrt(n)"))
+    factor = 1.0 if scaling == "1/n" else net.width**0.5
+    states = [net.input_matrix("u", u_std) @ step for step in x]
+    queries, keys, values = (
+        [net.matrix(name, std) @ z for z in states] for name, std in (("q", qk_std), ("k", qk_std), ("w", w_std))
+    )
+    attended = [z + _attention(net, query, keys, values, factor) for z, query in zip(states, queries, strict=True)]
+    return read_out(net, attended, pooling, v_std)
+
+
+@tensor_program
+def transformer(
+    net: Net,
+    x: Input,
+    *,
+    depth: int = 1,
+    activation: Any = "relu",
+    pooling: str = "mean",
+    u_std: Number = 1.0,
+    w_std: Number = 1.0,
+    b_std: Number = 0.0,
+    v_std: Number = 1.0,
+    epsilon: Number = 0.0,
+) -> Output:
+    """The transformer of Yang 2020 (arXiv:2006.14548, appendix): L blocks, one vector for queries, keys and values.
+
+        kˡ_i = (σ_u/√n) Uˡxˡ⁻¹_i   (k¹_i = (σ_u/√d) U¹ξ^i),   aˡ_ij = softmax_j(kˡ_i·kˡ_j / n)
+        zˡ_i = LN(kˡ_i + Σ_j aˡ_ij kˡ_j)
+        xˡ_i = LN(zˡ_i + (σ_w/√n) W²ˡφ((σ_w/√n) W¹ˡzˡ_i + σ_b b¹ˡ) + σ_b b²ˡ),   f = (σ_v/√n) v·(1/T)Σ_i x^L_i
+
+    LN(z) = (z − μ)/√(s² + ε), mean and variance over coordinates. Scores are averages over coordinates, so that they
+    have limits, and everything has a closed form. Inputs are (N, T, d); ε = 0 needs inputs that are not zero.
+
+    Raises:
+        ValueError: `depth` is no positive integer, or `pooling` is neither "last" nor "mean".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> k = ntk.infinite_kernels(ntk.architectures.transformer, jnp.array([[[1.0], [-1.0]]]))
+        >>> k.samples, bool(0 < k.nngp[0, 0] < 1)
+        (0, True)
+    """
+    check_count("depth", depth)
+    phi = net.phi(activation)
+    states: list[Any] = list(x)
+    for layer in range(1, depth + 1):
+        U = net.input_matrix("u1", u_std) if layer == 1 else net.matrix(f"u{layer}", u_std)
+        W1, W2 = (net.matrix(f"w{number}_{layer}", w_std) for number in (1, 2))
+        b1, b2 = (net.bias(f"b{number}_{layer}", b_std) for number in (1, 2))
+        keys = [U @ state for state in states]
+        mixed = [layer_norm(net, key + _attention(net, key, keys, keys), epsilon) for key in keys]
+        states = [layer_norm(net, z + W2 @ phi(W1 @ z + b1) + b2, epsilon) for z in mixed]
+    return read_out(net, states, pooling, v_std)
+
+
+def _attention(net: Net, query: Vector, keys: Sequence[Vector], values: Sequence[Vector], factor: Any = 1.0) -> Vector:
+    """Σ_j softmax_j(factor·q·k_j/n) w_j."""
+    weights = net.scalar(_softmax)(*((query * key).mean() * factor for key in keys))
+    return sum((weight * value for weight, value in zip(weights, values, strict=True)), net.zero())
+
+
+def _softmax(*scores: jax.Array) -> jax.Array:
+    return jax.nn.softmax(jnp.stack(scores))

@@ -1,0 +1,48 @@
+"""What several architectures are made of: layer norm, affine maps of a state and a step, read-outs over positions."""
+
+from collections.abc import Sequence
+
+from jax import lax
+
+from ntk.checks import check_choice
+from ntk.programs.language import Input, Net, Output
+from ntk.programs.scalars import Number
+from ntk.programs.vectors import Vector
+
+
+def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
+    """(z − μ)/√(s² + ε), with the mean μ and the variance s² over coordinates (Ba, Kiros, Hinton 2016).
+
+    Args:
+        net: What the program is given.
+        z: A vector.
+        epsilon: ε; with 0 the limit needs a vector that varies.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> @ntk.tensor_program
+        ... def normalized(net, x):
+        ...     return net.output("v") @ ntk.architectures.layer_norm(net, net.input_matrix("u") @ x)
+        >>> print(f"{ntk.infinite_kernels(normalized, jnp.array([[3.0, 4.0]])).nngp[0, 0]:.2f}")
+        1.00
+    """
+    centred = z - z.mean()
+    return centred * net.scalar(lax.rsqrt)((centred * centred).mean() + epsilon)
+
+
+def affine(net: Net, name: str, state: Vector, step: Input, w_std: Number, u_std: Number, b_std: Number) -> Vector:
+    """(σ_w/√n) W s + (σ_u/√d) U ξ + σ_b b, with parameters "w", "u" and "b" followed by the name."""
+    W, U = net.matrix(f"w{name}", w_std), net.input_matrix(f"u{name}", u_std)
+    return W @ state + U @ step + net.bias(f"b{name}", b_std)
+
+
+def pooled(net: Net, states: Sequence[Vector], pooling: str) -> Vector:
+    """The last of the states, or their mean."""
+    check_choice("pooling", pooling, ("last", "mean"))
+    return states[-1] if pooling == "last" else sum(states, net.zero()) / len(states)
+
+
+def read_out(net: Net, states: Sequence[Vector], pooling: str, v_std: Number) -> Output:
+    """(σ_v/√n) v·s of the last state, or of the mean of them all."""
+    return net.output("v", v_std) @ pooled(net, states, pooling)

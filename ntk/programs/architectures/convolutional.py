@@ -1,0 +1,165 @@
+"""Convolutional networks over sequences and images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ntk.checks import check_choice, check_count
+from ntk.programs.language import Input, Net, Output
+from ntk.programs.program import tensor_program
+from ntk.programs.scalars import Number
+from ntk.programs.vectors import Vector
+
+Position = tuple[int, ...]
+Signal = Mapping[Position, Any]  # a vector, or channels of the input, at each position
+
+
+@tensor_program
+def cnn_1d(
+    net: Net,
+    x: Input,
+    *,
+    depth: int = 2,
+    kernel_size: int = 3,
+    padding: str = "same",
+    pool_size: int = 1,
+    pooling: str = "mean",
+    activation: Any = "relu",
+    w_std: Number = 1.0,
+    b_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """A convolutional network over sequences (Novak et al. 2019, arXiv:1810.05148; Arora et al. 2019, 1904.11955).
+
+        hˡ_p = (σ_w/√(kn)) Σ_o wˡ_o xˡ⁻¹_{p+o} + σ_b bˡ   over k offsets o,   xˡ_p = φ(hˡ_p),   x⁰ = ξ with d for n
+        f = (σ_v/√n) v·(1/P)Σ_p x^L_p   (pooling "mean")   or   f = (σ_v/√(Pn)) Σ_p v_p·x^L_p   ("flatten")
+
+    Inputs are (N, T, d), as `stax.Conv` of neural-tangents has them. Everything has a closed form. The limit looks at
+    all pairs of positions with "mean", at P of them with "flatten", and compiling takes longer with their number.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        depth: L.
+        kernel_size: k.
+        padding: "same" for zeros around the input, "valid" for none.
+        pool_size: Average each layer over so many positions at a time; 1 for none.
+        pooling: "mean" or "flatten".
+        activation: φ.
+        w_std: σ_w.
+        b_std: σ_b.
+        v_std: σ_v.
+
+    Raises:
+        ValueError: A count is no positive integer, a choice is unknown, or no position is left after some layer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net = ntk.architectures.cnn_1d(depth=1, padding="valid", b_std=0.0)
+        >>> print(f"{ntk.infinite_ntk(net, jnp.ones((1, 3, 2)))[0, 0]:.2f}")
+        1.00
+    """
+    return _cnn(net, x, 1, depth, kernel_size, padding, pool_size, pooling, activation, w_std, b_std, v_std)
+
+
+@tensor_program
+def cnn_2d(
+    net: Net,
+    x: Input,
+    *,
+    depth: int = 2,
+    kernel_size: int = 3,
+    padding: str = "same",
+    pool_size: int = 1,
+    pooling: str = "flatten",
+    activation: Any = "relu",
+    w_std: Number = 1.0,
+    b_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """A convolutional network over images: `cnn_1d` with k×k offsets. Inputs are (N, height, width, channels).
+
+    It is read out by "flatten" unless told otherwise, as the limit with "mean" looks at all pairs of positions.
+
+    Raises:
+        ValueError: As of `cnn_1d`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net = ntk.architectures.cnn_2d(depth=1, padding="valid", b_std=0.0)
+        >>> print(f"{ntk.infinite_ntk(net, jnp.ones((1, 3, 3, 2)))[0, 0]:.2f}")
+        1.00
+    """
+    return _cnn(net, x, 2, depth, kernel_size, padding, pool_size, pooling, activation, w_std, b_std, v_std)
+
+
+def _cnn(
+    net: Net,
+    x: Input,
+    num_axes: int,
+    depth: int,
+    kernel_size: int,
+    padding: str,
+    pool_size: int,
+    pooling: str,
+    activation: Any,
+    w_std: Number,
+    b_std: Number,
+    v_std: Number,
+) -> Output:
+    for name, count in (("depth", depth), ("kernel_size", kernel_size), ("pool_size", pool_size)):
+        check_count(name, count)
+    check_choice("padding", padding, ("same", "valid"))
+    check_choice("pooling", pooling, ("mean", "flatten"))
+    if len(x.shape) != num_axes + 1:
+        raise ValueError(f"inputs have shape {x.shape}; expected {num_axes} axes of positions and one of channels.")
+    phi = net.phi(activation)
+    signal: Signal = {position: x[position] for position in np.ndindex(x.shape[:-1])}
+    for layer in range(1, depth + 1):
+        convolved = _convolved(net, layer, signal, kernel_size, padding, w_std, b_std)
+        signal = _averaged({position: phi(h) for position, h in convolved.items()}, pool_size)
+        if not signal:
+            raise ValueError(
+                f"inputs have shape {x.shape}; expected larger ones, with a position left at layer {layer}."
+            )
+    if pooling == "mean":
+        return net.output("v", v_std) @ (sum(signal.values(), net.zero()) / len(signal))
+    outputs = (net.output(f"v_{_name(position)}", v_std) @ z for position, z in signal.items())
+    return sum(outputs) / len(signal) ** 0.5
+
+
+def _convolved(
+    net: Net, layer: int, signal: Signal, kernel_size: int, padding: str, w_std: Number, b_std: Number
+) -> dict[Position, Vector]:
+    """H of the layer at each position, of what the one before it has."""
+    num_axes = len(next(iter(signal)))
+    make = net.input_matrix if layer == 1 else net.matrix
+    std = w_std / kernel_size ** (num_axes / 2)
+    w = {offset: make(f"w{layer}_{_name(offset)}", std) for offset in np.ndindex((kernel_size,) * num_axes)}
+    b = net.bias(f"b{layer}", b_std)
+    first = (kernel_size - 1) // 2 if padding == "same" else 0
+    h = {}
+    for position in signal:
+        read = {offset: tuple(np.add(position, offset) - first) for offset in w}
+        if padding == "same" or all(place in signal for place in read.values()):
+            h[position] = sum((w[offset] @ signal[place] for offset, place in read.items() if place in signal), b)
+    return h
+
+
+def _averaged(signal: Mapping[Position, Vector], size: int) -> dict[Position, Vector]:
+    """The means over windows of that size that do not overlap; positions that fill none are left out."""
+    pooled = {}
+    for position in signal:
+        corner = np.multiply(position, size)
+        window = [tuple(corner + offset) for offset in np.ndindex((size,) * len(position))]
+        if window[-1] in signal:
+            vectors = [signal[place] for place in window]
+            pooled[position] = sum(vectors[1:], vectors[0]) / size ** len(position)
+    return pooled
+
+
+def _name(position: Position) -> str:
+    return "_".join(map(str, position))

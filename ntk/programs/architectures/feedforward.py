@@ -1,0 +1,121 @@
+"""Perceptrons: plain, with residual branches, and with one matrix for all layers."""
+
+from typing import Any
+
+from ntk.checks import check_choice, check_count
+from ntk.programs.architectures.blocks import read_out
+from ntk.programs.language import Input, Net, Output
+from ntk.programs.program import tensor_program
+from ntk.programs.scalars import Number
+
+
+@tensor_program
+def mlp(
+    net: Net,
+    x: Input,
+    *,
+    depth: int = 2,
+    activation: Any = "relu",
+    w_std: Number = 1.0,
+    b_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """The multilayer perceptron `ntk.MLP` as a program (THEORY section 1; Jacot et al. 2018, arXiv:1806.07572).
+
+        h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
+
+    Inputs are (N, d). Parameters are called w1, b1, …, v. Everything has a closed form.
+
+    Raises:
+        ValueError: `depth` is no positive integer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net = ntk.architectures.mlp(depth=1, b_std=0.0)
+        >>> print(f"{ntk.infinite_ntk(net, jnp.array([[1.0, 1.0]]))[0, 0]:.2f}")
+        1.00
+    """
+    check_count("depth", depth)
+    phi = net.phi(activation)
+    z: Any = x
+    for layer in range(1, depth + 1):
+        w = net.input_matrix("w1", w_std) if layer == 1 else net.matrix(f"w{layer}", w_std)
+        z = phi(w @ z + net.bias(f"b{layer}", b_std))
+    return net.output("v", v_std) @ z
+
+
+@tensor_program
+def residual_mlp(
+    net: Net,
+    x: Input,
+    *,
+    depth: int = 2,
+    activation: Any = "relu",
+    u_std: Number = 1.0,
+    w_std: Number = 1.0,
+    b_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """A perceptron with residual branches (He et al. 2016, arXiv:1603.05027; identity mappings, φ before each matrix).
+
+        x⁰ = (σ_u/√d) Uξ,   xˡ = xˡ⁻¹ + (σ_w/√n) wˡφ(xˡ⁻¹) + σ_b bˡ,   f = (σ_v/√n) v·φ(x^L)
+
+    Inputs are (N, d). Everything has a closed form.
+
+    Raises:
+        ValueError: `depth` is no positive integer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net = ntk.architectures.residual_mlp(depth=1, b_std=0.0)
+        >>> print(f"{ntk.infinite_kernels(net, jnp.array([[1.0, 1.0]])).nngp[0, 0]:.2f}")
+        0.75
+    """
+    check_count("depth", depth)
+    phi, z = net.phi(activation), net.input_matrix("u", u_std) @ x
+    for layer in range(1, depth + 1):
+        z = z + net.matrix(f"w{layer}", w_std) @ phi(z) + net.bias(f"b{layer}", b_std)
+    return net.output("v", v_std) @ phi(z)
+
+
+@tensor_program
+def tied_mlp(
+    net: Net,
+    x: Input,
+    *,
+    depth: int = 3,
+    activation: Any = "relu",
+    pooling: str = "last",
+    w_std: Number = 1.0,
+    b_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """A perceptron whose hidden layers share one matrix, w² = … = w^L = w (Yang 2020, arXiv:2006.14548, section 5).
+
+        h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) w xˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ)
+        f = (σ_v/√n) v·x^L   (pooling "last")   or   f = (σ_v/√n) v·(1/L)Σ xˡ   (pooling "mean")
+
+    The gradient in w is a sum over its uses, and that matrix's part of the NTK the double sum
+    Σ_{l,m} σ_w² D(hˡ⁺¹, h̄ᵐ⁺¹) C(xˡ, x̄ᵐ). With "last" its terms of two different layers vanish in the limit, and the
+    kernel is that of `mlp`; with "mean" they do not. Inputs are (N, d). Everything has a closed form.
+
+    Raises:
+        ValueError: `depth` is no integer of at least 2, or `pooling` is neither "last" nor "mean".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> x = jnp.array([[1.0, 2.0], [0.5, -1.0]])
+        >>> tied, untied = ntk.architectures.tied_mlp(depth=3), ntk.architectures.mlp(depth=3)
+        >>> bool(jnp.allclose(ntk.infinite_ntk(tied, x), ntk.infinite_ntk(untied, x)))
+        True
+    """
+    check_count("depth", depth, minimum=2)
+    check_choice("pooling", pooling, ("last", "mean"))
+    phi, w = net.phi(activation), net.matrix("w", w_std)
+    states = [phi(net.input_matrix("w1", w_std) @ x + net.bias("b1", b_std))]
+    for layer in range(2, depth + 1):
+        states.append(phi(w @ states[-1] + net.bias(f"b{layer}", b_std)))
+    return read_out(net, states, pooling, v_std)

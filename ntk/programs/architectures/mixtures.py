@@ -1,0 +1,64 @@
+"""Mixtures: programs of any architectures, side by side on one input."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ntk.programs.language import Input, Net, Output
+from ntk.programs.program import TensorProgram
+
+
+def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) -> TensorProgram:
+    """The program whose kernels are weighted sums of those of others: Σ_k p_k Θ_k.
+
+        f = Σ_k √p_k f_k   with parameters of its own for each f_k
+
+    The parameters of the k-th program are called "k/name", counted from 1, its options `name_k`, and p_k is the option
+    `weight_k`. All programs read the same inputs.
+
+    Args:
+        programs: Any architectures.
+        weights: p_k, not negative; equal ones that sum to 1 if left out.
+
+    Raises:
+        TypeError: One of `programs` is no tensor program.
+        ValueError: There is none, or `weights` has another length or a negative entry.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> x = jnp.array([[1.0, 2.0], [0.5, -1.0]])
+        >>> parts = ntk.architectures.mlp(depth=1), ntk.architectures.residual_mlp(depth=1)
+        >>> net = ntk.architectures.mixture(*parts, weights=(0.25, 0.75))
+        >>> first, second = (ntk.infinite_ntk(part, x) for part in parts)
+        >>> bool(jnp.allclose(ntk.infinite_ntk(net, x), 0.25 * first + 0.75 * second))
+        True
+    """
+    for program in programs:
+        if not isinstance(program, TensorProgram):
+            raise TypeError(f"mixture is given {type(program).__name__}; expected tensor_programs.")
+    if not programs:
+        raise ValueError("mixture is given no programs; expected at least one.")
+    shares = [1.0 / len(programs)] * len(programs) if weights is None else [float(weight) for weight in weights]
+    if len(shares) != len(programs) or not all(share >= 0 for share in shares):
+        raise ValueError(f"weights is {weights!r}; expected {len(programs)} numbers that are not negative.")
+    numbered = list(enumerate(programs, start=1))
+    numbers = {f"weight_{k}": share for k, share in enumerate(shares, start=1)}
+    numbers |= {f"{name}_{k}": value for k, part in numbered for name, value in part.numbers.items()}
+    choices = {f"{name}_{k}": value for k, part in numbered for name, value in part.choices.items()}
+    parts = tuple((part.fn, (*part.numbers, *part.choices)) for part in programs)
+    return TensorProgram(_side_by_side(parts), numbers, choices)
+
+
+@functools.cache
+def _side_by_side(parts: tuple[tuple[Callable[..., Output], tuple[str, ...]], ...]) -> Callable[..., Output]:
+    """One function for the same parts, so that the mixture is recorded once."""
+
+    def mixture(net: Net, x: Input, **options: Any) -> Output:
+        outputs = [
+            options[f"weight_{k}"] ** 0.5 * fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
+            for k, (fn, names) in enumerate(parts, start=1)
+        ]
+        return sum(outputs[1:], outputs[0])
+
+    return mixture

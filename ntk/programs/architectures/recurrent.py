@@ -1,0 +1,95 @@
+"""Recurrent networks without gates: in one direction, and in both."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ntk.checks import check_choice
+from ntk.programs.architectures.blocks import affine, pooled, read_out
+from ntk.programs.language import Input, Net, Output
+from ntk.programs.program import tensor_program
+from ntk.programs.scalars import Number
+from ntk.programs.vectors import Vector
+
+
+@tensor_program
+def rnn(
+    net: Net,
+    x: Input,
+    *,
+    activation: Any = "relu",
+    pooling: str = "last",
+    w_std: Number = 1.0,
+    u_std: Number = 1.0,
+    b_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """The simple recurrent network `ntk.RNN` as a program (THEORY section 2; Yang 2020, arXiv:2006.14548, section 7).
+
+        sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0
+        f = (σ_v/√n) v·s^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ sᵗ   (pooling "mean")
+
+    Inputs are (N, T, d), all of one length. Everything has a closed form; compiling takes longer with T, or T².
+
+    Raises:
+        ValueError: `pooling` is neither "last" nor "mean".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net = ntk.architectures.rnn(activation="identity", b_std=0.0)
+        >>> print(ntk.infinite_kernels(net, jnp.ones((1, 2, 1))).nngp)
+        [[2.]]
+    """
+    return read_out(net, _states(net, x, "", activation, w_std, u_std, b_std), pooling, v_std)
+
+
+@tensor_program
+def bidirectional_rnn(
+    net: Net,
+    x: Input,
+    *,
+    activation: Any = "relu",
+    pooling: str = "mean",
+    combination: str = "concatenation",
+    w_std: Number = 1.0,
+    u_std: Number = 1.0,
+    b_std: Number = 1.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """Two recurrent networks, one from the last step to the first (Schuster & Paliwal 1997).
+
+        s and r as in `rnn`, with parameters of their own, r on ξ^T, …, ξ¹
+        f = (σ_v/√(2n)) (v₁·s + v₂·r)   (combination "concatenation")   or   f = (σ_v/√n) v·(s + r)   ("sum")
+
+    of the last states each reaches or of their means. Inputs are (N, T, d). Everything has a closed form.
+
+    Raises:
+        ValueError: `pooling` is neither "last" nor "mean", or `combination` neither "concatenation" nor "sum".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> x = jnp.ones((1, 3, 1))  # the same in both directions
+        >>> both, one = ntk.architectures.bidirectional_rnn, ntk.architectures.rnn(pooling="mean")
+        >>> bool(jnp.allclose(ntk.infinite_ntk(both, x), ntk.infinite_ntk(one, x)))
+        True
+    """
+    check_choice("combination", combination, ("concatenation", "sum"))
+    s, r = (
+        pooled(net, _states(net, steps, name, activation, w_std, u_std, b_std), pooling)
+        for name, steps in (("_forward", x), ("_backward", x[::-1]))
+    )
+    if combination == "sum":
+        return net.output("v", v_std) @ (s + r)
+    return (net.output("v_forward", v_std) @ s + net.output("v_backward", v_std) @ r) / 2.0**0.5
+
+
+def _states(
+    net: Net, steps: Iterable[Input], name: str, activation: Any, w_std: Number, u_std: Number, b_std: Number
+) -> list[Vector]:
+    """S¹, …, s^T."""
+    phi, s, states = net.phi(activation), net.zero(), []
+    for step in steps:
+        s = phi(affine(net, name, s, step, w_std, u_std, b_std))
+        states.append(s)
+    return states

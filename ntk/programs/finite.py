@@ -1,0 +1,206 @@
+"""A program at finite width: parameters N(0, 1), scales in the forward pass, plain JAX."""
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ntk.checks import check_sizes
+from ntk.programs.graph import Node
+from ntk.programs.program import Recording, TensorProgram, check_inputs, numbers_as
+from ntk.programs.scalars import Apply, Constant, Moment, Option, Width
+from ntk.programs.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
+
+_BATCH = "inputs"  # the name of the axis over which a batch mean is taken
+
+
+def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "FiniteProgram":
+    """The program at finite width, in NTK parameterization, used like a Flax model.
+
+    Matrix products keep JAX's default precision; set `jax.default_matmul_precision` where that matters.
+
+    Args:
+        program: A `tensor_program`.
+        width: n, of every vector.
+        outputs: O, the number of outputs, each with output weights of its own; None for a single one without an axis.
+
+    Returns:
+        An object with `init(key, x)` and `apply(params, x)`.
+
+    Raises:
+        TypeError: `program` is no tensor program.
+        ValueError: `width` or `outputs` is no positive integer.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from ntk.programs import finite, tensor_program
+        >>> @tensor_program
+        ... def shallow(net, x):
+        ...     return net.output("v") @ net.phi("relu")(net.input_matrix("w") @ x)
+        >>> model = finite(shallow, width=64, outputs=10)
+        >>> x = jnp.ones((5, 3))
+        >>> params = model.init(jax.random.key(0), x)
+        >>> model.apply(params, x).shape, params["w"].shape, params["v"].shape
+        ((5, 10), (3, 64), (64, 10))
+    """
+    if not isinstance(program, TensorProgram):
+        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+    check_sizes(width, outputs)
+    return FiniteProgram(program, width, outputs)
+
+
+@dataclass(frozen=True)
+class FiniteProgram:
+    """A program of finite width; made by `finite`. Parameters are a dict by name, with weights (in, out).
+
+    Attributes:
+        program: What it computes.
+        width: n.
+        outputs: O, or None for one output without an axis of its own.
+    """
+
+    program: TensorProgram
+    width: int
+    outputs: int | None
+
+    def init(self, key: jax.Array, x: ArrayLike) -> dict[str, Array]:
+        """Parameters N(0, 1) for inputs like x (N, …), in its dtype: matrices (n, n), input matrices (d, n), biases
+        (n,), output weights (n,) or (n, O).
+        """
+        x = check_inputs("x", x)
+        shapes = self._shapes(self.program.record(x.shape[1:]))
+        keys = jax.random.split(key, len(shapes))
+        return {
+            name: jax.random.normal(key, shape, x.dtype)
+            for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+        }
+
+    def apply(self, params: dict[str, Array], x: ArrayLike) -> Array:
+        """The outputs at inputs x (N, …): (N,), or (N, O). A program with batch means takes x as one batch."""
+        return self.trace(params, x, {})[0]
+
+    def trace(self, params: dict[str, Array], x: ArrayLike, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """The outputs, and the watched vectors by name, (N, n) each, with `taps` (N, n) added to those they name.
+
+        The gradient in a tap that is zero is that in the vector.
+        """
+        x = check_inputs("x", x)
+        recording = self.program.record(x.shape[1:])
+        shapes = self._shapes(recording)
+        for name, shape in shapes.items():
+            if name not in params:
+                raise ValueError(f"params has no {name!r}; expected {x.dtype} of shape {shape}.")
+            found = params[name]
+            if jnp.shape(found) != shape or jnp.result_type(found) != x.dtype:
+                description = f"{jnp.result_type(found)} of shape {jnp.shape(found)}"
+                raise ValueError(f"params has {name!r} of {description}; expected {x.dtype} of shape {shape}.")
+        numbers = numbers_as(self.program, x.dtype)
+
+        def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+            return _evaluate(recording, numbers, params, entries, self.width, taps)
+
+        return jax.vmap(one_input, axis_name=_BATCH)(x.reshape(len(x), -1), taps)
+
+    def _shapes(self, recording: Recording) -> dict[str, tuple[int, ...]]:
+        n = self.width
+        if self.outputs is not None:
+            _check_weights_are_output_only(recording)
+        v = (n,) if self.outputs is None else (n, self.outputs)
+        shapes = {"matrix": (n, n), "bias": (n,), "output": v}
+        return {
+            name: shapes[parameter.kind] if parameter.fan_in is None else (parameter.fan_in, n)
+            for name, parameter in recording.parameters.items()
+        }
+
+
+def _evaluate(
+    recording: Recording,
+    numbers: dict[str, Array],
+    params: dict[str, Array],
+    entries: Float[Array, " F"],
+    width: int,
+    taps: dict[str, Array],
+) -> tuple[Array, dict[str, Array]]:
+    """The output and the watched vectors at one input of the batch, node after node."""
+    values: dict[Node, Any] = {}
+
+    def scaled(parameter: Parameter, fan_in: int) -> Any:
+        return values[parameter.std] / fan_in**0.5
+
+    def linear(vector: Vector) -> Array:
+        if len(vector.terms) > 2:  # one product, which XLA does not copy into all that reads it
+            factors = jnp.stack([jnp.asarray(values[factor], entries.dtype) for _, factor in vector.terms])
+            return factors @ jnp.stack([values[atom] for atom, _ in vector.terms])
+        zero = jnp.zeros((width,), entries.dtype)
+        return sum((values[factor] * values[atom] for atom, factor in vector.terms), zero)
+
+    def mean(vector: Vector) -> Array:
+        # Inner products where there are some: XLA would copy all that leads to a factor into each sum over it.
+        total = jnp.zeros((), entries.dtype)
+        for atom, factor in vector.terms:
+            if isinstance(atom, Nonlin) and atom.function is PRODUCT:
+                average = values[atom.args[0]] @ values[atom.args[1]] / width
+            else:
+                average = jnp.mean(values[atom])
+            total += values[factor] * average
+        return total
+
+    for node in recording.nodes:
+        match node:
+            case Constant(value=value):
+                values[node] = value
+            case Option(name=name):
+                values[node] = numbers[name]
+            case Width():
+                values[node] = float(width)
+            case Moment(vector=vector):
+                values[node] = mean(vector)
+            case Apply():
+                values[node] = applied(node, [values[arg] for arg in node.args])
+            case One():
+                values[node] = jnp.ones((width,), entries.dtype)
+            case MatMul(parameter=parameter, transposed=transposed, vector=vector):
+                W = params[parameter.name]
+                values[node] = scaled(parameter, width) * (values[vector] @ (W.T if transposed else W))
+            case Embed(parameter=parameter, entries=places):
+                values[node] = scaled(parameter, len(places)) * (entries[jnp.array(places)] @ params[parameter.name])
+            case Bias(parameter=parameter):
+                values[node] = values[parameter.std] * params[parameter.name]
+            case Tap(name=name):
+                values[node] = taps.get(name, jnp.zeros((width,), entries.dtype))
+            case Nonlin(function=function, args=args):
+                values[node] = function.fn(*(values[arg] for arg in args))
+            case BatchMean(vector=vector):
+                values[node] = lax.pmean(values[vector], _BATCH)
+            case Vector():
+                values[node] = linear(node)
+    output = values[recording.output.offset] + sum(
+        (values[vector] / width**0.5) @ (values[weight.std] * params[weight.name] + values[weight.mean])
+        for weight, vector in recording.output.readouts
+    )
+    return jnp.asarray(output, entries.dtype), {
+        name: values[vector] + values[tap] for name, (tap, vector) in recording.watched.items()
+    }
+
+
+def applied(node: Apply, args: list[Any]) -> Any:
+    """The value of a function of scalars at one input."""
+    if getattr(operator, node.fn.__name__, None) is node.fn:
+        return node.fn(*args)
+    value = node.fn(*(jnp.asarray(arg) for arg in args))
+    return value if node.place is None else value[node.place]
+
+
+def _check_weights_are_output_only(recording: Recording) -> None:
+    for node in recording.nodes:
+        if isinstance(node, Bias) and node.parameter.kind == "output":
+            raise ValueError(
+                f"outputs is given, but output weight {node.parameter.name!r} is used as a vector at {node.line};"
+                " expected outputs=None, a single output."
+            )

@@ -1,0 +1,88 @@
+"""The kernels of a program at finite width, measured: the same structure as its limit."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from ntk.checks import check_representable
+from ntk.finite_width import empirical_ntk
+from ntk.programs.evaluation import Limits, forms_of
+from ntk.programs.finite import FiniteProgram, finite
+from ntk.programs.infinite import ProgramKernels
+from ntk.programs.program import TensorProgram, check_inputs
+
+
+def measured(
+    program: TensorProgram, params: dict[str, Array], x1: ArrayLike, x2: ArrayLike | None = None
+) -> ProgramKernels:
+    """C, D, NNGP and NTK of a program of finite width, of a single output.
+
+    C = x·x̄/n and D = dx·dx̄/n of the watched vectors, the NNGP is the part of Θ that the output weights have,
+    σ_v² x·x̄/n of what they read.
+
+    Args:
+        program: A `tensor_program`.
+        params: Those of `finite(program, width)`, without outputs of their own axis.
+        x1: Inputs (N1, …).
+        x2: The other inputs (N2, …); None means `x1` itself. A program with batch means takes each as a batch.
+
+    Returns:
+        `ProgramKernels`, with standard errors of 0.
+
+    Raises:
+        TypeError: An array is not floating-point.
+        ValueError: The parameters are not the program's, or a shape or value is not what it reads.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> program, x = ntk.architectures.residual_mlp(depth=1), jax.random.normal(jax.random.key(0), (2, 4))
+        >>> params = ntk.finite(program, width=8).init(jax.random.key(1), x)
+        >>> k = ntk.empirical_kernels(program, params, x)
+        >>> k.ntk.shape, bool(jnp.all(jnp.diag(k.nngp) < jnp.diag(k.ntk)))
+        ((2, 2), True)
+    """
+    x1 = check_inputs("x1", x1)
+    x2 = None if x2 is None else check_inputs("x2", x2)
+    recording = program.record(x1.shape[1:])
+    weights = [name for name, parameter in recording.parameters.items() if parameter.kind == "output"]
+    missing = sorted(recording.parameters.keys() - params.keys())
+    if missing or not weights:
+        raise ValueError(f"params has no {missing[0] if missing else 'output weight'!r}; expected those of finite().")
+    model = finite(program, params[weights[0]].shape[0])
+    couples = forms_of(recording).couples_inputs
+    parts = empirical_ntk(model.apply, params, x1, x2, per_layer=True, batch_dependent=couples)
+    C, D = _moments(model, params, x1, x2)
+    kernels = Limits(sum(parts.values()), sum(parts[name] for name in weights), C, {} if couples else D)
+    check_representable(ntk=kernels.ntk, nngp=kernels.nngp)
+    return ProgramKernels(**kernels._asdict(), standard_error=jax.tree.map(jnp.zeros_like, kernels), samples=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _moments(
+    model: FiniteProgram, params: dict[str, Array], x1: Array, x2: Array | None
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """By name, C and D of the watched vectors."""
+
+    def side(x: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        names = model.program.record(x.shape[1:]).watched
+        taps = {name: jnp.zeros((len(x), model.width), x.dtype) for name in names}
+
+        def total(taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+            outputs, watched = model.trace(params, x, taps)
+            return jnp.sum(outputs), watched
+
+        gradients, watched = jax.grad(total, has_aux=True)(taps)
+        return {name: vector / model.width**0.5 for name, vector in watched.items()}, gradients
+
+    (vectors1, gradients1), (vectors2, gradients2) = side(x1), side(x1 if x2 is None else x2)
+
+    def gram(a: Array, b: Array) -> Array:
+        return jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
+
+    return jax.tree.map(gram, vectors1, vectors2), jax.tree.map(gram, gradients1, gradients2)

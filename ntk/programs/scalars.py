@@ -1,0 +1,135 @@
+"""Scalars of a program: one number for each input, the same for all coordinates. Operators build the graph."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from ntk.programs.graph import Graph, Node
+
+
+class Scalar(Node):
+    """A number that is the same for all coordinates, one for each input."""
+
+    def __add__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.add, self, other)
+
+    def __radd__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.add, other, self)
+
+    def __sub__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.sub, self, other)
+
+    def __rsub__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.sub, other, self)
+
+    def __mul__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.mul, self, other)
+
+    def __rmul__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.mul, other, self)
+
+    def __truediv__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.truediv, self, other)
+
+    def __rtruediv__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.truediv, other, self)
+
+    def __pow__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.pow, self, other)
+
+    def __neg__(self) -> "Scalar":
+        return _arithmetic(operator.mul, -1.0, self)
+
+
+Number = float | Scalar  # of a program's option: what the user gives, and what the program is given
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Scalar):
+    """A number written in the program."""
+
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Option(Scalar):
+    """A number that the program is given from outside, such as a standard deviation."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Width(Scalar):
+    """n, which has no limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment(Scalar):
+    """The mean of a vector over its coordinates."""
+
+    vector: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Apply(Scalar):
+    """A function of scalars; `place` is the entry of its result, None where that is a single number."""
+
+    fn: Callable[..., Any]
+    args: tuple[Scalar, ...]
+    place: int | None = None
+
+
+def as_scalar(graph: Graph, value: Any) -> Scalar:
+    """`value`, or the constant of that number."""
+    if isinstance(value, Scalar):
+        return value
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError("a tensor program uses a traced array; expected it among the program's options.")
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray | jax.Array):
+        raise TypeError(f"a tensor program uses {value!r}; expected its own vectors and scalars, or a real number.")
+    if np.shape(value) != () or np.iscomplexobj(value):
+        raise ValueError(f"a tensor program uses an array of shape {np.shape(value)}; expected one real number.")
+    return graph.make(Constant, float(value))
+
+
+def is_number(scalar: Scalar, value: float) -> bool:
+    """Whether the scalar is that constant."""
+    return isinstance(scalar, Constant) and scalar.value == value
+
+
+def graph_of(*values: Any) -> Graph:
+    """The graph that the nodes among `values` belong to."""
+    graphs = {value.graph for value in values if isinstance(value, Node)}
+    if len(graphs) != 1:
+        raise ValueError(f"values of {len(graphs)} tensor programs meet; expected those of one.")
+    return graphs.pop()
+
+
+# What may be left out of an operation on either side.
+_NEUTRAL = {
+    operator.add: (0.0, 0.0),
+    operator.sub: (None, 0.0),
+    operator.mul: (1.0, 1.0),
+    operator.truediv: (None, 1.0),
+}
+
+
+def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
+    """fn(left, right) of scalars, done at once where it can be."""
+    if isinstance(right, Node) and not isinstance(right, Scalar):
+        return NotImplemented
+    graph = graph_of(left, right)
+    operands = as_scalar(graph, left), as_scalar(graph, right)
+    if all(isinstance(operand, Constant) for operand in operands):
+        return as_scalar(graph, fn(*(operand.value for operand in operands)))  # type: ignore[attr-defined]
+    if fn is operator.mul and any(is_number(operand, 0.0) for operand in operands):
+        return as_scalar(graph, 0.0)
+    neutral = _NEUTRAL.get(fn, (None, None))
+    for this, other, unit in zip(operands, operands[::-1], neutral, strict=True):
+        if unit is not None and is_number(this, unit):
+            return other
+    return graph.make(Apply, fn, operands)

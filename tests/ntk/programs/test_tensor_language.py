@@ -1,0 +1,162 @@
+"""What a program records: equal things once, zero left out, and refusals with the line in question."""
+
+import jax
+import numpy as np
+import program_zoo as zoo
+import pytest
+
+from ntk.programs import infinite, tensor_program
+from ntk.programs.vectors import MatMul, Nonlin
+
+
+def recorded(fn, shape=(3,)):
+    return tensor_program(fn).record(shape)
+
+
+def test_equal_vectors_are_one_node():
+    def program(net, x):
+        U, W, phi = net.input_matrix("U"), net.matrix("W"), net.phi("tanh")
+        first = W @ phi(U @ x + 2.0 * (U @ x))
+        second = net.matrix("W") @ net.phi("tanh")(3.0 * (net.input_matrix("U") @ x))
+        assert first is second
+        assert first - second is net.zero()
+        assert first * second is second * first
+        assert first * net.zero() is net.zero()
+        assert W @ net.zero() is net.zero()
+        assert 0.0 + first is first
+        assert first.T is first if hasattr(first, "T") else W.T.T == W
+        return net.output("v") @ first
+
+    nodes = recorded(program).nodes
+    assert sum(isinstance(node, MatMul) for node in nodes) == 1
+    assert sum(isinstance(node, Nonlin) for node in nodes) == 1
+
+
+def test_a_program_is_recorded_once_for_a_shape():
+    calls = []
+
+    @tensor_program
+    def program(net, x, *, std=1.0):
+        calls.append(x.shape)
+        return net.output("v", std) @ (net.input_matrix("U") @ x)
+
+    assert program.record((3,)) is program(std=2.0).record((3,))
+    assert program.record((4,)) is not program.record((3,))
+    assert calls == [(3,), (4,)]
+
+
+def test_the_input_is_indexed_as_an_array():
+    def program(net, x):
+        assert x.shape == (4, 5, 2)
+        patch = x[1:3, -2:].reshape(-1)
+        places = np.arange(40).reshape(4, 5, 2)
+        np.testing.assert_array_equal(patch.places, places[1:3, -2:].ravel())
+        assert [row.shape for row in x] == [(5, 2)] * 4
+        return net.output("v") @ (net.input_matrix("U") @ patch)
+
+    recorded(program, (4, 5, 2))
+
+
+def test_options_are_numbers_or_choices():
+    program = zoo.mlp(depth=2, w_std=0.5)
+    assert program.choices["depth"] == 2
+    leaves = jax.tree.leaves(program)
+    assert sorted(leaves) == [0.3, 0.5, 0.7]
+    assert jax.tree.map(lambda leaf: 2 * leaf, program).numbers["w_std"] == 1.0
+    with pytest.raises(TypeError, match="program mlp is given option 'width'; expected one of: w_std"):
+        zoo.mlp(width=3)
+    with pytest.raises(ValueError, match=r"option w_std has shape \(2,\); expected one real number"):
+        zoo.mlp(w_std=np.ones(2))
+
+
+def test_options_may_be_computed_with():
+    """std = s² in the program is std given as s²."""
+
+    @tensor_program
+    def program(net, x, *, s=1.5):
+        return net.output("v", (s * s + s**2) / 2.0) @ net.phi("relu")(
+            (0.0 - (-s)) * (net.input_matrix("U", s - 0.5) @ x)
+        )
+
+    @tensor_program
+    def plain(net, x, *, s=1.0):
+        return net.output("v", 2.25) @ net.phi("relu")(1.5 * (net.input_matrix("U", 1.0) @ x))
+
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    np.testing.assert_allclose(infinite(program, x).ntk, infinite(plain, x).ntk, rtol=1e-14)
+
+
+def returns_vector(net, x):
+    return net.input_matrix("U") @ x
+
+
+def two_kinds(net, x):
+    net.bias("W")
+    return net.output("v") @ (net.matrix("W") @ (net.input_matrix("U") @ x))
+
+
+def two_stds(net, x):
+    return net.output("v") @ (net.input_matrix("U", 1.0) @ x + net.input_matrix("U", 2.0) @ x)
+
+
+def two_sizes(net, x):
+    return net.output("v") @ (net.input_matrix("U") @ x + net.input_matrix("U") @ x[:2])
+
+
+def whole_image(net, x):
+    return net.output("v") @ (net.input_matrix("U") @ x.reshape(1, 3))
+
+
+def an_array(net, x):
+    return net.output("v") @ (np.ones(3) * (net.input_matrix("U") @ x))
+
+
+def negative(net, x):
+    return net.output("v") @ (net.input_matrix("U", -1.0) @ x)
+
+
+def watched_twice(net, x):
+    u = net.watch("u", net.input_matrix("U") @ x)
+    return net.output("v") @ net.watch("u", u)
+
+
+def std_of_the_input(net, x):
+    u = net.input_matrix("U") @ x
+    return net.output("v", (u * u).mean()) @ u
+
+
+@pytest.mark.parametrize(
+    ("fn", "error", "message"),
+    [
+        (returns_vector, TypeError, r"returns a vector at test_tensor_language.py, line \d+: return net.input_matrix"),
+        (two_kinds, ValueError, r"parameter 'W' is asked for as a different one at .*; expected the same kind"),
+        (two_stds, ValueError, "parameter 'U' is asked for as a different one"),
+        (two_sizes, ValueError, "parameter 'U' is asked for as a different one"),
+        (whole_image, ValueError, r"input matrix 'U' is applied to shape \(1, 3\); expected a vector of input entries"),
+        (an_array, ValueError, r"uses an array of shape \(3,\); expected one real number"),
+        (negative, ValueError, "std of 'U' is -1.0; expected a finite number that is not negative"),
+        (std_of_the_input, ValueError, "std of 'v' depends on the input; expected a number or an option"),
+        (watched_twice, ValueError, "watch is given the name 'u' twice"),
+    ],
+)
+def test_refusals(fn, error, message):
+    with pytest.raises(error, match=message):
+        recorded(fn)
+
+
+def test_refused_arguments():
+    with pytest.raises(TypeError, match="expected a function of net, x and options with defaults"):
+        tensor_program(lambda net, x, depth: x)
+    with pytest.raises(TypeError, match="traced array; expected it among the program's options"):
+        jax.jit(lambda s: infinite(tensor_program(lambda net, x: net.output("v", s) @ x), np.ones((2, 3))))(1.0)
+
+
+def test_only_programs_are_read(plain):
+    net, x = plain.MLP(depth=2), np.ones((2, 3))
+    for read in (
+        lambda: plain.programs.finite(net, 5),
+        lambda: plain.programs.infinite(net, x),
+        lambda: plain.check_gia(net, x),
+    ):
+        with pytest.raises(TypeError, match="program is MLP; expected a tensor_program"):
+            read()

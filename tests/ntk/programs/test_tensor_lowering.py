@@ -1,0 +1,56 @@
+"""Programs compile once for a shape and lower for CPU, CUDA and TPU, without callbacks and in one precision."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import program_zoo as zoo
+import pytest
+from jax import export
+
+from ntk.programs import finite, infinite
+from ntk.programs.architectures import batch_norm_mlp, lstm
+from ntk.programs.evaluation import exact_limits, sampled_limits
+
+PROGRAMS = {"mlp": (zoo.mlp(depth=2), (3,)), "lstm": (lstm, (2, 3)), "batch_norm": (batch_norm_mlp, (3,))}
+
+
+def text(f, *args):
+    return export.export(jax.jit(f), platforms=("cpu", "cuda", "tpu"))(*args).mlir_module()
+
+
+@pytest.mark.parametrize("tile_size", [None, 2])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_lowers_for_every_platform(name, tile_size):
+    program, shape = PROGRAMS[name]
+    if name == "batch_norm" and tile_size:
+        pytest.skip("a program with batch means has no tiles")
+    x = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
+    found = text(lambda program, x: infinite(program, x, samples=256, tile_size=tile_size), program, x)
+    assert re.findall(r"custom_call @\w*callback", found) == []
+    assert re.findall(r"tensor<[\dx]+xf64>", found) == []
+    products = [line for line in found.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    assert [line for line in products if "precision = [HIGHEST, HIGHEST]" not in line] == []
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_finite_programs_lower(name):
+    program, shape = PROGRAMS[name]
+    model, x = finite(program, 5, outputs=2), jax.ShapeDtypeStruct((3, *shape), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params = jax.eval_shape(model.init, key, x)
+    assert "callback" not in text(model.init, key, x)
+    found = text(model.apply, params, x)
+    assert "stablehlo.dot_general" in found
+    assert re.findall(r"tensor<[\dx]+xf64>", found) == []
+
+
+def test_compiled_once_for_a_shape():
+    x = jnp.ones((2, 3))
+    for limits, program in ((exact_limits, zoo.mlp(depth=1)), (sampled_limits, zoo.gated)):
+        name = next(iter(program.numbers))
+        before = limits._cache_size()
+        for number in (0.5, 0.7, 0.9):
+            infinite(program(**{name: number}), number * x, samples=256, seed=int(10 * number))
+        assert limits._cache_size() == before + 1
