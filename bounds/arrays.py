@@ -1,0 +1,84 @@
+"""What the estimators on data share: their arguments looked at, and norms that are differentiable at 0."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ntk.checks import as_floating, as_symmetric, check_finite, check_nonnegative, is_concrete
+
+_REAL = (jnp.floating, jnp.integer)
+
+
+def as_data(name: str, array: Any, shape: str) -> jax.Array:
+    """`array` as a finite JAX array of float32 or float64, with as many axes as `shape` names, such as "(m, d)"."""
+    array = as_floating(name, array)
+    if array.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(f"{name} has dtype {array.dtype}; expected float32 or float64.")
+    if array.ndim != _num_axes(shape) or array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape} with no empty axis.")
+    check_finite(name, array)
+    return array
+
+
+def as_host_array(name: str, array: Any, shape: str) -> np.ndarray:
+    """`array` in float64 on the host, finite and not traced, with as many axes as `shape` names."""
+    if not is_concrete(array):
+        raise TypeError(f"{name} is traced by JAX; expected {shape} real numbers: this bound is computed on the host.")
+    numbers = np.asarray(array)
+    if not any(jnp.issubdtype(numbers.dtype, kind) for kind in _REAL):
+        raise TypeError(f"{name} has dtype {numbers.dtype}; expected real numbers.")
+    if numbers.ndim != _num_axes(shape) or numbers.size == 0:
+        raise ValueError(f"{name} has shape {numbers.shape}; expected {shape} with no empty axis.")
+    if not np.all(np.isfinite(numbers)):
+        raise ValueError(f"{name} holds entries that are NaN or infinite; expected finite numbers.")
+    return numbers.astype(np.float64)
+
+
+def as_gram(name: str, gram: Any) -> jax.Array:
+    """`gram` as a finite JAX array (m, m), symmetric up to rounding and without a negative entry on its diagonal."""
+    gram = as_symmetric(name, gram, size="m")
+    if is_concrete(gram):
+        lowest = np.min(np.diagonal(gram))
+        if lowest < 0:
+            raise ValueError(f"{name} has {lowest:.2g} on its diagonal; expected a positive semidefinite matrix.")
+    return gram
+
+
+def as_nonnegative_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
+    """One finite number of at least 0, in the dtype of the data."""
+    try:
+        valid = np.shape(value) == () and any(jnp.issubdtype(jnp.result_type(value), kind) for kind in _REAL)
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} is {value!r}; expected one real number.")
+    check_nonnegative(name, value)
+    return jnp.asarray(value, dtype)
+
+
+def _num_axes(shape: str) -> int:
+    return len(shape.strip("(),").split(","))
+
+
+def square_root(x: jax.Array) -> jax.Array:
+    """√max(x, 0), with derivative 0 where x is not positive; NaN stays NaN."""
+    positive = ~(x <= 0)
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def scale_of(x: jax.Array, axis: int | None = None) -> jax.Array:
+    """The largest absolute value, axes kept, as a constant by which x may be divided before it is squared.
+
+    Neither it nor its reciprocal is subnormal, which XLA would take for 0; it is positive where x is zero.
+    """
+    tiny = float(jnp.finfo(x.dtype).tiny)
+    return jnp.clip(lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True)), tiny, 1 / tiny)
+
+
+def euclidean_norm(x: jax.Array, axis: int | None = None) -> jax.Array:
+    """‖x‖₂ of the whole array or along one axis: its squares neither over- nor underflow, its derivative at 0 is 0."""
+    scale = scale_of(x, axis)
+    return jnp.squeeze(scale, axis) * square_root(jnp.sum((x / scale) ** 2, axis=axis))

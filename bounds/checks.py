@@ -1,0 +1,78 @@
+"""Refusals of closed-form bounds, which live on the host in float64: arguments come back as NumPy numbers.
+
+Each sentence names the argument, its value (of an array, the first that will not do) and what is expected.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ntk.checks import check_count, is_concrete
+
+Reals = Any  # a real number, or an array of them: results are a Python float or a float64 array accordingly
+Counts = Any  # an integer, or an array of them
+Float64 = np.ndarray | np.float64  # what arithmetic on them returns
+
+
+def as_nonnegative(name: str, value: Reals) -> np.ndarray:
+    """`value` in float64; refused where it is negative or not finite."""
+    return _checked(name, value, lambda numbers: (numbers >= 0) & np.isfinite(numbers), "a finite number of at least 0")
+
+
+def as_divergence(name: str, value: Reals) -> np.ndarray:
+    """`value` in float64; refused where it is negative or NaN. A relative entropy, which may be infinite."""
+    return _checked(name, value, lambda numbers: numbers >= 0, "a number of at least 0")
+
+
+def as_positive(name: str, value: Reals) -> np.ndarray:
+    """`value` in float64; refused where it is not positive or not finite."""
+    return _checked(name, value, lambda numbers: (numbers > 0) & np.isfinite(numbers), "a positive finite number")
+
+
+def as_delta(name: str, value: Reals) -> np.ndarray:
+    """`value` in float64; refused outside (0, 1): a probability of failure, a deviation below 1."""
+    expected = "a number between 0 and 1, both excluded"
+    return _checked(name, value, lambda numbers: (numbers > 0) & (numbers < 1), expected)
+
+
+def as_risk(name: str, value: Reals) -> np.ndarray:
+    """`value` in float64; refused outside [0, 1]. A loss, a risk or a probability."""
+    return _checked(name, value, lambda numbers: (numbers >= 0) & (numbers <= 1), "a number from 0 to 1")
+
+
+def as_counts(name: str, value: Counts, minimum: int = 1) -> np.ndarray:
+    """`value` in float64; refused where it is no integer of at least `minimum`."""
+    if np.ndim(value) == 0 and not isinstance(value, np.ndarray):
+        check_count(name, value, minimum)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ValueError(f"{name} has {value.bit_length()} bits; expected at most 1023, for float64.") from None
+    elif not np.issubdtype(np.asarray(value).dtype, np.integer):
+        raise TypeError(f"{name} has dtype {np.asarray(value).dtype}; expected integers of at least {minimum}.")
+    return _checked(name, value, lambda numbers: numbers >= minimum, f"an integer of at least {minimum}")
+
+
+def log_count(name: str, value: int) -> float:
+    """The logarithm of an integer of any size; refused where it is none of at least 1."""
+    check_count(name, value)
+    return math.log(int(value))
+
+
+def plain(result: Any) -> Any:
+    """A Python number for a result without axes, else the array."""
+    return result.item() if np.ndim(result) == 0 else np.asarray(result)
+
+
+def _checked(name: str, value: Any, allowed: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:
+    if not is_concrete(value):
+        raise TypeError(f"{name} is traced by JAX; expected {expected}: closed forms are computed on the host.")
+    numbers = np.asarray(value)
+    if not np.issubdtype(numbers.dtype, np.integer) and not np.issubdtype(numbers.dtype, np.floating):
+        raise TypeError(f"{name} is {value!r}; expected {expected}.")
+    refused = numbers[~allowed(numbers.astype(np.float64))]
+    if refused.size:
+        raise ValueError(f"{name} is {plain(refused[0])!r}; expected {expected}.")
+    return numbers.astype(np.float64)

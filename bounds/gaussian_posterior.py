@@ -1,0 +1,234 @@
+"""The PAC-Bayes bound of a network whose parameters carry Gaussian noise, at the best scale of the noise."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from bounds.arrays import as_nonnegative_scalar
+from bounds.checks import as_delta, as_positive, as_risk
+from bounds.concentration import chernoff_upper
+from bounds.pac_bayes import seeger_bound
+from ntk.checks import as_floating, check_count, check_key, is_concrete
+
+
+class PACBayesBound(NamedTuple):
+    """A PAC-Bayes bound and its parts.
+
+    Attributes:
+        bound: On E, the risk averaged over the posterior N(params, σ²).
+        sigma: σ, of the posterior.
+        prior_sigma: λ, of the prior N(prior, λ²).
+        kl: KL of the two in nats.
+        risk: Average of the empirical risk over the posterior's draws.
+        standard_error: Of that average.
+        risk_upper: What the average over the posterior itself is below, with the confidence spent on it.
+    """
+
+    bound: float
+    sigma: float
+    prior_sigma: float
+    kl: float
+    risk: float
+    standard_error: float
+    risk_upper: float
+
+
+def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLike) -> Float[Array, ""]:
+    """KL of N(params, σ²I) from N(prior, λ²I): ½ (D (r − 1 − ln r) + ‖params − prior‖²/λ²) with r = σ²/λ², in nats.
+
+    Args:
+        params: The posterior's mean, a pytree of D floating-point numbers.
+        prior: The prior's mean, of the same structure and shapes.
+        sigma: σ > 0.
+        prior_sigma: λ > 0.
+
+    Raises:
+        ValueError: The trees differ in structure or shapes, or hold nothing, or a scale is not one positive number.
+        TypeError: A leaf is not floating-point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.gaussian_posterior import gaussian_kl
+        >>> print(gaussian_kl(jnp.array([1.0, 2.0]), jnp.zeros(2), 0.5, 0.5))
+        10.0
+    """
+    dtype = _check_trees(params, prior)
+    return _kl(params, prior, _scale("sigma", sigma, dtype), _scale("prior_sigma", prior_sigma, dtype))
+
+
+def posterior_risks(
+    risk: Callable[[Any, Any], Array],
+    params: Any,
+    data: Any,
+    sigma: ArrayLike,
+    key: Array,
+    *,
+    num_draws: int = 100,
+) -> Float[Array, " draws"]:
+    """The empirical risk at draws from N(params, σ²I), one after another: their mean is the posterior's, unbiased.
+
+    Differentiable in `params`, `data` and `sigma` where `risk` is, the noise being σ times fixed normal numbers.
+
+    Args:
+        risk: From (params, data) to a scalar, pure JAX; compiled once for each function object.
+        params: The posterior's mean, a pytree of floating-point arrays.
+        data: What `risk` is taken on, a pytree.
+        sigma: σ > 0.
+        key: Of the draws.
+        num_draws: How many.
+
+    Raises:
+        ValueError: `params` holds nothing, σ is not one positive number, `num_draws` no positive integer, or `risk`
+            returns no scalar.
+        TypeError: A leaf is not floating-point, `risk` no function, or `key` no key.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from bounds.gaussian_posterior import posterior_risks
+        >>> def risk(w, data):
+        ...     return jnp.mean(data @ w < 0)
+        >>> posterior_risks(risk, jnp.ones(2), jnp.eye(2), 1.0, jax.random.key(0), num_draws=5).shape
+        (5,)
+    """
+    dtype = _check_trees(params, params)
+    if not callable(risk):
+        raise TypeError(f"risk is {risk!r}; expected a function of params and data.")
+    check_key(key)
+    check_count("num_draws", num_draws)
+    shape = jax.tree.map(jnp.shape, jax.eval_shape(risk, params, data))
+    if shape != ():
+        raise ValueError(f"risk returns {shape}; expected a scalar, of shape ().")
+    return _risks(risk, params, data, _scale("sigma", sigma, dtype), key, num_draws)
+
+
+def pac_bayes_gaussian(
+    risk: Callable[[Any, Any], Array],
+    params: Any,
+    prior: Any,
+    data: Any,
+    key: Array,
+    *,
+    num_samples: int,
+    delta: float,
+    sigmas: Any,
+    num_draws: int = 100,
+    monte_carlo_share: float = 0.1,
+) -> PACBayesBound:
+    """The smallest Seeger bound over the scales σ of a Gaussian posterior and λ of its prior, both from a grid.
+
+    With probability 1−δ over the sample and the draws. Of δ, `monte_carlo_share` is spent on the Monte Carlo average
+    (a Chernoff bound, Langford & Caruana 2002, at every σ of the grid at once) and the rest on the priors, one for each
+    λ (union bound). The noise is one number, so trying the grid is training it; Dziugaite & Roy 2017 give the idea.
+
+    Args:
+        risk: From (params, data) to the empirical risk in [0, 1], a scalar; pure JAX.
+        params: Trained parameters w, the posterior's mean.
+        prior: Parameters that the sample had no part in, such as those before training; the prior's mean.
+        data: The sample, as `risk` takes it.
+        key: Of the draws; independent of the sample.
+        num_samples: N, of the sample.
+        delta: δ in (0, 1).
+        sigmas: The grid, (K,) positive numbers, fixed before the sample was seen.
+        num_draws: Draws of parameters for each σ. ln(K/δ)/num_draws bounds how far kl stays open: the more the better.
+        monte_carlo_share: In (0, 1).
+
+    Returns:
+        `PACBayesBound`, on the host.
+
+    Raises:
+        ValueError: A number is out of its range, the trees differ, `sigmas` is no vector, or a risk is outside [0, 1].
+        TypeError: As for `posterior_risks`, or an argument is traced.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from bounds.gaussian_posterior import pac_bayes_gaussian
+        >>> x = jax.random.normal(jax.random.key(0), (1000, 2))
+        >>> def risk(w, x):  # the label is the sign of the first coordinate
+        ...     return jnp.mean((x @ w) * x[:, 0] < 0)
+        >>> found = pac_bayes_gaussian(risk, jnp.array([1.0, 0.0]), jnp.zeros(2), x, jax.random.key(1),
+        ...                            num_samples=1000, delta=0.05, sigmas=[0.01, 0.1, 1.0])
+        >>> found.sigma, found.prior_sigma, found.risk < found.risk_upper < found.bound
+        (0.01, 1.0, True)
+    """
+    grid = as_positive("sigmas", sigmas)
+    if grid.ndim != 1 or not grid.size:
+        raise ValueError(f"sigmas has shape {grid.shape}; expected (K,), the scales to try.")
+    delta, share = float(as_delta("delta", delta)), float(as_delta("monte_carlo_share", monte_carlo_share))
+    check_count("num_samples", num_samples)
+    check_count("num_draws", num_draws, minimum=2)
+    check_key(key)
+    _check_trees(params, prior)
+    draws = np.array(
+        [
+            posterior_risks(risk, params, data, sigma, key, num_draws=num_draws)
+            for sigma, key in zip(grid, jax.random.split(key, len(grid)), strict=True)
+        ]
+    )
+    risks = as_risk("risk", draws).mean(axis=1)
+    over_scales = jax.vmap(jax.vmap(gaussian_kl, (None, None, None, 0)), (None, None, 0, None))
+    kl = np.asarray(over_scales(params, prior, grid, grid))
+    upper = chernoff_upper(risks, num_draws, delta * share, num_hypotheses=len(grid))
+    bounds = seeger_bound(upper[:, None], kl, num_samples, delta * (1 - share) / len(grid))
+    i, j = np.unravel_index(np.argmin(bounds), bounds.shape)
+    standard_error = draws[i].std(ddof=1) / num_draws**0.5
+    best = (bounds[i, j], grid[i], grid[j], kl[i, j], risks[i], standard_error, upper[i])
+    return PACBayesBound(*map(float, best))
+
+
+@jax.jit
+def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
+    log_ratio = 2 * (jnp.log(sigma) - jnp.log(prior_sigma))
+    # Divided before it is squared: neither scale need have a square that the dtype holds.
+    moved = jax.tree.map(lambda mean, center: jnp.sum(((mean - center) / prior_sigma) ** 2), params, prior)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return (count * (jnp.expm1(log_ratio) - log_ratio) + sum(jax.tree.leaves(moved))) / 2
+
+
+@functools.partial(jax.jit, static_argnames=("risk", "num_draws"))
+def _risks(
+    risk: Callable[[Any, Any], Array],
+    params: Any,
+    data: Any,
+    sigma: Array,
+    key: Array,
+    num_draws: int,
+) -> Array:
+    leaves, structure = jax.tree.flatten(params)
+
+    def draw(key: Array) -> Array:
+        keys = jax.random.split(key, len(leaves))
+        noisy = [
+            leaf + sigma.astype(leaf.dtype) * jax.random.normal(own, leaf.shape, leaf.dtype)
+            for leaf, own in zip(leaves, keys, strict=True)
+        ]
+        return risk(jax.tree.unflatten(structure, noisy), data)
+
+    return jax.lax.map(draw, jax.random.split(key, num_draws))
+
+
+def _check_trees(params: Any, prior: Any) -> Any:
+    """The dtype of the parameters, of which the prior's must have the structure and the shapes."""
+    shapes, prior_shapes = (jax.tree.map(jnp.shape, tree) for tree in (params, prior))
+    if shapes != prior_shapes:
+        raise ValueError(f"prior has shapes {prior_shapes}; expected those of params, {shapes}.")
+    leaves = jax.tree.leaves(params)
+    if not leaves:
+        raise ValueError(f"params is {params!r}; expected a pytree of floating-point arrays.")
+    for leaf in leaves:
+        as_floating("params", leaf)
+    return jnp.result_type(*leaves)
+
+
+def _scale(name: str, value: ArrayLike, dtype: Any) -> Array:
+    scale = as_nonnegative_scalar(name, value, dtype)
+    if is_concrete(scale) and not scale > 0:
+        raise ValueError(f"{name} is {value!r}; expected a positive number.")
+    return scale

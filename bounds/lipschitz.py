@@ -1,0 +1,131 @@
+"""Lipschitz constants of networks in Euclidean norm, from above and from below."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from bounds.arrays import as_nonnegative_scalar, euclidean_norm
+from bounds.norms import layer_norms
+from bounds.weights import weight_matrices
+from ntk.checks import as_floating, check_count, check_finite, check_representable
+
+
+def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
+    """Π‖W_j‖_σ, at least the Lipschitz constant of a network of dense and convolutional layers.
+
+    A convolution of any stride reads each input in at most k of its patches, k the positions of its kernel, and so has
+    at most √k times the norm of its matrix. Not for transposed convolutions, normalization, attention or branches.
+
+    Args:
+        params: A Flax parameter tree, or anything that `weight_matrices` takes.
+        activation_lipschitz: The constant of the activation between layers: 1 for relu, tanh or max pooling.
+
+    Returns:
+        A scalar. Spectral norms by power iteration err on the side of too small, within its tolerance.
+
+    Raises:
+        TypeError: A matrix is not of float32 or float64.
+        ValueError: There is no matrix, one is not finite, the constant is negative, or the result leaves the range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.lipschitz import lipschitz_upper_bound
+        >>> print(f"{lipschitz_upper_bound([jnp.diag(jnp.array([1.0, 3.0])), jnp.ones((2, 2))]):.4f}")
+        6.0000
+    """
+    weights = weight_matrices(params)
+    spectral = layer_norms(weights).spectral
+    constant = as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, spectral.dtype)
+    patches = jnp.sqrt(jnp.asarray(weights.patch_sizes, spectral.dtype))
+    result = jnp.prod(spectral * patches) * constant ** (len(spectral) - 1)
+    check_representable(lipschitz_upper_bound=result)
+    return result
+
+
+def lipschitz_lower_estimate(
+    f: Callable[[Any, jax.Array], jax.Array],
+    params: Any,
+    x: ArrayLike,
+    num_steps: int = 30,
+    step_size: ArrayLike = 0.1,
+) -> jax.Array:
+    """The largest ‖J(x)‖_σ met by ascent from given inputs: at most the Lipschitz constant where f is differentiable.
+
+    Each step improves the direction v by one power iteration on JᵀJ and moves x along the gradient of ‖J(x) v‖; where
+    that is zero, as for ReLU networks inside a linear region, along v. All that is met counts: **a lower estimate**.
+
+    Args:
+        f: Takes params and a batch (N, …) to outputs (N,) or (N, …), each of one input alone.
+        params: Anything.
+        x: Inputs from which the ascents start, (N, …), float32 or float64.
+        num_steps: Of each ascent.
+        step_size: The length of the first step in x; they shrink to nothing.
+
+    Returns:
+        A scalar, differentiable in params at the x and v that were found.
+
+    Raises:
+        TypeError: f is no function, or x is not floating-point.
+        ValueError: x is empty or not finite, num_steps is below 1, or step_size is negative.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.lipschitz import lipschitz_lower_estimate
+        >>> w, x = jnp.array([3.0, 4.0]), jnp.array([[0.3, 0.0]])
+        >>> print(f"{lipschitz_lower_estimate(lambda w, x: jnp.tanh(x @ w), w, x):.2f}")  # 5, at x = 0
+        5.00
+    """
+    if not callable(f):
+        raise TypeError(f"f is {f!r}; expected a function of params and inputs.")
+    x = as_floating("x", x)
+    if x.ndim == 0 or x.size == 0:
+        raise ValueError(f"x has shape {x.shape}; expected (N, …) with no empty axis.")
+    check_finite("x", x)
+    check_count("num_steps", num_steps)
+    result = _lower_estimate(f, params, x, as_nonnegative_scalar("step_size", step_size, x.dtype), num_steps)
+    check_representable(lipschitz_lower_estimate=result)
+    return result
+
+
+@jax.jit(static_argnums=(0, 4))
+def _lower_estimate(
+    f: Callable[[Any, jax.Array], jax.Array], params: Any, x: jax.Array, step_size: jax.Array, num_steps: int
+) -> jax.Array:
+    def stretch(params: Any, x: jax.Array, v: jax.Array) -> jax.Array:
+        """‖J(x) v‖ for one input."""
+        return euclidean_norm(jax.jvp(lambda x: f(params, x[None])[0], (x,), (v,))[1])
+
+    def ascend(x: jax.Array, v: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        def step(state: tuple, rate: jax.Array) -> tuple[tuple, None]:
+            x, v, best, best_value = state
+            pushed = jax.jvp(f_of_one, (x,), (v,))[1]
+            v = _unit(jax.vjp(f_of_one, x)[1](pushed)[0], v)
+            value, gradient = jax.value_and_grad(stretch, argnums=1)(fixed, x, v)
+            better = value > best_value
+            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, v), best)
+            moved = x + rate * _unit(gradient, v)
+            return (moved, v, best, jnp.where(better, value, best_value)), None
+
+        start = (x, v, (x, v), jnp.asarray(-1, x.dtype))
+        rates = step_size * jnp.linspace(1, 0, num_steps, endpoint=False, dtype=x.dtype)
+        (_, _, best, value), _ = lax.scan(step, start, rates)
+        return best, value
+
+    def f_of_one(x: jax.Array) -> jax.Array:
+        return f(fixed, x[None])[0]
+
+    fixed = lax.stop_gradient(params)
+    x = lax.stop_gradient(x)
+    directions = jax.random.normal(jax.random.key(0), x.shape, x.dtype)
+    found, values = jax.vmap(ascend)(x, jax.vmap(lambda v: _unit(v, v))(directions))
+    best_x, best_v = jax.tree.map(lambda leaf: leaf[jnp.argmax(values)], found)
+    return stretch(params, best_x, best_v)
+
+
+def _unit(direction: jax.Array, otherwise: jax.Array) -> jax.Array:
+    norm = euclidean_norm(direction)
+    return jnp.where(norm > 0, direction / jnp.where(norm > 0, norm, 1), otherwise)

@@ -1,0 +1,151 @@
+"""Dichotomies of a sample that a network is seen to make: a lower bound on how many there are, by training."""
+
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from bounds.arrays import as_nonnegative_scalar
+from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete
+
+_LARGEST_SAMPLE = 16  # 65,536 networks
+# Of the largest |f|: an output that is nearer to zero may owe its sign to rounding.
+_MARGIN = 1e-3
+
+
+def fitted_patterns(
+    model: Any,
+    x: ArrayLike,
+    patterns: ArrayLike,
+    key: Array,
+    *,
+    steps: int = 1000,
+    learning_rate: ArrayLike = 0.1,
+    restarts: int = 1,
+) -> Bool[Array, " P"]:
+    """Which patterns of signs training found weights for; False proves nothing.
+
+    One network per pattern and restart, all trained at once: Adam on the logistic loss, each from its own random
+    weights. A pattern counts as soon as, after any step, all N outputs have its signs and lie a thousandth of the
+    largest of them away from zero, far more than rounding moves them.
+
+    Args:
+        model: With `init(key, x)` to parameters and `apply(params, x)` to (N,) or (N, 1), hashable: what `ntk.finite`
+            returns, or a Flax Linen module.
+        x: The points, (N, …), floating-point; training runs in their dtype.
+        patterns: (P, N) of −1 and 1.
+        key: Of the initial weights.
+        steps: Of training, each on all N points.
+        learning_rate: Of Adam.
+        restarts: Networks per pattern.
+
+    Raises:
+        ValueError: The patterns are not (P, N) or not signs, the model's outputs not one number per point, a count no
+            positive integer, or a value not finite.
+        TypeError: `model` lacks a method or is not hashable, `x` is not floating-point, or `key` no key.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> from bounds.pattern_fitting import fitted_patterns
+        >>> model = ntk.finite(ntk.MLP(depth=1, activation="identity", b_std=0.0), width=4)
+        >>> patterns = jnp.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+        >>> print(fitted_patterns(model, jnp.array([[1.0], [2.0]]), patterns, jax.random.key(0)))
+        [ True False False  True]
+    """
+    x, patterns, learning_rate = _check(model, x, patterns, learning_rate)
+    check_count("steps", steps)
+    check_count("restarts", restarts)
+    check_key(key)
+    return _fitted(model, x, patterns, key, steps, learning_rate, restarts)
+
+
+def network_dichotomies(model: Any, x: ArrayLike, key: Array, **training: Any) -> np.ndarray:
+    """The dichotomies of the points x that training finds, among all 2^N: their number is a lower bound.
+
+    As a class for `bounds.shattering`, a set that it finds shattered is; that it finds none proves nothing.
+
+    Args:
+        model: As for `fitted_patterns`.
+        x: The points, (N, …), floating-point, N ≤ 16.
+        key: Of the initial weights.
+        **training: `steps`, `learning_rate` and `restarts` of `fitted_patterns`.
+
+    Returns:
+        (M, N) of −1 and 1, int8, on the host.
+
+    Raises:
+        ValueError: N > 16, or as for `fitted_patterns`.
+        TypeError: As for `fitted_patterns`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> from bounds.pattern_fitting import network_dichotomies
+        >>> model = ntk.finite(ntk.MLP(depth=1, activation="identity", b_std=0.0), width=4)
+        >>> network_dichotomies(model, jnp.array([[1.0], [2.0]]), jax.random.key(0)).tolist()
+        [[-1, -1], [1, 1]]
+    """
+    x = as_floating("x", x)
+    if x.ndim < 1 or not 1 <= len(x) <= _LARGEST_SAMPLE:
+        raise ValueError(f"x has shape {x.shape}; expected from 1 to {_LARGEST_SAMPLE} points: all signs are tried.")
+    patterns = np.array(list(itertools.product((-1, 1), repeat=len(x))), dtype=np.int8)
+    return patterns[np.asarray(fitted_patterns(model, x, patterns, key, **training))]
+
+
+@functools.partial(jax.jit, static_argnames=("model", "restarts"))
+def _fitted(
+    model: Any,
+    x: Float[Array, "N ..."],
+    patterns: Float[Array, "P N"],
+    key: Array,
+    steps: Array,
+    learning_rate: Array,
+    restarts: int,
+) -> Bool[Array, " P"]:
+    optimizer = optax.adam(learning_rate)
+
+    def outputs(params: Any, signs: Float[Array, " N"]) -> tuple[Array, Array]:
+        margins = signs * model.apply(params, x).reshape(len(x))
+        return jnp.mean(jax.nn.softplus(-margins)), margins.min() > _MARGIN * jnp.abs(margins).max()
+
+    def train(key: Array, signs: Float[Array, " N"]) -> Bool[Array, ""]:
+        def step(_: Array, state: tuple) -> tuple:
+            params, moments, fitted = state
+            gradient, fits = jax.grad(outputs, has_aux=True)(params, signs)
+            updates, moments = optimizer.update(gradient, moments)
+            return optax.apply_updates(params, updates), moments, fitted | fits
+
+        params = model.init(key, x)
+        # The number of steps is no constant of the program, which need not be compiled again for another.
+        params, _, fitted = jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params), False))
+        return fitted | outputs(params, signs)[1]
+
+    keys = jax.random.split(key, (restarts, len(patterns)))
+    return jax.vmap(jax.vmap(train), in_axes=(0, None))(keys, patterns).any(0)
+
+
+def _check(model: Any, x: ArrayLike, patterns: ArrayLike, learning_rate: ArrayLike) -> tuple[Array, Array, Array]:
+    for method in ("init", "apply", "__hash__"):
+        if not callable(getattr(model, method, None)):
+            raise TypeError(f"model is {type(model).__name__} without {method}; expected a hashable Flax Linen module.")
+    x = as_floating("x", x)
+    check_finite("x", x)
+    signs = jnp.asarray(patterns)
+    if x.ndim < 1 or signs.ndim != 2 or signs.shape[1] != len(x):
+        raise ValueError(f"patterns has shape {signs.shape}; expected (P, N) with N points x, of shape {x.shape}.")
+    if is_concrete(patterns) and not np.isin(patterns, (-1, 1)).all():
+        raise ValueError("patterns holds entries other than -1 and 1; expected signs.")
+    params = jax.eval_shape(model.init, jax.random.key(0), x)
+    shape = jax.eval_shape(model.apply, params, x).shape
+    if shape not in ((len(x),), (len(x), 1)):
+        raise ValueError(f"model returns outputs of shape {shape}; expected (N,) or (N, 1), one number per point.")
+    return x, signs.astype(x.dtype), as_nonnegative_scalar("learning_rate", learning_rate, x.dtype)

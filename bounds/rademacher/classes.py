@@ -1,0 +1,194 @@
+"""Function classes seen on a sample: what they can do there is all that an empirical complexity depends on.
+
+A class G is given with the data of its sample S = (z_1, …, z_m), and knows the supremum of (1/m) Σ σ_i g(z_i) over g
+for given signs σ. Each is a frozen dataclass and a pytree of its data, so that estimates can be vmapped over samples
+and differentiated in them.
+"""
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, euclidean_norm, square_root
+from ntk.checks import check_choice
+
+_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+@runtime_checkable
+class FunctionClass(Protocol):
+    """What an estimate asks of a class; any pytree with these can be estimated."""
+
+    @property
+    def num_samples(self) -> int:
+        """The sample's size m."""
+
+    @property
+    def entries_per_draw(self) -> int:
+        """How many numbers one supremum holds in memory, by which draws are put into batches."""
+
+    def checked(self) -> Any:
+        """The class with its data as arrays of one dtype; bad data is refused."""
+
+    def supremum(self, signs: jax.Array) -> jax.Array:
+        """The supremum of (1/m) Σ σ_i g(z_i) over the class, for signs (m,) of ±1; a scalar."""
+
+    def upper_bound(self) -> jax.Array:
+        """A closed form that is at least the empirical Rademacher complexity; a scalar."""
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["x", "radius"], meta_fields=["norm"])
+@dataclass(frozen=True)
+class LinearBall:
+    """Linear functions x ↦ w·x with ‖w‖_p ≤ B (Mohri et al. 2018, Theorems 5.10 and 11.15; Kakade et al. 2008).
+
+    The supremum is (B/m) ‖Σ σ_i x_i‖_q with the dual norm, 1/p + 1/q = 1. Upper bounds of its mean: for p = 2,
+    (B/m) √Σ‖x_i‖²; for p = 1, (B/m) max_j ‖x_·j‖₂ √(2 ln 2d) by Massart's lemma; for p = ∞, (B/m) Σ_j ‖x_·j‖₂.
+
+    Attributes:
+        x: The sample, (m, d), float32 or float64. A feature of ones gives the functions a bias.
+        radius: B.
+        norm: p: 1, 2 or math.inf.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.rademacher import LinearBall
+        >>> ball = LinearBall(jnp.array([[3.0, 0.0], [0.0, 4.0]]), radius=2.0)
+        >>> print(ball.supremum(jnp.array([1, -1])), ball.upper_bound())  # the same for all signs
+        5.0 5.0
+    """
+
+    x: Any
+    radius: Any = 1.0
+    norm: int | float = 2
+
+    @property
+    def num_samples(self) -> int:
+        """The sample's size m."""
+        return self.x.shape[0]
+
+    @property
+    def entries_per_draw(self) -> int:
+        """The signs and their products with the features."""
+        return sum(self.x.shape)
+
+    def checked(self) -> "LinearBall":
+        """The class with its data as arrays; bad data is refused."""
+        check_choice("norm", self.norm, (1, 2, math.inf))
+        x = as_data("x", self.x, "(m, d)")
+        return replace(self, x=x, radius=as_nonnegative_scalar("radius", self.radius, x.dtype))
+
+    def supremum(self, signs: jax.Array) -> jax.Array:
+        """(B/m) ‖Σ σ_i x_i‖_q for signs (m,); a scalar."""
+        correlation = _matmul(signs.astype(self.x.dtype), self.x)
+        dual_norms = {1: lambda v: jnp.max(jnp.abs(v)), 2: euclidean_norm, math.inf: lambda v: jnp.sum(jnp.abs(v))}
+        return self.radius / self.num_samples * dual_norms[self.norm](correlation)
+
+    def upper_bound(self) -> jax.Array:
+        """The closed form for this norm; a scalar."""
+        columns = euclidean_norm(self.x, axis=0)
+        norms = {
+            1: jnp.max(columns) * math.sqrt(2 * math.log(2 * self.x.shape[1])),
+            2: euclidean_norm(columns),
+            math.inf: jnp.sum(columns),
+        }
+        return self.radius / self.num_samples * norms[self.norm]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["gram", "radius"], meta_fields=[])
+@dataclass(frozen=True)
+class KernelBall:
+    """Functions of norm at most B in the space of a kernel (Mohri et al. 2018, Theorem 6.12).
+
+    The supremum is (B/m) √(σᵀKσ), its mean at most (B/m) √(tr K). Any NTK of `ntk` gives K.
+
+    Attributes:
+        gram: K, (m, m), symmetric positive semidefinite, float32 or float64. Only its symmetry and its diagonal are
+            looked at; where σᵀKσ is negative nonetheless, the supremum is taken as 0.
+        radius: B.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.rademacher import KernelBall
+        >>> ball = KernelBall(jnp.array([[2.0, 1.0], [1.0, 2.0]]))
+        >>> print(f"{ball.supremum(jnp.array([1, 1])):.4f} {ball.upper_bound():.4f}")  # √6/2 and √4/2
+        1.2247 1.0000
+    """
+
+    gram: Any
+    radius: Any = 1.0
+
+    @property
+    def num_samples(self) -> int:
+        """The sample's size m."""
+        return self.gram.shape[0]
+
+    @property
+    def entries_per_draw(self) -> int:
+        """The signs and their products with the kernel."""
+        return 2 * self.num_samples
+
+    def checked(self) -> "KernelBall":
+        """The class with its data as arrays; bad data is refused."""
+        gram = as_gram("gram", self.gram)
+        return replace(self, gram=gram, radius=as_nonnegative_scalar("radius", self.radius, gram.dtype))
+
+    def supremum(self, signs: jax.Array) -> jax.Array:
+        """(B/m) √(σᵀKσ) for signs (m,); a scalar."""
+        signs = signs.astype(self.gram.dtype)
+        form = jnp.vdot(signs, _matmul(signs, self.gram), precision=lax.Precision.HIGHEST)
+        return self.radius / self.num_samples * square_root(form)
+
+    def upper_bound(self) -> jax.Array:
+        """(B/m) √(tr K); a scalar."""
+        return self.radius / self.num_samples * square_root(jnp.trace(self.gram))
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["predictions"], meta_fields=[])
+@dataclass(frozen=True)
+class FiniteClass:
+    """Finitely many functions, given by their values (Massart's lemma: Mohri et al. 2018, Theorem 3.7).
+
+    The supremum is max_u σ·u/m over the rows u of A, its mean at most max_u ‖u‖₂ √(2 ln|A|)/m.
+
+    Attributes:
+        predictions: A, (number of functions, m): predictions, or losses, of every function on every point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.rademacher import FiniteClass
+        >>> two = FiniteClass(jnp.array([[1.0, 1.0], [-1.0, -1.0]]))
+        >>> print(two.supremum(jnp.array([1, 1])), two.supremum(jnp.array([1, -1])), f"{two.upper_bound():.4f}")
+        1.0 0.0 0.8326
+    """
+
+    predictions: Any
+
+    @property
+    def num_samples(self) -> int:
+        """The sample's size m."""
+        return self.predictions.shape[1]
+
+    @property
+    def entries_per_draw(self) -> int:
+        """The signs and their products with all functions."""
+        return sum(self.predictions.shape)
+
+    def checked(self) -> "FiniteClass":
+        """The class with its data as an array; bad data is refused."""
+        return replace(self, predictions=as_data("predictions", self.predictions, "(number of functions, m)"))
+
+    def supremum(self, signs: jax.Array) -> jax.Array:
+        """max_u σ·u/m for signs (m,); a scalar."""
+        return jnp.max(_matmul(self.predictions, signs.astype(self.predictions.dtype))) / self.num_samples
+
+    def upper_bound(self) -> jax.Array:
+        """max_u ‖u‖₂ √(2 ln|A|)/m; a scalar."""
+        num_functions = self.predictions.shape[0]
+        largest = jnp.max(euclidean_norm(self.predictions, axis=1))
+        return largest * math.sqrt(2 * math.log(num_functions)) / self.num_samples

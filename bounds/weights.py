@@ -1,0 +1,140 @@
+"""Which leaves of a parameter tree are weight matrices, and which are not."""
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import ntk
+from bounds.arrays import as_data
+from ntk.checks import is_concrete
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["matrices"], meta_fields=["names", "patch_sizes", "ignored"]
+)
+@dataclass(frozen=True)
+class WeightMatrices:
+    """The weight matrices of a network, in the order of its layers; printed, the list of what was taken.
+
+    Attributes:
+        matrices: Each (in, out), as in Flax: a layer computes x W.
+        names: Their paths in the parameter tree.
+        patch_sizes: 1 for a dense layer; for a convolution the number of positions of its kernel, whose matrix is
+            (positions · in, out) and acts on patches of the input.
+        ignored: The paths of floating-point leaves that are no matrices: biases, scales, running averages.
+    """
+
+    matrices: Any
+    names: tuple[str, ...]
+    patch_sizes: tuple[int, ...]
+    ignored: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rows = [f"{name}: {' x '.join(map(str, w.shape))}" for name, w in zip(self.names, self.matrices, strict=True)]
+        return "\n".join([*rows, *(f"{name}: ignored" for name in self.ignored)])
+
+
+def weight_matrices(params: Any, param_filter: Callable[[str], bool] | None = None) -> WeightMatrices:
+    """The weight matrices of a network, from a Flax parameter tree or any other pytree.
+
+    Taken are floating-point leaves with two axes or more. Two axes are (in, out), as of a dense layer or an embedding.
+    More are a convolution's kernel, (…, in, out), reshaped to (… · in, out), each column of it one filter; kernels
+    of attention with an axis of heads must be reshaped to (in, out) beforehand, or left out. Leaves are in the order of
+    their paths, numbers as numbers: Dense_2 comes before Dense_10.
+
+    Args:
+        params: Variables of a Flax Linen model, an NNX state or model, a list of matrices in the order of the layers,
+            or `WeightMatrices`, which come back as they are.
+        param_filter: Whether the leaf of a path such as 'params/Dense_0/kernel' may be taken; None takes all.
+
+    Returns:
+        `WeightMatrices`.
+
+    Raises:
+        TypeError: A matrix is not of float32 or float64.
+        ValueError: There is no matrix, or one is empty or not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.weights import weight_matrices
+        >>> params = {"Dense_0": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}, "Conv_0": jnp.ones((5, 5, 1, 3))}
+        >>> print(weight_matrices(params))
+        Conv_0: 25 x 3
+        Dense_0/kernel: 3 x 4
+        Dense_0/bias: ignored
+    """
+    if isinstance(params, WeightMatrices):
+        return params
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if jnp.issubdtype(getattr(leaf, "dtype", type(None)), jnp.floating)
+    }
+    names = sorted(leaves, key=natural)
+    taken = [name for name in names if leaves[name].ndim >= 2 and (param_filter is None or param_filter(name))]
+    if not taken:
+        raise ValueError(f"params has no weight matrix among {', '.join(names) or 'no leaves'}; expected at least one.")
+    kernels = [as_data(name, leaves[name], f"({', '.join('…' * (leaves[name].ndim - 2))}, in, out)") for name in taken]
+    return WeightMatrices(
+        tuple(kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels),
+        tuple(taken),
+        tuple(kernel.size // (kernel.shape[-2] * kernel.shape[-1]) for kernel in kernels),
+        tuple(name for name in names if name not in taken),
+    )
+
+
+def ntk_weight_matrices(net: ntk.MLP, params: Any) -> WeightMatrices:
+    """The matrices by which an `ntk.MLP` multiplies: (σ_w/√d) w¹, (σ_w/√n) wˡ and (σ_v/√n) v, in this order.
+
+    Its parameters are N(0, 1) and their scales stand in the forward pass, so that norms of the parameters say nothing
+    of the function.
+
+    Args:
+        net: The description.
+        params: Parameters of `ntk.finite(net, …)`.
+
+    Returns:
+        `WeightMatrices`; a read-out v without an axis of outputs is (n, 1). Biases are ignored, by name where σ_b ≠ 0.
+
+    Raises:
+        TypeError: net is no `ntk.MLP`, or a parameter is not of float32 or float64.
+        ValueError: A parameter is missing, is no matrix, or is not finite.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> from bounds.weights import ntk_weight_matrices
+        >>> net = ntk.MLP(depth=2)
+        >>> params = ntk.finite(net, width=16).init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> print(ntk_weight_matrices(net, params))
+        w1: 3 x 16
+        w2: 16 x 16
+        v: 16 x 1
+        b1: ignored
+        b2: ignored
+    """
+    if not isinstance(net, ntk.MLP):
+        raise TypeError(f"net is {net!r}; expected an ntk.MLP.")
+    stds = {f"w{layer}": net.w_std for layer in range(1, net.depth + 1)} | {"v": net.v_std}
+    parameters = params["params"] if isinstance(params, dict) and "params" in params else {}
+    matrices = []
+    for name, std in stds.items():
+        if name not in parameters:
+            raise ValueError(f"params has no '{name}'; expected the parameters of an MLP of depth {net.depth}.")
+        w = jnp.asarray(parameters[name])
+        w = as_data(name, w[:, None] if w.ndim == 1 else w, "(in, out)")
+        matrices.append(jnp.asarray(std, w.dtype) / w.shape[0] ** 0.5 * w)
+    has_biases = not is_concrete(net.b_std) or float(net.b_std) != 0
+    biases = tuple(f"b{layer}" for layer in range(1, net.depth + 1)) if has_biases else ()
+    return WeightMatrices(tuple(matrices), tuple(stds), (1,) * len(stds), biases)
+
+
+def natural(name: str) -> list[int | str]:
+    """A key to sort names by, with the numbers in them as numbers."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,152 @@
+"""Every bad argument of a closed form is refused by one sentence that names it, its value and what is expected."""
+
+import jax
+import numpy as np
+import pytest
+
+import ntk
+
+COUNT = "expected an integer of at least 1"
+DELTA = "expected a number between 0 and 1, both excluded"
+
+MODULES = (
+    *("concentration", "dichotomies", "growth", "kl", "layers"),
+    *("network_vc", "pac_bayes", "shattering", "vc"),
+)
+
+CASES = [
+    ("kl.binary_kl(1.5, 0.5)", ValueError, "q is 1.5; expected a number from 0 to 1"),
+    ("kl.binary_kl(0.5, float('nan'))", ValueError, "p is nan; expected a number from 0 to 1"),
+    ("kl.binary_kl('half', 0.5)", TypeError, "q is 'half'; expected a number from 0 to 1"),
+    ("kl.kl_inverse_upper(0.5, -1.0)", ValueError, "c is -1.0; expected a number of at least 0"),
+    ("kl.kl_inverse_lower([0.5, -0.5], 1.0)", ValueError, "q is -0.5; expected a number from 0 to 1"),
+    ("concentration.hoeffding_epsilon(0, 0.05)", ValueError, f"num_samples is 0; {COUNT}"),
+    ("concentration.hoeffding_epsilon(10.5, 0.05)", ValueError, f"num_samples is 10.5; {COUNT}"),
+    (
+        "concentration.hoeffding_epsilon(np.ones(2), 0.05)",
+        TypeError,
+        "num_samples has dtype float64; expected",
+    ),
+    ("concentration.hoeffding_epsilon(np.array([4, 0]), 0.05)", ValueError, f"num_samples is 0; {COUNT}"),
+    ("concentration.hoeffding_epsilon(10, 0.0)", ValueError, f"delta is 0.0; {DELTA}"),
+    ("concentration.hoeffding_epsilon(10, [0.1, 1.0])", ValueError, f"delta is 1.0; {DELTA}"),
+    ("concentration.hoeffding_epsilon(10, 0.05j)", TypeError, f"delta is 0.05j; {DELTA}"),
+    ("concentration.hoeffding_epsilon(10, None)", TypeError, f"delta is None; {DELTA}"),
+    ("concentration.hoeffding_epsilon(10, 0.05, 0)", ValueError, f"num_hypotheses is 0; {COUNT}"),
+    ("jax.jit(lambda d: concentration.hoeffding_epsilon(10, d))(0.1)", TypeError, "delta is traced by JAX; expected"),
+    ("concentration.hoeffding_sample_size(0.0, 0.05)", ValueError, "epsilon is 0.0; expected a positive finite number"),
+    ("concentration.hoeffding_delta(10, -0.1)", ValueError, "epsilon is -0.1; expected a positive finite number"),
+    ("concentration.mcdiarmid_epsilon([-1.0], 0.1)", ValueError, "differences is -1.0; expected a finite number of at"),
+    ("concentration.mcdiarmid_epsilon(1.0, 0.1)", ValueError, r"differences has shape \(\); expected \(m,\)"),
+    ("concentration.mcdiarmid_delta([1.0], 0.0)", ValueError, "epsilon is 0.0; expected a positive finite number"),
+    ("concentration.empirical_bernstein_epsilon(0.1, 1, 0.1)", ValueError, "num_samples is 1; expected .* at least 2"),
+    ("concentration.empirical_bernstein_epsilon(0.3, 10, 0.1)", ValueError, "variance is 0.3; expected at most N/"),
+    ("concentration.empirical_bernstein_epsilon(-0.3, 10, 0.1)", ValueError, "variance is -0.3; expected a finite"),
+    ("concentration.chernoff_upper(-0.1, 10, 0.1)", ValueError, "risk is -0.1; expected a number from 0 to 1"),
+    ("concentration.chernoff_lower(0.1, 10, 1.1)", ValueError, f"delta is 1.1; {DELTA}"),
+    (
+        "concentration.binomial_tail_inversion(11, 10, 0.1)",
+        ValueError,
+        "num_errors is 11 of 10 samples; expected",
+    ),
+    (
+        "concentration.binomial_tail_inversion(-1, 10, 0.1)",
+        ValueError,
+        "num_errors is -1; expected an integer",
+    ),
+    ("concentration.clopper_pearson(0.5, 10, 0.1)", ValueError, "num_errors is 0.5; expected an integer"),
+    ("growth.sauer(-1, 3)", ValueError, "num_samples is -1; expected an integer of at least 0"),
+    ("growth.log_sauer(3, 1.5)", ValueError, "vc_dim is 1.5; expected an integer of at least 0"),
+    ("growth.log_growth(3, 1, 'exponential')", ValueError, "growth is 'exponential'; expected one of 'polynomial', 's"),
+    ("growth.log_growth(0, 1)", ValueError, f"num_samples is 0; {COUNT}"),
+    ("growth.cover_count(0, 2)", ValueError, f"num_samples is 0; {COUNT}"),
+    ("growth.cover_count(3, 0)", ValueError, f"dim is 0; {COUNT}"),
+    ("growth.ray_growth(0)", ValueError, f"num_samples is 0; {COUNT}"),
+    ("growth.interval_growth(2.0)", ValueError, f"num_samples is 2.0; {COUNT}"),
+    ("growth.rectangle_growth(10)", ValueError, "num_samples is 10; expected at most 9, since all orders"),
+    ("growth.convex_growth(True)", ValueError, f"num_samples is True; {COUNT}"),
+    ("growth.break_point(growth.ray_growth, 0)", ValueError, f"limit is 0; {COUNT}"),
+    ("vc.vc_epsilon(2.5, 1, 0.1)", ValueError, f"num_samples is 2.5; {COUNT}"),
+    ("vc.vc_epsilon(10, -1, 0.1)", ValueError, "vc_dim is -1; expected an integer of at least 0"),
+    ("vc.vc_epsilon(10, 1, 1.5)", ValueError, f"delta is 1.5; {DELTA}"),
+    ("vc.vc_epsilon(10, 1, 0.1, 'cubic')", ValueError, "growth is 'cubic'; expected one of 'polynomial', 'sauer'"),
+    ("vc.rademacher_penalty_epsilon(0, 1, 0.1)", ValueError, f"num_samples is 0; {COUNT}"),
+    ("vc.parrondo_van_den_broek_epsilon(10, 1, 0.0)", ValueError, f"delta is 0.0; {DELTA}"),
+    ("vc.devroye_epsilon('10', 1, 0.1)", ValueError, f"num_samples is '10'; {COUNT}"),
+    ("vc.devroye_epsilon(1, 1, 2.0)", ValueError, f"delta is 2.0; {DELTA}"),
+    ("vc.devroye_epsilon(1, -1, 0.2)", ValueError, "vc_dim is -1; expected an integer of at least 0"),
+    ("vc.vc_sample_size(1.0, 3, 0.1)", ValueError, f"epsilon is 1.0; {DELTA}"),
+    ("vc.vc_sample_size(0.1, 3, 0.1, bound='hoeffding')", ValueError, "bound is 'hoeffding'; expected one of 'vc', 'r"),
+    ("vc.vc_curves(5, 3, 0.1)", ValueError, r"num_samples has shape \(\); expected \(K,\)"),
+    ("vc.vc_curves([0.5], 3, 0.1)", TypeError, "num_samples has dtype float64; expected integers"),
+    ("dichotomies.count_linear_dichotomies([1.0, 2.0])", ValueError, r"x has shape \(2,\); expected \(N, dim\)"),
+    ("dichotomies.linear_separators(np.zeros((0, 2)))", ValueError, r"x has shape \(0, 2\); expected \(N, dim\)"),
+    ("dichotomies.linear_dichotomies([[0, 0]], affine=False)", ValueError, "x holds the origin; expected other points"),
+    (
+        "dichotomies.linear_dichotomies([[float('nan')]])",
+        ValueError,
+        "x holds entries that are NaN or infinite; exp",
+    ),
+    ("dichotomies.ray_dichotomies([1j])", TypeError, "x has dtype complex128; expected real numbers"),
+    ("dichotomies.interval_dichotomies([[1.0]])", ValueError, r"x has shape \(1, 1\); expected \(N,\)"),
+    ("dichotomies.rectangle_dichotomies(['a'])", TypeError, "x has dtype <U1; expected real numbers"),
+    (
+        "jax.jit(dichotomies.rectangle_dichotomies)(np.ones((2, 2)))",
+        TypeError,
+        r"x is traced by JAX; expected \(N, dim",
+    ),
+    ("list(shattering.line_placements(0))", ValueError, f"size is 0; {COUNT}"),
+    ("list(shattering.plane_placements(2.0))", ValueError, f"size is 2.0; {COUNT}"),
+    ("list(shattering.half_space_placements(5, 2))", ValueError, r"size is 5; expected at most 4, D \+ 1"),
+    ("list(shattering.half_space_placements(2, 0))", ValueError, f"dim is 0; {COUNT}"),
+    ("list(shattering.subset_placements(np.ones(3), -1))", ValueError, f"size is -1; {COUNT}"),
+    ("shattering.vc_dimension(dichotomies.ray_dichotomies, shattering.line_placements, 0)", ValueError, "limit is 0; "),
+    ("layers.mlp_layers(ntk.RNN(), 2, 3)", TypeError, "net is RNN; expected an ntk.MLP"),
+    ("layers.mlp_layers(ntk.MLP(depth=1), 0, 3)", ValueError, f"dim is 0; {COUNT}"),
+    ("layers.mlp_layers(ntk.MLP(depth=1, v_std=0.0), 2, 3)", ValueError, "net has v_std 0; expected a positive one"),
+    ("concentration.hoeffding_epsilon(2**2000, 0.1)", ValueError, "num_samples has 2001 bits; expected at most 1023"),
+    ("layers.mlp_layers(ntk.MLP(depth=1), 2, 3.0)", ValueError, f"width is 3.0; {COUNT}"),
+    ("layers.tree_layers({})", ValueError, r"params has weights of shapes \[\]; expected \(in, out\)"),
+    ("layers.tree_layers({'kernel': np.ones((3, 3, 1, 8))})", ValueError, r"params has kernel of shape \(3, 3, 1, 8\)"),
+    ("layers.tree_layers({'scale': np.ones(3)})", ValueError, r"params has scale of shape \(3,\); expected dense"),
+    ("layers.tree_layers({'w1': np.ones((2, 3)), 'w2': np.ones((4, 1))})", ValueError, r"\[\(2, 3\), \(4, 1\)\]; exp"),
+    ("layers.tree_layers({'kernel': np.ones((2, 3))})", ValueError, "params has 3 outputs; expected 1"),
+    ("network_vc.network_vc_bounds(None)", TypeError, "layers is NoneType; expected the DenseLayers of"),
+    ("network_vc.network_vc_bounds(unit, 'gelu')", ValueError, "activation is 'gelu'; expected one of 'identity', "),
+    ("network_vc.piecewise_vc_upper(unit, 0)", ValueError, f"breakpoints is 0; {COUNT}"),
+    ("network_vc.piecewise_vc_closed_form(unit)", ValueError, "layers has 1 units; expected more than 2"),
+    (
+        "network_vc.anthony_bartlett_vc_upper(unit, 1, -1)",
+        ValueError,
+        "degree is -1; expected an integer",
+    ),
+    ("network_vc.threshold_vc_upper([1])", TypeError, "layers is list; expected the DenseLayers"),
+    ("network_vc.sigmoid_vc_upper(3)", TypeError, "layers is int; expected the DenseLayers"),
+    ("network_vc.kinked_vc_lower((2, (1,), (3,)))", TypeError, "layers is tuple; expected the DenseLayers"),
+    (
+        "network_vc.bit_extraction_vc_measure(3, 4)",
+        ValueError,
+        "num_parameters is 3; expected an int.* 4",
+    ),
+    ("network_vc.bit_extraction_vc_measure(3, 0)", ValueError, f"num_layers is 0; {COUNT}"),
+    ("pac_bayes.seeger_bound(1.2, 1.0, 10, 0.1)", ValueError, "risk is 1.2; expected a number from 0 to 1"),
+    ("pac_bayes.seeger_bound(0.1, -1.0, 10, 0.1)", ValueError, "kl is -1.0; expected a number of at least 0"),
+    ("pac_bayes.mcallester_bound(0.1, 1.0, 0, 0.1)", ValueError, f"num_samples is 0; {COUNT}"),
+    ("pac_bayes.mcallester_bound(0.1, 1.0, 10, 1.0)", ValueError, f"delta is 1.0; {DELTA}"),
+]
+
+
+@pytest.fixture(scope="module")
+def names(plain_bounds):
+    """What the calls may use."""
+    modules = plain_bounds(*MODULES)
+    return modules | {"jax": jax, "np": np, "ntk": ntk, "unit": modules["layers"].DenseLayers(2, (1,), (3,))}
+
+
+@pytest.mark.parametrize(("code", "exception", "sentence"), CASES, ids=[case[0] for case in CASES])
+def test_refused(names, code, exception, sentence):
+    with pytest.raises(exception, match=sentence) as refusal:
+        eval(code, names)
+    assert refusal.type is exception
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)

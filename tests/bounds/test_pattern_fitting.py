@@ -1,0 +1,97 @@
+"""Dichotomies found by training: never one that does not exist, all of them where training is easy."""
+
+import re
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from jax import export
+
+import ntk
+from bounds.dichotomies import linear_dichotomies
+from bounds.pattern_fitting import fitted_patterns, network_dichotomies
+from bounds.shattering import find_shattered_set, is_shattered
+
+KEY = jax.random.key(0)
+LINEAR = ntk.finite(ntk.MLP(depth=1, activation="identity"), width=4)
+RELU = ntk.finite(ntk.MLP(depth=1), width=8)
+SQUARE = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype="float32")
+
+
+def test_a_linear_network_finds_the_linear_dichotomies():
+    """Its functions are the affine ones, whose dichotomies are counted exactly: 22 of 32, each with a wide margin."""
+    x = np.random.default_rng(1).normal(size=(5, 2)).astype("float32")
+    found = {tuple(signs) for signs in network_dichotomies(LINEAR, x, KEY).tolist()}
+    assert found == {tuple(signs) for signs in linear_dichotomies(x).tolist()}
+
+
+def test_a_lower_bound_grows_with_training():
+    """Where training has not begun, patterns count only if the random weights happen to make them."""
+    x = np.random.default_rng(1).normal(size=(5, 2)).astype("float32")
+    found = network_dichotomies(LINEAR, x, KEY, steps=1)
+    assert 0 < len(found) < 22
+    assert {tuple(s) for s in found.tolist()} <= {tuple(s) for s in linear_dichotomies(x).tolist()}
+
+
+def test_hidden_units_shatter_a_square():
+    """Exclusive or included; for linear classifiers the square has 14 dichotomies."""
+    found = network_dichotomies(RELU, SQUARE, KEY, restarts=3)
+    assert is_shattered(found)
+    assert found.dtype == np.int8
+    assert find_shattered_set(lambda x: network_dichotomies(RELU, x, KEY, restarts=3), [SQUARE]) is SQUARE
+
+
+class Scaled(nn.Module):
+    """w (x_1 + 10⁻⁷ x_2), from w = 0."""
+
+    @nn.compact
+    def __call__(self, x):
+        w = self.param("w", nn.initializers.zeros, ())
+        return w * (x[:, :1] + 1e-7 * x[:, 1:])
+
+
+@pytest.mark.parametrize(("second_point", "expected"), [([0.0, 1.0], [False] * 3), ([1.0, 1.0], [True, True, False])])
+def test_signs_that_rounding_could_turn_do_not_count(second_point, expected):
+    """With w ≠ 0 the output at (0, 1) has the sign of that at (1, 0), but 10⁻⁷ of its size."""
+    x = np.array([[1.0, 0.0], second_point], dtype="float32")
+    patterns = np.array([[1, 1], [-1, -1], [1, -1]])
+    assert fitted_patterns(Scaled(), x, patterns, KEY, steps=20).tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lowers_for_every_platform(dtype):
+    x, patterns = jax.ShapeDtypeStruct((4, 2), dtype), jax.ShapeDtypeStruct((3, 4), "int8")
+    function = jax.jit(lambda x, patterns, key: fitted_patterns(RELU, x, patterns, key))
+    exported = export.export(function, platforms=("cpu", "cuda", "tpu"))(x, patterns, jax.eval_shape(lambda: KEY))
+    text = exported.mlir_module()
+    assert re.findall(r"custom_call @\w*callback", text) == []
+    if dtype == "float32":
+        assert re.findall(r"tensor<\d[^>]*xf64>", text) == []
+
+
+REFUSED = [
+    ("f(None, x, p, key)", TypeError, "model is NoneType without init; expected a hashable Flax Linen module"),
+    ("f(model, x.astype(int), p, key)", TypeError, "x has dtype int64; expected a real floating-point array"),
+    ("f(model, x, p[0], key)", ValueError, r"patterns has shape \(4,\); expected \(P, N\) with N points x"),
+    ("f(model, x[:3], p, key)", ValueError, r"patterns has shape \(2, 4\); expected \(P, N\)"),
+    ("f(model, x, 0 * p, key)", ValueError, "patterns holds entries other than -1 and 1; expected signs"),
+    ("f(model, x * np.nan, p, key)", ValueError, "x holds 8 entries that are NaN or infinite"),
+    ("f(wide, x, p, key)", ValueError, r"model returns outputs of shape \(4, 3\); expected \(N,\) or \(N, 1\)"),
+    ("f(model, x, p, key, steps=0)", ValueError, "steps is 0; expected an integer of at least 1"),
+    ("f(model, x, p, key, restarts=1.5)", ValueError, "restarts is 1.5; expected an integer of at least 1"),
+    ("f(model, x, p, key, learning_rate=-1.0)", ValueError, "learning_rate is -1.0; expected a finite number that is"),
+    ("f(model, x, p, 3)", TypeError, "key is 3; expected one PRNG key"),
+    ("all_of(model, np.ones((17, 2)), key)", ValueError, r"x has shape \(17, 2\); expected from 1 to 16 points"),
+]
+
+
+@pytest.mark.parametrize(("code", "exception", "sentence"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_refused(plain_bounds, code, exception, sentence):
+    module = plain_bounds("pattern_fitting")["pattern_fitting"]
+    names = {"f": module.fitted_patterns, "all_of": module.network_dichotomies, "np": np, "key": KEY, "x": SQUARE}
+    names |= {"model": LINEAR, "wide": ntk.finite(ntk.MLP(depth=1), 4, outputs=3), "p": np.ones((2, 4))}
+    with pytest.raises(exception, match=sentence) as refusal:
+        eval(code, names)
+    assert refusal.type is exception
+    assert str(refusal.value).endswith(".")

@@ -1,0 +1,82 @@
+"""What is taken for a weight matrix, in Linen's, NNX's and this project's own parameters."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import ntk
+from bounds.weights import ntk_weight_matrices, weight_matrices
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5, 5, 2)))
+
+
+class Linen(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.BatchNorm(use_running_average=True)(nn.Conv(3, (2, 2), param_dtype=x.dtype)(x))
+        for _ in range(11):
+            x = nn.Dense(3, param_dtype=x.dtype)(x)
+        return x
+
+
+class Nnx(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.conv = nnx.Conv(2, 3, (2, 2), rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+        self.layers = nnx.List([nnx.Linear(3, 4, rngs=rngs), nnx.Linear(4, 1, use_bias=False, rngs=rngs)])
+
+
+def test_linen_variables():
+    variables = Linen().init(jax.random.key(0), X)
+    found = weight_matrices(variables)
+    # Numbers in the order of numbers: Dense_10 is last.
+    assert found.names == ("params/Conv_0/kernel", *(f"params/Dense_{i}/kernel" for i in range(11)))
+    assert found.patch_sizes == (4, *[1] * 11)
+    assert "params/Dense_3/bias" in found.ignored
+    assert "batch_stats/BatchNorm_0/mean" in found.ignored
+    kernel = variables["params"]["Conv_0"]["kernel"]
+    np.testing.assert_array_equal(found.matrices[0], np.reshape(kernel, (8, 3)))
+    assert weight_matrices(found) is found
+
+
+def test_nnx_state_and_model_are_the_same():
+    model = Nnx()
+    found = weight_matrices(nnx.state(model, nnx.Param))
+    assert [name.partition("/value")[0] for name in found.names] == [
+        "conv/kernel",
+        "layers/0/kernel",
+        "layers/1/kernel",
+    ]
+    assert len(found.ignored) == 2
+    for other in (model, nnx.state(model)):
+        assert weight_matrices(other).names == found.names
+
+
+def test_a_filter_leaves_out():
+    found = weight_matrices(Nnx(), lambda path: "layers" in path)
+    assert len(found.names) == 2
+    assert any("conv/kernel" in name for name in found.ignored)
+
+
+def test_a_list_keeps_its_order():
+    matrices = [np.full((i + 1, i + 2), float(i)) for i in range(12)]
+    assert [len(w) for w in weight_matrices(matrices).matrices] == list(range(1, 13))
+
+
+def test_the_matrices_of_an_mlp_compute_what_it_computes():
+    net = ntk.MLP(depth=2, w_std=1.3, b_std=0.0, v_std=0.7)
+    x = np.random.default_rng(1).normal(size=(6, 5))
+    for outputs in (None, 3):
+        model = ntk.finite(net, width=8, outputs=outputs)
+        params = model.init(jax.random.key(0), x)
+        weights = ntk_weight_matrices(net, params)
+        z = x
+        for w in weights.matrices[:-1]:
+            z = np.maximum(z @ w, 0)
+        expected = np.reshape(model.apply(params, x), (6, -1))
+        np.testing.assert_allclose(z @ weights.matrices[-1], expected, rtol=1e-12, atol=1e-14)
+        assert weights.ignored == ()
+    assert ntk_weight_matrices(ntk.MLP(depth=2, b_std=0.1), params).ignored == ("b1", "b2")
