@@ -5,7 +5,7 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Fields of the network: `kind` is the class in ntk, the others are its arguments.
+    # Fields of the network: `kind` is a class of ntk or a program of ntk.architectures, the others are its arguments.
     config.network = ConfigDict()
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
@@ -19,6 +19,8 @@ def get_config() -> ConfigDict:
     config.num_seeds = 64
     # What Θ and the NNGP are held against: "recursion", or for an MLP "neural_tangents". C and D: always the recursion.
     config.reference = "recursion"
+    # How many samples the limit of a program is an average of, where it has no closed form.
+    config.samples = 2**16
     # Seed of the networks, of the choice of images and of the bootstrap.
     config.seed = 0
     # Networks are worked on together as far as they fit into this many GiB; results change by rounding only.

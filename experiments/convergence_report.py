@@ -17,37 +17,68 @@ Errors = dict[str, Float[np.ndarray, "widths seeds"]]
 SYMBOLS = {"ntk": "Θ", "nngp": "NNGP"}
 
 
-def collect(records: list[dict[str, Any]], widths: tuple[int, ...]) -> Errors:
-    """The errors of each kernel at the given widths, in this order, from the records of metrics.jsonl.
+def networks_of(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The networks of a config, by label; a single one is labelled by its kind."""
+    return dict(config.networks) if "networks" in config else {config.network.get("kind"): config.network}
+
+
+def collect(records: list[dict[str, Any]], network: str, widths: tuple[int, ...]) -> Errors:
+    """The errors of each kernel of a network at the given widths, in this order, from the records of metrics.jsonl.
 
     Example:
-        >>> records = [{"width": 16, "errors": {"ntk": [0.2, 0.3]}}, {"width": 8, "errors": {"ntk": [0.4, 0.5]}}]
-        >>> collect(records, (8, 16))["ntk"].tolist()
+        >>> first = {"network": "MLP", "width": 16, "errors": {"ntk": [0.2, 0.3]}}
+        >>> second = {"network": "MLP", "width": 8, "errors": {"ntk": [0.4, 0.5]}}
+        >>> collect([first, second], "MLP", (8, 16))["ntk"].tolist()
         [[0.4, 0.5], [0.2, 0.3]]
     """
-    by_width = {record["width"]: record["errors"] for record in records}
+    by_width = {record["width"]: record["errors"] for record in records if record["network"] == network}
     return {name: np.array([by_width[width][name] for width in widths]) for name in by_width[widths[0]]}
 
 
 def write_report(workdir: Path, config: ConfigDict, errors: Errors) -> str:
     """Write summary.md, summary.csv, convergence.png and convergence.pdf; return the table and a line about Θ."""
-    widths = np.array(config.widths)
-    slopes = {
-        name: fit_exponent(
-            widths, values, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed
-        )
-        for name, values in errors.items()
-    }
-    _write_csv(workdir / "summary.csv", widths, errors, slopes, config.quantiles)
+    widths, slopes = np.array(config.widths), _slopes(config, errors)
     _draw(workdir / "convergence", widths, errors, slopes, config)
-    table = _table(widths, errors, slopes, config)
+    percent, ntk = f"{100 * config.confidence:g} %", slopes["ntk"]
+    closing = f"Slope of Θ's error: {ntk.value:.3f}, {percent} interval [{ntk.low:.3f}, {ntk.high:.3f}]."
+    return _write_tables(workdir, config, errors, slopes, closing)
+
+
+def write_comparison(workdir: Path, config: ConfigDict, records: list[dict[str, Any]]) -> str:
+    """The same files for the errors of Θ of several networks, one curve each; returns the table."""
+    errors = {label: collect(records, label, config.widths)["ntk"] for label in networks_of(config)}
+    slopes = _slopes(config, errors)
+    _draw_comparison(workdir / "convergence", np.array(config.widths), errors, slopes, config)
+    return _write_tables(workdir, config, errors, slopes, "Errors are those of Θ.")
+
+
+def _slopes(config: ConfigDict, errors: Errors) -> dict[str, Exponent]:
+    options = {"confidence": config.confidence, "num_resamples": config.num_resamples, "seed": config.seed}
+    return {name: fit_exponent(np.array(config.widths), values, **options) for name, values in errors.items()}
+
+
+def _write_tables(workdir: Path, config: ConfigDict, errors: Errors, slopes: dict[str, Exponent], closing: str) -> str:
+    widths = np.array(config.widths)
+    _write_csv(workdir / "summary.csv", widths, errors, slopes, config.quantiles)
+    table = _table(widths, errors, slopes, config, closing)
     (workdir / "summary.md").write_text(table + "\n", encoding="utf-8")
     return table
 
 
-def _table(widths: Int[np.ndarray, " widths"], errors: Errors, slopes: dict[str, Exponent], config: ConfigDict) -> str:
+def _table(
+    widths: Int[np.ndarray, " widths"],
+    errors: Errors,
+    slopes: dict[str, Exponent],
+    config: ConfigDict,
+    closing: str,
+) -> str:
     percent = f"{100 * config.confidence:g} %"
-    header = ["kernel", "slope", f"{percent} interval", *(f"n={width}" for width in widths)]
+    header = [
+        "network" if "networks" in config else "kernel",
+        "slope",
+        f"{percent} interval",
+        *(f"n={width}" for width in widths),
+    ]
     rows = [
         [
             SYMBOLS.get(name, name),
@@ -59,8 +90,7 @@ def _table(widths: Int[np.ndarray, " widths"], errors: Errors, slopes: dict[str,
     ]
     # Θ and the NNGP can be held against another library; it knows no C and D.
     reference = "neural-tangents (Θ, NNGP) and the recursion (C, D)"
-    reference = reference if config.reference == "neural_tangents" else "the recursion"
-    ntk = slopes["ntk"]
+    reference = reference if config.reference == "neural_tangents" else "the limit"
     return "\n".join(
         [
             f"{_title(config)}.",
@@ -68,7 +98,7 @@ def _table(widths: Int[np.ndarray, " widths"], errors: Errors, slopes: dict[str,
             "",
             markdown_table(header, rows),
             "",
-            f"Slope of Θ's error: {ntk.value:.3f}, {percent} interval [{ntk.low:.3f}, {ntk.high:.3f}].",
+            closing,
         ]
     )
 
@@ -97,8 +127,9 @@ def _draw(
         "Forward, $C$": [name for name in errors if name.startswith("C")],
         "Backward, $D$": [name for name in errors if name.startswith("D")],
     }
+    groups = {title: names for title, names in groups.items() if names}
     with plots.style():
-        figure, panels = plots.make_figure(len(groups), size=(9.0, 3.9), sharey=True)
+        figure, panels = plots.make_figure(len(groups), size=(max(4.5, 3.0 * len(groups)), 3.9), sharey=True)
         figure.suptitle(_title(config))
         for axes, (title, names) in zip(panels, groups.items(), strict=True):
             medians = np.array([np.median(errors[name], axis=1) for name in names])
@@ -125,11 +156,34 @@ def _draw(
         plots.save_figure(figure, stem)
 
 
+def _draw_comparison(
+    stem: Path, widths: Int[np.ndarray, " widths"], errors: Errors, slopes: dict[str, Exponent], config: ConfigDict
+) -> None:
+    with plots.style():
+        figure, (axes,) = plots.make_figure(1, size=(5.6, 3.9))
+        colors = plots.PALETTE if len(errors) <= len(plots.PALETTE) else plots.sequence_colors(len(errors))
+        for (name, values), color, marker in zip(errors.items(), colors, cycle(plots.MARKERS)):
+            label = f"{name}: {slopes[name].value:.2f}".replace("-", "\N{MINUS SIGN}")
+            plots.plot_band(
+                axes, widths, values, quantiles=config.quantiles, color=color, marker=marker, label=label, opacity=0.1
+            )
+        above = 1.3 * max(np.max(np.median(values, axis=1) * np.sqrt(widths / widths[0])) for values in errors.values())
+        plots.plot_guide(axes, widths, above, -0.5, "$n^{-1/2}$")
+        plots.use_log_axes(axes, "Width $n$")
+        axes.set_ylabel("Relative Frobenius error of $\\Theta$")
+        axes.set_title(_title(config))
+        axes.legend(title="Slope", loc="center left", bbox_to_anchor=(1.02, 0.5))
+        plots.save_figure(figure, stem)
+
+
 def _title(config: ConfigDict) -> str:
+    data = f"{config.num_inputs} images of {config.dataset}"
+    if "networks" in config:
+        return f"NTK of finite width against its limit, on {data}"
     fields = dict(config.network)
     kind = fields.pop("kind")
     arguments = ", ".join(f"{name}={value}" for name, value in fields.items())
-    return f"{kind}({arguments}) on {config.num_inputs} images of {config.dataset}"
+    return f"{kind}({arguments}) on {data}" if arguments else f"{kind} on {data}"
 
 
 def _symbol(name: str) -> str:

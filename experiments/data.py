@@ -1,4 +1,4 @@
-"""Image data sets, shuffled by seed and normalized, and the two ways in which networks read an image."""
+"""Image data sets, shuffled by seed and normalized, and the ways in which networks read an image."""
 
 import dataclasses
 from pathlib import Path
@@ -98,6 +98,32 @@ def as_sequences(
         (5, 8, 8)
     """
     return images.reshape(*images.shape[:2], -1)
+
+
+def as_coarse_images(
+    images: Float[np.ndarray, "images height width channels"],
+) -> Float[np.ndarray, "images half_height half_width channels"]:
+    """Images of half the height and width, each pixel the mean of 2×2, times 2 so that its variance stays of order one.
+
+    Example:
+        >>> as_coarse_images(np.zeros((5, 8, 9, 1))).shape
+        (5, 4, 4, 1)
+    """
+    height, width = (size // 2 for size in images.shape[1:3])
+    blocks = images[:, : 2 * height, : 2 * width].reshape(len(images), height, 2, width, 2, -1)
+    return blocks.mean((2, 4)) * blocks.dtype.type(2)
+
+
+def as_coarse_sequences(
+    images: Float[np.ndarray, "images height width channels"],
+) -> Float[np.ndarray, "images half_height row"]:
+    """One sequence of rows per coarse image.
+
+    Example:
+        >>> as_coarse_sequences(np.zeros((5, 8, 8, 1))).shape
+        (5, 4, 4)
+    """
+    return as_sequences(as_coarse_images(images))
 
 
 def _read(name: str, data_dir: str | Path | None) -> RawData:

@@ -6,23 +6,27 @@ log width, which theory puts at -1/2, and draws the figure.
 
     python -m experiments.kernel_convergence --config=configs/convergence_mlp_relu.py --workdir=runs/relu
 
+A config with `networks` in place of `network` compares the errors of Θ of several networks in one figure.
+
 In the workdir: config.json, metrics.jsonl (one line per width, one error per seed), summary.md, summary.csv,
 convergence.png and convergence.pdf. The same workdir goes on where it stopped, also with widths added or left out,
 and with other values of the fields that only the report or the machine depends on.
 """
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments import script
-from experiments.convergence_report import collect, write_report
+from experiments.convergence_report import collect, networks_of, write_comparison, write_report
 from experiments.data import load_data
-from experiments.kernel_errors import error_scales, errors_at_width, limit_blocks, member_keys
+from experiments.kernel_errors import Blocks, error_scales, errors_at_width, limit_blocks, member_keys
 from experiments.metrics import MetricsFile
 from experiments.networks import build_network, network_inputs
 from experiments.workdir import open_workdir
@@ -59,27 +63,39 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"quantiles is {config.quantiles!r}; expected two increasing numbers in [0, 1].")
 
 
+def prepared(fields: ConfigDict, images: np.ndarray, config: ConfigDict) -> tuple[Any, jax.Array, Blocks]:
+    """A network, its inputs, and the limits of its kernels, on one device or another."""
+    net = build_network(fields)
+    x = jnp.asarray(network_inputs(fields.kind, images))
+    limits = limit_blocks(net, x, config.reference, config.samples)
+    error_scales(limits)
+    return net, x, limits
+
+
 def main(config: ConfigDict, workdir: Path) -> None:
     """Run or resume the experiment that `config` describes in `workdir`."""
     with script.refuse_bad_input():
         check_config(config)
-        net = build_network(config.network)
         data = load_data(config.dataset, config.num_inputs, data_dir=config.data_dir, seed=config.seed)
-        x = jnp.asarray(network_inputs(net, data.train_images))
-        limits = limit_blocks(net, x, config.reference)
-        error_scales(limits)
+        networks = networks_of(config)
+        cases = {label: prepared(fields, data.train_images, config) for label, fields in networks.items()}
         workdir = open_workdir(workdir, config, may_change=MAY_CHANGE)
         metrics = MetricsFile(workdir / "metrics.jsonl")
-    measured = {record["width"] for record in metrics.records} & set(config.widths)
-    remaining = [width for width in config.widths if width not in measured]
-    logging.info("%d widths, %d measured before, on %s", len(config.widths), len(measured), jax.devices())
-    for width in tqdm(remaining, desc="widths", initial=len(measured), total=len(config.widths)):
+    wanted = [(label, width) for label in cases for width in config.widths]
+    measured = {(record["network"], record["width"]) for record in metrics.records} & set(wanted)
+    logging.info("%d measurements, %d made before, on %s", len(wanted), len(measured), jax.devices())
+    remaining = [case for case in wanted if case not in measured]
+    for label, width in tqdm(remaining, desc="widths", initial=len(measured), total=len(wanted)):
         keys = member_keys(config.seed, width, config.num_seeds)
         with script.refuse_bad_input((FloatingPointError,)):
-            errors = errors_at_width(net, width, x, limits, keys, config.memory_gib)
-        metrics.append({"width": width, "errors": {name: error.tolist() for name, error in errors.items()}})
+            errors = errors_at_width(*cases[label], width, keys, config.memory_gib)
+        errors_by_name = {name: error.tolist() for name, error in errors.items()}
+        metrics.append({"network": label, "width": width, "errors": errors_by_name})
     logging.info("writing table and figure into %s", workdir)
-    print(write_report(workdir, config, collect(metrics.records, config.widths)))
+    if "networks" in config:
+        print(write_comparison(workdir, config, metrics.records))
+    else:
+        print(write_report(workdir, config, collect(metrics.records, next(iter(networks)), config.widths)))
 
 
 if __name__ == "__main__":

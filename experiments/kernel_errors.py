@@ -1,6 +1,5 @@
 """How far the kernels of random finite networks lie from their infinite-width limits."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,18 +10,17 @@ from jaxtyping import Array, Float
 
 import ntk
 from ntk.checks import check_choice
-from ntk.inputs import Network
 from ntk.interop.neural_tangents import stax_kernel_fn
 
 REFERENCES = ("recursion", "neural_tangents")
 Blocks = dict[str, Float[Array, "N N"]]
 
 
-def kernel_blocks(net: Network, kernels: Any) -> Blocks:
+def kernel_blocks(net: Any, kernels: Any) -> Blocks:
     """The (N, N) matrices that are held against their limits, by name.
 
     "ntk", "nngp", and for an MLP of depth L: "C^1".."C^L" and "D^1".."D^L" (C^0 is exact at any width); for an RNN
-    over T steps the blocks at equal times: "C^1,1".."C^T,T" and "D^1,1".."D^T,T".
+    over T steps the blocks at equal times: "C^1,1".."C^T,T" and "D^1,1".."D^T,T". For a program nothing else.
 
     Args:
         net: whose kernels these are.
@@ -38,7 +36,7 @@ def kernel_blocks(net: Network, kernels: Any) -> Blocks:
         for letter, moments in (("C", kernels.C), ("D", kernels.D)):
             for t in range(moments.shape[1]):
                 blocks[f"{letter}^{t + 1},{t + 1}"] = moments[:, t, :, t]
-    else:
+    if isinstance(net, ntk.MLP):
         for layer in range(net.depth):
             blocks[f"C^{layer + 1}"] = kernels.C[layer + 1]
         for layer in range(net.depth):
@@ -46,7 +44,7 @@ def kernel_blocks(net: Network, kernels: Any) -> Blocks:
     return blocks
 
 
-def limit_blocks(net: Network, x: Array, reference: str = "recursion") -> Blocks:
+def limit_blocks(net: Any, x: Array, reference: str = "recursion", samples: int = 2**14) -> Blocks:
     """The infinite-width limits of `kernel_blocks`.
 
     Args:
@@ -54,6 +52,7 @@ def limit_blocks(net: Network, x: Array, reference: str = "recursion") -> Blocks
         x: inputs as the network reads them.
         reference: "recursion" takes all limits from `ntk.infinite_kernels`. "neural_tangents", for an MLP, takes
             those of "ntk" and "nngp" from that library and, as it gives no C and D, leaves these to the recursion.
+        samples: for a program that has no closed form, how many samples its limit is an average of.
 
     Raises:
         ValueError: if the reference is unknown, or does not know the activation.
@@ -66,7 +65,8 @@ def limit_blocks(net: Network, x: Array, reference: str = "recursion") -> Blocks
         True
     """
     check_choice("reference", reference, REFERENCES)
-    blocks = kernel_blocks(net, ntk.infinite_kernels(net, x))
+    options = {"samples": samples} if isinstance(net, ntk.TensorProgram) else {}
+    blocks = kernel_blocks(net, ntk.infinite_kernels(net, x, **options))
     if reference == "neural_tangents":
         kernel_fn = stax_kernel_fn(net)
         with jax.default_matmul_precision("highest"):
@@ -76,7 +76,7 @@ def limit_blocks(net: Network, x: Array, reference: str = "recursion") -> Blocks
 
 
 def error_scales(limits: Blocks) -> dict[str, Float[Array, ""]]:
-    """What each error is divided by: the Frobenius norm of the limit, or of the last D where the limit is zero.
+    """What each error is divided by: the Frobenius norm of the limit, or of the last one where that is zero.
 
     Raises:
         ValueError: if that is zero too, or not finite.
@@ -112,15 +112,15 @@ def member_keys(seed: int, width: int, num_seeds: int) -> Array:
 
 
 def errors_at_width(
-    net: Network, width: int, x: Array, limits: Blocks, keys: Array, memory_gib: float
+    net: Any, x: Array, limits: Blocks, width: int, keys: Array, memory_gib: float
 ) -> dict[str, Float[np.ndarray, " seeds"]]:
     """Relative Frobenius errors of the kernels of one random network per key, in one compiled program.
 
     Args:
         net: the network.
-        width: its width n.
         x: inputs as the network reads them.
         limits: from `limit_blocks`.
+        width: its width n.
         keys: one PRNG key for each network.
         memory_gib: as many networks are worked on at the same time as fit into this many GiB.
 
@@ -129,7 +129,7 @@ def errors_at_width(
 
     Example:
         >>> net, x = ntk.MLP(depth=2), jnp.eye(3)
-        >>> errors = errors_at_width(net, 16, x, limit_blocks(net, x), member_keys(0, 16, 5), memory_gib=1.0)
+        >>> errors = errors_at_width(net, x, limit_blocks(net, x), 16, member_keys(0, 16, 5), memory_gib=1.0)
         >>> errors["ntk"].shape
         (5,)
     """
@@ -148,13 +148,8 @@ def errors_at_width(
     errors = {name: np.asarray(measured[name]) for name in limits}
     for name, error in errors.items():
         if not np.isfinite(error).all():
-            stds = ", ".join(
-                f"{field.name}={getattr(net, field.name)}"
-                for field in dataclasses.fields(net)
-                if field.name.endswith("_std")
-            )
             raise FloatingPointError(
-                f"the error of {name} at width {width} is not finite with {stds}; expected smaller standard deviations."
+                f"the error of {name} at width {width} is not finite with {net}; expected smaller standard deviations."
             )
     return errors
 

@@ -1,21 +1,53 @@
 """Networks from the `network` part of a config, and images in the form in which each network reads them."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
 import ntk
-from experiments.data import as_sequences, as_vectors
+from experiments.data import as_coarse_images, as_coarse_sequences, as_sequences, as_vectors
 from ntk.checks import check_choice
-from ntk.inputs import Network
-
-KINDS: dict[str, type[Network]] = {"MLP": ntk.MLP, "RNN": ntk.RNN}
 
 
-def build_network(fields: ConfigDict) -> Network:
-    """The network that a config describes: its `kind`, and the fields of that class of `ntk`.
+class Kind(NamedTuple):
+    """A kind of network: how it is made of the fields of a config, and in which form it reads images."""
+
+    make: Callable[..., Any]
+    reads: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def fields(self) -> list[str]:
+        """The names that `make` takes."""
+        if isinstance(self.make, ntk.TensorProgram):
+            return [*self.make.numbers, *self.make.choices]
+        return [field.name for field in dataclasses.fields(self.make)]  # type: ignore[arg-type]
+
+
+KINDS: dict[str, Kind] = {"MLP": Kind(ntk.MLP, as_vectors), "RNN": Kind(ntk.RNN, as_sequences)}
+# Programs are compiled position by position: they read images of half the size.
+PROGRAMS: dict[Callable[[np.ndarray], np.ndarray], tuple[str, ...]] = {
+    as_vectors: ("mlp", "residual_mlp", "tied_mlp", "batch_norm_mlp"),
+    as_coarse_sequences: (
+        "rnn",
+        "bidirectional_rnn",
+        "lstm",
+        "gru",
+        "layer_norm_gated_rnn",
+        "cnn_1d",
+        "self_attention",
+        "transformer",
+    ),
+    as_coarse_images: ("cnn_2d",),
+}
+KINDS |= {name: Kind(getattr(ntk.architectures, name), reads) for reads, names in PROGRAMS.items() for name in names}
+
+
+def build_network(fields: ConfigDict) -> Any:
+    """The network that a config describes: a class of `ntk` or a program of `ntk.architectures`, and its fields.
 
     Raises:
         ValueError: if the kind is unknown, a field is foreign to it, or a value is out of range.
@@ -24,24 +56,25 @@ def build_network(fields: ConfigDict) -> Network:
     Example:
         >>> build_network(ConfigDict({"kind": "MLP", "depth": 2, "activation": "erf"})).depth
         2
+        >>> build_network(ConfigDict({"kind": "lstm", "u_std": 2.0})).numbers["u_std"]
+        2.0
     """
     arguments = dict(fields)
     kind = arguments.pop("kind", None)
     check_choice("network.kind", kind, KINDS)
-    known = [field.name for field in dataclasses.fields(KINDS[kind])]
     for name in arguments:
-        check_choice(f"a field of network.kind={kind!r}", name, known)
-    return KINDS[kind](**arguments)
+        check_choice(f"a field of network.kind={kind!r}", name, KINDS[kind].fields)
+    return KINDS[kind].make(**arguments)
 
 
 def network_inputs(
-    net: Network, images: Float[np.ndarray, "images height width channels"]
+    kind: str, images: Float[np.ndarray, "images height width channels"]
 ) -> Float[np.ndarray, "images ..."]:
-    """Images as vectors (N, d) for an MLP, as sequences of rows (N, T, d) for an RNN.
+    """Images as that kind of network reads them: vectors, sequences of rows, or images; programs at half the size.
 
     Example:
         >>> images = np.zeros((5, 8, 8, 1))
-        >>> network_inputs(ntk.MLP(depth=2), images).shape, network_inputs(ntk.RNN(), images).shape
-        ((5, 64), (5, 8, 8))
+        >>> [network_inputs(kind, images).shape for kind in ("MLP", "RNN", "transformer", "cnn_2d")]
+        [(5, 64), (5, 8, 8), (5, 4, 4), (5, 4, 4, 1)]
     """
-    return as_sequences(images) if isinstance(net, ntk.RNN) else as_vectors(images)
+    return KINDS[kind].reads(images)

@@ -15,7 +15,7 @@ import pytest
 import ntk
 from experiments import kernel_convergence
 from experiments.data import load_data
-from experiments.networks import network_inputs
+from experiments.networks import build_network, network_inputs
 from experiments.power_law import fit_exponent
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +69,29 @@ def test_every_config_runs(name, tmp_path, capsys):
     assert float(rows[0]["slope"]) == pytest.approx(expected, rel=1e-9)
 
 
+def test_networks_are_compared_in_one_figure(tmp_path, capsys):
+    config = small_config("tensor_programs_figure1")
+    assert set(config.networks) == {"RNN, average pooling", "transformer", "batch norm and ReLU MLP"}
+    with config.unlocked():
+        config.networks = {"a": {"kind": "mlp", "depth": 1}, "b": {"kind": "MLP", "depth": 1}}
+    kernel_convergence.main(config, tmp_path)
+    assert set(outputs(tmp_path)) == OUTPUTS
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = [(record["network"], record["width"]) for record in records]
+    assert found == [("a", 8), ("a", 16), ("b", 8), ("b", 16)]
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| a") or "| b" in line]
+    medians = [np.median(record["errors"]["ntk"]) for record in records]
+    assert [float(cell) for row in rows for cell in row[4:6]] == pytest.approx(medians, rel=6e-3)  # printed: 3 digits
+
+
+@pytest.mark.parametrize("kind", ["mlp", "lstm", "cnn_2d", "transformer"])
+def test_a_config_for_every_program(kind):
+    config = importlib.import_module("configs.convergence_program").get_config(kind)
+    assert build_network(config.network).__name__ == kind
+    everything = importlib.import_module("configs.tensor_programs_all").get_config()
+    assert {name: build_network(fields).__name__ for name, fields in everything.networks.items()}[kind] == kind
+
+
 def test_errors_fall_like_one_over_the_root_of_the_width(tmp_path):
     widths = (64, 256, 1024)
     kernel_convergence.main(small_config("convergence_mlp_relu", widths=widths, num_seeds=32), tmp_path)
@@ -87,14 +110,14 @@ def test_errors_fall_like_one_over_the_root_of_the_width(tmp_path):
 def test_a_run_that_was_stopped_goes_on_where_it_was(finished, tmp_path, monkeypatch):
     measure, measured = kernel_convergence.errors_at_width, []
 
-    def stop_at_the_second_width(net, width, *arguments):
+    def stop_at_the_second_width(net, x, limits, width, *arguments):
         if width == 16:
             raise KeyboardInterrupt
-        return measure(net, width, *arguments)
+        return measure(net, x, limits, width, *arguments)
 
-    def watch(net, width, *arguments):
+    def watch(net, x, limits, width, *arguments):
         measured.append(width)
-        return measure(net, width, *arguments)
+        return measure(net, x, limits, width, *arguments)
 
     monkeypatch.setattr(kernel_convergence, "errors_at_width", stop_at_the_second_width)
     with pytest.raises(KeyboardInterrupt):
@@ -121,9 +144,9 @@ def test_another_seed_gives_other_numbers(finished, tmp_path):
 def test_widths_come_and_go_and_those_measured_before_are_reused(finished, tmp_path, monkeypatch):
     measure, measured = kernel_convergence.errors_at_width, []
 
-    def watch(net, width, *arguments):
+    def watch(net, x, limits, width, *arguments):
         measured.append(width)
-        return measure(net, width, *arguments)
+        return measure(net, x, limits, width, *arguments)
 
     monkeypatch.setattr(kernel_convergence, "errors_at_width", watch)
     for name in ("config.json", "metrics.jsonl"):
@@ -150,10 +173,12 @@ def test_a_finite_network_that_overflows_ends_the_run_with_a_sentence(tmp_path):
     # the largest block, Θ, stays below; one of 64 networks of width 1, whose χ² weights vary by 100 %, does not.
     size = {"widths": (1, 2), "num_seeds": 64, "network.depth": 1, "network.b_std": 0.0}
     net = ntk.MLP(depth=1, activation="relu", b_std=0.0)
-    x = jnp.asarray(network_inputs(net, load_data("digits", 4).train_images))
+    x = jnp.asarray(network_inputs("MLP", load_data("digits", 4).train_images))
     w_std = float(np.sqrt(1.5e19 / np.linalg.norm(ntk.infinite_ntk(net, x))))
-    sentence = rf"the error of ntk at width 1 is not finite with w_std={w_std}, b_std=0.0, v_std=1.0; expected smaller"
-    with pytest.raises(SystemExit, match=re.escape(sentence)):
+    sentence = (
+        rf"the error of ntk at width 1 is not finite with MLP\(.*w_std={re.escape(str(w_std))}.*; expected smaller"
+    )
+    with pytest.raises(SystemExit, match=sentence):
         kernel_convergence.main(small_config(**size, **{"network.w_std": w_std}), tmp_path)
 
 

@@ -1,0 +1,37 @@
+r"""Every program of ntk.architectures on digits: the NTK of finite width against its limit, in one figure.
+
+    python -m experiments.kernel_convergence \
+        --config=configs/tensor_programs_all.py --workdir=runs/tensor_programs_all
+
+Takes some ten minutes on 2 CPU cores, half of them compilations.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import convergence_base
+
+PROGRAMS = (
+    "mlp",
+    "residual_mlp",
+    "tied_mlp",
+    "batch_norm_mlp",
+    "rnn",
+    "bidirectional_rnn",
+    "lstm",
+    "gru",
+    "layer_norm_gated_rnn",
+    "cnn_1d",
+    "cnn_2d",
+    "self_attention",
+    "transformer",
+)
+
+
+def get_config() -> ConfigDict:
+    config = convergence_base.get_config()
+    del config.network
+    config.networks = ConfigDict({name: {"kind": name} for name in PROGRAMS})
+    config.num_inputs = 8
+    config.num_seeds = 32
+    config.widths = (32, 64, 128, 256, 512, 1024)
+    return config

@@ -1,0 +1,28 @@
+r"""Figure 1 of Tensor Programs II (Yang 2020, arXiv:2006.14548): three networks of which nobody had the NTK before.
+
+    python -m experiments.kernel_convergence \
+        --config=configs/tensor_programs_figure1.py --workdir=runs/figure1
+
+A simple RNN with average pooling, a transformer, and a perceptron with batch normalization, at widths 2^6 ... 2^13, on
+digits in place of the paper's sentences and CIFAR-10 images.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import convergence_base
+
+
+def get_config() -> ConfigDict:
+    config = convergence_base.get_config()
+    del config.network
+    config.networks = ConfigDict(
+        {
+            "RNN, average pooling": {"kind": "rnn", "activation": "erf", "pooling": "mean"},
+            "transformer": {"kind": "transformer", "depth": 1, "activation": "relu"},
+            "batch norm and ReLU MLP": {"kind": "batch_norm_mlp", "depth": 1, "activation": "relu"},
+        }
+    )
+    config.num_inputs = 8
+    config.widths = tuple(2**k for k in range(6, 14))
+    config.num_seeds = 10
+    return config
