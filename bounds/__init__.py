@@ -130,6 +130,8 @@ from bounds.shattering import (
     subset_placements,
     vc_dimension,
 )
+from bounds.summary import report
+from bounds.tables import LeftOut, Report, ReportRow
 from bounds.vc import (
     devroye_epsilon,
     parrondo_van_den_broek_epsilon,
@@ -153,12 +155,15 @@ __all__ = [
     "KernelBall",
     "KernelRidgeRisk",
     "LayerNorms",
+    "LeftOut",
     "LinearBall",
     "LinearSeparators",
     "MarginBound",
     "NetworkBall",
     "PACBayesBound",
     "RademacherBound",
+    "Report",
+    "ReportRow",
     "SpectralNorm",
     "VCBounds",
     "WeightMatrices",
@@ -232,6 +237,7 @@ __all__ = [
     "ray_growth",
     "rectangle_dichotomies",
     "rectangle_growth",
+    "report",
     "sauer",
     "seeger_bound",
     "sigmoid_vc_upper",

@@ -9,6 +9,8 @@ from jax import lax
 
 from ntk.checks import as_floating, as_symmetric, check_finite, check_nonnegative, is_concrete
 
+# Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
+_TOLERANCE = 1e-2
 _REAL = (jnp.floating, jnp.integer)
 
 
@@ -38,13 +40,27 @@ def as_host_array(name: str, array: Any, shape: str) -> np.ndarray:
 
 
 def as_gram(name: str, gram: Any) -> jax.Array:
-    """`gram` as a finite JAX array (m, m), symmetric up to rounding and without a negative entry on its diagonal."""
+    """`gram` as a finite JAX array (m, m), symmetric up to rounding, with |K_ij|² ≤ K_ii K_jj if concrete."""
     gram = as_symmetric(name, gram, size="m")
     if is_concrete(gram):
-        lowest = np.min(np.diagonal(gram))
+        with jax.ensure_compile_time_eval():
+            lowest, excess, scale = map(float, jax.device_get(_against_its_diagonal(gram)))
         if lowest < 0:
             raise ValueError(f"{name} has {lowest:.2g} on its diagonal; expected a positive semidefinite matrix.")
+        if excess > _TOLERANCE * scale:
+            raise ValueError(
+                f"{name} has an entry K_ij with |K_ij| beyond sqrt(K_ii K_jj) by {excess:.2g}; expected a positive"
+                " semidefinite matrix."
+            )
     return gram
+
+
+@jax.jit
+def _against_its_diagonal(gram: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The smallest diagonal entry, how far an entry exceeds what the diagonal allows, and the largest entry."""
+    roots = jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0.0))
+    entries = jnp.abs(gram)
+    return jnp.min(jnp.diagonal(gram)), jnp.max(entries - roots[:, None] * roots), jnp.max(entries)
 
 
 def as_nonnegative_scalar(name: str, value: Any, dtype: Any) -> jax.Array:

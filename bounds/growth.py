@@ -47,7 +47,7 @@ def sauer(num_samples: int, vc_dim: int) -> int:
 
 
 def log_sauer(num_samples: int, vc_dim: int) -> float:
-    """Ln Σ_{i≤d} C(N, i), to 1e-12 of itself, in milliseconds for N = 1e9 and d = 1e6 (Sauer 1972).
+    """Ln Σ_{i≤d} C(N, i), to 1e-10 of itself, in milliseconds for N = 1e9 and d = 1e6 (Sauer 1972).
 
     Args:
         num_samples: N, at least 0.

@@ -1,5 +1,6 @@
 """Lipschitz constants of networks in Euclidean norm, from above and from below."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from ntk.checks import as_floating, check_count, check_finite, check_representab
 
 
 def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
-    """Π‖W_j‖_σ, at least the Lipschitz constant of a network of dense and convolutional layers.
+    """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers, and nothing else.
 
     A convolution of any stride reads each input in at most k of its patches, k the positions of its kernel, and so has
     at most √k times the norm of its matrix. Not for transposed convolutions, normalization, attention or branches.
@@ -29,7 +30,8 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is not finite, the constant is negative, or the result leaves the range.
+        ValueError: There is no matrix, one is not finite, a leaf is neither matrix nor bias, such as the scale of a
+            normalization, the constant is negative, or the result leaves the range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -38,6 +40,9 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
         6.0000
     """
     weights = weight_matrices(params)
+    others = [name for name in weights.ignored if not re.search(r"(^|/)(b\d*|bias)(/value)?$", name)]
+    if others:
+        raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
     spectral = layer_norms(weights).spectral
     constant = as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, spectral.dtype)
     patches = jnp.sqrt(jnp.asarray(weights.patch_sizes, spectral.dtype))

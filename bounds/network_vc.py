@@ -27,7 +27,7 @@ class VCBounds(NamedTuple):
     upper: int
 
 
-def network_vc_bounds(layers: DenseLayers, activation: str = "relu") -> VCBounds:
+def network_vc_bounds(layers: DenseLayers, activation: str) -> VCBounds:
     """The best lower and upper bound of this module on the VC dimension of a network.
 
     Args:
@@ -42,7 +42,7 @@ def network_vc_bounds(layers: DenseLayers, activation: str = "relu") -> VCBounds
         >>> import ntk
         >>> from bounds.layers import mlp_layers
         >>> from bounds.network_vc import network_vc_bounds
-        >>> network_vc_bounds(mlp_layers(ntk.MLP(depth=2), dim=64, width=100))
+        >>> network_vc_bounds(mlp_layers(ntk.MLP(depth=2), dim=64, width=100), "relu")
         VCBounds(lower=4225, upper=497667)
     """
     _check(layers)

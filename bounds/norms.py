@@ -82,8 +82,8 @@ def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: i
 
     Args:
         matrix: W, (in, out), float32 or float64.
-        tolerance: Of the residual, at which the iteration stops. The error of the norm is near its square over the gap
-            of the singular values, and half of it at most. Below 1e-6 float32 cannot go.
+        tolerance: Of the residual, at which the iteration stops. Some singular value is then within half of it, the
+            largest one unless many others lie about as near to it. Below 1e-6 float32 cannot go.
         max_steps: After which it stops anyway.
 
     Returns:

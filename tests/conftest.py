@@ -35,3 +35,17 @@ def plain():
         return importlib.import_module("ntk")
     finally:
         sys.modules.update(hooked)
+
+
+@pytest.fixture(scope="module")
+def plain_bounds():
+    """Likewise for modules of `bounds`: a function from some of their names to a dictionary of them."""
+
+    def load(*names):
+        hooked = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "bounds"}
+        try:
+            return {name: importlib.import_module(f"bounds.{name}") for name in names}
+        finally:
+            sys.modules.update(hooked)
+
+    return load

@@ -65,12 +65,19 @@ def _rule(*functions: Unary) -> Rule:
 
 
 @functools.cache
-def mean_of(unary: Unary) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-    """The function q ↦ (E φ(u), E φ'(u)) for u ~ N(0, q)."""
+def mean_of(unary: Unary) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+    """The function q ↦ (E φ(u), E φ'(u), E u φ(u)/q) for u ~ N(0, q).
+
+    By Stein's identity the last two are one number, unless φ jumps: its derivative φ', JAX's, knows nothing of that.
+    """
     fn, rule = unary.activation.fn, _rule(unary)
 
-    def mean(q: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return gaussian_mean(fn, rule, q), gaussian_mean(derivative(fn), _one_less_smooth(rule), q)
+    def times_argument(u: jax.Array) -> jax.Array:
+        return u * (fn(u) - fn(jnp.zeros_like(u)))  # E u φ(0) = 0, which rounding would not know
+
+    def mean(q: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        slope = gaussian_mean(derivative(fn), _one_less_smooth(rule), q)
+        return gaussian_mean(fn, rule, q), slope, _ratio(gaussian_mean(times_argument, rule, q), q)
 
     return mean
 

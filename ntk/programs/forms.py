@@ -125,7 +125,12 @@ class Forms:
             zeros = [arg in self._zero for arg in scalar.args]
             if scalar.fn in (operator.add, operator.sub):
                 return all(zeros)
-            return any(zeros) if scalar.fn is operator.mul else scalar.fn is operator.truediv and zeros[0]
+            if scalar.fn is operator.mul:
+                return any(zeros)
+            # 0/θ is 0 where θ is known not to be: of two quantities that vanish the ratio may have any limit.
+            divisor = scalar.args[-1]
+            known = isinstance(divisor, Constant) and not is_number(divisor, 0.0)
+            return scalar.fn is operator.truediv and zeros[0] and known
         return is_number(scalar, 0.0)
 
     def _as_unary(self, node: Nonlin) -> tuple[Unary, Vector] | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ntk.checks import check_nonnegative
 from ntk.duals import Activation, activation
+from ntk.programs.closures import as_of_now
 from ntk.programs.graph import Graph, Node, reachable
 from ntk.programs.scalars import Apply, Constant, Moment, Option, Scalar, Width, as_scalar, graph_of
 from ntk.programs.vectors import Bias, Embed, Function, MatMul, Parameter, Tap, Vector, as_vector, combination, single
@@ -64,10 +65,11 @@ class Net:
             return Function(named.fn, (0.0,), named)
         if not callable(name_or_function):
             raise TypeError(f"phi is given {name_or_function!r}; expected a name, an Activation or a function.")
-        return Function(_entrywise(name_or_function), tuple(float(point) for point in breakpoints))
+        return Function(_entrywise(as_of_now(name_or_function)), tuple(float(point) for point in breakpoints))
 
     def scalar(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A JAX function of scalars. Where its result is an array (k,), k scalars come back, as of a softmax."""
+        fn = as_of_now(fn)
 
         def applied(*args: Any) -> Any:
             operands = tuple(as_scalar(self.graph, arg) for arg in args)
@@ -162,7 +164,7 @@ class InputMatrix:
 
     def __matmul__(self, x: Any) -> Vector:
         if not isinstance(x, Input) or len(x.shape) != 1 or not len(x):
-            found = f"shape {x.shape}" if isinstance(x, Input) else repr(x)
+            found = f"shape {x.shape}" if isinstance(x, Input) else "a vector" if isinstance(x, Vector) else repr(x)
             raise ValueError(f"input matrix {self.name!r} is applied to {found}; expected a vector of input entries.")
         graph = self.net.graph
         parameter = self.net.parameter(self.name, "input_matrix", self.std, fan_in=len(x))

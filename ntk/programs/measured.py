@@ -1,6 +1,8 @@
 """The kernels of a program at finite width, measured: the same structure as its limit."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,9 @@ from jaxtyping import Array
 from ntk.checks import check_representable
 from ntk.finite_width import empirical_ntk
 from ntk.programs.evaluation import Limits, forms_of
-from ntk.programs.finite import FiniteProgram, finite
+from ntk.programs.finite import FiniteProgram
 from ntk.programs.infinite import ProgramKernels
-from ntk.programs.program import TensorProgram, check_inputs
+from ntk.programs.program import TensorProgram, check_inputs, numbers_as
 
 
 def measured(
@@ -54,20 +56,49 @@ def measured(
     missing = sorted(recording.parameters.keys() - params.keys())
     if missing or not weights:
         raise ValueError(f"params has no {missing[0] if missing else 'output weight'!r}; expected those of finite().")
-    model = finite(program, params[weights[0]].shape[0])
-    couples = forms_of(recording).couples_inputs
-    parts = empirical_ntk(model.apply, params, x1, x2, per_layer=True, batch_dependent=couples)
-    C, D = _moments(model, params, x1, x2)
+    couples, numbers = forms_of(recording).couples_inputs, numbers_as(program, x1.dtype)
+    description = program.fn, tuple(program.choices.items()), params[weights[0]].shape[0]
+    parts = empirical_ntk(
+        _apply(*description),
+        {"params": params, "numbers": numbers},
+        x1,
+        x2,
+        per_layer=True,
+        param_filter=lambda path: path.startswith("params/"),
+        batch_dependent=couples,
+    )["params"]
+    C, D = _moments(*description, numbers, params, x1, x2)
     kernels = Limits(sum(parts.values()), sum(parts[name] for name in weights), C, {} if couples else D)
     check_representable(ntk=kernels.ntk, nngp=kernels.nngp)
     return ProgramKernels(**kernels._asdict(), standard_error=jax.tree.map(jnp.zeros_like, kernels), samples=0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+def _model(fn: Callable[..., Any], choices: tuple, width: int, numbers: dict[str, Array]) -> FiniteProgram:
+    return FiniteProgram(TensorProgram(fn, numbers, dict(choices)), width, None)
+
+
+@functools.lru_cache(maxsize=256)
+def _apply(fn: Callable[..., Any], choices: tuple, width: int) -> Callable[[dict[str, Any], Array], Array]:
+    """The network as one function, the same one for the same program, of its options that are numbers too."""
+
+    def apply(arguments: dict[str, Any], x: Array) -> Array:
+        return _model(fn, choices, width, arguments["numbers"]).apply(arguments["params"], x)
+
+    return apply
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _moments(
-    model: FiniteProgram, params: dict[str, Array], x1: Array, x2: Array | None
+    fn: Callable[..., Any],
+    choices: tuple,
+    width: int,
+    numbers: dict[str, Array],
+    params: dict[str, Array],
+    x1: Array,
+    x2: Array | None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """By name, C and D of the watched vectors."""
+    model = _model(fn, choices, width, numbers)
 
     def side(x: Array) -> tuple[dict[str, Array], dict[str, Array]]:
         names = model.program.record(x.shape[1:]).watched

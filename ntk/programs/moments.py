@@ -103,10 +103,10 @@ class Moments(abc.ABC):
             case Nonlin(), Nonlin():
                 return (yield [(self.nonlinear, p, q)])[0][0]
             case One(), Nonlin():
-                ((mean, _),) = yield [(self.own[1].mean, q)]
+                ((mean, *_),) = yield [(self.own[1].mean, q)]
                 return self.zeros() + self.spread(mean, 1)
             case Nonlin(), One():
-                ((mean, _),) = yield [(self.own[0].mean, p)]
+                ((mean, *_),) = yield [(self.own[0].mean, p)]
                 return self.zeros() + self.spread(mean, 0)
         return (yield from self._stein(self.product, p, q))
 
@@ -116,10 +116,12 @@ class Moments(abc.ABC):
             case Tap(name=name), Tap():
                 return self.sources[name]
             case MatMul(vector=z1), MatMul(vector=z2):
+                # Of one matrix all or none are sampled, as their covariances are: so their sum is semi-definite.
+                sampled = self.forms.is_sampled(p.family)
                 variance, cov, tau = yield [
                     (self.own[0].variance, p.parameter),
                     (self.covariance, p, q),
-                    (self.tangent, z1, z2),
+                    (self.sampler.tangent, self, z1, z2) if sampled else (self.tangent, z1, z2),
                 ]
                 return cov + variance * tau
             case Gaussian(), Gaussian():
@@ -131,14 +133,14 @@ class Moments(abc.ABC):
         return (yield from self._stein(self.tangent, p, q))
 
     def _stein(self, rule: Callable[..., Rule], p: Atom, q: Atom) -> Rule:
-        """Of a Gaussian g and φ(u): E g φ(u) = E g u · E φ'(u), and likewise τ."""
+        """Of a Gaussian g and φ(u): E g φ(u) = E g u · E u φ(u)/E u², and τ(g, φ(u)) = τ(g, u) E φ'(u)."""
         if isinstance(p, Nonlin):
             first, second, side, nonlin = self.forms.unary(p)[1], single(q), 0, p
         else:
             assert isinstance(q, Nonlin)
             first, second, side, nonlin = single(p), self.forms.unary(q)[1], 1, q
-        moment, (_, slope) = yield [(rule, first, second), (self.own[side].mean, nonlin)]
-        return moment * self.spread(slope, side)
+        moment, (_, slope, regression) = yield [(rule, first, second), (self.own[side].mean, nonlin)]
+        return moment * self.spread(slope if rule == self.tangent else regression, side)
 
     def covariance(self, p: Gaussian, q: Gaussian) -> Rule:
         """Cov(p, q) of two Gaussian vectors of one family."""
@@ -239,7 +241,7 @@ class OwnInputs(Moments):
         return total
 
     def mean(self, p: Nonlin) -> Rule:
-        """(E φ(u), E φ'(u))."""
+        """(E φ(u), E φ'(u), E u φ(u)/E u²)."""
         phi, u = self.forms.unary(p)
         (K,) = yield [(self.product, u, u)]
         return (yield Call(mean_of(phi), (K,)))

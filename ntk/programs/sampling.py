@@ -2,8 +2,8 @@
 
 All inputs are drawn together. The results y₁, y₂, … of one matrix are Gaussian with the covariance σ² E z z̄ of what it
 reads, which may depend on earlier results; so each is drawn given those before it. With ε_k independent and standard,
-y_k = Σ_{j<k} L_kjᵀ ε_j + R_k ε_k: a Cholesky factor that grows by one block at each use, with the symmetric root R_k of
-what is left, so that singular covariances (an input twice, a vector of zeros) do no harm.
+y_k = Σ_{j<k} L_kjᵀ ε_j + R_kᵀ ε_k: a Cholesky factor that grows by one block at each use, with a root R_k of what is
+left, so that singular covariances (an input twice, a vector of zeros) do no harm.
 """
 
 from typing import Any
@@ -132,27 +132,35 @@ class Sampler:
         earlier = family[: family.index(y)]
         covariances = yield [(self.pairs.covariance, other, y) for other in (*earlier, y)]
         left = covariances[-1]
-        scale = jnp.trace(left)
+        deviations = jnp.sqrt(jnp.maximum(jnp.diagonal(left), 0.0))
         if not earlier:
-            root, inverse = _root(left, scale)
+            root, inverse = _root(left, deviations)
             return jnp.matmul(self.noise[y], root, precision=_HIGHEST), self.noise[y], inverse
         ((_, noise, whitening),) = yield [(self.draw, earlier[-1])]
         L = jnp.matmul(whitening, jnp.concatenate(covariances[:-1]), precision=_HIGHEST)
-        root, inverse = _root(left - jnp.matmul(L.T, L, precision=_HIGHEST), scale)
+        root, inverse = _root(left - jnp.matmul(L.T, L, precision=_HIGHEST), deviations)
         noise = jnp.concatenate([noise, self.noise[y]], axis=1)
         draws = jnp.matmul(noise, jnp.concatenate([L, root]), precision=_HIGHEST)
         below = -jnp.matmul(inverse, jnp.matmul(L.T, whitening, precision=_HIGHEST), precision=_HIGHEST)
         return draws, noise, jnp.block([[whitening, jnp.zeros_like(L)], [below, inverse]])
 
 
-def _root(covariance: Float[Array, "N N"], scale: Array) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
-    """The symmetric square root and its pseudo-inverse; what is nothing but rounding, beside `scale`, counts as 0."""
-    eigenvalues, vectors = jnp.linalg.eigh((covariance + covariance.T) / 2.0)
-    threshold = 10.0 * len(covariance) * jnp.finfo(covariance.dtype).eps * scale
-    kept = eigenvalues > threshold
-    root = jnp.sqrt(jnp.where(kept, eigenvalues, 1.0))
+def _root(
+    covariance: Float[Array, "N N"], deviations: Float[Array, " N"]
+) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
+    """R with RᵀR = the covariance, and the pseudo-inverse of Rᵀ.
+
+    Scaled by the standard deviations, so that a small variance beside large ones is no rounding. Eigenvalues that are
+    rounding count as 0 in the inverse only.
+    """
+    deviations = jnp.where(deviations > 0, deviations, 1.0)
+    scaled = covariance / deviations / deviations[:, None]
+    eigenvalues, vectors = jnp.linalg.eigh((scaled + scaled.T) / 2.0)
+    kept = eigenvalues > 10.0 * jnp.finfo(covariance.dtype).eps * jnp.max(eigenvalues)
+    positive = eigenvalues > 0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, eigenvalues, 1.0)), 0.0)
 
     def matrix(values: Array) -> Array:
         return jnp.matmul(vectors * values, vectors.T, precision=_HIGHEST)
 
-    return matrix(jnp.where(kept, root, 0.0)), matrix(jnp.where(kept, 1.0 / root, 0.0))
+    return matrix(root) * deviations, matrix(jnp.where(kept, 1.0 / jnp.where(kept, root, 1.0), 0.0)) / deviations

@@ -111,7 +111,7 @@ CASES = [
     ("layers.tree_layers({'scale': np.ones(3)})", ValueError, r"params has scale of shape \(3,\); expected dense"),
     ("layers.tree_layers({'w1': np.ones((2, 3)), 'w2': np.ones((4, 1))})", ValueError, r"\[\(2, 3\), \(4, 1\)\]; exp"),
     ("layers.tree_layers({'kernel': np.ones((2, 3))})", ValueError, "params has 3 outputs; expected 1"),
-    ("network_vc.network_vc_bounds(None)", TypeError, "layers is NoneType; expected the DenseLayers of"),
+    ("network_vc.network_vc_bounds(None, 'relu')", TypeError, "layers is NoneType; expected the DenseLayers of"),
     ("network_vc.network_vc_bounds(unit, 'gelu')", ValueError, "activation is 'gelu'; expected one of 'identity', "),
     ("network_vc.piecewise_vc_upper(unit, 0)", ValueError, f"breakpoints is 0; {COUNT}"),
     ("network_vc.piecewise_vc_closed_form(unit)", ValueError, "layers has 1 units; expected more than 2"),

@@ -89,6 +89,11 @@ ALWAYS = [
     ("n.path_norm([x], p=3)", ValueError, "p is 3; expected one of 1, 2"),
     ("n.path_norm([x, x])", ValueError, r"params has 0 \(4, 3\), 1 \(4, 3\); expected matrices .* order of the layers"),
     ("n.path_norm({'c': np.ones((2, 3, 3))})", ValueError, "params has a convolution, c; expected dense layers"),
+    (
+        "lip.lipschitz_upper_bound({'kernel': x, 'bias': x[0], 'scale': x[0]})",
+        ValueError,
+        "params has scale; expected weights and biases alone",
+    ),
     ("lip.lipschitz_upper_bound([x], 'relu')", ValueError, "activation_lipschitz is 'relu'; expected one real number"),
     ("lip.lipschitz_lower_estimate(None, {}, x)", TypeError, "f is None; expected a function"),
     ("lip.lipschitz_lower_estimate(f, {}, x.astype(int))", TypeError, "x has dtype int64; expected a real floating"),
@@ -226,6 +231,11 @@ VALUES = [
     ("r.exact_rademacher(r.LinearBall(x, radius=-1.0))", ValueError, "radius is -1.0; expected a finite number that"),
     ("r.exact_rademacher(r.KernelBall(gram.at[0, 1].add(1.0)))", ValueError, "gram differs from its transpose by 1,"),
     ("r.exact_rademacher(r.KernelBall(-gram))", ValueError, "gram has -1 on its diagonal; expected a positive semidef"),
+    (
+        "r.exact_rademacher(r.KernelBall(gram + 9.0 * (1.0 - jnp.eye(len(gram)))))",
+        ValueError,
+        r"gram has an entry K_ij with .K_ij. beyond sqrt\(K_ii K_jj\) by 8; expected a positive semidefinite matrix",
+    ),
     ("r.rademacher_upper_bound(r.FiniteClass(x * jnp.inf))", ValueError, "predictions holds 12 entries that are NaN"),
     ("r.exact_rademacher(r.NetworkBall(x, -x[0], key))", ValueError, "(?s)radii is .*; expected .* not negative"),
     ("r.local_rademacher(gram, -1.0)", ValueError, "r is -1.0; expected a finite number that is not negative"),

@@ -136,7 +136,7 @@ def test_references_that_do_not_fit(net, reference, sentence):
         limit_blocks(net, inputs(net), reference)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("MLP", "mlp"), ("RNN", "rnn")])
+@pytest.mark.parametrize(("name", "kind"), [("MLP", "mlp"), pytest.param("RNN", "rnn", marks=pytest.mark.slow)])
 def test_programs_have_the_errors_of_the_networks_that_they_describe(name, kind):
     """Of single networks they differ, since their parameters are drawn otherwise; over 32 seeds both means agree."""
     fields = {"depth": 2} if name == "MLP" else {"pooling": "last"}

@@ -21,7 +21,7 @@ from jax import lax
 
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup, Sum, added, linear_op
-from ntk.finite_width.rules.views import Pending, View, multiplied, rearranged, scaled, split, times
+from ntk.finite_width.rules.views import Joined, Pending, View, multiplied, rearranged, scaled, split, times
 
 Taps = dict[str, jax.Array]
 Shape = jax.ShapeDtypeStruct
@@ -100,7 +100,7 @@ class Interpreter:
         for number, equation in enumerate(jaxpr.eqns):
             here = Frame(f"{place}{number}/", lengths, taps, operands)
             found = [read(atom) for atom in equation.invars]
-            if any(isinstance(value, View | Pending) for value in found):
+            if any(isinstance(value, View | Pending | Joined) for value in found):
                 is_added = [readers[variable] for variable in equation.outvars] in ([["add"]], [["sub"]])
                 outputs = self._equation(program, equation, found, here, is_added)
             else:
@@ -113,15 +113,17 @@ class Interpreter:
         return [self._settled(read(atom), here) for atom in jaxpr.outvars], operands
 
     def value(self, value: Any) -> Any:
-        """An array in place of a view, which is recorded to have escaped."""
-        if not isinstance(value, View):
-            return value
-        self.escaped.add(value.leaf)
-        return value.value
+        """An array in place of views, which are recorded to have escaped."""
+        if isinstance(value, View | Joined):
+            self.escaped |= {view.leaf for view in (value.parts if isinstance(value, Joined) else (value,))}
+            return value.value
+        return value
 
     def _equation(self, program: Any, equation: Any, inputs: list[Any], here: "Frame", is_added: bool) -> Sequence[Any]:
         """The outputs of an equation that reads a view or a pending value; `is_added` if only a sum reads them."""
         name, params = equation.primitive.name, equation.params
+        if any(isinstance(value, Joined) for value in inputs) and name not in (*_INNER_PROGRAM, "scan", "cond"):
+            return self._with_joined(program, equation, inputs, here)
         if (product := multiplied(equation, inputs)) is not None:
             return [product]
         if name in ("add", "sub") and (total := self._sum(equation, inputs, here)) is not None:
@@ -135,6 +137,8 @@ class Interpreter:
             return self._scan(params, inputs, here)
         if name == "cond":
             return self._cond(params, inputs, here)
+        if name == "concatenate" and all(isinstance(value, View) for value in inputs):
+            return [Joined(tuple(inputs), params["dimension"])]
         if name == "stop_gradient":
             return [lax.stop_gradient(inputs[0].value)]
         inputs, position = self._with_one_view(inputs)
@@ -199,6 +203,27 @@ class Interpreter:
         self.met.add(tap)
         return value.value + here.taps[tap]
 
+    def _with_joined(self, program: Any, equation: Any, inputs: list[Any], here: "Frame") -> Sequence[Any]:
+        """An equation that reads joined parameters: a product is taken with each of them, all else with an array."""
+        position = next(i for i, value in enumerate(inputs) if isinstance(value, Joined))
+        joined = inputs[position]
+        inputs = [value if i == position else self.value(self._settled(value, here)) for i, value in enumerate(inputs)]
+        axis = None
+        if equation.primitive.name == "dot_general":
+            numbers = equation.params["dimension_numbers"]
+            axis = _product_axis(numbers, position, joined.axis, equation.invars[0].aval.ndim)
+        if axis is None:
+            return evaluate(program, equation, [self.value(value) for value in inputs])
+        pieces = []
+        for number, part in enumerate(joined.parts):
+            operands = [*inputs[:position], part, *inputs[position + 1 :]]
+            shapes = [jax.typeof(part.value if x is part else x) for x in operands]
+            alone = jax.make_jaxpr(lambda *xs: equation.primitive.bind(*xs, **equation.params))(*shapes)
+            (piece,), kept = self.run(alone, operands, here.taps, f"{here.name}{number}:", here.lengths)
+            here.operands.update(kept)
+            pieces.append(piece)
+        return [lax.concatenate(pieces, axis)]
+
     def _inner_program(self, equation: Any, inputs: list[Any], here: "Frame") -> list[Any]:
         """The same program, run here; if its values are not to be kept for the backward pass, they are not."""
         params = equation.params
@@ -228,7 +253,8 @@ class Interpreter:
         """The same scan, with taps among what it runs over and operands among what it stacks."""
         num_consts, num_carry = params["num_consts"], params["num_carry"]
         consts, rest = inputs[:num_consts], inputs[num_consts:]
-        start, over = [self.value(v) for v in rest[:num_carry]], rest[num_carry:]
+        start = [self.value(v) for v in rest[:num_carry]]
+        over = [self.value(v) if isinstance(v, Joined) else v for v in rest[num_carry:]]
         depth, lengths = len(here.lengths), (*here.lengths, params["length"])
 
         def step(carry: list, slices: tuple[list, Taps]) -> tuple[list, tuple[list, Taps]]:
@@ -295,6 +321,16 @@ _INNER_PROGRAM = {
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
 }
+
+
+def _product_axis(dimension_numbers: Any, position: int, axis: int, lhs_ndim: int) -> int | None:
+    """Where an axis of an operand is in its product with the other; None if it is summed over, or of both."""
+    (lhs_contracted, rhs_contracted), (lhs_batch, rhs_batch) = dimension_numbers
+    contracted, batch = ((lhs_contracted, lhs_batch), (rhs_contracted, rhs_batch))[position]
+    if axis in contracted or axis in batch:
+        return None
+    before = [other for other in range(axis) if other not in contracted and other not in batch]
+    return len(batch) + len(before) + (lhs_ndim - len(lhs_contracted) - len(lhs_batch) if position == 1 else 0)
 
 
 def _is_real(equation: Any, position: int) -> bool:

@@ -30,6 +30,19 @@ class View:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """Parameters side by side along an axis, as the kernels of an LSTM's gates may be."""
+
+    parts: tuple[View, ...]
+    axis: int
+
+    @property
+    def value(self) -> jax.Array:
+        """All entries."""
+        return lax.concatenate([part.value for part in self.parts], self.axis)
+
+
+@dataclass(frozen=True)
 class Pending:
     """A value that contains linear uses of parameters, before their tap is added.
 

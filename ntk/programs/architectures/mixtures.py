@@ -14,7 +14,7 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
         f = Σ_k √p_k f_k   with parameters of its own for each f_k
 
     The parameters of the k-th program are called "k/name", counted from 1, its options `name_k`, and p_k is the option
-    `weight_k`. All programs read the same inputs.
+    `mixture_weight_k`. All programs read the same inputs.
 
     Args:
         programs: Any architectures.
@@ -43,7 +43,7 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
     if len(shares) != len(programs) or not all(share >= 0 for share in shares):
         raise ValueError(f"weights is {weights!r}; expected {len(programs)} numbers that are not negative.")
     numbered = list(enumerate(programs, start=1))
-    numbers = {f"weight_{k}": share for k, share in enumerate(shares, start=1)}
+    numbers = {f"mixture_weight_{k}": share for k, share in enumerate(shares, start=1)}
     numbers |= {f"{name}_{k}": value for k, part in numbered for name, value in part.numbers.items()}
     choices = {f"{name}_{k}": value for k, part in numbered for name, value in part.choices.items()}
     parts = tuple((part.fn, (*part.numbers, *part.choices)) for part in programs)
@@ -56,7 +56,8 @@ def _side_by_side(parts: tuple[tuple[Callable[..., Output], tuple[str, ...]], ..
 
     def mixture(net: Net, x: Input, **options: Any) -> Output:
         outputs = [
-            options[f"weight_{k}"] ** 0.5 * fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
+            options[f"mixture_weight_{k}"] ** 0.5
+            * fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
             for k, (fn, names) in enumerate(parts, start=1)
         ]
         return sum(outputs[1:], outputs[0])

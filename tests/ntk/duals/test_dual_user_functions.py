@@ -52,7 +52,7 @@ def assert_honest(act, covariances, references, accuracy):
             )
 
 
-@pytest.mark.parametrize("fn", [shifted_sigmoid, squared_times_tanh])
+@pytest.mark.parametrize("fn", [shifted_sigmoid, pytest.param(squared_times_tanh, marks=pytest.mark.slow)])
 def test_smooth_functions_at_moderate_variance(fn):
     functions = fn, jax.jit(jnp.vectorize(jax.grad(fn)))
     references = []
@@ -75,7 +75,7 @@ def test_tanh_at_every_variance():
 @pytest.mark.parametrize(
     ("name", "fn", "accuracy"),
     # relu' jumps, and at ρ = 0.999999 its conditional mean is a step of width 0.001; sin has nine periods in reach.
-    [("relu", jax.nn.relu, 1e-6), ("sin", jnp.sin, 1e-7)],
+    [("relu", jax.nn.relu, 1e-6), pytest.param("sin", jnp.sin, 1e-7, marks=pytest.mark.slow)],
 )
 def test_functions_with_a_closed_form(name, fn, accuracy):
     """At variance 1e4 and more sin oscillates beyond any rule, which must be admitted."""
@@ -110,6 +110,7 @@ def hard_tanh_reference(q11, q12, q22):
     return density @ (np.clip(u, -1, 1) * value), density @ ((abs(u) < 1) * inside)
 
 
+@pytest.mark.slow
 def test_functions_with_several_kinks():
     covariances = [q for q in MODERATE if min(q[0], q[2]) > 1e-3] + [(1e4, 5e3, 1e4), (1e4, 1e4, 1e4)]
     references = []
@@ -137,7 +138,7 @@ def test_derivatives_follow_price(fn):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("fn", [jnp.tanh, jax.nn.relu])
+@pytest.mark.parametrize("fn", [pytest.param(jnp.tanh, marks=pytest.mark.slow), jax.nn.relu])
 def test_transformations_and_edges(fn):
     """Finite with finite derivatives at ρ = ±1 and at zero variance, the same under jit and vmap."""
     act = activation(fn)

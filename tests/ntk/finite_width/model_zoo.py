@@ -189,6 +189,19 @@ def row_lookups(params, tokens):
     return jnp.tanh(h + jnp.take(params["filled"], tokens, axis=0, fill_value=0.5).sum(1)) * 2.0
 
 
+def side_by_side(params, x):
+    """Parameters concatenated along axes that a product keeps, on either side of it, or sums over."""
+    queries_and_keys = jnp.concatenate([params["q"], params["k"]], axis=0)
+    h = jnp.einsum("ni,ji->nj", x, queries_and_keys) + jnp.concatenate([params["b"], params["c"]])
+    stacked = jnp.concatenate([params["s"], params["t"]], axis=0)
+    outputs = jnp.concatenate([params["v"], params["w"], params["v"]], axis=1)
+    return jnp.tanh(jnp.tanh(h) @ stacked) @ outputs
+
+
+SIDE_BY_SIDE = {"q": normal(2, 3), "k": normal(4, 3), "b": normal(2), "c": normal(4)}
+SIDE_BY_SIDE |= {"s": normal(2, 5), "t": normal(4, 5), "v": normal(5, 1), "w": normal(5, 2)}
+
+
 def one_dimensional(params, x):
     """Convolutions of other ranks and layouts: 1-D channels first, 3-D, and one with dilated inputs."""
     numbers = ("NCH", "OIH", "NCH")
@@ -243,6 +256,7 @@ ZOO = {
     "escapes": lambda: with_data(escapes, ESCAPES, 3),
     "einsums": lambda: with_data(einsums, EINSUMS, 5, 3),
     "ensemble": lambda: with_data(ensemble, {"w": normal(3, 3, 4), "v": normal(3, 4)}, 3),
+    "side_by_side": lambda: with_data(side_by_side, SIDE_BY_SIDE, 3),
     "row_lookups": lambda: with_data(
         row_lookups, {"clipped": normal(4, 3), "filled": normal(4, 3, seed=1)}, 4, dtype="int32"
     ),

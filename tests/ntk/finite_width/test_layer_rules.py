@@ -19,8 +19,8 @@ WITHOUT_RULE = {
     "attention": {"params/LayerNorm_0/scale", "params/LayerNorm_1/scale"},
     "convolutions": {"params/BatchNorm_0/scale"},
     "gru": set(),
-    "lstm": {f"params/cell/{side}{gate}/kernel" for side in "ih" for gate in "fgio"}
-    | {f"params/cell/h{gate}/bias" for gate in "fgio"},  # this cell concatenates them
+    "lstm": {f"params/cell/h{gate}/bias" for gate in "fgio"},  # this cell concatenates its parameters
+    "side_by_side": {"b", "c", "s", "t"},
     "tied": {"params/Embed_0/embedding"},  # looked up, and multiplied by
     "embedded": set(),
     "nnx": {"norm/scale/value", "group/scale/value"},
@@ -37,13 +37,18 @@ WITHOUT_RULE = {
 }
 
 
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "convolutions")]
+
+
 @pytest.fixture(scope="module")
 def models():
     made = {}
     return lambda name: made[name] if name in made else made.setdefault(name, ZOO[name]())
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in ("attention", "nnx") else name for name in ZOO]
+)
 def test_all_outputs_of_two_batches(models, name):
     model = models(name)
     expected = dense_ntk(*model, equation="iap,jbp->ijab")
@@ -67,7 +72,7 @@ def test_which_parameters_have_no_rule(models, name):
     assert found == WITHOUT_RULE[name]
 
 
-@pytest.mark.parametrize("name", ["attention", "convolutions", "nested_scans", "embedded", "views"])
+@pytest.mark.parametrize("name", ["nested_scans", "embedded", "views", *SLOW])
 def test_parts_of_parameters_add_up(models, name):
     f, params, x1, x2 = models(name)
     parts = ntk.empirical_ntk(f, params, x1, x2, diagonal_axes=(-1,), per_layer=True)
@@ -83,7 +88,7 @@ def test_parts_of_parameters_add_up(models, name):
     assert_equal(sum(jax.tree.leaves(parts)), dense_ntk(f, params, x1, x2, equation="iap,jap->ija"))
 
 
-@pytest.mark.parametrize("name", ["convolutions", "gru"])
+@pytest.mark.parametrize("name", ["gru", *SLOW])
 @pytest.mark.parametrize("method", ["auto", "vector_products"])
 def test_chosen_parameters_and_the_others_add_up(models, name, method):
     f, params, x1, x2 = models(name)

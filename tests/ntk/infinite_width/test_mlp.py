@@ -195,7 +195,7 @@ networks = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     network=networks,
     num_inputs=st.integers(1, 7),

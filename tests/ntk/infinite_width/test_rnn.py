@@ -175,7 +175,7 @@ def test_a_long_sequence_reaches_the_fixed_point(pooling):
     np.testing.assert_allclose(ntk.infinite_ntk(net, np.zeros((1, 500, 1))), k.ntk, rtol=1e-11)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     pooling=st.sampled_from(["last", "mean"]),
     name=st.sampled_from(["relu", "erf", "tanh", "abs"]),

@@ -198,10 +198,11 @@ def stax_cnn(stax, num_axes, depth, kernel_size, padding, pool_size, pooling):
             (4, 2),
             {"depth": 2, "kernel_size": 2, "padding": "valid", "pool_size": 1, "pooling": "mean"},
         ),
-        (
+        pytest.param(
             cnn_2d,
             (2, 4, 2),
             {"depth": 1, "kernel_size": 3, "padding": "same", "pool_size": 2, "pooling": "flatten"},
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -219,7 +220,7 @@ def test_options_of_a_mixture():
     x = inputs(3, 4)
     both = mixture(mlp(depth=1), mlp(depth=1, w_std=1.5), weights=(0.3, 0.7))
     first, second = (infinite(mlp(depth=1, w_std=w_std), x).ntk for w_std in (0.5, 1.5))
-    found = infinite(both(w_std_1=0.5, weight_2=0.2), x).ntk
+    found = infinite(both(w_std_1=0.5, mixture_weight_2=0.2), x).ntk
     assert_close(found, 0.3 * first + 0.2 * second, 1e-12)
     assert set(both.record((4,)).parameters) == {"1/w1", "1/b1", "1/v", "2/w1", "2/b1", "2/v"}
 

@@ -31,12 +31,12 @@ def test_against_the_layers_of_an_mlp(other):
 
 
 def test_ntk_is_that_of_the_jacobian():
-    x = np.random.default_rng(2).normal(size=(3, 2, 2))
-    model = finite(ntk.architectures.transformer, 5)
+    x = np.random.default_rng(2).normal(size=(3, 2))
+    model = finite(ntk.architectures.tied_mlp, 5)
     params = model.init(jax.random.key(0), x)
     jacobian = jax.jacobian(model.apply)(params, x)
     parts = {name: np.tensordot(j.reshape(3, -1), j.reshape(3, -1), (1, 1)) for name, j in jacobian.items()}
-    found = measured(ntk.architectures.transformer, params, x)
+    found = measured(ntk.architectures.tied_mlp, params, x)
     np.testing.assert_allclose(found.ntk, sum(parts.values()), rtol=1e-10)
     np.testing.assert_allclose(found.nngp, parts["v"], rtol=1e-10)
 
