@@ -58,7 +58,7 @@ print(ntk.check_gia(highway, x))
 
 # %%
 limit = ntk.infinite_kernels(highway, x, samples=2**14)
-print(np.round(limit.ntk, 3))
+print(np.array2string(np.asarray(limit.ntk), precision=3))
 print(f"largest standard error: {float(limit.standard_error.ntk.max()):.4f}")
 
 # %% [markdown]
@@ -83,6 +83,7 @@ slope = np.polyfit(np.log(widths), np.log(medians), 1)[0]
 plt.figure(figsize=(4.5, 3))
 plt.loglog(widths, medians, "o-", label=f"median of {len(seeds)} networks, slope {slope:.2f}")
 plt.loglog(widths, medians[0] * (np.array(widths) / widths[0]) ** -0.5, "k--", label="$n^{-1/2}$")
+plt.xscale("log", base=2)
 plt.xlabel("width $n$")
 plt.ylabel(r"relative error of $\Theta$")
 plt.legend(frameon=False)
