@@ -1,0 +1,32 @@
+r"""Bounds against the true gap, for a linear classifier with a known probability of error and a network on digits.
+
+python -m experiments.generalization_bounds --config=configs/generalization_bounds.py --workdir=runs/bounds
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # Each task: its kind, "teacher" or "digits", and the arguments of that function in experiments.binary_tasks.
+    config.tasks = ConfigDict()
+    config.tasks.teacher = ConfigDict({"kind": "teacher", "dim": 10, "noise": 0.1})
+    config.tasks.digits = ConfigDict(
+        {"kind": "digits", "depth": 1, "width": 256, "activation": "relu", "num_test": 597}
+    )
+    # Training points N of each task, increasing.
+    config.sizes = ConfigDict({"teacher": (128, 512, 2048, 8192, 32768), "digits": (75, 150, 300, 600, 1200)})
+    # Samples, each with its own initial parameters, at every N.
+    config.num_seeds = 5
+    config.seed = 0
+    # Steps of Adam on the whole sample, and its learning rate.
+    config.steps = 300
+    config.learning_rate = 0.05
+    # Probability with which each bound may fail.
+    config.delta = 0.05
+    # Ridge of kernel regression, as a share of the mean of the kernel's diagonal.
+    config.ridge = 0.5
+    # Scales of the noise that PAC-Bayes tries, and draws at each.
+    config.sigmas = (0.01, 0.03, 0.1, 0.3)
+    config.num_draws = 300
+    return config

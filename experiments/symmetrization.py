@@ -1,0 +1,80 @@
+"""The chain of the proof of the Rademacher bound, simulated: E sup(E g − Ê g) ≤ E sup(Ê' g − Ê g) ≤ 2 R_m ≤ Massart.
+
+The class are the thresholds x ↦ sign(x − a) on [0, 1] with all a, and g their 0-1 losses. Points are uniform and labels
+sign(x − ½), of which a share p is turned over, so that E g = p + (1 − 2p)|a − ½| is known (Mohri, Rostamizadeh &
+Talwalkar 2018, Theorem 3.3).
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+STEPS = ("E sup(E − Ê)", "E sup(Ê' − Ê)", "2 R_m", "Massart")
+
+
+@functools.partial(jax.jit, static_argnames=("m", "num_draws"))
+def simulate_chain(key: Array, m: int, noise: float, num_draws: int) -> Float[Array, "3 draws"]:
+    """Independent draws of what each of the first three `STEPS` is the mean of.
+
+    Args:
+        key: A PRNG key.
+        m: Points of a sample.
+        noise: p.
+        num_draws: Samples.
+
+    Example:
+        >>> draws = simulate_chain(jax.random.key(0), m=1, noise=0.0, num_draws=1000)
+        >>> bool(jnp.all(draws[2] == 2 * jnp.round(draws[2] / 2)))  # one loss: σ or 0, whichever is larger, times 2
+        True
+    """
+
+    def draw(key: Array) -> Float[Array, " 3"]:
+        keys = jax.random.split(key, 3)
+        (x, y), (ghost_x, ghost_y) = _sample(keys[0], m, noise), _sample(keys[1], m, noise)
+        signs = jax.random.rademacher(keys[2], (m,), jnp.float32)
+        both = jnp.append(x, ghost_x)
+        return jnp.stack(
+            [
+                jnp.max(_expected_less_empirical(x, y, noise)),
+                # Thresholds of both samples: each sup is over all that the class can do there.
+                jnp.max(_risks(both, ghost_x, ghost_y) - _risks(both, x, y)),
+                2 * jnp.max(_risks(x, x, y, signs)),
+            ]
+        )
+
+    return jax.lax.map(draw, jax.random.split(key, num_draws), batch_size=50).T
+
+
+def massart_bound(m: int) -> float:
+    """2 √(2 ln(m + 1)/m), at least 2 R_m: m + 1 vectors of losses, none longer than √m (Massart's lemma).
+
+    Example:
+        >>> round(massart_bound(100), 4)
+        0.6076
+    """
+    return 2 * math.sqrt(2 * math.log(m + 1) / m)
+
+
+def _sample(key: Array, m: int, noise: float) -> tuple[Array, Array]:
+    keys = jax.random.split(key)
+    x = jax.random.uniform(keys[0], (m,), jnp.float32)
+    turned = jax.random.uniform(keys[1], (m,), jnp.float32) < noise
+    return x, jnp.where((x > 0.5) ^ turned, 1, -1).astype(jnp.float32)
+
+
+def _risks(thresholds: Array, x: Array, y: Array, weights: Array | float = 1.0) -> Array:
+    """The weighted mean of the losses on (x, y) of every threshold a, at and above which a point is positive, and ∞."""
+    a = jnp.append(thresholds, jnp.inf)[:, None]
+    wrong = jnp.where(x >= a, y < 0, y > 0)
+    return jnp.mean(weights * wrong, axis=1, dtype=jnp.float32)
+
+
+def _expected_less_empirical(x: Array, y: Array, noise: float) -> Array:
+    """E g − Ê g, at both ends of each interval between points: Ê is constant there, and |a − ½| largest at an end."""
+    above = jnp.append(x, 1)
+    below = jnp.max(jnp.where(x < above[:, None], x, 0), axis=1)
+    ends = jnp.maximum(jnp.abs(below - 0.5), jnp.abs(above - 0.5))
+    return noise + (1 - 2 * noise) * ends - _risks(x, x, y)
