@@ -35,21 +35,30 @@ def collect(records: list[dict[str, Any]], network: str, widths: tuple[int, ...]
     return {name: np.array([by_width[width][name] for width in widths]) for name in by_width[widths[0]]}
 
 
-def write_report(workdir: Path, config: ConfigDict, errors: Errors) -> str:
-    """Write summary.md, summary.csv, convergence.png and convergence.pdf; return the table and a line about Θ."""
+def write_report(workdir: Path, config: ConfigDict, errors: Errors, limit_error: float) -> str:
+    """Write summary.md, summary.csv, convergence.png and convergence.pdf; return the table and a line about Θ.
+
+    `limit_error` is the relative standard error of the limit of Θ, 0 where that is exact.
+    """
     widths, slopes = np.array(config.widths), _slopes(config, errors)
     _draw(workdir / "convergence", widths, errors, slopes, config)
     percent, ntk = f"{100 * config.confidence:g} %", slopes["ntk"]
     closing = f"Slope of Θ's error: {ntk.value:.3f}, {percent} interval [{ntk.low:.3f}, {ntk.high:.3f}]."
+    if limit_error:
+        closing = f"The limit of Θ is sampled, with a relative standard error of {limit_error:.1e}.\n{closing}"
     return _write_tables(workdir, config, errors, slopes, closing)
 
 
-def write_comparison(workdir: Path, config: ConfigDict, records: list[dict[str, Any]]) -> str:
+def write_comparison(
+    workdir: Path, config: ConfigDict, records: list[dict[str, Any]], limit_errors: dict[str, float]
+) -> str:
     """The same files for the errors of Θ of several networks, one curve each; returns the table."""
     errors = {label: collect(records, label, config.widths)["ntk"] for label in networks_of(config)}
     slopes = _slopes(config, errors)
     _draw_comparison(workdir / "convergence", np.array(config.widths), errors, slopes, config)
-    return _write_tables(workdir, config, errors, slopes, "Errors are those of Θ.")
+    sampled = ", ".join(f"{label} {error:.1e}" for label, error in limit_errors.items() if error)
+    closing = f" Limits that are sampled have relative standard errors: {sampled}." if sampled else ""
+    return _write_tables(workdir, config, errors, slopes, "Errors are those of Θ." + closing)
 
 
 def _slopes(config: ConfigDict, errors: Errors) -> dict[str, Exponent]:
@@ -59,7 +68,7 @@ def _slopes(config: ConfigDict, errors: Errors) -> dict[str, Exponent]:
 
 def _write_tables(workdir: Path, config: ConfigDict, errors: Errors, slopes: dict[str, Exponent], closing: str) -> str:
     widths = np.array(config.widths)
-    _write_csv(workdir / "summary.csv", widths, errors, slopes, config.quantiles)
+    _write_csv(workdir / "summary.csv", config, errors, slopes)
     table = _table(widths, errors, slopes, config, closing)
     (workdir / "summary.md").write_text(table + "\n", encoding="utf-8")
     return table
@@ -74,7 +83,7 @@ def _table(
 ) -> str:
     percent = f"{100 * config.confidence:g} %"
     header = [
-        "network" if "networks" in config else "kernel",
+        _what(config),
         "slope",
         f"{percent} interval",
         *(f"n={width}" for width in widths),
@@ -103,20 +112,19 @@ def _table(
     )
 
 
-def _write_csv(
-    path: Path,
-    widths: Int[np.ndarray, " widths"],
-    errors: Errors,
-    slopes: dict[str, Exponent],
-    quantiles: tuple[float, float],
-) -> None:
+def _write_csv(path: Path, config: ConfigDict, errors: Errors, slopes: dict[str, Exponent]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        low, high = (f"quantile_{quantile:g}" for quantile in quantiles)
-        writer.writerow(["kernel", "width", "median", low, high, "slope", "slope_low", "slope_high"])
+        low, high = (f"quantile_{quantile:g}" for quantile in config.quantiles)
+        writer.writerow([_what(config), "width", "median", low, high, "slope", "slope_low", "slope_high"])
         for name, values in errors.items():
-            for width, row in zip(widths, values, strict=True):
-                writer.writerow([name, width, np.median(row), *np.quantile(row, quantiles), *slopes[name]])
+            for width, row in zip(config.widths, values, strict=True):
+                writer.writerow([name, width, np.median(row), *np.quantile(row, config.quantiles), *slopes[name]])
+
+
+def _what(config: ConfigDict) -> str:
+    """What the lines of the tables are."""
+    return "network" if "networks" in config else "kernel"
 
 
 def _draw(

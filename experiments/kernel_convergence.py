@@ -14,7 +14,7 @@ and with other values of the fields that only the report or the machine depends 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,13 +63,22 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"quantiles is {config.quantiles!r}; expected two increasing numbers in [0, 1].")
 
 
-def prepared(fields: ConfigDict, images: np.ndarray, config: ConfigDict) -> tuple[Any, jax.Array, Blocks]:
-    """A network, its inputs, and the limits of its kernels, on one device or another."""
+class Case(NamedTuple):
+    """A network, its inputs, the limits of its kernels, and the relative standard error of that of Θ."""
+
+    net: Any
+    x: jax.Array
+    limits: Blocks
+    limit_error: float
+
+
+def prepared(fields: ConfigDict, images: np.ndarray, config: ConfigDict) -> Case:
+    """The network that a config describes, with all that its kernels are held against."""
     net = build_network(fields)
     x = jnp.asarray(network_inputs(fields.kind, images))
-    limits = limit_blocks(net, x, config.reference, config.samples)
+    limits, limit_error = limit_blocks(net, x, config.reference, config.samples, config.seed)
     error_scales(limits)
-    return net, x, limits
+    return Case(net, x, limits, limit_error)
 
 
 def main(config: ConfigDict, workdir: Path) -> None:
@@ -87,15 +96,18 @@ def main(config: ConfigDict, workdir: Path) -> None:
     remaining = [case for case in wanted if case not in measured]
     for label, width in tqdm(remaining, desc="widths", initial=len(measured), total=len(wanted)):
         keys = member_keys(config.seed, width, config.num_seeds)
+        net, x, limits, _ = cases[label]
         with script.refuse_bad_input((FloatingPointError,)):
-            errors = errors_at_width(*cases[label], width, keys, config.memory_gib)
+            errors = errors_at_width(net, x, limits, width, keys, config.memory_gib)
         errors_by_name = {name: error.tolist() for name, error in errors.items()}
         metrics.append({"network": label, "width": width, "errors": errors_by_name})
     logging.info("writing table and figure into %s", workdir)
+    limit_errors = {label: case.limit_error for label, case in cases.items()}
     if "networks" in config:
-        print(write_comparison(workdir, config, metrics.records))
+        print(write_comparison(workdir, config, metrics.records, limit_errors))
     else:
-        print(write_report(workdir, config, collect(metrics.records, next(iter(networks)), config.widths)))
+        ((label, limit_error),) = limit_errors.items()
+        print(write_report(workdir, config, collect(metrics.records, label, config.widths), limit_error))
 
 
 if __name__ == "__main__":

@@ -44,8 +44,10 @@ def kernel_blocks(net: Any, kernels: Any) -> Blocks:
     return blocks
 
 
-def limit_blocks(net: Any, x: Array, reference: str = "recursion", samples: int = 2**14) -> Blocks:
-    """The infinite-width limits of `kernel_blocks`.
+def limit_blocks(
+    net: Any, x: Array, reference: str = "recursion", samples: int = 2**14, seed: int = 0
+) -> tuple[Blocks, float]:
+    """The infinite-width limits of `kernel_blocks`, and the standard error of that of Θ.
 
     Args:
         net: the network.
@@ -53,6 +55,10 @@ def limit_blocks(net: Any, x: Array, reference: str = "recursion", samples: int 
         reference: "recursion" takes all limits from `ntk.infinite_kernels`. "neural_tangents", for an MLP, takes
             those of "ntk" and "nngp" from that library and, as it gives no C and D, leaves these to the recursion.
         samples: for a program that has no closed form, how many samples its limit is an average of.
+        seed: of these.
+
+    Returns:
+        The limits, and the Frobenius norm of the standard errors of Θ over that of Θ: 0 where nothing is sampled.
 
     Raises:
         ValueError: if the reference is unknown, or does not know the activation.
@@ -60,19 +66,21 @@ def limit_blocks(net: Any, x: Array, reference: str = "recursion", samples: int 
         ImportError: if neural-tangents is not installed.
 
     Example:
-        >>> limits = limit_blocks(ntk.MLP(depth=2), jnp.ones((3, 4)))
-        >>> bool(jnp.array_equal(limits["nngp"], limits["C^2"]))  # with v_std=1
-        True
+        >>> limits, error = limit_blocks(ntk.MLP(depth=2), jnp.ones((3, 4)))
+        >>> bool(jnp.array_equal(limits["nngp"], limits["C^2"])), error  # with v_std=1
+        (True, 0.0)
     """
     check_choice("reference", reference, REFERENCES)
-    options = {"samples": samples} if isinstance(net, ntk.TensorProgram) else {}
-    blocks = kernel_blocks(net, ntk.infinite_kernels(net, x, **options))
+    is_program = isinstance(net, ntk.TensorProgram)
+    limit = ntk.infinite_kernels(net, x, **({"samples": samples, "seed": seed} if is_program else {}))
+    error = float(jnp.linalg.norm(limit.standard_error.ntk) / jnp.linalg.norm(limit.ntk)) if is_program else 0.0
+    blocks = kernel_blocks(net, limit)
     if reference == "neural_tangents":
         kernel_fn = stax_kernel_fn(net)
         with jax.default_matmul_precision("highest"):
             kernels = kernel_fn(x, None, ("ntk", "nngp"))
         blocks |= {"ntk": kernels.ntk, "nngp": kernels.nngp}
-    return blocks
+    return blocks, error
 
 
 def error_scales(limits: Blocks) -> dict[str, Float[Array, ""]]:
@@ -119,7 +127,7 @@ def errors_at_width(
     Args:
         net: the network.
         x: inputs as the network reads them.
-        limits: from `limit_blocks`.
+        limits: the blocks of `limit_blocks`.
         width: its width n.
         keys: one PRNG key for each network.
         memory_gib: as many networks are worked on at the same time as fit into this many GiB.
@@ -129,7 +137,7 @@ def errors_at_width(
 
     Example:
         >>> net, x = ntk.MLP(depth=2), jnp.eye(3)
-        >>> errors = errors_at_width(net, x, limit_blocks(net, x), 16, member_keys(0, 16, 5), memory_gib=1.0)
+        >>> errors = errors_at_width(net, x, limit_blocks(net, x)[0], 16, member_keys(0, 16, 5), memory_gib=1.0)
         >>> errors["ntk"].shape
         (5,)
     """

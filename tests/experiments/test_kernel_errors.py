@@ -21,15 +21,15 @@ def inputs(net):
 
 
 def test_names_of_an_mlp_and_of_an_rnn():
-    assert list(limit_blocks(MLP, inputs(MLP))) == ["ntk", "nngp", "C^1", "C^2", "C^3", "D^1", "D^2", "D^3"]
+    assert list(limit_blocks(MLP, inputs(MLP))[0]) == ["ntk", "nngp", "C^1", "C^2", "C^3", "D^1", "D^2", "D^3"]
     times = range(1, 9)
     names = ["ntk", "nngp", *(f"C^{t},{t}" for t in times), *(f"D^{t},{t}" for t in times)]
-    assert list(limit_blocks(RNN, inputs(RNN))) == names
+    assert list(limit_blocks(RNN, inputs(RNN))[0]) == names
 
 
 @pytest.mark.parametrize(("net", "last"), [(MLP, "C^3"), (RNN, "C^8,8")])
 def test_indices_are_those_of_the_theory(net, last):
-    blocks = limit_blocks(net, inputs(net))
+    blocks, _ = limit_blocks(net, inputs(net))
     # The read-out reads the last layer, or the last state: Σ = σ_v² C^L. One float32 product: 2 roundings.
     np.testing.assert_allclose(blocks["nngp"], net.v_std**2 * blocks[last], rtol=2e-7)
     # D shrinks by σ_w² Ċ < 1 a step on the way back, so its norms grow with the index.
@@ -47,7 +47,7 @@ def test_indices_are_those_of_the_theory(net, last):
 @pytest.mark.parametrize("net", NETWORKS, ids=["mlp", "rnn-last", "rnn-mean"])
 def test_errors_are_those_of_each_network_by_itself(net):
     x, width = inputs(net), 32
-    limits, keys = limit_blocks(net, x), member_keys(0, width, 3)
+    (limits, _), keys = limit_blocks(net, x), member_keys(0, width, 3)
     errors = errors_at_width(net, x, limits, width, keys, memory_gib=1.0)
     assert list(errors) == list(limits)
     model = ntk.finite(net, width)
@@ -63,7 +63,7 @@ def test_errors_are_those_of_each_network_by_itself(net):
 @pytest.mark.parametrize("net", [MLP, RNN], ids=["mlp", "rnn"])
 def test_the_batch_size_changes_errors_by_rounding_only(net):
     x = inputs(net)
-    limits, keys = limit_blocks(net, x), member_keys(0, 64, 4)
+    (limits, _), keys = limit_blocks(net, x), member_keys(0, 64, 4)
     one_by_one = errors_at_width(net, x, limits, 64, keys, memory_gib=1e-9)
     together = errors_at_width(net, x, limits, 64, keys, memory_gib=1.0)
     for name, errors in one_by_one.items():
@@ -85,7 +85,7 @@ def test_a_limit_of_zero_is_measured_against_the_last_D():
     # Without recurrent weights only the last state's gradient is not zero, at any width.
     net = ntk.RNN(activation="erf", w_std=0.0)
     x = inputs(net)
-    limits = limit_blocks(net, x)
+    limits, _ = limit_blocks(net, x)
     scales = error_scales(limits)
     assert float(jnp.linalg.norm(limits["D^3,3"])) == 0
     assert float(scales["D^3,3"]) == pytest.approx(np.linalg.norm(limits["D^8,8"]), rel=1e-6)
@@ -98,7 +98,7 @@ def test_a_limit_of_zero_is_measured_against_the_last_D():
 def test_a_network_whose_limit_vanishes_is_refused():
     net = ntk.MLP(depth=2, activation="relu", v_std=0.0)
     with pytest.raises(ValueError, match="infinite-width ntk has norm 0, and D\\^2 has 0; expected a network"):
-        error_scales(limit_blocks(net, inputs(net)))
+        error_scales(limit_blocks(net, inputs(net))[0])
 
 
 def test_what_is_not_finite_is_named():
@@ -115,7 +115,7 @@ def test_what_is_not_finite_is_named():
 @pytest.mark.parametrize("activation", ["relu", "gaussian"])
 def test_neural_tangents_agrees_with_the_recursion(activation):
     net = ntk.MLP(depth=3, activation=activation, w_std=1.3, b_std=0.4, v_std=0.7)
-    recursion, independent = (limit_blocks(net, inputs(net), name) for name in ("recursion", "neural_tangents"))
+    recursion, independent = (limit_blocks(net, inputs(net), name)[0] for name in ("recursion", "neural_tangents"))
     for name in ("ntk", "nngp"):
         # Both in float32 over 4 layers; each rounds at its own places, a few 1e-7 each.
         difference = jnp.linalg.norm(independent[name] - recursion[name]) / jnp.linalg.norm(recursion[name])
@@ -144,9 +144,20 @@ def test_programs_have_the_errors_of_the_networks_that_they_describe(name, kind)
     x = inputs(nets[0])[:, :2] if name == "RNN" else inputs(nets[0])
     found = []
     for net in nets:
-        limits = limit_blocks(net, x)
+        limits, _ = limit_blocks(net, x)
         found.append(errors_at_width(net, x, limits, 32, member_keys(0, 32, 32), memory_gib=1.0))
     for block in ("ntk", "nngp"):
         one, other = (errors[block] for errors in found)
         standard_error = np.sqrt((one.var() + other.var()) / 31)
         assert abs(one.mean() - other.mean()) < 4 * standard_error
+
+
+def test_a_sampled_limit_comes_with_its_standard_error():
+    net = ntk.architectures.batch_norm_mlp(depth=1)
+    x = inputs(MLP)[:6]
+    found, errors = zip(*(limit_blocks(net, x, samples=2**10, seed=seed) for seed in range(4)), strict=True)
+    kernels = np.array([limits["ntk"] for limits in found], float)
+    spread = np.linalg.norm(kernels.std(axis=0, ddof=1)) / np.linalg.norm(kernels.mean(axis=0))
+    # Of 4 draws a spread is known to 1/√6 of itself where all entries go together; each error, of 16 replicates, too.
+    assert 0.3 < spread / np.mean(errors) < 2
+    assert limit_blocks(MLP, inputs(MLP))[1] == 0
