@@ -169,11 +169,20 @@ def _draw_comparison(
 ) -> None:
     with plots.style():
         figure, (axes,) = plots.make_figure(1, size=(5.6, 3.9))
-        colors = plots.PALETTE if len(errors) <= len(plots.PALETTE) else plots.sequence_colors(len(errors))
+        few = len(errors) <= len(plots.PALETTE)
+        colors = plots.PALETTE if few else plots.sequence_colors(len(errors))
+        opacity = 0.1 if few else 0.0  # many bands on top of each other hide the lines
         for (name, values), color, marker in zip(errors.items(), colors, cycle(plots.MARKERS)):
             label = f"{name}: {slopes[name].value:.2f}".replace("-", "\N{MINUS SIGN}")
             plots.plot_band(
-                axes, widths, values, quantiles=config.quantiles, color=color, marker=marker, label=label, opacity=0.1
+                axes,
+                widths,
+                values,
+                quantiles=config.quantiles,
+                color=color,
+                marker=marker,
+                label=label,
+                opacity=opacity,
             )
         above = 1.3 * max(np.max(np.median(values, axis=1) * np.sqrt(widths / widths[0])) for values in errors.values())
         plots.plot_guide(axes, widths, above, -0.5, "$n^{-1/2}$")
