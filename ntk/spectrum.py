@@ -85,7 +85,10 @@ def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
         valid = False
     if not valid:
         raise ValueError(f"ridge is {ridge!r}; expected one finite positive number.")
-    return _effective_dimension(kernel, jnp.asarray(ridge, kernel.dtype))
+    ridge = jnp.asarray(ridge, kernel.dtype)
+    if is_concrete(ridge) and ridge == 0:
+        raise ValueError(f"ridge is 0 in {kernel.dtype}; expected a larger one.")
+    return _effective_dimension(kernel, ridge)
 
 
 def condition_number(kernel: ArrayLike) -> jax.Array:
@@ -246,8 +249,9 @@ def _kernel_distance(kernel1: jax.Array, kernel2: jax.Array) -> jax.Array:
 def _unit(kernel: jax.Array, centered: bool) -> jax.Array:
     """The kernel, centred or not, divided by its Frobenius norm; zero if it is zero up to rounding."""
     kernel = _divided(kernel, _largest(kernel))  # so that squares stay within the range of the dtype
-    rounding = len(kernel) * jnp.finfo(kernel.dtype).eps * jnp.sqrt(jnp.sum(lax.stop_gradient(kernel) ** 2))
-    if centered:
+    # What the roundings of the entries amount to, and of the means, which are taken twice to be as good.
+    rounding = 4 * jnp.finfo(kernel.dtype).eps * jnp.sqrt(jnp.sum(lax.stop_gradient(kernel) ** 2))
+    for _ in range(2 if centered else 0):
         kernel = kernel - jnp.mean(kernel, axis=0)
         kernel = kernel - jnp.mean(kernel, axis=1, keepdims=True)
     squared = jnp.sum(kernel**2)

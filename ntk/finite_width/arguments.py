@@ -125,9 +125,9 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
     with jax.ensure_compile_time_eval():
         few = jax.tree.map(lambda leaf: leaf[rows], x)
     # Traced and compiled first and called then: run as it stands, also while something else is being traced.
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision("highest"), jax.disable_jit(False):
         traced = _together_and_alone.trace(f, params, few, np.float32(0))
-    compiled = traced.lower().compile()
+        compiled = traced.lower().compile()
     rounding = 8 * min(_largest_eps(traced.jaxpr), 2.0**-6)
     visible = False
     for distance in (0, 0.1):

@@ -18,7 +18,7 @@ from ntk.finite_width.functions import (
     output_axes,
 )
 from ntk.finite_width.rules.columns import kernel_by_columns
-from ntk.finite_width.rules.contraction import OutputAxes
+from ntk.finite_width.rules.contraction import OutputAxes, wide
 from ntk.finite_width.rules.families import family_kernel
 from ntk.finite_width.rules.memory import largest_batch
 from ntk.finite_width.rules.plan import Family, Tile, plan
@@ -76,7 +76,7 @@ class Task(NamedTuple):
 
     def _mean(self, parts: list[jax.Array], side1: Side, side2: Side | None) -> jax.Array:
         """The sum of all parts, of none where no parameter is used, divided by what is traced."""
-        dtype = jnp.promote_types(self.reading1.output.dtype, jnp.float32)
+        dtype = wide(self.reading1.output.dtype)
         if not parts:
             return jnp.zeros((len(side1.outputs), len((side2 or side1).outputs), *self.axes.kept), dtype)
         return (functools.reduce(jnp.add, parts) / self.axes.num_traced).astype(dtype)
@@ -116,8 +116,11 @@ def empirical_ntk(
 
     Args:
         f: f(params, x) → (N, …outputs), each row a function of the same row of x. Anything pure: Flax NNX and Linen
-            (`model.apply`), Equinox, Haiku, plain JAX.
-        params: A pytree; leaves that are not floating-point are constants.
+            (`model.apply`), Equinox, Haiku, plain JAX. It is compiled once, as by `jax.jit`: what it closes over is
+            what it was then.
+        params: A pytree of arrays (`eqx.partition` gives those of an Equinox module). Leaves that are not
+            floating-point are constants, traced like the others. All other leaves are trained, running statistics of a
+            batch normalization too, unless `param_filter` leaves them out or f closes over them.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
         x2: The other inputs; None means `x1`, of which only one half is computed where that pays.
         trace_axes: Output axes to average over.
@@ -235,8 +238,9 @@ def checked_options(
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _compute(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> Any:
     if options.method == "vector_products":
-        size = _tile_size(options, _reading(f, options, params, x1), x1, x1)
-        return kernel_by_columns(f, params, options.trained, _axes(f, options, params, x1), x1, x2, size)
+        axes = _axes(f, options, params, x1)
+        size = _tile_size(options, _reading(f, options, params, x1), axes, x1, x1)
+        return kernel_by_columns(f, params, options.trained, axes, x1, x2, size)
     task = prepared(f, options, params, x1, x2)
     result = _tiled(task, options, x1, x2)
     return jax.tree.unflatten(jax.tree.structure(params), result) if options.per_layer else result
@@ -248,16 +252,22 @@ def _tiled(task: Task, options: Options, x1: Any, x2: Any) -> Any:
     if options.batch_dependent:  # all inputs are one, whose outputs have rows
         side2 = None if x2 is None else task.reading2.side(batch_of_one(x2))
         return jax.tree.map(lambda rows: rows[0, 0], kernel(task.reading1.side(batch_of_one(x1)), side2))
-    if task.batch_size >= max(num_inputs(x1), 0 if x2 is None else num_inputs(x2)):
-        return kernel(task.reading1.side(x1), None if x2 is None else task.reading2.side(x2))
     sides = task.reading1.side, task.reading2.side
-    return kernel_by_tiles(sides, kernel, task.axes.transposed, x1, x2, task.batch_size)
+    largest = max(num_inputs(x1), 0 if x2 is None else num_inputs(x2))
+    if task.batch_size < largest:
+        return kernel_by_tiles(sides, kernel, task.axes.transposed, x1, x2, task.batch_size)
+    side1, side2 = sides[0](x1), None if x2 is None else sides[1](x2)
+    if largest <= task.axes.tile_size:
+        return kernel(side1, side2)
+    # Every part has products of the size of the kernel: formed by tiles, of which only one is there at a time.
+    size = -(-largest // -(-largest // task.axes.tile_size))
+    return kernel_by_tiles((lambda side: side, lambda side: side), kernel, task.axes.transposed, side1, side2, size)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _diagonal(f: ModelFunction, options: Options, params: Any, x: Any) -> jax.Array:
     task = prepared(f, options._replace(batch_size=1), params, x, None)
-    size = _tile_size(options, task.reading1, x, x)
+    size = _tile_size(options, task.reading1, task.axes, x, x)
 
     def entry(x: Any) -> jax.Array:
         return task.kernel(task.reading1.side(batch_of_one(x)), None)[0, 0]
@@ -276,7 +286,7 @@ def prepared(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) 
     if options.batch_dependent:
         size, tile = 1, Tile(1, None if x2 is None else 1, axes)
     else:
-        size = _tile_size(options, reading1, x1, x1 if x2 is None else x2)
+        size = _tile_size(options, reading1, axes, x1, x1 if x2 is None else x2)
         symmetric = x2 is None and size >= num_inputs(x1)
         num2 = num_inputs(x1 if x2 is None else x2)
         tile = Tile(min(size, num_inputs(x1)), None if symmetric else min(size, num2), axes)
@@ -300,11 +310,11 @@ def _one_input(x: Any, options: Options) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[skip:], leaf.dtype), x)
 
 
-def _tile_size(options: Options, reading: Reading, x1: Any, x2: Any) -> int:
+def _tile_size(options: Options, reading: Reading, axes: OutputAxes, x1: Any, x2: Any) -> int:
     """Inputs of either side to a tile."""
     num1, num2 = num_inputs(x1), num_inputs(x2)
     if isinstance(options.batch_size, str):
-        return largest_batch(reading, num1, num2)
+        return min(largest_batch(reading, num1, num2), axes.tile_size)
     return min(max(num1, num2), options.batch_size or max(num1, num2))
 
 

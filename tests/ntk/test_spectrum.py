@@ -112,6 +112,16 @@ def test_alignments(rank):
     np.testing.assert_allclose(alignment(kernel1, kernel1), 1, rtol=TOLERANCE)
 
 
+def test_alignment_of_a_large_kernel_that_is_nearly_constant():
+    """Its centred part is 10⁻⁴ of it, far above what 10⁶ roundings of float32 amount to."""
+    x = np.random.default_rng(0).normal(size=(1000, 10))
+    kernel = np.exp(-((x[:, None] - x) ** 2).sum(-1) / (2 * 300**2)).astype("float32")
+    y = np.sign(x[:, 0]).astype("float32")
+    expected = cosine(centered(kernel.astype(float)), centered(np.outer(y, y).astype(float)))
+    np.testing.assert_allclose(target_alignment(kernel, y), expected, rtol=1e-3)
+    np.testing.assert_allclose(alignment(kernel, kernel), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3)])
 def test_alignment_with_targets(shape):
     kernel, y = gram(), np.random.default_rng(4).normal(size=shape)

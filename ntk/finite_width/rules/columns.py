@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, loops_refused, of_trained
-from ntk.finite_width.rules.contraction import OutputAxes
+from ntk.finite_width.rules.contraction import OutputAxes, wide
 
 
 def kernel_by_columns(
@@ -37,7 +37,7 @@ def kernel_by_columns(
 
             return total + axes.of_unit(lax.map(along, x1, batch_size=batch_size), unit), None
 
-        start = jnp.zeros((len(jax.tree.leaves(x1)[0]), *axes.kept), jnp.promote_types(outputs.dtype, jnp.float32))
+        start = jnp.zeros((len(jax.tree.leaves(x1)[0]), *axes.kept), wide(outputs.dtype))
         return lax.scan(add, start, jnp.arange(outputs.size))[0]
 
     return lax.map(column, x1 if x2 is None else x2).swapaxes(0, 1) / axes.num_traced

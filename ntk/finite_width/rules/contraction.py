@@ -17,6 +17,8 @@ from jax import lax
 
 # So many rows make a matrix product efficient.
 BLOCK_ROWS = 128
+# Entries of a kernel that are worked on at once: its products are that large, and one of each part may be in memory.
+TILE_ENTRIES = 2**20
 
 _einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
@@ -49,6 +51,11 @@ class OutputAxes:
     def num_traced(self) -> int:
         """How many outputs are summed over."""
         return math.prod(self.shape[axis] for axis in self.trace)
+
+    @property
+    def tile_size(self) -> int:
+        """Inputs of either side to a tile of the kernel."""
+        return max(1, math.isqrt(TILE_ENTRIES // math.prod(self.kept)))
 
     def gram(self, x1: jax.Array, x2: jax.Array, first: int = 1) -> jax.Array:
         """Products of (N1, …, *outputs, …) and (N2, …, *outputs, …) summed over all else: (N1, N2, *kept).
@@ -204,6 +211,11 @@ def gradients(right: jax.Array) -> Callable[[jax.Array], jax.Array]:
     return gradient
 
 
+def wide(dtype: Any) -> Any:
+    """A floating-point dtype, or float32 if it is narrower."""
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else dtype
+
+
 def at_least_float32(x: jax.Array) -> jax.Array:
     """The array itself, or in float32 where it is narrower."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(wide(x.dtype))

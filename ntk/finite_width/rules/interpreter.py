@@ -21,7 +21,7 @@ from jax import lax
 
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup, Sum, added, linear_op
-from ntk.finite_width.rules.views import Joined, Pending, View, multiplied, rearranged, scaled, split, times
+from ntk.finite_width.rules.views import Joined, Pending, Term, View, multiplied, rearranged, scaled, split, times
 
 Taps = dict[str, jax.Array]
 Shape = jax.ShapeDtypeStruct
@@ -122,6 +122,13 @@ class Interpreter:
     def _equation(self, program: Any, equation: Any, inputs: list[Any], here: "Frame", is_added: bool) -> Sequence[Any]:
         """The outputs of an equation that reads a view or a pending value; `is_added` if only a sum reads them."""
         name, params = equation.primitive.name, equation.params
+        if not equation.outvars:  # it prints, and has no derivative
+            return evaluate(program, equation, [getattr(value, "value", value) for value in inputs])
+        if name in ("mul", "div", "neg", "sub"):  # row numbers take no factor, their tap does
+            lookups = [isinstance(value, Pending) and value.has_lookup for value in inputs]
+            inputs = [self._settled(v, here) if lookup else v for v, lookup in zip(inputs, lookups, strict=True)]
+            if not any(isinstance(value, View | Pending | Joined) for value in inputs):
+                return evaluate(program, equation, inputs)
         if any(isinstance(value, Joined) for value in inputs) and name not in (*_INNER_PROGRAM, "scan", "cond"):
             return self._with_joined(program, equation, inputs, here)
         if (product := multiplied(equation, inputs)) is not None:
@@ -129,7 +136,7 @@ class Interpreter:
         if name in ("add", "sub") and (total := self._sum(equation, inputs, here)) is not None:
             return [total]
         inputs = [self._settled(value, here) for value in inputs]
-        if not any(isinstance(value, View) for value in inputs):
+        if not any(isinstance(value, View | Joined) for value in inputs):
             return evaluate(program, equation, inputs)
         if name in _INNER_PROGRAM:
             return self._inner_program(equation, inputs, here)
@@ -154,10 +161,10 @@ class Interpreter:
         if op is not None and (is_added or not isinstance(op, Sum)):
             y = evaluate(program, equation, bare)[0]
             operand = others[0] if others else jnp.ones((), y.dtype)
-            if isinstance(op, Lookup) and view.factor is not None:  # row numbers take no factor, the tap does
-                tap = Pending(jnp.zeros_like(y), ((here.name, view, op, operand, None),))
+            if isinstance(op, Lookup) and view.factor is not None:
+                tap = Pending(jnp.zeros_like(y), (Term(here.name, view, op, operand, None),))
                 return [y + scaled(self._settled(tap, here), view.factor)]
-            return [Pending(y, ((here.name, view, op, operand, view.factor),))]
+            return [Pending(y, (Term(here.name, view, op, operand, view.factor),))]
         return evaluate(program, equation, [self.value(v) for v in inputs])
 
     def _sum(self, equation: Any, inputs: list[Any], here: "Frame") -> Pending | None:
@@ -175,7 +182,7 @@ class Interpreter:
         for number, value in enumerate(inputs):
             if isinstance(value, View) and value.value.ndim == len(shape):
                 one = jnp.ones((), value.value.dtype)
-                term = f"{here.name}{number}:", value, added(value.value.shape, shape), one, value.factor
+                term = Term(f"{here.name}{number}:", value, added(value.value.shape, shape), one, value.factor)
                 value = Pending(value.value, (term,))
             elif isinstance(value, View) or (isinstance(value, Pending) and value.value.shape != shape):
                 value = self.value(self._settled(value, here))
@@ -189,7 +196,7 @@ class Interpreter:
         """A pending value with its tap, its uses recorded; anything else as it is."""
         if not isinstance(value, Pending):
             return value
-        tap = value.terms[0][0]
+        tap = value.terms[0].place
         shape = Shape((*here.lengths, *value.value.shape), value.value.dtype)
         for place, view, op, operand, factor in value.terms:
             if factor is not None:  # in a narrow dtype the product might overflow
@@ -314,13 +321,7 @@ class Frame:
 
 
 # Equations that only wrap a program, and the parameter that holds it.
-_INNER_PROGRAM = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
-}
+_INNER_PROGRAM = {"jit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr"}
 
 
 def _product_axis(dimension_numbers: Any, position: int, axis: int, lhs_ndim: int) -> int | None:

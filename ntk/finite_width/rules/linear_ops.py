@@ -3,7 +3,7 @@
 At every position s of one input y_s = W a_s, with a_s of P numbers and y_s of Q, so that the gradient in W is
 Σ_s δ_s ⊗ a_s with δ = ∇_y f. B counts independent products side by side: batch axes of a product, groups of a
 convolution. An operation gives its operand as (B, S, P) and its δ as (B, S, Q), the axes of one input alone.
-Operations are equal where their layouts are, and then their gradients in one parameter may be added up.
+Where two operations see the same `matrix` in a parameter, their gradients in it may be added up.
 """
 
 import math
@@ -30,6 +30,11 @@ class Product:
 
     name = "product"
     num_parts = 1
+
+    @property
+    def matrix(self) -> Any:
+        """Which axes of the parameter are B, P and Q, and in which order."""
+        return self.axes[self.position], self.parameter_shape
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -79,6 +84,11 @@ class Convolution:
     parameter_shape: tuple[int, ...]
 
     name = "convolution"
+
+    @property
+    def matrix(self) -> Any:
+        """As for `Product`."""
+        return self
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -142,6 +152,11 @@ class Lookup:
     num_parts = 1
 
     @property
+    def matrix(self) -> Any:
+        """As for `Product`."""
+        return self
+
+    @property
     def sizes(self) -> tuple[int, int, int]:
         """B, P and Q."""
         return 1, self.parameter_shape[0], math.prod(self.parameter_shape[1:])
@@ -172,6 +187,11 @@ class Sum:
 
     name = "sum"
     num_parts = 1
+
+    @property
+    def matrix(self) -> Any:
+        """As for `Product`."""
+        return self
 
     @property
     def sizes(self) -> tuple[int, int, int]:

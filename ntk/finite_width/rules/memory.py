@@ -7,7 +7,10 @@ from typing import Any
 
 import jax
 
+from ntk.finite_width.rules.contraction import wide
 from ntk.finite_width.rules.equations import equations
+from ntk.finite_width.rules.interpreter import Use
+from ntk.finite_width.rules.linear_ops import Lookup
 from ntk.finite_width.rules.reading import Reading
 
 # Of the memory of the device, so much is left to the kernel's tiles.
@@ -15,7 +18,7 @@ SHARE = 0.25
 
 
 def bytes_per_input(reading: Reading) -> int:
-    """An estimate from above of what one input takes: all values of the forward pass, and δ for every output.
+    """An estimate from above of what one input takes: all values of the forward pass, and a and δ of every use.
 
     Values of a scan count once a step. XLA reuses memory, so that less is used.
     """
@@ -24,7 +27,17 @@ def bytes_per_input(reading: Reading) -> int:
     largest = max((size for size, _ in values), default=0)
     kept = sum(_bytes(use.tap_shape) for use in reading.uses.values())
     kept += sum(_bytes(jax.typeof(reading.leaves[i])) for i in reading.direct)
-    return 2 * (forward + reading.output.size * (kept + largest))
+    operands = sum(_operand_bytes(use) for use in reading.uses.values())
+    return 2 * (forward + operands + reading.output.size * (kept + largest))
+
+
+def _operand_bytes(use: Use) -> int:
+    """Of the operand as (B, S, P): patches of a convolution are many times its image."""
+    if isinstance(use.op, Lookup):
+        return _bytes(use.operand)
+    B, P, Q = use.op.sizes
+    positions = math.prod(use.tap_shape.shape) // (B * Q)
+    return B * positions * P // use.op.num_parts * wide(use.operand.dtype).itemsize
 
 
 def largest_batch(reading: Reading, num1: int, num2: int) -> int:
@@ -39,10 +52,19 @@ def _device_memory() -> int:
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"]
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    container = Path("/sys/fs/cgroup/memory.max")
-    if container.exists() and (text := container.read_text(encoding="utf-8").strip()) != "max":
-        limits.append(int(text))
+    for file in _limits_of_control_groups():
+        if file.exists() and (text := file.read_text(encoding="utf-8").strip()) != "max":
+            limits.append(int(text))
     return min(limits)
+
+
+def _limits_of_control_groups() -> list[Path]:
+    """Where Linux keeps the memory limits of the groups that this process is in, as of a job or a container."""
+    root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+    lines = own.read_text(encoding="utf-8").splitlines() if own.exists() else []
+    groups = [root / line.split("::/", 1)[1] for line in lines if line.startswith("0::/")]
+    folders = [folder for group in groups or [root] for folder in (group, *group.parents)]
+    return [folder / "memory.max" for folder in folders if folder.is_relative_to(root)]
 
 
 def _bytes(aval: Any) -> int:

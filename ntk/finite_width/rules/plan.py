@@ -157,7 +157,7 @@ def _groups(uses: dict[str, Use], leaf: int) -> tuple[tuple[str, ...], ...]:
     found: dict[tuple, list[str]] = {}
     for place, use in uses.items():
         if use.leaf == leaf:
-            found.setdefault((use.steps, use.op, sum(use.paired)), []).append(place)
+            found.setdefault((use.steps, use.op.matrix, sum(use.paired)), []).append(place)
     return tuple(map(tuple, found.values()))
 
 

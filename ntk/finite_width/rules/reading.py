@@ -111,8 +111,8 @@ def _with_uses(reading: Reading) -> Reading:
             jax.eval_shape(lambda x, reading=reading, by=interpreter: reading.run(by, {}, x), reading.x)
         except Exception as error:  # f itself was traced before; whatever it is, it is in the reading
             warnings.warn(
-                f"JAX {jax.__version__} does not let the program of f be read ({type(error).__name__}: {error});"
-                " the kernel is computed by Jacobian contraction instead.",
+                f"the program of f could not be read with JAX {jax.__version__} ({type(error).__name__}: {error}); the"
+                " kernel is computed by Jacobian contraction instead. Please report it.",
                 RuntimeWarning,
                 stacklevel=2,
             )

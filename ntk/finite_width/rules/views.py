@@ -1,13 +1,14 @@
 """Parameters on their way through a program: what they were seen through, and what waits for its tap."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ntk.finite_width.rules.linear_ops import LinearOp
+from ntk.finite_width.rules.contraction import at_least_float32
+from ntk.finite_width.rules.linear_ops import LinearOp, Lookup
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,43 @@ class Joined:
         return lax.concatenate([part.value for part in self.parts], self.axis)
 
 
+class Term(NamedTuple):
+    """A linear use of a parameter that waits for its tap.
+
+    Attributes:
+        place: Where in the program.
+        view: The parameter.
+        op: The operation.
+        operand: Its other operand.
+        factor: Product of the scalars that the result was multiplied by since, None for 1; the operand will take it.
+    """
+
+    place: str
+    view: View
+    op: LinearOp
+    operand: jax.Array
+    factor: jax.Array | None
+
+
 @dataclass(frozen=True)
 class Pending:
     """A value that contains linear uses of parameters, before their tap is added.
 
     Attributes:
         value: The value.
-        terms: The uses: place, view, operation, operand, and the factor the result was multiplied by since.
+        terms: The uses.
     """
 
     value: jax.Array
-    terms: tuple[tuple[str, View, LinearOp, jax.Array, jax.Array | None], ...]
+    terms: tuple[Term, ...]
+
+    @property
+    def has_lookup(self) -> bool:
+        """Whether an operand is row numbers, which no factor may be given to."""
+        return any(isinstance(term.op, Lookup) for term in self.terms)
 
 
-_SAME_ENTRIES = ("convert_element_type", "copy", "copy_p", "name")
+_SAME_ENTRIES = ("convert_element_type", "copy", "name", "sharding_constraint")
 _REARRANGEMENTS = ("transpose", "reshape", "squeeze", "slice", "rev")
 
 
@@ -67,21 +91,25 @@ def multiplied(equation: Any, inputs: list[Any]) -> View | Pending | None:
     if name in ("mul", "div"):
         first, second = inputs
         if isinstance(first, View | Pending) and not isinstance(second, View | Pending) and jnp.ndim(second) == 0:
-            return times(first, second if name == "mul" else 1 / second)
+            if name == "mul":
+                return times(first, second)
+            return replace(times(first, 1 / at_least_float32(second)), value=first.value / second)
         if name == "mul" and isinstance(second, View | Pending) and jnp.ndim(getattr(first, "value", first)) == 0:
             return None if isinstance(first, View | Pending) else times(second, first)
     return None
 
 
 def times(value: Any, factor: jax.Array | None) -> Any:
-    """A view or a pending value times a scalar."""
+    """A view or a pending value times a scalar; factors are collected in float32 at least, in which few underflow."""
     if factor is None:
         return value
+    product = scaled(value.value, factor)
+    factor = at_least_float32(factor)
     if isinstance(value, View):
-        product = factor if value.factor is None else value.factor * factor
-        return replace(value, value=scaled(value.value, factor), factor=product)
-    terms = tuple((*term, factor if old is None else old * factor) for *term, old in value.terms)
-    return Pending(scaled(value.value, factor), terms)
+        return replace(value, value=product, factor=factor if value.factor is None else value.factor * factor)
+    factors = (factor if term.factor is None else term.factor * factor for term in value.terms)
+    terms = (term._replace(factor=new) for term, new in zip(value.terms, factors, strict=True))
+    return Pending(product, tuple(terms))
 
 
 def scaled(array: jax.Array, factor: jax.Array | None) -> jax.Array:

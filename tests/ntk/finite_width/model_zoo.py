@@ -189,6 +189,34 @@ def row_lookups(params, tokens):
     return jnp.tanh(h + jnp.take(params["filled"], tokens, axis=0, fill_value=0.5).sum(1)) * 2.0
 
 
+def scaled_lookups(params, tokens):
+    """Rows that are multiplied, divided, turned over and taken away after the lookup, in a scan too."""
+    e, f, b = params["e"], params["f"], params["b"]
+    h = 2.0 * e[tokens] + 0.5 * (f[tokens] + b) - e[tokens[:, ::-1]]
+
+    def step(s, t):
+        return jnp.tanh(s - f[t]), -e[t] / 3.0
+
+    s, turned = lax.scan(step, jnp.zeros((len(tokens), 3)), tokens.T)
+    return jnp.tanh(h).sum(1) + s + turned.sum(0)
+
+
+def joined_alone(params, x):
+    """Parameters side by side that enter a scan, a jit, a remat and a cond without another parameter."""
+    w = jnp.concatenate([params["i"], params["o"]], axis=1)
+    h, _ = lax.scan(lambda s, x: (jnp.tanh(((s + x) @ w)[:, 1:]), None), jnp.zeros((len(x), 3)), x.swapaxes(0, 1))
+    h = jax.jit(lambda h, w: jnp.tanh(h @ w))(h, w)[:, :3]
+    h = jax.checkpoint(lambda h, w: jnp.tanh(h @ w))(h, w)[:, 1:]
+    return lax.cond(x.size > 0, lambda h, w: h @ w, lambda h, w: (2 * h) @ w, h, w)
+
+
+def printed(params, x):
+    """Parameters that are looked at, and one matrix on arrays of two ranks."""
+    jax.debug.callback(lambda *_: None, params["w"], params["v"][0])
+    h = jnp.tanh(x @ params["w"])
+    return jnp.tanh(h.mean(1)) @ params["w"] + jnp.tanh(h @ params["v"]).sum(1)
+
+
 def side_by_side(params, x):
     """Parameters concatenated along axes that a product keeps, on either side of it, or sums over."""
     queries_and_keys = jnp.concatenate([params["q"], params["k"]], axis=0)
@@ -260,5 +288,10 @@ ZOO = {
     "row_lookups": lambda: with_data(
         row_lookups, {"clipped": normal(4, 3), "filled": normal(4, 3, seed=1)}, 4, dtype="int32"
     ),
+    "scaled_lookups": lambda: with_data(
+        scaled_lookups, {"e": normal(5, 3), "f": normal(5, 3, seed=1), "b": normal(3)}, 4, dtype="int32"
+    ),
+    "joined_alone": lambda: with_data(joined_alone, {"i": normal(3, 1), "o": normal(3, 3)}, 4, 3),
+    "printed": lambda: with_data(printed, {"w": normal(3, 3), "v": normal(3, 3, seed=1)}, 4, 3),
     "other_ranks": lambda: with_data(one_dimensional, {"k1": normal(4, 3, 3), "k3": normal(2, 2, 2, 2, 3)}, 3, 6),
 }

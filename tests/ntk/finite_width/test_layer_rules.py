@@ -33,6 +33,9 @@ WITHOUT_RULE = {
     "einsums": set(),
     "ensemble": set(),
     "row_lookups": set(),
+    "scaled_lookups": set(),
+    "joined_alone": set(),
+    "printed": set(),
     "other_ranks": set(),
 }
 
@@ -127,6 +130,18 @@ def test_diagonal(models, name):
         assert_equal(ntk.ntk_diagonal(f, params, x, trace_axes=(), batch_size=batch_size), expected)
     mean = np.trace(expected, axis1=1, axis2=2) / expected.shape[1]
     assert_equal(ntk.ntk_diagonal(f, params, x), mean)
+
+
+def test_an_embedding_that_is_scaled_after_the_lookup():
+    """So many rows that "auto" takes the rule too; ∂f/∂e is 4 where tokens agree: 16 for every pair of equal ones."""
+    params, tokens = {"e": normal(5000, 16)}, np.array([[0, 7, 7], [7, 4999, 5]])
+
+    def f(params, tokens):
+        return (params["e"][tokens] * 16**0.5).sum((1, 2))
+
+    assert ntk.explain_empirical(f, params, tokens).rows[0].rule == "gram"
+    # Each of 16 columns: 1 + 2² for the first input, two pairs between them, 3 of the second.
+    assert_equal(ntk.empirical_ntk(f, params, tokens), 16 * 16.0 * np.array([[5, 2], [2, 3]]))
 
 
 def test_inputs_of_two_lengths():
