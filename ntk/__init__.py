@@ -2,9 +2,10 @@
 
 Describe a network once (`MLP`, `RNN`), then read it in the limit (`infinite_kernels`, `infinite_ntk`), at finite width
 (`finite`, `empirical_kernels`). Any architecture can be written as a `tensor_program` and read likewise; and of any
-function of your own there is the `empirical_ntk`.
+function of your own there is the `empirical_ntk`. What a kernel says about training is in `dynamics`.
 """
 
+from ntk import dynamics
 from ntk.decomposition import Kernels
 from ntk.duals import Activation, activation
 from ntk.finite_width import (
@@ -23,7 +24,16 @@ from ntk.finite_width import (
 from ntk.infinite_width import infinite_kernels, infinite_ntk
 from ntk.interop.neural_tangents import load_neural_tangents
 from ntk.networks import MLP, RNN
-from ntk.programs import ProgramKernels, TensorProgram, architectures, check_gia, tensor_program
+from ntk.programs import (
+    CorrectedKernels,
+    ProgramKernels,
+    TensorProgram,
+    architectures,
+    check_gia,
+    corrected_kernels,
+    tensor_program,
+)
+from ntk.saving import load, save
 from ntk.spectrum import (
     alignment,
     condition_number,
@@ -38,6 +48,7 @@ __all__ = [
     "MLP",
     "RNN",
     "Activation",
+    "CorrectedKernels",
     "Explanation",
     "Kernels",
     "ProgramKernels",
@@ -48,6 +59,8 @@ __all__ = [
     "architectures",
     "check_gia",
     "condition_number",
+    "corrected_kernels",
+    "dynamics",
     "effective_dimension",
     "effective_rank",
     "eigenvalues",
@@ -59,9 +72,11 @@ __all__ = [
     "infinite_ntk",
     "kernel_distance",
     "linearize",
+    "load",
     "load_neural_tangents",
     "ntk_diagonal",
     "ntk_vector_product",
+    "save",
     "sketched_ntk",
     "target_alignment",
     "taylor_expand",

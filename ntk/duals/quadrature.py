@@ -76,17 +76,17 @@ def gaussian_expectation(
     kinks = [b for b in rule.breakpoints if b != 0.0]
     cuts = jnp.stack(
         [jnp.zeros(shape, q12.dtype)]
-        + [jnp.broadcast_to(_ratio(b, scale), shape) for b in kinks for scale in (sigma1, rho * sigma2)]
+        + [jnp.broadcast_to(ratio(b, scale), shape) for b in kinks for scale in (sigma1, rho * sigma2)]
     )
-    outer_x, outer_weights = _graded_rule(cuts, rule)
+    outer_x, outer_weights = graded_rule(cuts, rule)
 
     def add_outer_node(total: jax.Array, node: tuple) -> tuple[jax.Array, None]:
         x, weight = node
         # The cut at 0 keeps nodes at the peak of the density when the images of the break points lie far off.
         inner_cuts = jnp.stack(
-            [_ratio(_ratio(b, sigma2) - rho * x, orthogonal) for b in rule.breakpoints] + [jnp.zeros(shape, x.dtype)]
+            [ratio(ratio(b, sigma2) - rho * x, orthogonal) for b in rule.breakpoints] + [jnp.zeros(shape, x.dtype)]
         )
-        y, inner_weights = _graded_rule(inner_cuts, rule)
+        y, inner_weights = graded_rule(inner_cuts, rule)
         inner = jnp.sum(inner_weights * g(sigma2 * (rho * x + orthogonal * y)), axis=0)
         return total + weight * f(sigma1 * x) * inner, None
 
@@ -115,8 +115,8 @@ def _gaussian_expectation_jvp(
         return value, jnp.nan * (d11 + d12 + d22)
     slope = expect(derivative(f), derivative(g))
     if rule.smoothness == 1:
-        slope11 = _ratio(expect(scaling(f), g) - q12 * slope, 2.0 * q11)
-        slope22 = _ratio(expect(f, scaling(g)) - q12 * slope, 2.0 * q22)
+        slope11 = ratio(expect(scaling(f), g) - q12 * slope, 2.0 * q11)
+        slope22 = ratio(expect(f, scaling(g)) - q12 * slope, 2.0 * q22)
     else:
         slope11 = expect(derivative(derivative(f)), g) / 2.0
         slope22 = expect(f, derivative(derivative(g))) / 2.0
@@ -136,12 +136,12 @@ def smoothness(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> float:
     return np.inf
 
 
-def _ratio(numerator: jax.Array | float, denominator: jax.Array) -> jax.Array:
+def ratio(numerator: jax.Array | float, denominator: jax.Array) -> jax.Array:
     """The quotient, 0 where the denominator is 0."""
     return jnp.where(denominator == 0, 0.0, numerator / jnp.where(denominator == 0, 1.0, denominator))
 
 
-def _graded_rule(cuts: jax.Array, rule: Rule) -> tuple[jax.Array, jax.Array]:
+def graded_rule(cuts: jax.Array, rule: Rule) -> tuple[jax.Array, jax.Array]:
     """Nodes and weights, both (panels·order, …), for E over N(0, 1) cut at `cuts` of shape (cuts, …)."""
     double = cuts.dtype == jnp.float64
     # Well past the last digit of the mass, for functions that grow.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Key = tuple[Hashable, ...]
@@ -101,14 +102,17 @@ def _together(calls: list[Call]) -> list[Any]:
 
 
 def _apart(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """fn(*args), and NaN if their first entry is NaN.
+    """fn(*args), as one branch of two, of which the other is never taken.
 
     A branch has its results once; in the open, XLA would compute them again within all that uses them.
     """
     shapes = jax.eval_shape(fn, *args)
     first = jax.tree.leaves(args)[0].ravel()[0]
+    bits = lax.bitcast_convert_type(first, f"uint{8 * first.dtype.itemsize}")
+    # A NaN that no arithmetic returns: to XLA a condition as any other.
+    never = jnp.array(np.iinfo(bits.dtype).max, bits.dtype)
 
     def missing(*_: Any) -> Any:
         return jax.tree.map(lambda result: jnp.full(result.shape, jnp.nan, result.dtype), shapes)
 
-    return lax.cond(first == first, fn, missing, *args)
+    return lax.cond(bits != never, fn, missing, *args)

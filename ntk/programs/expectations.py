@@ -14,10 +14,10 @@ from ntk.duals import Activation, activation
 from ntk.duals.quadrature import (
     Rule,
     ScalarFunction,
-    _graded_rule,
-    _ratio,
     derivative,
     gaussian_expectation,
+    graded_rule,
+    ratio,
     smoothness,
 )
 from ntk.infinite_width.moments import OwnMoments, nonlinearity
@@ -77,7 +77,7 @@ def mean_of(unary: Unary) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, j
 
     def mean(q: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         slope = gaussian_mean(derivative(fn), _one_less_smooth(rule), q)
-        return gaussian_mean(fn, rule, q), slope, _ratio(gaussian_mean(times_argument, rule, q), q)
+        return gaussian_mean(fn, rule, q), slope, ratio(gaussian_mean(times_argument, rule, q), q)
 
     return mean
 
@@ -116,8 +116,8 @@ def gaussian_mean(fn: ScalarFunction, rule: Rule, q: jax.Array) -> jax.Array:
     derivative at q = 0 is 0.
     """
     sigma = jnp.sqrt(q)
-    cuts = jnp.stack([_ratio(point, sigma) for point in rule.breakpoints] + [jnp.zeros_like(sigma)])
-    nodes, weights = _graded_rule(cuts, rule)
+    cuts = jnp.stack([ratio(point, sigma) for point in rule.breakpoints] + [jnp.zeros_like(sigma)])
+    nodes, weights = graded_rule(cuts, rule)
     return jnp.sum(weights * fn(sigma * nodes), axis=0)
 
 
@@ -127,7 +127,7 @@ def _gaussian_mean_jvp(fn: ScalarFunction, rule: Rule, primals: tuple, tangents:
     if rule.smoothness <= 0 and any(rule.breakpoints):
         return gaussian_mean(fn, rule, q), jnp.nan * dq
     scaling = gaussian_mean(lambda u: u * derivative(fn)(u), _one_less_smooth(rule), q)
-    return gaussian_mean(fn, rule, q), _ratio(scaling, 2.0 * q) * dq
+    return gaussian_mean(fn, rule, q), ratio(scaling, 2.0 * q) * dq
 
 
 def _one_less_smooth(rule: Rule) -> Rule:

@@ -1,6 +1,6 @@
 """A program at finite width: parameters N(0, 1), scales in the forward pass, plain JAX."""
 
-import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_sizes
-from ntk.programs.graph import Node
+from ntk.checks import check_nonnegative, check_sizes, is_concrete
+from ntk.programs.graph import Node, reachable
 from ntk.programs.program import Recording, TensorProgram, check_inputs, numbers_as
-from ntk.programs.scalars import Apply, Constant, Moment, Option, Width
+from ntk.programs.scalars import OPERATORS, Apply, Constant, Moment, Option, Scalar, Width
 from ntk.programs.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
 
 _BATCH = "inputs"  # the name of the axis over which a batch mean is taken
@@ -74,7 +74,9 @@ class FiniteProgram:
         (n,), output weights (n,) or (n, O).
         """
         x = check_inputs("x", x)
-        shapes = self._shapes(self.program.record(x.shape[1:]))
+        recording = self.program.record(x.shape[1:])
+        check_stds(self.program, recording)
+        shapes = self._shapes(recording)
         keys = jax.random.split(key, len(shapes))
         return {
             name: jax.random.normal(key, shape, x.dtype)
@@ -100,6 +102,7 @@ class FiniteProgram:
             if jnp.shape(found) != shape or jnp.result_type(found) != x.dtype:
                 description = f"{jnp.result_type(found)} of shape {jnp.shape(found)}"
                 raise ValueError(f"params has {name!r} of {description}; expected {x.dtype} of shape {shape}.")
+        check_stds(self.program, recording)
         numbers = numbers_as(self.program, x.dtype)
 
         def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
@@ -189,12 +192,43 @@ def _evaluate(
     }
 
 
+def check_stds(program: TensorProgram, recording: Recording) -> None:
+    """Refuse options that make a standard deviation negative, where they are concrete."""
+    if is_concrete(program.numbers):
+        values = values_of_options([parameter.std for parameter in recording.parameters.values()], program.numbers)
+        for parameter in recording.parameters.values():
+            check_nonnegative(f"std of {parameter.name!r}", values[parameter.std])
+
+
+def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Any]) -> dict[Node, Any]:
+    """The values of scalars that depend on options alone, and of what they are made from, at concrete options."""
+    values: dict[Node, Any] = {}
+    with jax.ensure_compile_time_eval():
+        for node in reachable(scalars):
+            match node:
+                case Constant(value=value):
+                    values[node] = value
+                case Option(name=name):
+                    values[node] = numbers[name]
+                case Apply():
+                    values[node] = applied(node, [values[arg] for arg in node.args])
+    return values
+
+
 def applied(node: Apply, args: list[Any]) -> Any:
     """The value of a function of scalars at one input."""
-    if getattr(operator, node.fn.__name__, None) is node.fn:
+    if node.fn in OPERATORS:
         return node.fn(*args)
     value = node.fn(*(jnp.asarray(arg) for arg in args))
     return value if node.place is None else value[node.place]
+
+
+def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any:
+    """The value of a function of scalars for each input of a batch (N,), or one number if all arguments are such."""
+    if all(jnp.ndim(arg) == 0 for arg in args):
+        return applied(node, args)
+    every = [jnp.broadcast_to(jnp.asarray(arg, x.dtype), (len(x),)) for arg in args]
+    return jax.vmap(lambda *args: applied(node, list(args)))(*every)
 
 
 def _check_weights_are_output_only(recording: Recording) -> None:

@@ -1,34 +1,40 @@
 """The limit of a program at infinite width: C, D, NNGP and NTK, exact where closed forms suffice, else sampled."""
 
 import functools
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_count, check_representable, is_concrete
-from ntk.programs.evaluation import Limits, exact_limits, forms_of, limits_of_pairs, sampled_limits
+from ntk.checks import check_count, is_concrete
+from ntk.programs.evaluation import (
+    Averages,
+    Limits,
+    exact_limits,
+    forms_of,
+    limits_of_pairs,
+    sampled_limits,
+    warn_of_heavy_tails,
+)
+from ntk.programs.finite import check_stds
 from ntk.programs.forms import Forms
-from ntk.programs.gia import check_recording
-from ntk.programs.points import MAX_DIMENSIONS, sobol
-from ntk.programs.program import Recording, TensorProgram, check_inputs, numbers_as
-from ntk.programs.scalars import Width
+from ntk.programs.points import points_for
+from ntk.programs.program import TensorProgram, check_batches, numbers_as
+from ntk.programs.refusals import check_batch, check_covered
+from ntk.programs.scalar_limits import check_results, check_scalars
 
+JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs are sampled together
 _TILE = 100  # inputs to a tile of an exact kernel: what a recurrent network has of it stays in a core's cache
 _TILE_OF_PAIRS = 16  # inputs to a tile where each pair is sampled for itself
-_JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs are sampled together
-_REPLICATES = 16  # independent randomisations, whose spread gives the standard error
 _MOST_SAMPLES = 2**24
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["ntk", "nngp", "C", "D", "standard_error"],
-    meta_fields=["samples"],
+    meta_fields=["samples", "joint", "one_batch"],
 )
 @dataclass(frozen=True)
 class ProgramKernels:
@@ -41,6 +47,10 @@ class ProgramKernels:
         D: By name, second moments of dx = √n ∇_x f, (N1, N2); empty where the program takes batch means.
         standard_error: `Limits` of the same shapes: the standard error of every entry, 0 where exact.
         samples: How many samples were taken, 0 where exact.
+        joint: Whether all inputs were sampled together, so that kernels of one batch are positive semi-definite. False
+            where each pair was sampled for itself. Other inputs in the same call then change no entry; sampled
+            together they do, within the standard errors.
+        one_batch: Whether both sides are the same inputs.
     """
 
     ntk: Array
@@ -49,12 +59,14 @@ class ProgramKernels:
     D: dict[str, Array]
     standard_error: Limits
     samples: int
+    joint: bool
+    one_batch: bool
 
     @property
     def smallest_eigenvalue(self) -> Array:
         """Of the NTK of one batch. Negative beyond rounding only where pairs were sampled for themselves."""
-        if self.ntk.shape[0] != self.ntk.shape[1]:
-            raise ValueError(f"ntk has shape {self.ntk.shape}; expected that of one batch, square.")
+        if not self.one_batch:
+            raise ValueError(f"ntk is {self.ntk.shape} between two batches; expected that of one, x2 left out.")
         return jnp.linalg.eigvalsh(self.ntk)[0]
 
 
@@ -72,9 +84,9 @@ def infinite(
 
     Expectations of one function of a Gaussian sum each, and of their products in pairs, are exact: closed forms, or a
     quadrature as good. All others are averages over sampled coordinates of the composed function, on randomised
-    quasi-Monte-Carlo points. All inputs are sampled together while there are few thousand variables to draw, and the
-    kernels are then positive semi-definite; beyond that, and for a given `tile_size`, each pair of inputs is sampled
-    for itself, on the same points.
+    quasi-Monte-Carlo points. All inputs are sampled together while there are at most 4096 variables to draw, inputs
+    times Gaussian vectors, and the kernels are then positive semi-definite; beyond that, and for a given `tile_size`,
+    each pair of inputs is sampled for itself, on the same points.
 
     Args:
         program: A `tensor_program` for which the Simple GIA Check holds.
@@ -90,8 +102,12 @@ def infinite(
 
     Raises:
         TypeError: `program` is no tensor program, or an array is not floating-point.
-        ValueError: The Simple GIA Check fails, a quantity has no limit that the theory covers, an argument has a wrong
-            shape or value, `rtol` is not reached, or a kernel is too large for the dtype.
+        ValueError: The Simple GIA Check fails, a quantity has no limit that the theory covers, a function of scalars
+            jumps at their limits, an argument has a wrong shape or value, `rtol` is not reached, or a kernel is too
+            large for the dtype.
+
+    Warns:
+        RuntimeWarning: The average is dominated by few samples, as of a variable without a second moment.
 
     Example:
         >>> import jax.numpy as jnp
@@ -104,83 +120,96 @@ def infinite(
         >>> bool(abs(k.nngp[0, 0] - 0.29338) < 4 * k.standard_error.nngp[0, 0]), k.samples
         (True, 16384)
     """
+    return _kernels(program, x1, x2, samples, rtol, seed, tile_size, only_ntk=False)
+
+
+def infinite_ntk(
+    program: TensorProgram,
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    *,
+    samples: int = 2**14,
+    rtol: float | None = None,
+    seed: int = 0,
+    tile_size: int | None = None,
+) -> jax.Array:
+    """The NTK alone, (N1, N2), without C and D of watched vectors; arguments and errors as for `infinite`."""
+    return _kernels(program, x1, x2, samples, rtol, seed, tile_size, only_ntk=True).ntk
+
+
+def _kernels(
+    program: TensorProgram,
+    x1: ArrayLike,
+    x2: ArrayLike | None,
+    samples: int,
+    rtol: float | None,
+    seed: int,
+    tile_size: int | None,
+    only_ntk: bool,
+) -> ProgramKernels:
     if not isinstance(program, TensorProgram):
         raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
-    x1 = check_inputs("x1", x1)
-    x2 = None if x2 is None else check_inputs("x2", x2)
-    if x2 is not None:
-        if x2.shape[1:] != x1.shape[1:]:
-            raise ValueError(f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1.")
-        dtype = jnp.result_type(x1, x2)
-        x1, x2 = x1.astype(dtype), x2.astype(dtype)
+    x1, x2 = check_batches(x1, x2)
     check_count("samples", samples)
     if tile_size is not None:
         check_count("tile_size", tile_size)
     if rtol is not None and not (is_concrete(x1, x2, program) and rtol > 0):
         raise ValueError(f"rtol is {rtol!r}; expected a positive number, and concrete arguments, no traced ones.")
     recording = program.record(x1.shape[1:])
-    _check_covered(recording)
+    check_covered(recording)
+    check_stds(program, recording)
+    check_batch(recording, program.numbers, x1, x2)
     forms = forms_of(recording)
-    arguments = numbers_as(program, x1.dtype), _flat(x1), None if x2 is None else _flat(x2)
+    # Roots of covariances are not taken in half precision.
+    dtype = x1.dtype if forms.is_exact else jnp.promote_types(x1.dtype, jnp.float32)
+    arguments = numbers_as(program, dtype), _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
+    check_scalars(forms, *arguments)
     if forms.is_exact:
-        limits = exact_limits(forms, tile_size or _TILE, *arguments)
-        result = ProgramKernels(**limits._asdict(), standard_error=jax.tree.map(jnp.zeros_like, limits), samples=0)
+        limits = exact_limits(forms, only_ntk, tile_size or _TILE, *arguments)
+        result = ProgramKernels(
+            **limits._asdict(),
+            standard_error=jax.tree.map(jnp.zeros_like, limits),
+            samples=0,
+            joint=True,
+            one_batch=x2 is None,
+        )
     else:
-        result = _sampled(forms, tile_size, samples, jax.random.key(seed), arguments)
+        result = _sampled(forms, only_ntk, tile_size, samples, seed, arguments)
         while rtol is not None and jnp.max(result.standard_error.ntk) > rtol * jnp.max(jnp.abs(result.ntk)):
             if 2 * result.samples > _MOST_SAMPLES:
                 raise ValueError(f"rtol is {rtol}; expected one that {result.samples} samples can reach.")
-            result = _sampled(forms, tile_size, 2 * result.samples, jax.random.key(seed), arguments)
-    check_representable(ntk=result.ntk, nngp=result.nngp)
+            result = _sampled(forms, only_ntk, tile_size, 2 * result.samples, seed, arguments)
+    result = jax.tree.map(lambda kernel: kernel.astype(x1.dtype), result)
+    check_results(forms, *arguments, ntk=result.ntk, nngp=result.nngp)
     return result
-
-
-def infinite_ntk(program: TensorProgram, x1: ArrayLike, x2: ArrayLike | None = None, **options: Any) -> jax.Array:
-    """The NTK alone, (N1, N2); arguments and errors as for `infinite`."""
-    return infinite(program, x1, x2, **options).ntk
 
 
 def _sampled(
     forms: Forms,
+    only_ntk: bool,
     tile_size: int | None,
     samples: int,
-    key: jax.Array,
+    seed: int,
     arguments: tuple[dict[str, Array], Array, Array | None],
 ) -> ProgramKernels:
     """Mean and standard error over replicates, all inputs together, or pair by pair where these are too many."""
     _, x1, x2 = arguments
-    num_inputs = len(x1) + (0 if x2 is None else len(x2))
-    joint = tile_size is None and num_inputs * len(forms.drawn) <= _JOINT_VARIABLES
+    num_inputs, num_vectors = len(x1) + (0 if x2 is None else len(x2)), len(forms.drawn)
+    joint = tile_size is None and num_inputs * num_vectors <= JOINT_VARIABLES
     if forms.couples_inputs and not joint:
         if tile_size is not None:
             raise ValueError(f"tile_size is {tile_size}; expected None for a program with batch means.")
         raise ValueError(f"x1 and x2 hold {num_inputs} inputs; expected fewer for a program with batch means.")
-    variables = (num_inputs if joint else 2) * len(forms.drawn)
-    if variables > MAX_DIMENSIONS:
-        raise ValueError(
-            f"the program has {len(forms.drawn)} Gaussian vectors; expected at most {MAX_DIMENSIONS // 2}."
-        )
-    log2_points = max(4, math.ceil(math.log2(samples / _REPLICATES)))
-    points, keys = jnp.asarray(sobol(log2_points, variables)), jax.random.split(key, _REPLICATES)
+    points = points_for(samples, max(1, (num_inputs if joint else 2) * num_vectors), seed)
     if joint:
-        mean, error = sampled_limits(forms, points, keys, *arguments)
+        found: Averages = sampled_limits(forms, only_ntk, points, *arguments)
     else:
-        mean, error = limits_of_pairs(forms, tile_size or _TILE_OF_PAIRS, points, keys, *arguments)
-    return ProgramKernels(**mean._asdict(), standard_error=error, samples=_REPLICATES * 2**log2_points)
+        found = limits_of_pairs(forms, only_ntk, tile_size or _TILE_OF_PAIRS, points, *arguments)
+    warn_of_heavy_tails(found)
+    return ProgramKernels(
+        **found.mean._asdict(), standard_error=found.error, samples=points.samples, joint=joint, one_batch=x2 is None
+    )
 
 
-def _check_covered(recording: Recording) -> None:
-    """Refuse what has no limit, or none by the gradient independence assumption."""
-    for node in recording.nodes:
-        if isinstance(node, Width):
-            raise ValueError(
-                f"the program uses its width at {node.line}; expected one that does not: scores scaled by 1/√n,"
-                " say, stay random in the limit, and the theory covers averages over coordinates, .mean(), alone."
-            )
-    check = check_recording(recording)
-    if not check:
-        raise ValueError(f"{check} Expected a program for which the gradient independence assumption holds.")
-
-
-def _flat(x: Array) -> Float[Array, "N F"]:
-    return x.reshape(len(x), -1)
+def _flat(x: Array, dtype: jnp.dtype) -> Float[Array, "N F"]:
+    return x.reshape(len(x), -1).astype(dtype)

@@ -4,7 +4,7 @@ import copy
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 from ntk.checks import check_nonnegative
 from ntk.duals import Activation, activation
 from ntk.programs.closures import as_of_now
-from ntk.programs.graph import Graph, Node, reachable
+from ntk.programs.graph import Graph, Line, Node, reachable, users_line
 from ntk.programs.scalars import Apply, Constant, Moment, Option, Scalar, Width, as_scalar, graph_of
 from ntk.programs.vectors import Bias, Embed, Function, MatMul, Parameter, Tap, Vector, as_vector, combination, single
 
@@ -30,6 +30,7 @@ class Net:
         self.prefix = ""
         self.parameters: dict[str, Parameter] = {}
         self.watched: dict[str, tuple[Tap, Vector]] = {}
+        self.needs: list[BatchNeed] = []
 
     def scope(self, name: str) -> "Net":
         """The same, but what is called "w" there is "name/w" here: parameters and watched vectors."""
@@ -61,6 +62,8 @@ class Net:
         bends or jumps, as in `ntk.activation`.
         """
         if isinstance(name_or_function, str | Activation):
+            if tuple(breakpoints) != (0.0,):
+                raise ValueError(f"breakpoints is {breakpoints!r}; expected none for an activation that has its maps.")
             named = activation(name_or_function)
             return Function(named.fn, (0.0,), named)
         if not callable(name_or_function):
@@ -99,6 +102,10 @@ class Net:
         """N. What depends on it has no limit that the theory covers, and is for finite networks alone."""
         return self.graph.make(Width)
 
+    def needs_batch(self, rank: int, unless: Any = 0.0) -> None:
+        """Refuse batches whose inputs, less their mean, span fewer dimensions, unless that scalar is positive."""
+        self.needs.append(BatchNeed(rank, as_scalar(self.graph, unless), users_line()))
+
     def watch(self, name: str, vector: Vector) -> Vector:
         """The same vector; its second moments C and those of the gradient there, D, are reported by that name."""
         name = self.prefix + name
@@ -126,6 +133,14 @@ class Net:
                 f" and number of inputs as at {first.line}."
             )
         return parameter
+
+
+class BatchNeed(NamedTuple):
+    """How many dimensions the inputs of a batch, less their mean, must span unless a scalar is positive."""
+
+    rank: int
+    unless: Scalar
+    line: Line
 
 
 @functools.cache
@@ -188,6 +203,9 @@ class Input:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def __repr__(self) -> str:
+        return f"the input, of shape {self.shape}, which is for an input_matrix to read"
 
     def __iter__(self) -> Iterator["Input"]:
         return (Input(part) for part in self.places)

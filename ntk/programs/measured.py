@@ -70,7 +70,13 @@ def measured(
     C, D = _moments(*description, numbers, params, x1, x2)
     kernels = Limits(sum(parts.values()), sum(parts[name] for name in weights), C, {} if couples else D)
     check_representable(ntk=kernels.ntk, nngp=kernels.nngp)
-    return ProgramKernels(**kernels._asdict(), standard_error=jax.tree.map(jnp.zeros_like, kernels), samples=0)
+    return ProgramKernels(
+        **kernels._asdict(),
+        standard_error=jax.tree.map(jnp.zeros_like, kernels),
+        samples=0,
+        joint=True,
+        one_batch=x2 is None,
+    )
 
 
 def _model(fn: Callable[..., Any], choices: tuple, width: int, numbers: dict[str, Array]) -> FiniteProgram:

@@ -23,7 +23,7 @@ from ntk.decomposition import gram, unit_scaled
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, same_inputs
 from ntk.programs.demand import Call, Rule
 from ntk.programs.expectations import mean_of, product_of, product_with_itself
-from ntk.programs.finite import applied
+from ntk.programs.finite import applied_to_each
 from ntk.programs.forms import Forms
 from ntk.programs.scalars import Apply, Constant, Moment, Option, Scalar
 from ntk.programs.vectors import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap, Vector, single
@@ -212,11 +212,7 @@ class OwnInputs(Moments):
             case Moment(vector=vector):
                 return (yield [(self.expectation, vector)])[0]
             case Apply(args=args):
-                values = yield [(self.scalar, arg) for arg in args]
-                if all(jnp.ndim(value) == 0 for value in values):
-                    return applied(node, values)
-                every = [jnp.broadcast_to(jnp.asarray(value, self.x.dtype), (len(self.x),)) for value in values]
-                return jax.vmap(lambda *args: applied(node, list(args)))(*every)
+                return applied_to_each(node, (yield [(self.scalar, arg) for arg in args]), self.x)
         raise TypeError(f"{type(node).__name__} is no scalar with a limit.")
 
     def variance(self, parameter: Parameter) -> Rule:

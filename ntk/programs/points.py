@@ -5,6 +5,8 @@ The sequence itself comes from SciPy (Joe & Kuo 2008); it is scrambled in JAX by
 """
 
 import functools
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +14,70 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 from scipy.stats import qmc
 
-MAX_DIMENSIONS = qmc.Sobol.MAXDIM
+REPLICATES = 16  # independent randomisations, whose spread gives the standard error
+_MOST_NUMBERS = 2**29  # points times variables of one replicate, 4 GiB in float64
+
+
+class Points(NamedTuple):
+    """Points for a number of independent replicates.
+
+    Attributes:
+        directions: (m, D), of which all 2^m points are sums modulo 2, in units of 2⁻³².
+        keys: One for each replicate.
+    """
+
+    directions: UInt32[Array, "m D"]
+    keys: Array
+
+    @property
+    def samples(self) -> int:
+        """How many points there are in all replicates together."""
+        return len(self.keys) * 2 ** len(self.directions)
+
+
+def points_for(samples: int, variables: int, seed: int) -> Points:
+    """At least so many points of that many variables.
+
+    Raises:
+        ValueError: There are more variables than the sequence has, or more numbers than fit into memory.
+    """
+    log2_points = max(4, math.ceil(math.log2(samples / REPLICATES)))
+    if variables > qmc.Sobol.MAXDIM:
+        raise ValueError(f"{variables} variables are to be drawn; expected at most {qmc.Sobol.MAXDIM}.")
+    if variables * 2**log2_points > _MOST_NUMBERS:
+        raise ValueError(
+            f"{samples} samples of {variables} variables are to be drawn; expected at most"
+            f" {REPLICATES * _MOST_NUMBERS // variables}: fewer samples, or fewer inputs at a time."
+        )
+    keys = jax.random.split(jax.random.key(seed), REPLICATES)
+    return Points(jnp.asarray(_directions(log2_points, variables)), keys)
 
 
 @functools.lru_cache(maxsize=8)
-def sobol(log2_points: int, dimensions: int) -> UInt32[np.ndarray, "S D"]:
-    """The first 2^m points, unscrambled, in units of 2⁻³²."""
-    unit = qmc.Sobol(dimensions, scramble=False, bits=32).random_base2(log2_points)
-    return np.asarray(unit * 2.0**32, np.uint32)
+def _directions(log2_points: int, dimensions: int) -> UInt32[np.ndarray, "m D"]:
+    """The points whose Gray code is a power of two: all others are sums of these."""
+    sequence = qmc.Sobol(dimensions, scramble=False, bits=32)
+    rows, drawn = [], 0
+    for power in range(log2_points):
+        wanted = 2 ** (power + 1) - 1
+        sequence.fast_forward(wanted - drawn)
+        rows.append(sequence.random(1)[0])
+        drawn = wanted + 1
+    return np.asarray(np.stack(rows) * 2.0**32, np.uint32)
 
 
-def scrambled_normals(points: UInt32[Array, "S D"], key: jax.Array, dtype: jnp.dtype) -> Float[Array, "S D"]:
-    """One randomisation: each column standard normal, the points as evenly spread as before."""
+def scrambled_normals(directions: UInt32[Array, "m D"], key: jax.Array, dtype: jnp.dtype) -> Float[Array, "S D"]:
+    """One randomisation of the 2^m points: each column standard normal, the points as evenly spread as before."""
+    points = jnp.zeros((1, directions.shape[1]), jnp.uint32)
+    for direction in directions:
+        points = jnp.concatenate([points, points ^ direction])
     seeds = jax.random.bits(key, (points.shape[1],), jnp.uint32)
     bits = _reversed(_hashed(_reversed(points), seeds))
     # As many leading bits as the dtype keeps, and never 0 or 1.
-    kept = 32 if dtype == jnp.float64 else 23
-    uniform = ((bits >> jnp.uint32(32 - kept)).astype(dtype) + 0.5) * 2.0**-kept
-    return jax.scipy.special.ndtri(uniform)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    kept = 32 if wide == jnp.float64 else 23
+    uniform = ((bits >> jnp.uint32(32 - kept)).astype(wide) + 0.5) * 2.0**-kept
+    return jax.scipy.special.ndtri(uniform).astype(dtype)
 
 
 def _hashed(bits: UInt32[Array, "S D"], seeds: UInt32[Array, " D"]) -> UInt32[Array, "S D"]:

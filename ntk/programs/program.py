@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_finite
 from ntk.programs.graph import Graph, Node, reachable
-from ntk.programs.language import Input, Net, Output, as_output
+from ntk.programs.language import BatchNeed, Input, Net, Output, as_output
 from ntk.programs.vectors import Parameter, Tap, Vector
 
 
@@ -24,8 +24,9 @@ class Recording:
     Attributes:
         graph: All that it computes.
         output: What it returns.
-        parameters: By name, of those that the output depends on.
+        parameters: By name, all that the program has asked for.
         watched: By name, the place where the gradient is asked for, and the vector itself.
+        needs: What the program needs of a batch.
         nodes: What the output depends on, and what is watched, in an order in which it can be computed.
     """
 
@@ -33,6 +34,7 @@ class Recording:
     output: Output
     parameters: dict[str, Parameter]
     watched: dict[str, tuple[Tap, Vector]]
+    needs: list[BatchNeed]
     nodes: list[Node]
 
 
@@ -73,17 +75,17 @@ class TensorProgram:
     def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], Any]:
         """The numbers as leaves."""
         children = [(jax.tree_util.DictKey(name), value) for name, value in self.numbers.items()]
-        return children, (self.fn, tuple(self.numbers), tuple(self.choices.items()))
+        return children, (self.fn, tuple(self.numbers), _Choices(self.choices))
 
     @classmethod
     def tree_unflatten(cls, static: Any, leaves: Any) -> "TensorProgram":
         """The program with these leaves."""
         fn, names, choices = static
-        return cls(fn, dict(zip(names, leaves, strict=True)), dict(choices))
+        return cls(fn, dict(zip(names, leaves, strict=True)), choices.values)
 
     def record(self, shape: tuple[int, ...]) -> Recording:
         """What the program does with one input of that shape."""
-        return _record(self.fn, tuple(self.numbers), tuple(self.choices.items()), shape)
+        return _record(self.fn, tuple(self.numbers), _Choices(self.choices), shape)
 
 
 def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
@@ -121,6 +123,21 @@ def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
     return TensorProgram(fn, numbers, choices)
 
 
+def refusing_other_options(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which says what it expects when it is given an option of other networks, such as lengths."""
+    known = list(inspect.signature(fn).parameters)
+
+    @functools.wraps(fn)
+    def checked(*args: Any, **options: Any) -> Any:
+        for name in options:
+            if name not in known:
+                expected = ", ".join(known[len(args) :]) or "no more"
+                raise TypeError(f"{name} is given for a tensor program; expected one of its options: {expected}.")
+        return fn(*args, **options)
+
+    return checked
+
+
 def check_inputs(name: str, x: ArrayLike) -> jax.Array:
     """A batch of inputs (N, …) as a floating-point array."""
     x = as_floating(name, x)
@@ -130,23 +147,52 @@ def check_inputs(name: str, x: ArrayLike) -> jax.Array:
     return x
 
 
+def check_batches(x1: ArrayLike, x2: ArrayLike | None) -> tuple[jax.Array, jax.Array | None]:
+    """Two batches of inputs of one shape and one dtype; None for the second is the first again."""
+    x1 = check_inputs("x1", x1)
+    if x2 is None:
+        return x1, None
+    x2 = check_inputs("x2", x2)
+    if x2.shape[1:] != x1.shape[1:]:
+        raise ValueError(f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1.")
+    dtype = jnp.result_type(x1, x2)
+    return x1.astype(dtype), x2.astype(dtype)
+
+
 def numbers_as(program: TensorProgram, dtype: jnp.dtype) -> dict[str, jax.Array]:
     """The program's numbers in the dtype of the data, so that none of them widens it."""
     return {name: jnp.asarray(value, dtype) for name, value in program.numbers.items()}
 
 
+class _Choices:
+    """Options that are told apart by their types too: a depth of 1.0 is none, though 1.0 == 1."""
+
+    def __init__(self, values: dict[str, Any]):
+        self.values = values
+        self._key = tuple((name, _typed(value)) for name, value in values.items())
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Choices) and self._key == other._key
+
+
+def _typed(value: Any) -> Any:
+    return (tuple, *map(_typed, value)) if type(value) is tuple else (type(value), value)
+
+
 @functools.lru_cache(maxsize=256)
-def _record(
-    fn: Callable[..., Any], numbers: tuple[str, ...], choices: tuple[tuple[str, Any], ...], shape: tuple[int, ...]
-) -> Recording:
+def _record(fn: Callable[..., Any], numbers: tuple[str, ...], choices: _Choices, shape: tuple[int, ...]) -> Recording:
     graph = Graph()
     net = Net(graph)
     places = Input(np.arange(int(np.prod(shape))).reshape(shape))
-    output = as_output(graph, fn(net, places, **{name: net.option(name) for name in numbers}, **dict(choices)))
+    output = as_output(graph, fn(net, places, **{name: net.option(name) for name in numbers}, **choices.values))
     watched = dict(net.watched)
-    nodes = reachable([output, *(vector for _, vector in watched.values())])
-    parameters = {node.name: node for node in nodes if isinstance(node, Parameter)}
-    return Recording(graph, output, parameters, watched, nodes)
+    needs = [need.unless for need in net.needs]
+    vectors = [vector for _, vector in watched.values()]
+    nodes = reachable([output, *vectors, *net.parameters.values(), *needs])
+    return Recording(graph, output, dict(net.parameters), watched, list(net.needs), nodes)
 
 
 def _number(name: str, value: Any) -> Any:
@@ -154,6 +200,7 @@ def _number(name: str, value: Any) -> Any:
         raise TypeError(f"option {name} is {value!r}; expected a real number.")
     if np.shape(value) != ():
         raise ValueError(f"option {name} has shape {np.shape(value)}; expected one real number.")
+    check_finite(f"option {name}", jnp.asarray(value))
     return value
 
 

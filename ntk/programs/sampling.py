@@ -1,9 +1,7 @@
 """Sampled coordinates of a program, for the expectations that have no closed form (THEORY section 3).
 
 All inputs are drawn together. The results y₁, y₂, … of one matrix are Gaussian with the covariance σ² E z z̄ of what it
-reads, which may depend on earlier results; so each is drawn given those before it. With ε_k independent and standard,
-y_k = Σ_{j<k} L_kjᵀ ε_j + R_kᵀ ε_k: a Cholesky factor that grows by one block at each use, with a root R_k of what is
-left, so that singular covariances (an input twice, a vector of zeros) do no harm.
+reads, which may depend on earlier results; so each is drawn given those before it.
 """
 
 from typing import Any
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ntk.programs.conditioning import draw_given
 from ntk.programs.demand import Rule
 from ntk.programs.graph import Node
 from ntk.programs.moments import Moments, PairsOfInputs
@@ -36,7 +35,9 @@ class Sampler:
         self.forms = pairs.forms
         self.num_inputs = len(pairs.own[0].x)
         drawn = self.forms.drawn
-        self.noise = dict(zip(drawn, jnp.split(normals, len(drawn), axis=1), strict=True))
+        self.zeros = jnp.zeros((len(normals), self.num_inputs), normals.dtype)
+        blocks = jnp.split(normals, len(drawn), axis=1) if drawn else []
+        self.noise = dict(zip(drawn, blocks, strict=True))
 
     def product(self, moments: Moments, a: Vector, b: Vector) -> Rule:
         """E a b̄ as an average over samples."""
@@ -98,19 +99,18 @@ class Sampler:
 
     def _evaluate(self, vector: Vector, gaussians: list[Gaussian], draws: Any, scalars: dict[Node, Any]) -> Array:
         """The vector's coordinates at draws of its Gaussian vectors, as one coordinate-wise function of them."""
-        nothing = jnp.zeros((len(next(iter(self.noise.values()))), self.num_inputs), self.pairs.own[0].x.dtype)
         values: dict[Node, Any] = dict(zip(gaussians, draws, strict=True))
         values.update(scalars)
         for node in self.forms.composition(vector):
             match node:
                 case One():
-                    values[node] = nothing + 1.0
+                    values[node] = self.zeros + 1.0
                 case Nonlin(function=function, args=args):
                     values[node] = function.fn(*(values[arg] for arg in args))
                 case BatchMean(vector=inner):
                     values[node] = self._batch_mean(values[inner])
                 case Vector(terms=terms):
-                    values[node] = sum((values[factor] * values[atom] for atom, factor in terms), nothing)
+                    values[node] = sum((values[factor] * values[atom] for atom, factor in terms), self.zeros)
         return values[vector]
 
     def _batch_mean(self, values: Float[Array, "S N"]) -> Float[Array, "S N"]:
@@ -120,47 +120,11 @@ class Sampler:
         return jnp.concatenate(means, axis=1)
 
     def draw(self, y: Gaussian) -> Rule:
-        """Draws of y, given those of its family before it.
-
-        Returns:
-            The draws (S, N); the standard normal variables (S, k·N) that they and the earlier ones are made of; and
-            the matrix that would find these from all draws, (k·N, k·N).
-        """
+        """Draws of y (S, N), given those of its family before it, and what they are all `Drawn` of."""
         if isinstance(y, Tap):
-            return jnp.zeros_like(next(iter(self.noise.values()))), None, None
+            return self.zeros, None
         family = [other for other in self.forms.drawn if other.family == y.family]
         earlier = family[: family.index(y)]
         covariances = yield [(self.pairs.covariance, other, y) for other in (*earlier, y)]
-        left = covariances[-1]
-        deviations = jnp.sqrt(jnp.maximum(jnp.diagonal(left), 0.0))
-        if not earlier:
-            root, inverse = _root(left, deviations)
-            return jnp.matmul(self.noise[y], root, precision=_HIGHEST), self.noise[y], inverse
-        ((_, noise, whitening),) = yield [(self.draw, earlier[-1])]
-        L = jnp.matmul(whitening, jnp.concatenate(covariances[:-1]), precision=_HIGHEST)
-        root, inverse = _root(left - jnp.matmul(L.T, L, precision=_HIGHEST), deviations)
-        noise = jnp.concatenate([noise, self.noise[y]], axis=1)
-        draws = jnp.matmul(noise, jnp.concatenate([L, root]), precision=_HIGHEST)
-        below = -jnp.matmul(inverse, jnp.matmul(L.T, whitening, precision=_HIGHEST), precision=_HIGHEST)
-        return draws, noise, jnp.block([[whitening, jnp.zeros_like(L)], [below, inverse]])
-
-
-def _root(
-    covariance: Float[Array, "N N"], deviations: Float[Array, " N"]
-) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
-    """R with RᵀR = the covariance, and the pseudo-inverse of Rᵀ.
-
-    Scaled by the standard deviations, so that a small variance beside large ones is no rounding. Eigenvalues that are
-    rounding count as 0 in the inverse only.
-    """
-    deviations = jnp.where(deviations > 0, deviations, 1.0)
-    scaled = covariance / deviations / deviations[:, None]
-    eigenvalues, vectors = jnp.linalg.eigh((scaled + scaled.T) / 2.0)
-    kept = eigenvalues > 10.0 * jnp.finfo(covariance.dtype).eps * jnp.max(eigenvalues)
-    positive = eigenvalues > 0
-    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, eigenvalues, 1.0)), 0.0)
-
-    def matrix(values: Array) -> Array:
-        return jnp.matmul(vectors * values, vectors.T, precision=_HIGHEST)
-
-    return matrix(root) * deviations, matrix(jnp.where(kept, 1.0 / jnp.where(kept, root, 1.0), 0.0)) / deviations
+        before = (yield [(self.draw, earlier[-1])])[0][1] if earlier else None
+        return draw_given(before, covariances, self.noise[y])

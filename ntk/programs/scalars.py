@@ -1,5 +1,6 @@
 """Scalars of a program: one number for each input, the same for all coordinates. Operators build the graph."""
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ntk.programs.graph import Graph, Node
+from ntk.programs.graph import Graph, Node, users_line
 
 
 class Scalar(Node):
@@ -40,6 +41,9 @@ class Scalar(Node):
 
     def __pow__(self, other: Any) -> "Scalar":
         return _arithmetic(operator.pow, self, other)
+
+    def __rpow__(self, other: Any) -> "Scalar":
+        return _arithmetic(operator.pow, other, self)
 
     def __neg__(self) -> "Scalar":
         return _arithmetic(operator.mul, -1.0, self)
@@ -96,6 +100,18 @@ def as_scalar(graph: Graph, value: Any) -> Scalar:
     return graph.make(Constant, float(value))
 
 
+def _number(fn: Callable[..., Any], left: float, right: float) -> float:
+    try:
+        value = fn(left, right)
+    except ArithmeticError:
+        value = math.nan
+    if isinstance(value, complex) or not math.isfinite(value):
+        raise ValueError(
+            f"a tensor program computes {fn.__name__}({left}, {right}) at {users_line()}; expected a number."
+        )
+    return value
+
+
 def is_number(scalar: Scalar, value: float) -> bool:
     """Whether the scalar is that constant."""
     return isinstance(scalar, Constant) and scalar.value == value
@@ -109,6 +125,7 @@ def graph_of(*values: Any) -> Graph:
     return graphs.pop()
 
 
+OPERATORS = (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow)
 # What may be left out of an operation on either side.
 _NEUTRAL = {
     operator.add: (0.0, 0.0),
@@ -125,7 +142,7 @@ def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
     graph = graph_of(left, right)
     operands = as_scalar(graph, left), as_scalar(graph, right)
     if all(isinstance(operand, Constant) for operand in operands):
-        return as_scalar(graph, fn(*(operand.value for operand in operands)))  # type: ignore[attr-defined]
+        return as_scalar(graph, _number(fn, *(operand.value for operand in operands)))  # type: ignore[attr-defined]
     if fn is operator.mul and any(is_number(operand, 0.0) for operand in operands):
         return as_scalar(graph, 0.0)
     neutral = _NEUTRAL.get(fn, (None, None))

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from ntk.duals import Activation
 from ntk.programs.graph import Graph, Node
-from ntk.programs.scalars import Moment, Scalar, as_scalar, graph_of, is_number
+from ntk.programs.scalars import Constant, Moment, Scalar, as_scalar, graph_of, is_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +150,10 @@ class Vector(Node):
         return as_vector(self.graph, other) / self
 
     def __pow__(self, exponent: Any) -> "Vector":
-        return self * self if exponent == 2 else _power(float(exponent))(self)
+        exponent = as_scalar(self.graph, exponent)
+        if is_number(exponent, 2.0):
+            return self * self
+        return _power(exponent.value)(self) if isinstance(exponent, Constant) else _POWER(self, exponent)
 
 
 @dataclass(frozen=True)
@@ -175,11 +181,24 @@ class Function:
         if not any(isinstance(arg, Vector) for arg in args):
             raise TypeError(f"{self.name} is applied to no vector; expected one at least, or net.scalar for scalars.")
         operands = tuple(arg if isinstance(arg, Vector) else as_scalar(graph, arg) for arg in args)
+        _check_coordinatewise(self, len(args))
         return single(graph.make(Nonlin, self, operands))
 
 
 PRODUCT = Function(operator.mul)
 QUOTIENT = Function(operator.truediv)
+_POWER = Function(operator.pow)
+
+
+@functools.cache
+def _check_coordinatewise(function: Function, count: int) -> None:
+    """Refuse a function that is none of so many numbers."""
+    try:
+        shape = jax.eval_shape(function.fn, *(jnp.zeros(()) for _ in range(count))).shape
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{function.name} is no function of {count} numbers: {error}.") from None
+    if shape:
+        raise ValueError(f"{function.name} gives an array of shape {shape} at one coordinate; expected a number.")
 
 
 @functools.cache

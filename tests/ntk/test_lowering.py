@@ -21,6 +21,8 @@ ON_THE_HOST = {
     "Kernels": "a container of results",
     "SketchedNTK": "a container of results",
     "ProgramKernels": "a container of results",
+    "CorrectedKernels": "a container of results",
+    "corrected_kernels": "of programs, which are lowered in tests/ntk/programs",
     "TensorProgram": "a description; infinite_kernels of programs are lowered in tests/ntk/programs",
     "tensor_program": "turns a function into a TensorProgram",
     "architectures": "a module of tensor programs",
@@ -29,6 +31,9 @@ ON_THE_HOST = {
     "explain_empirical": "describes a computation, for which no value is needed",
     "activation": "turns a name or a function into an Activation",
     "load_neural_tangents": "imports a package",
+    "dynamics": "a package, whose functions are lowered in tests/ntk/dynamics",
+    "save": "writes a file",
+    "load": "reads a file",
 }
 
 # Sizes that nothing else has, so that a product's shape tells whether it is a Gram matrix.

@@ -29,11 +29,11 @@ def batch_norm_mlp(
     whole batch, and so does the kernel: that of x1 is the kernel of one batch, that of x1 and x2 is between two, each
     normalized by itself. A bias would be subtracted again. Inputs are (N, d). The limit is sampled.
 
-    With ε = 0 gradients have a second moment for batches of at least 4 inputs that are no linear combinations of
-    fewer; their standard errors can be relied on from 6.
+    With ε = 0 gradients have a second moment for batches of at least 4 inputs that span 3 dimensions around their
+    mean; their standard errors can be relied on from 6.
 
     Raises:
-        ValueError: `depth` is no positive integer.
+        ValueError: `depth` is no positive integer; or the limit is asked for with ε = 0 and a smaller batch.
 
     Example:
         >>> import jax.numpy as jnp
@@ -44,6 +44,7 @@ def batch_norm_mlp(
     """
     check_count("depth", depth)
     phi, rsqrt = net.phi(activation), net.phi(lax.rsqrt)
+    net.needs_batch(rank=3, unless=epsilon)
     z: Any = x
     for layer in range(1, depth + 1):
         h = (net.input_matrix("w1", w_std) if layer == 1 else net.matrix(f"w{layer}", w_std)) @ z

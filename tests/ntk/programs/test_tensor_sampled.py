@@ -63,6 +63,31 @@ def test_standard_errors_are_calibrated():
     assert np.all(np.abs(ratio - 1) < 4 / 120**0.5)
 
 
+CALIBRATED = {
+    "deep": (lstm, (3, 3, 2), {}),
+    "float32": (lstm, (3, 3, 2), {"dtype": jnp.float32}),
+    "pairs": (lstm, (3, 2, 2), {"tile_size": 3}),
+    "batch norm": (batch_norm_mlp(depth=2), (7, 8), {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_standard_errors_are_calibrated_where_vectors_depend_on_vectors(name):
+    """Against a limit of 128 times as many samples, over 60 seeds: t with 15 degrees of freedom."""
+    program, shape, options = CALIBRATED[name]
+    options = dict(options)
+    x = jnp.asarray(np.random.default_rng(5).normal(size=shape), options.pop("dtype", jnp.float64))
+    expected = infinite(program, x, samples=2**17, seed=1000, **options)
+    many = [infinite(program, x, samples=2**10, seed=seed, **options) for seed in range(60)]
+    for kernel in ("ntk", "nngp"):
+        limit, entries = np.asarray(getattr(expected, kernel)), np.triu_indices(len(x))
+        t = np.stack([((getattr(k, kernel) - limit) / getattr(k.standard_error, kernel))[entries] for k in many])
+        # Its mean square has mean 15/13, and for each seed a standard deviation below 2, however correlated.
+        assert abs(np.mean(t**2) - 15 / 13) < 4 * 2 / 60**0.5, kernel
+        assert np.abs(t.mean(axis=0)).max() < 4.5 * (15 / 13 / 60) ** 0.5, kernel
+
+
 def test_chained_functions():
     """f = v·relu(y)²/√n: D is E (2 relu(y))(2 relu(ȳ)), which is 2 E y² for one input; chained it would be 1."""
 

@@ -1,0 +1,25 @@
+r"""Networks that break the gradient independence assumption: its answer, the corrected one, and finite width.
+
+    python -m experiments.gia --config=configs/gia.py --workdir=runs/gia
+
+Under two minutes on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # "digits" (embedded) or another name that experiments.data knows, with the folder of its files.
+    config.dataset = "digits"
+    config.data_dir = config_dict.placeholder(str)
+    # Images that the kernels are computed on.
+    config.num_inputs = 8
+    # Hidden widths, increasing, and random networks at each.
+    config.widths = (32, 64, 128, 256, 512, 1024, 2048)
+    config.num_seeds = 32
+    # Samples of the limits, which are averages.
+    config.samples = 2**16
+    # Seed of the networks, of the choice of images and of the samples.
+    config.seed = 0
+    return config

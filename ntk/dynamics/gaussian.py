@@ -1,0 +1,232 @@
+"""Gaussian processes with a network's kernels: posteriors, and the marginal likelihood of hyperparameters."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ntk.checks import as_symmetric, is_concrete
+from ntk.dynamics.layout import Layout, arranged
+from ntk.dynamics.precision import check_concrete, computed, in_double
+from ntk.dynamics.spectral import Array, Spectrum, decompose, filtered, highest_matmul, with_ridge
+
+
+class Gaussian(NamedTuple):
+    """Mean and covariance of outputs that are independent of each other and share the covariance.
+
+    Attributes:
+        mean: (*t, M) or (*t, M, O).
+        covariance: (*t, M, M); its diagonal is never negative.
+    """
+
+    mean: jax.Array
+    covariance: jax.Array
+
+    @property
+    def std(self) -> jax.Array:
+        """Standard deviations, (*t, M)."""
+        return jnp.sqrt(jnp.diagonal(self.covariance, axis1=-2, axis2=-1))
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["spectrum", "targets"],
+    meta_fields=["layout", "dtype", "float64"],
+)
+@dataclass(frozen=True, eq=False)
+class GaussianProcess:
+    """A Gaussian process conditioned on data; made by `gp_posterior`. A pytree, saved by `ntk.save`.
+
+    Attributes:
+        spectrum: Eigendecomposition of K + ρI.
+        targets: y as columns.
+        layout: How outputs are laid out.
+        dtype: Of the results.
+        float64: Whether all is computed in float64 on the CPU.
+    """
+
+    spectrum: Spectrum
+    targets: Array
+    layout: Layout
+    dtype: Any
+    float64: bool
+
+    def __call__(self, k_test_train: ArrayLike | None = None, k_test_test: ArrayLike | None = None) -> Any:
+        """The posterior of the function, without observation noise, on test points.
+
+        Args:
+            k_test_train: (M, N), the kernel between test and training points; None for the training points themselves.
+            k_test_test: (M, M); without it there is no covariance.
+
+        Returns:
+            A `Gaussian`; with `k_test_train` and without `k_test_test` the mean alone, (M,) or (M, O).
+
+        Raises:
+            TypeError: A kernel is no floating-point array.
+            ValueError: A shape does not fit, or a value is not finite.
+        """
+        if k_test_train is None:
+            if k_test_test is not None:
+                raise ValueError("k_test_test is given without k_test_train; expected both, or none of them.")
+            mean, covariance = computed(self.float64, self.dtype, _posterior_on_train, self)
+        else:
+            across = self.layout.matrix("k_test_train", k_test_train, len(self.targets), self.dtype)
+            prior = None if k_test_test is None else covariance_of_test("k_test_test", k_test_test, across, self.dtype)
+            mean, covariance = computed(self.float64, self.dtype, _posterior, self, across, prior)
+        mean = self.layout.values(mean, ())
+        return mean if covariance is None else Gaussian(mean, covariance)
+
+
+def gp_posterior(
+    k_train_train: ArrayLike,
+    y_train: ArrayLike,
+    *,
+    ridge: ArrayLike = 0.0,
+    relative_ridge: bool = False,
+    float64: bool = False,
+) -> GaussianProcess:
+    """The posterior N(K_* (K + ρ)⁻¹ y, K_** − K_* (K + ρ)⁻¹ K_*ᵀ) of a Gaussian process of prior covariance K.
+
+    With the NNGP as K this is Bayesian inference with an infinitely wide network (Neal 1996; Lee et al. 2018,
+    arXiv:1711.00165); with the NTK, the "NTKGP" of He et al. 2020 (arXiv:2007.05864). The distribution of networks
+    that are *trained* is another: `squared_loss_ensemble`. Where rounding does not tell K from 0 and there is no
+    ridge, its pseudo-inverse is taken.
+
+    Args:
+        k_train_train: K, (N, N), shared by the outputs, of float32 or float64.
+        y_train: (N,) or (N, O).
+        ridge: ρ, the variance of the observation noise.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
+        float64: Whether to compute in float64 on the CPU, also where x64 is not enabled; results keep the kernel's
+            dtype.
+
+    Returns:
+        A `GaussianProcess`, called as `posterior(k_test_train, k_test_test)`.
+
+    Raises:
+        TypeError: An array is not floating-point.
+        ValueError: A shape does not fit, a value is not finite, the ridge is negative, the kernel is not symmetric or
+            not positive semidefinite, or float64 is asked for under a transformation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ntk import dynamics
+        >>> posterior = dynamics.gp_posterior(jnp.array([[1.0]]), jnp.array([2.0]), ridge=1.0)
+        >>> mean, covariance = posterior(jnp.array([[0.5]]), jnp.array([[1.0]]))
+        >>> print(mean, covariance)  # 0.5/2 · 2 and 1 − 0.5²/2
+        [0.5] [[0.875]]
+    """
+    matrix, targets, layout = arranged(k_train_train, y_train)
+    check_shared(layout)
+    dtype = matrix.dtype
+    if not float64:
+        return GaussianProcess(decompose(matrix, ridge, relative_ridge), targets, layout, dtype, float64)
+    check_concrete(matrix, targets, ridge)
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        matrix, targets = in_double((matrix, targets))
+        spectrum = in_double(decompose(jnp.asarray(matrix), ridge, relative_ridge))
+    return GaussianProcess(spectrum, targets, layout, dtype, float64)
+
+
+def log_marginal_likelihood(
+    k_train_train: ArrayLike, y_train: ArrayLike, *, ridge: ArrayLike = 0.0, relative_ridge: bool = False
+) -> jax.Array:
+    """Ln p(y) = −½ yᵀ(K + ρ)⁻¹y − ½ ln det(K + ρ) − (N/2) ln 2π of a Gaussian process, summed over outputs.
+
+    Differentiable in the kernel, hence in what the kernel was computed from, and in the ridge (Rasmussen & Williams
+    2006, equation 5.8).
+
+    Args:
+        k_train_train: K, (N, N), shared by the outputs, of float32 or float64.
+        y_train: (N,) or (N, O).
+        ridge: ρ, the variance of the observation noise.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: An array is not floating-point.
+        ValueError: A shape does not fit, a value is not finite, the ridge is negative, the kernel is not symmetric, or
+            K + ρI is not positive definite in its dtype.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from ntk import dynamics
+        >>> k, y = jnp.array([[1.0]]), jnp.array([1.0])
+        >>> print(round(float(dynamics.log_marginal_likelihood(k, y)), 4))  # −1/2 − ln(2π)/2
+        -1.4189
+        >>> slope = jax.grad(lambda ridge: dynamics.log_marginal_likelihood(k, y, ridge=ridge))(1.0)
+        >>> print(slope)  # 1/8 − 1/4
+        -0.125
+    """
+    matrix, targets, layout = arranged(k_train_train, y_train)
+    check_shared(layout)
+    result = _log_marginal_likelihood(with_ridge(matrix, ridge, relative_ridge)[0], targets)
+    if is_concrete(result) and not np.isfinite(float(result)):
+        raise ValueError(
+            f"k_train_train with ridge {ridge!r} is not positive definite in {matrix.dtype}; expected a larger ridge or"
+            " float64 (see ntk.dynamics.condition_report)."
+        )
+    return result
+
+
+def check_shared(layout: Layout) -> None:
+    """Refuse a kernel that has output axes where outputs are to be independent."""
+    if layout.full:
+        raise ValueError("k_train_train has output axes; expected (N, N), shared by outputs that are independent.")
+
+
+def covariance_of_test(name: str, kernel: ArrayLike, across: jax.Array, dtype: Any) -> jax.Array:
+    """The prior covariance of the test points, which `across` has as its rows."""
+    kernel = as_symmetric(name, kernel)
+    if len(kernel) != len(across):
+        raise ValueError(f"{name} has shape {kernel.shape}; expected {(len(across), len(across))}.")
+    return kernel.astype(dtype)
+
+
+def symmetric_with_variances(covariance: jax.Array) -> jax.Array:
+    """The covariance without what rounding has made of it: an asymmetry, and negative variances."""
+    covariance = (covariance + covariance.mT) / 2
+    diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)
+    return covariance + jnp.maximum(-diagonal, 0)[..., None] * jnp.eye(covariance.shape[-1], dtype=covariance.dtype)
+
+
+@jax.jit
+def _posterior(
+    process: GaussianProcess, across: jax.Array, prior: jax.Array | None
+) -> tuple[jax.Array, jax.Array | None]:
+    mean = highest_matmul(across, _solved(process, process.targets))
+    if prior is None:
+        return mean, None
+    explained = highest_matmul(across, _solved(process, across.T))
+    return mean, symmetric_with_variances(prior - explained)
+
+
+@jax.jit
+def _posterior_on_train(process: GaussianProcess) -> tuple[jax.Array, jax.Array]:
+    """On the training points K − K(K + ρ)⁻¹K = ρ(1 − ρ(K + ρ)⁻¹), without a difference of kernels."""
+    ridge, n = process.spectrum.ridge, len(process.targets)
+    mean = process.targets - ridge * _solved(process, process.targets)
+    identity = jnp.eye(n, dtype=process.targets.dtype)
+    return mean, symmetric_with_variances(ridge * (identity - ridge * _solved(process, identity)))
+
+
+def _solved(process: GaussianProcess, columns: jax.Array) -> jax.Array:
+    """(K + ρ)⁻¹ times columns, which is where gradient flow ends."""
+    one = jnp.ones((), columns.dtype)
+    return filtered(process.spectrum, ("flow", "coefficients"), jnp.full(1, jnp.inf, one.dtype), one, one, columns)[0]
+
+
+@jax.jit
+def _log_marginal_likelihood(matrix: jax.Array, targets: jax.Array) -> jax.Array:
+    factor = jnp.linalg.cholesky(matrix)
+    whitened = jax.scipy.linalg.solve_triangular(factor, targets, lower=True)
+    constant = len(matrix) * np.log(2 * np.pi) / 2
+    log_det = jnp.sum(jnp.log(jnp.diag(factor)))
+    return -jnp.sum(whitened**2) / 2 - targets.shape[1] * (log_det + constant)

@@ -1,0 +1,75 @@
+"""How targets and kernels of several outputs are laid out as one matrix and its columns."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ntk.checks import as_floating, as_symmetric, check_finite
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What turns arrays with output axes into a matrix (M', N') and columns (N', c), and back.
+
+    Attributes:
+        outputs: () or (O,), the axes of y after the first.
+        full: Whether the kernel has output axes of its own, (N, N, O, O). Then the rows of the matrix are all pairs of
+            point and output, and there is one column; else the outputs share the kernel and are its columns.
+    """
+
+    outputs: tuple[int, ...]
+    full: bool
+
+    def matrix(self, name: str, kernel: Any, num_train: int, dtype: Any) -> jax.Array:
+        """A kernel between test and training points, checked, as a matrix."""
+        kernel = as_floating(name, kernel)
+        expected = (*self.outputs, *self.outputs) if self.full else ()
+        if kernel.ndim != 2 + len(expected) or kernel.shape[1:] != (num_train, *expected):
+            wanted = ", ".join(map(str, ("M", num_train, *expected)))
+            raise ValueError(f"{name} has shape {kernel.shape}; expected ({wanted}).")
+        check_finite(name, kernel)
+        return self.flat(kernel.astype(dtype))
+
+    def flat(self, kernel: jax.Array) -> jax.Array:
+        """(M, N) as it is, (M, N, O, O) as (M·O, N·O)."""
+        if not self.full:
+            return kernel
+        m, n, o, _ = kernel.shape
+        return kernel.transpose(0, 2, 1, 3).reshape(m * o, n * o)
+
+    def columns(self, name: str, values: ArrayLike, num_points: int, dtype: Any) -> jax.Array:
+        """Outputs at points, a number or an array (M, *outputs), as columns."""
+        values = jnp.asarray(values, dtype)
+        shape = (num_points, *self.outputs)
+        if values.shape not in ((), shape):
+            raise ValueError(f"{name} has shape {values.shape}; expected {shape}, or one number for all of them.")
+        check_finite(name, values)
+        return jnp.broadcast_to(values, shape).reshape(-1, 1 if self.full else int(np.prod(self.outputs)))
+
+    def values(self, columns: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+        """Columns (T, M', c) as outputs (*axes, M, *outputs)."""
+        return columns.reshape(*axes, -1, *self.outputs)
+
+
+def arranged(k_train_train: Any, y_train: Any) -> tuple[jax.Array, jax.Array, Layout]:
+    """The kernel as a symmetric matrix, the targets as columns in its dtype, and their layout.
+
+    Raises:
+        TypeError: An array is not floating-point.
+        ValueError: A shape does not fit, the kernel is not symmetric, or a value is not finite.
+    """
+    kernel, y = as_floating("k_train_train", k_train_train), as_floating("y_train", y_train)
+    if kernel.ndim not in (2, 4) or (kernel.ndim == 4 and kernel.shape[2] != kernel.shape[3]):
+        raise ValueError(f"k_train_train has shape {kernel.shape}; expected (N, N) or (N, N, O, O).")
+    full = kernel.ndim == 4
+    outputs = (kernel.shape[2],) if full else y.shape[1:]
+    if y.ndim not in (1, 2) or y.shape != (len(kernel), *outputs):
+        expected = (len(kernel), *outputs) if full else f"({len(kernel)},) or ({len(kernel)}, O)"
+        raise ValueError(f"y_train has shape {y.shape}; expected {expected} as k_train_train has.")
+    layout = Layout(outputs, full)
+    matrix = as_symmetric("k_train_train", layout.flat(kernel))
+    return matrix, layout.columns("y_train", y, len(y), matrix.dtype), layout

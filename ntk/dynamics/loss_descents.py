@@ -1,0 +1,116 @@
+"""Gradient descent in function space for any loss, step by step (THEORY section 6)."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ntk.dynamics.layout import Layout
+from ntk.dynamics.loss_flows import Loss, check_loss_problem, outputs_layout
+from ntk.dynamics.spectral import highest_matmul
+from ntk.dynamics.squared_loss import check_rates
+from ntk.dynamics.weight_space import Trajectory, check_steps
+
+
+def loss_descent(
+    k_train_train: ArrayLike,
+    y_train: ArrayLike,
+    loss: Loss,
+    num_steps: int,
+    *,
+    learning_rate: ArrayLike,
+    momentum: ArrayLike = 0.0,
+    fx_train_0: ArrayLike = 0.0,
+    fx_test_0: ArrayLike = 0.0,
+    k_test_train: ArrayLike | None = None,
+    every: int = 1,
+) -> Trajectory:
+    """Full-batch gradient descent on any loss, for a network of constant kernel: what `train(linearized=True)` does.
+
+    The dual coefficients take the steps of `optax.sgd(η, β)`, p ← βp + ∇_f L(f), α ← α − ηp, at the cost of one product
+    with the kernel each and not of a network: f(x) = f_0(x) + Θ(x, X) α. For squared loss `squared_loss_descent` has
+    the closed form, for small steps `loss_flow` any times.
+
+    Args:
+        k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
+        y_train: (N, …), as the loss takes them.
+        loss: loss(f, y), any function of Optax's kind. Its values are summed, never averaged.
+        num_steps: How many steps, a multiple of `every`.
+        learning_rate: η.
+        momentum: β, at least 0 and below 1.
+        fx_train_0: f_0 on the training points, (N,) or (N, O); one number where the targets have that shape.
+        fx_test_0: f_0 on the test points, (M,) or (M, O), or one number.
+        k_test_train: (M, N) or (M, N, O, O); None for no test points.
+        every: Steps from one record to the next.
+
+    Returns:
+        A `Trajectory`, whose `params` are the dual coefficients at the end, of the shape of the outputs.
+
+    Raises:
+        TypeError: An array is not floating-point, or loss is no function.
+        ValueError: As for `loss_flow`, or a number of steps or the momentum is not as above.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from ntk import dynamics
+        >>> k, y = jnp.diag(jnp.array([1.0, 2.0])), jnp.array([1.0, 1.0])
+        >>> print(dynamics.loss_descent(k, y, optax.l2_loss, 2, learning_rate=0.25).fx_train)
+        [[0.     0.    ]
+         [0.25   0.5   ]
+         [0.4375 0.75  ]]
+    """
+    check_rates(learning_rate, momentum)
+    check_steps(num_steps, every)
+    matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
+    layout = outputs_layout(matrix, targets, full, fx_train_0)
+    num_train, dtype = len(targets), matrix.dtype
+    start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
+    kernel = start_test = None
+    if k_test_train is not None:
+        kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
+        start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
+    rates = jnp.asarray(learning_rate, dtype), jnp.asarray(momentum, dtype)
+    return _descend(loss, layout, num_steps, every, matrix, targets, rates, start, kernel, start_test)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _descend(
+    loss: Loss,
+    layout: Layout,
+    num_steps: int,
+    every: int,
+    matrix: jax.Array,
+    targets: jax.Array,
+    rates: tuple[jax.Array, jax.Array],
+    start: jax.Array,
+    kernel: jax.Array | None,
+    start_test: Any,
+) -> Trajectory:
+    def total(columns: jax.Array) -> jax.Array:
+        return jnp.sum(loss(layout.values(columns, ()), targets))
+
+    def outputs(coefficients: jax.Array) -> jax.Array:
+        return start + highest_matmul(matrix, coefficients)
+
+    def step(_: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        coefficients, velocity = state
+        velocity = rates[1] * velocity + jax.grad(total)(outputs(coefficients))
+        return coefficients - rates[0] * velocity, velocity
+
+    def record(coefficients: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+        train = outputs(coefficients)
+        test = None if kernel is None else layout.values(start_test + highest_matmul(kernel, coefficients), ())
+        return total(train), layout.values(train, ()), test
+
+    def advance(state: Any, _: None) -> tuple[Any, Any]:
+        state = jax.lax.fori_loop(0, every, step, state)
+        return state, record(state[0])
+
+    nothing = jnp.zeros_like(start)
+    (coefficients, _), records = jax.lax.scan(advance, (nothing, nothing), length=num_steps // every)
+    joined = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), record(nothing), records)
+    return Trajectory(layout.values(coefficients, ()), jnp.arange(0, num_steps + 1, every), *joined)

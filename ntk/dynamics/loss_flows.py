@@ -1,0 +1,239 @@
+"""Gradient flow in function space for any loss, by an ODE solver (THEORY section 6). Needs Diffrax."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ntk.checks import as_floating, check_count, check_finite, check_nonnegative, is_concrete
+from ntk.dynamics.layout import Layout, arranged
+from ntk.dynamics.spectral import check_semidefinite, highest_matmul
+from ntk.dynamics.squared_loss import Prediction, check_rates
+
+# loss(f, y) → numbers whose sum is descended.
+Loss = Callable[[Any, Any], jax.Array]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["matrix", "targets", "learning_rate", "rtol", "atol"],
+    meta_fields=["loss", "full", "solver", "max_steps"],
+)
+@dataclass(frozen=True, eq=False)
+class LossFlowPredictor:
+    """What gradient flow on a loss makes of a network; made by `loss_flow`. A pytree.
+
+    Attributes:
+        matrix: The kernel on the training points, as one matrix.
+        targets: y, as the loss takes it.
+        learning_rate: η.
+        rtol: Relative tolerance of the solver.
+        atol: Absolute tolerance.
+        loss: loss(f, y), of which the sum is descended.
+        full: Whether the kernel has output axes of its own.
+        solver: A Diffrax solver.
+        max_steps: Of the solver, from one time to the next.
+    """
+
+    matrix: jax.Array
+    targets: jax.Array
+    learning_rate: jax.Array
+    rtol: jax.Array
+    atol: jax.Array
+    loss: Loss
+    full: bool
+    solver: Any
+    max_steps: int
+
+    def __call__(
+        self,
+        t: ArrayLike,
+        fx_train_0: ArrayLike = 0.0,
+        fx_test_0: ArrayLike = 0.0,
+        k_test_train: ArrayLike | None = None,
+    ) -> Any:
+        """The outputs at finite times t of any shape and order, from one integration.
+
+        Args:
+            t: Times.
+            fx_train_0: f_0 on the training points, (N,) or (N, O); one number where the targets have that shape.
+            fx_test_0: f_0 on the test points, (M,) or (M, O), or one number.
+            k_test_train: (M, N) or (M, N, O, O); None for no test points.
+
+        Returns:
+            Outputs on the training points, (*t.shape, N) or (*t.shape, N, O); with `k_test_train` a `Prediction` of
+            these and those on the test points.
+
+        Raises:
+            TypeError: An array is not floating-point.
+            ValueError: A shape does not fit, or a value or a time is not finite, or negative.
+            RuntimeError: The solver gave up; the sentence says why. Under a transformation results are NaN instead.
+        """
+        check_nonnegative("t", t)
+        dtype, num_train = self.matrix.dtype, len(self.targets)
+        layout = outputs_layout(self.matrix, self.targets, self.full, fx_train_0)
+        start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
+        times = jnp.asarray(t, dtype)
+        coefficients, arrived = _integrate(self, layout, jnp.ravel(times), start)
+        if is_concrete(coefficients) and not bool(arrived):
+            raise RuntimeError(
+                f"the ODE solver stopped before t = {float(jnp.max(times)):g}; expected shorter times, more than"
+                f" max_steps={self.max_steps}, looser tolerances, or an implicit solver such as diffrax.Kvaerno5()."
+            )
+        train = layout.values(_outputs(start, self.matrix, coefficients), times.shape)
+        if k_test_train is None:
+            return train
+        kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
+        start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
+        return Prediction(train, layout.values(_outputs(start_test, kernel, coefficients), times.shape))
+
+
+def loss_flow(
+    k_train_train: ArrayLike,
+    y_train: ArrayLike,
+    loss: Loss,
+    *,
+    learning_rate: ArrayLike = 1.0,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    solver: Any = None,
+    max_steps: int = 2**14,
+) -> LossFlowPredictor:
+    """Gradient flow ∂_t f = −η Θ ∇_f L(f) on any loss, such as cross-entropy, for a network of constant kernel.
+
+    What is integrated are the dual coefficients, ∂_t α = −η ∇_f L(f_0 + Θα), so that one solution serves any number of
+    test points: f_t(x) = f_0(x) + Θ(x, X) α_t. `squared_loss_flow` has squared loss in closed form. Cross-entropy on
+    data that can be separated has no end: its outputs grow like ln t.
+
+    Args:
+        k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
+        y_train: (N, …), as the loss takes them: one-hot rows for `optax.softmax_cross_entropy`, integers for
+            `optax.softmax_cross_entropy_with_integer_labels`.
+        loss: loss(f, y), any function of Optax's kind. Its values are summed, never averaged.
+        learning_rate: η.
+        rtol: Relative tolerance of the solver for α.
+        atol: Absolute tolerance.
+        solver: A Diffrax solver, `diffrax.Tsit5()` unless told otherwise. For times far above 1/(η λ_max) take an
+            implicit one, such as `diffrax.Kvaerno5()`.
+        max_steps: Of the solver, from one time to the next.
+
+    Returns:
+        A `LossFlowPredictor`, called as `predict(t, fx_train_0, fx_test_0, k_test_train)`.
+
+    Raises:
+        TypeError: The kernel is not floating-point, or loss is no function.
+        ValueError: A shape does not fit, a value is not finite, a number is out of range, or the kernel is not
+            symmetric or not positive semidefinite.
+        ImportError: Diffrax is not installed.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from ntk import dynamics
+        >>> labels = jnp.array([0, 1])
+        >>> loss = optax.softmax_cross_entropy_with_integer_labels
+        >>> predict = dynamics.loss_flow(jnp.eye(2), labels, loss)
+        >>> fx = predict(jnp.array([0.0, 10.0]), jnp.zeros((2, 3)))
+        >>> print(fx.shape, fx[1].argmax(axis=1))
+        (2, 2, 3) [0 1]
+    """
+    _diffrax()
+    check_rates(learning_rate, 0.0)
+    check_count("max_steps", max_steps)
+    matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
+    rate, rtol_, atol_ = (jnp.asarray(number, matrix.dtype) for number in (learning_rate, rtol, atol))
+    return LossFlowPredictor(matrix, targets, rate, rtol_, atol_, loss, full, solver, max_steps)
+
+
+def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss) -> tuple[jax.Array, jax.Array, bool]:
+    """The kernel as one matrix, the targets as the loss takes them, and whether the kernel has output axes.
+
+    Raises:
+        TypeError: The kernel is not floating-point, or loss is no function.
+        ValueError: A shape does not fit, a value is not finite, or the kernel is not symmetric or not positive
+            semidefinite.
+    """
+    if not callable(loss):
+        raise TypeError(f"loss is {loss!r}; expected a function of outputs and targets.")
+    kernel, targets = as_floating("k_train_train", k_train_train), jnp.asarray(y_train)
+    if jnp.issubdtype(targets.dtype, jnp.floating):
+        targets = targets.astype(kernel.dtype)
+        check_finite("y_train", targets)
+    outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
+    matrix, _, layout = arranged(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype))
+    if targets.ndim < 1 or targets.shape[0] != len(kernel):
+        raise ValueError(f"y_train has shape {targets.shape}; expected ({len(kernel)}, …) as k_train_train has rows.")
+    if is_concrete(matrix):
+        spectrum = np.linalg.eigvalsh(np.asarray(matrix))
+        check_semidefinite(float(spectrum[0]), float(spectrum[-1]), matrix.dtype)
+    return matrix, targets, layout.full
+
+
+def outputs_layout(matrix: jax.Array, targets: jax.Array, full: bool, fx_train_0: ArrayLike) -> Layout:
+    """The layout of the outputs, which have the shape of those at the start, or of the targets."""
+    shape = np.shape(fx_train_0) or targets.shape
+    expected = (len(targets), len(matrix) // len(targets)) if full else None
+    if shape[:1] != targets.shape[:1] or len(shape) > 2 or (expected and shape != expected):
+        wanted = expected or f"that of the outputs, (N,) or (N, O) with N = {len(targets)}"
+        raise ValueError(f"fx_train_0 has shape {np.shape(fx_train_0)}; expected {wanted}.")
+    return Layout(shape[1:], full)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _integrate(
+    predictor: LossFlowPredictor, layout: Layout, t: jax.Array, start: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The dual coefficients at times t, (T, N', c), and whether the solver arrived; NaN if it did not."""
+    diffrax = _diffrax()
+    shape = (len(predictor.targets), *layout.outputs)
+
+    def total(columns: jax.Array) -> jax.Array:
+        return jnp.sum(predictor.loss(columns.reshape(shape), predictor.targets))
+
+    def velocity(_: jax.Array, coefficients: jax.Array, __: Any) -> jax.Array:
+        outputs = start + highest_matmul(predictor.matrix, coefficients)
+        return -predictor.learning_rate * jax.grad(total)(outputs)
+
+    def advance(state: tuple[jax.Array, jax.Array, jax.Array], until: jax.Array) -> tuple[Any, jax.Array]:
+        now, coefficients, arrived = state
+        # From time to time, and not with all times in one SaveAt, which calls back to the host to check them.
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(velocity),
+            predictor.solver or diffrax.Tsit5(),
+            t0=now,
+            t1=until,
+            dt0=None,
+            y0=coefficients,
+            saveat=diffrax.SaveAt(t1=True),
+            stepsize_controller=diffrax.PIDController(rtol=predictor.rtol, atol=predictor.atol),
+            max_steps=predictor.max_steps,
+            throw=False,
+        )
+        moved = until > now
+        coefficients = jnp.where(moved, solution.ys[0], coefficients)
+        arrived &= ~moved | (solution.result == diffrax.RESULTS.successful)
+        return (until, coefficients, arrived), coefficients
+
+    order = jnp.argsort(t)
+    first = (jnp.zeros((), t.dtype), jnp.zeros_like(start), jnp.array(True))
+    (_, _, arrived), sorted_coefficients = jax.lax.scan(advance, first, t[order])
+    return jnp.where(arrived, sorted_coefficients[jnp.argsort(order)], jnp.nan), arrived
+
+
+@jax.jit
+def _outputs(start: jax.Array, kernel: jax.Array, coefficients: jax.Array) -> jax.Array:
+    return start + highest_matmul(kernel, coefficients)
+
+
+def _diffrax() -> ModuleType:
+    try:
+        import diffrax
+    except ImportError:
+        raise ImportError("loss_flow needs Diffrax: run `pip install 'diffrax>=0.7'`.") from None
+    return diffrax

@@ -1,0 +1,152 @@
+"""One network in several parameterizations, which train differently with one learning rate for all parameters.
+
+With parameters ω of N(0, 1) and f as in THEORY sections 1 and 2, an abc-parameterization (Yang & Hu 2021,
+arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may depend on the width:
+
+    "ntk"       θ = ω, η.                      It has a kernel limit: as n → ∞ Θ stays where it starts, features too.
+    "standard"  W = (σ/√fan-in) ω, η/n.        It has one, of hidden and output weights: the parts of Θ of input weights
+                                               and biases are smaller by 1/n, so that these are not trained.
+    "mup"       θ = ω/√n, f/√n, η.             The maximal update parameterization (Table 1 there, for SGD): features
+                                               and Θ move by order one at any width, so that there is no kernel limit;
+                                               for one hidden layer it is the mean-field limit.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ntk.checks import check_choice
+from ntk.finite_width import finite
+from ntk.infinite_width import infinite_kernels, infinite_ntk
+from ntk.inputs import Network, no_network
+from ntk.networks import MLP, RNN
+
+PARAMETERIZATIONS = ("ntk", "standard", "mup")
+
+
+@dataclass(frozen=True)
+class ParameterizedModel:
+    """A network of finite width in a parameterization; made by `parameterized_model` and used like a Flax model.
+
+    Attributes:
+        net: The description.
+        width: n.
+        outputs: O, or None.
+        parameterization: "ntk", "standard" or "mup".
+    """
+
+    net: Network
+    width: int
+    outputs: int | None
+    parameterization: str
+
+    @property
+    def learning_rate_scale(self) -> float:
+        """What a learning rate is to be multiplied by at this width: 1/n in standard parameterization, else 1."""
+        return 1 / self.width if self.parameterization == "standard" else 1.0
+
+    def init(self, key: jax.Array, x: ArrayLike) -> Any:
+        """Parameters at random, in the layout of `ntk.finite(net, width, outputs)`."""
+        params = self._model().init(key, x)
+        if self.parameterization == "mup":
+            return jax.tree.map(lambda leaf: leaf / self.width**0.5, params)
+        if self.parameterization == "standard":
+            return _map_named(lambda name, leaf: _std(self.net, name) / _root_fan_in(name, leaf) * leaf, params)
+        return params
+
+    def apply(self, params: Any, x: ArrayLike, lengths: ArrayLike | None = None) -> jax.Array:
+        """The outputs, (N,) or (N, O)."""
+        options = {} if lengths is None else {"lengths": lengths}
+        root = self.width**0.5
+        if self.parameterization == "mup":
+            return self._model().apply(jax.tree.map(lambda leaf: leaf * root, params), x, **options) / root
+        if self.parameterization == "standard":
+            params = _map_named(lambda name, leaf: _root_fan_in(name, leaf) * leaf, params)
+        return self._model().apply(params, x, **options)
+
+    def kernel_limit(self, x1: ArrayLike, x2: ArrayLike | None = None) -> jax.Array:
+        """What Θ times `learning_rate_scale` tends to as n → ∞, and stays at in training, (N1, N2).
+
+        In standard parameterization that is the sum of the parts of hidden and output weights, each over its σ²:
+        C^L + Σ_{l ≥ 2} D^l C^{l−1} for an MLP, and likewise over pairs of times for an RNN.
+
+        Raises:
+            TypeError: An array is not floating-point.
+            ValueError: As `ntk.infinite_kernels`; or the parameterization is "mup", which has no such limit.
+        """
+        if self.parameterization == "mup":
+            raise ValueError(
+                "parameterization is 'mup'; expected 'ntk' or 'standard', of which the kernel has a limit."
+            )
+        if self.parameterization == "ntk":
+            return infinite_ntk(self.net, x1, x2)
+        # With σ_v = 1 the NNGP is what the read-out's part over σ_v² is, and D lacks its factor σ_v².
+        kernels = infinite_kernels(replace(self.net, v_std=1.0), x1, x2)
+        if isinstance(self.net, MLP):
+            hidden = jnp.sum(kernels.D[1:] * kernels.C[1:-1], axis=0)
+        else:
+            hidden = jnp.sum(kernels.D[:, 1:, :, 1:] * kernels.C[:, :-1, :, :-1], axis=(1, 3))
+        return kernels.nngp + self.net.v_std**2 * hidden
+
+    def _model(self) -> Any:
+        """The model in NTK parameterization; for the standard one with the standard deviations left to `init`."""
+        net = self.net
+        if self.parameterization == "standard":
+            ones: dict[str, Any] = {field.name: 1.0 for field in fields(net) if field.name.endswith("_std")}
+            net = replace(net, **ones)
+        return finite(net, self.width, self.outputs)
+
+
+def parameterized_model(
+    net: Network, width: int, outputs: int | None = None, *, parameterization: str = "ntk"
+) -> ParameterizedModel:
+    """The network at finite width in NTK, standard or maximal-update parameterization (Yang & Hu 2021).
+
+    With plain gradient descent, whose learning rate is multiplied by `learning_rate_scale`, outputs move by order one
+    in a time of order one at every width. "ntk" and "standard" are the same function at the start, and have kernel
+    limits; "mup" is that function over √n, and learns features at any width (arXiv:2011.14522, Table 1).
+
+    Args:
+        net: An `ntk.MLP` or an `ntk.RNN`.
+        width: n.
+        outputs: O; None for a single one without an axis of its own.
+        parameterization: "ntk", "standard" or "mup".
+
+    Returns:
+        A `ParameterizedModel` with `init(key, x)`, `apply(params, x)`, `learning_rate_scale` and `kernel_limit`.
+
+    Raises:
+        TypeError: `net` is no such network.
+        ValueError: `width` or `outputs` is no positive integer, or the parameterization is unknown.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net, x = ntk.MLP(depth=2), jnp.ones((2, 3))
+        >>> models = [ntk.dynamics.parameterized_model(net, 64, parameterization=p) for p in ("ntk", "standard", "mup")]
+        >>> f = [model.apply(model.init(jax.random.key(0), x), x)[0] for model in models]
+        >>> print(f"{f[1] / f[0]:.4f} {f[2] / f[0]:.4f}")  # the same, and over √64
+        1.0000 0.1250
+    """
+    if not isinstance(net, MLP | RNN):
+        raise no_network(net)
+    check_choice("parameterization", parameterization, PARAMETERIZATIONS)
+    finite(net, width, outputs)  # which refuses what it cannot make
+    return ParameterizedModel(net, width, outputs, parameterization)
+
+
+def _map_named(change: Any, params: Any) -> Any:
+    return {"params": {name: change(name, leaf) for name, leaf in params["params"].items()}}
+
+
+def _std(net: Network, name: str) -> Any:
+    """The standard deviation that stands before the parameter of that name, such as w2."""
+    return getattr(net, f"{name[0]}_std")
+
+
+def _root_fan_in(name: str, leaf: jax.Array) -> float:
+    return 1.0 if name.startswith("b") else leaf.shape[0] ** 0.5

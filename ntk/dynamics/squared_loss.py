@@ -1,0 +1,290 @@
+"""Training on squared loss in closed form: gradient flow, gradient descent step by step, momentum (THEORY section 6).
+
+The loss is L = ½ Σ (f − y)², a sum over points and outputs.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ntk.checks import is_concrete
+from ntk.dynamics.filters import MAX_STEPS
+from ntk.dynamics.layout import Layout, arranged
+from ntk.dynamics.precision import check_concrete, computed, in_double
+from ntk.dynamics.spectral import Array, Spectrum, decompose, filtered, highest_matmul
+
+
+class Prediction(NamedTuple):
+    """Outputs on training and on test points.
+
+    Attributes:
+        train: (*t, N) or (*t, N, O).
+        test: (*t, M) or (*t, M, O).
+    """
+
+    train: jax.Array
+    test: jax.Array
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["spectrum", "targets", "learning_rate", "momentum"],
+    meta_fields=["filter", "layout", "dtype", "float64"],
+)
+@dataclass(frozen=True, eq=False)
+class SquaredLossPredictor:
+    """What training on squared loss makes of a network; made by `squared_loss_flow` and `squared_loss_descent`.
+
+    A pytree: it passes through `jax.jit`, and is saved by `ntk.save`.
+
+    Attributes:
+        spectrum: Eigendecomposition of the kernel on the training points, with its ridge.
+        targets: y as columns.
+        learning_rate: η.
+        momentum: β.
+        filter: "flow" or "steps".
+        layout: How outputs are laid out.
+        dtype: Of the results.
+        float64: Whether all is computed in float64 on the CPU.
+    """
+
+    spectrum: Spectrum
+    targets: Array
+    learning_rate: Array
+    momentum: Array
+    filter: str
+    layout: Layout
+    dtype: Any
+    float64: bool
+
+    def __call__(
+        self,
+        t: ArrayLike | None = None,
+        fx_train_0: ArrayLike = 0.0,
+        fx_test_0: ArrayLike = 0.0,
+        k_test_train: ArrayLike | None = None,
+    ) -> Any:
+        """The outputs at times t, all of them at once.
+
+        Args:
+            t: Times of a flow, or whole numbers of steps, of any shape; None means the end, as inf does.
+            fx_train_0: f_0 on the training points, of the shape of y_train, or one number.
+            fx_test_0: f_0 on the test points, (M,) or (M, O), or one number.
+            k_test_train: Kernel between test and training points, (M, N) or (M, N, O, O); None for no test points.
+
+        Returns:
+            Outputs on the training points, (*t.shape, N) or (*t.shape, N, O); with `k_test_train` a `Prediction` of
+            these and those on the test points. With a ridge both are of the regularized model, which does not
+            reach the targets.
+
+        Raises:
+            TypeError: k_test_train is no floating-point array.
+            ValueError: A shape does not fit, a time is negative, no whole number of steps, or the end of steps that
+                diverge, or a value is not finite.
+        """
+        times, shape = self.times(t)
+        start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, self.dtype)
+        if k_test_train is None:
+            train = computed(self.float64, self.dtype, _train, self, times, start)
+            return self.layout.values(train, shape)
+        kernel = self.layout.matrix("k_test_train", k_test_train, self.num_train, self.dtype)
+        num_test = np.shape(k_test_train)[0]
+        start_test = self.layout.columns("fx_test_0", fx_test_0, num_test, self.dtype)
+        pair = computed(self.float64, self.dtype, _train_and_test, self, times, start, start_test, kernel)
+        return Prediction(*(self.layout.values(columns, shape) for columns in pair))
+
+    def coefficients(self, t: ArrayLike | None = None, fx_train_0: ArrayLike = 0.0) -> jax.Array:
+        """The dual coefficients α_t at times t, (*t.shape, N) or (*t.shape, N, O): f_t(x) = f_0(x) + Θ(x, X) α_t.
+
+        Arguments and errors are those of a call.
+        """
+        times, shape = self.times(t)
+        start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, self.dtype)
+        return self.layout.values(computed(self.float64, self.dtype, _coefficients, self, times, start), shape)
+
+    @property
+    def num_train(self) -> int:
+        """N, the number of training points."""
+        return len(self.targets) // (self.layout.outputs[0] if self.layout.full else 1)
+
+    def times(self, t: ArrayLike | None) -> tuple[Any, tuple[int, ...]]:
+        """The times in a row, checked, and the shape that they had."""
+        t = np.inf if t is None else t
+        if is_concrete(t):
+            self._check_times(np.asarray(t, float))
+        row = np.ravel(np.asarray(t, np.float64)) if self.float64 else jnp.ravel(jnp.asarray(t, self.dtype))
+        return row, np.shape(t)
+
+    def _check_times(self, times: np.ndarray) -> None:
+        if np.isnan(times).any() or (times < 0).any():
+            raise ValueError(f"t goes from {times.min()} to {times.max()}; expected times that are not negative.")
+        if self.filter == "flow":
+            return
+        finite = times[np.isfinite(times)]
+        if (finite != np.round(finite)).any() or (finite > MAX_STEPS).any():
+            raise ValueError(f"t is {times}; expected whole numbers of steps, up to {MAX_STEPS}, or inf.")
+        if np.isinf(times).any() and is_concrete(self.spectrum.eigenvalues, self.learning_rate, self.momentum):
+            limit = 2 * (1 + float(self.momentum)) / max(float(jnp.max(self.spectrum.eigenvalues)), 1e-300)
+            if float(self.learning_rate) >= limit:
+                raise ValueError(
+                    f"t is inf with learning_rate {float(self.learning_rate):g}, at which steps diverge; expected a"
+                    f" learning rate below {limit:.6g}."
+                )
+
+
+def squared_loss_flow(
+    k_train_train: ArrayLike,
+    y_train: ArrayLike,
+    *,
+    learning_rate: ArrayLike = 1.0,
+    ridge: ArrayLike = 0.0,
+    relative_ridge: bool = False,
+    float64: bool = False,
+) -> SquaredLossPredictor:
+    """Gradient flow ∂_t θ = −η ∇L on L = ½ Σ (f − y)², for a network of constant kernel, at any times at once.
+
+        f_t(x) = f_0(x) + Θ(x, X) (Θ + ρ)⁻¹ (I − e^{−η(Θ+ρ)t}) (y − f_0(X))
+
+    One symmetric eigendecomposition serves all times and test points. The ridge ρ is that of the loss
+    L + ½ρ‖θ − θ_0‖². Directions in which rounding does not tell the kernel from 0 (duplicate rows) are not trained, so
+    that t = ∞ is the least-squares fit of least norm.
+
+    Lee et al. 2019 (arXiv:1902.06720), equations 8 to 11. Of `neural_tangents.predict.gradient_descent_mse`, whose
+    squared loss is a mean over N points and O outputs, the time is N·O times the one here.
+
+    Args:
+        k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
+        y_train: (N,) or (N, O).
+        learning_rate: η.
+        ridge: ρ.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
+        float64: Whether to compute in float64 on the CPU, also where x64 is not enabled; results keep the kernel's
+            dtype.
+
+    Returns:
+        A `SquaredLossPredictor`, called as `predict(t, fx_train_0, fx_test_0, k_test_train)`.
+
+    Raises:
+        TypeError: An array is not floating-point.
+        ValueError: A shape does not fit, a value is not finite, a number is negative, the kernel is not symmetric or
+            not positive semidefinite, or float64 is asked for under a transformation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ntk import dynamics
+        >>> predict = dynamics.squared_loss_flow(jnp.diag(jnp.array([1.0, 2.0])), jnp.array([1.0, 1.0]))
+        >>> print(predict(jnp.array([0.0, 1.0, jnp.inf])).round(3))  # 1 − e^{−t} and 1 − e^{−2t}
+        [[0.    0.   ]
+         [0.632 0.865]
+         [1.    1.   ]]
+        >>> print(predict(None, k_test_train=jnp.array([[0.5, 1.0]])).test)  # 0.5/1 + 1/2
+        [1.]
+    """
+    return _predictor("flow", k_train_train, y_train, learning_rate, 0.0, ridge, relative_ridge, float64)
+
+
+def squared_loss_descent(
+    k_train_train: ArrayLike,
+    y_train: ArrayLike,
+    *,
+    learning_rate: ArrayLike,
+    momentum: ArrayLike = 0.0,
+    ridge: ArrayLike = 0.0,
+    relative_ridge: bool = False,
+    float64: bool = False,
+) -> SquaredLossPredictor:
+    """Full-batch gradient descent on L = ½ Σ (f − y)², after any numbers of steps at once.
+
+    Along an eigenvector of Θ + ρI of eigenvalue μ the error is multiplied by (1 − ημ)^t; with momentum (the heavy ball
+    of Polyak 1964, as `optax.sgd` has it, started at rest) by what its two-term recursion leaves. Also beyond the
+    largest stable learning rate, `max_learning_rate`, where it grows.
+
+    Args:
+        k_train_train: As for `squared_loss_flow`.
+        y_train: Likewise.
+        learning_rate: η.
+        momentum: β, at least 0 and below 1.
+        ridge: ρ.
+        relative_ridge: As for `squared_loss_flow`.
+        float64: Likewise.
+
+    Returns:
+        A `SquaredLossPredictor`, in which t counts steps.
+
+    Raises:
+        TypeError: As for `squared_loss_flow`.
+        ValueError: As there.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ntk import dynamics
+        >>> k, y = jnp.diag(jnp.array([1.0, 2.0])), jnp.array([1.0, 1.0])
+        >>> predict = dynamics.squared_loss_descent(k, y, learning_rate=0.25)
+        >>> print(predict(jnp.arange(3)))  # 1 − (3/4)^t and 1 − (1/2)^t
+        [[0.     0.    ]
+         [0.25   0.5   ]
+         [0.4375 0.75  ]]
+    """
+    return _predictor("steps", k_train_train, y_train, learning_rate, momentum, ridge, relative_ridge, float64)
+
+
+def _predictor(
+    name: str,
+    k_train_train: ArrayLike,
+    y_train: ArrayLike,
+    learning_rate: ArrayLike,
+    momentum: ArrayLike,
+    ridge: ArrayLike,
+    relative_ridge: bool,
+    float64: bool,
+) -> SquaredLossPredictor:
+    check_rates(learning_rate, momentum)
+    matrix, targets, layout = arranged(k_train_train, y_train)
+    dtype = matrix.dtype
+    if not float64:
+        spectrum = decompose(matrix, ridge, relative_ridge)
+        rates = jnp.asarray(learning_rate, dtype), jnp.asarray(momentum, dtype)
+        return SquaredLossPredictor(spectrum, targets, *rates, name, layout, dtype, float64)
+    check_concrete(matrix, targets, learning_rate, momentum, ridge)
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        matrix, targets, rate, beta = in_double((matrix, targets, learning_rate, momentum))
+        spectrum = in_double(decompose(jnp.asarray(matrix), ridge, relative_ridge))
+    return SquaredLossPredictor(spectrum, targets, rate, beta, name, layout, dtype, float64)
+
+
+def check_rates(learning_rate: ArrayLike, momentum: ArrayLike) -> None:
+    """Refuse a learning rate that is not one positive number, and a momentum outside [0, 1)."""
+    for name, value, valid, expected in (
+        ("learning_rate", learning_rate, lambda rate: 0 < rate < np.inf, "one finite positive number"),
+        ("momentum", momentum, lambda beta: 0 <= beta < 1, "one number of at least 0 and below 1"),
+    ):
+        if np.shape(value) != () or (is_concrete(value) and not valid(float(np.asarray(value)))):
+            raise ValueError(f"{name} is {value!r}; expected {expected}.")
+
+
+@jax.jit
+def _train(predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array) -> jax.Array:
+    error = start - predictor.targets
+    return predictor.targets + _filtered(predictor, "residual", t, error)
+
+
+@jax.jit
+def _train_and_test(
+    predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array, start_test: jax.Array, k_test_train: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return _train(predictor, t, start), start_test + highest_matmul(k_test_train, _coefficients(predictor, t, start))
+
+
+@jax.jit
+def _coefficients(predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array) -> jax.Array:
+    return _filtered(predictor, "coefficients", t, predictor.targets - start)
+
+
+def _filtered(predictor: SquaredLossPredictor, which: str, t: jax.Array, columns: jax.Array) -> jax.Array:
+    kind = (predictor.filter, which)
+    return filtered(predictor.spectrum, kind, t, predictor.learning_rate, predictor.momentum, columns)

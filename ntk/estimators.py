@@ -1,0 +1,212 @@
+"""Kernel regression with a network's kernels as scikit-learn estimators, for pipelines and grid searches.
+
+It needs scikit-learn, which the rest of the package does not, and is imported by itself: `import ntk.estimators`.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ntk.dynamics import gp_posterior, log_marginal_likelihood, squared_loss_flow
+from ntk.infinite_width import infinite_kernels, infinite_ntk
+from ntk.networks import MLP
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError:
+    raise ImportError("ntk.estimators needs scikit-learn: run `pip install 'scikit-learn>=1.6'`.") from None
+
+__all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
+
+
+class _KernelEstimator(BaseEstimator):
+    """What the estimators share: reading inputs, and kernels in float64 whatever JAX's x64 flag."""
+
+    net: Any
+
+    def _network(self) -> Any:
+        return MLP(depth=2, activation="relu", w_std=2**0.5, b_std=0.1) if self.net is None else self.net
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = tags.estimator_type == "regressor"
+        return tags
+
+    def _read(self, X: Any, *y: Any, **options: Any) -> Any:
+        """X to predict at, or X and y to train on, as scikit-learn checks them; an MLP asks for rows of features."""
+        more_axes = not isinstance(self._network(), MLP)
+        options |= {"dtype": np.float64, "allow_nd": more_axes, "ensure_2d": not more_axes}
+        return validate_data(self, X, *y, reset=bool(y), **options)
+
+    def _ntk(self, *inputs: np.ndarray) -> Float[np.ndarray, "N1 N2"]:
+        with jax.enable_x64(True):
+            return np.asarray(infinite_ntk(self._network(), *inputs))
+
+    def _nngp(self, *inputs: np.ndarray) -> Float[np.ndarray, "N1 N2"]:
+        with jax.enable_x64(True):
+            return np.asarray(infinite_kernels(self._network(), *inputs).nngp)
+
+
+class _NTKEstimator(_KernelEstimator):
+    """Gradient flow with the NTK, kept as dual coefficients."""
+
+    def __init__(self, net: Any = None, *, t: float | None = None, ridge: float = 1e-6, relative_ridge: bool = True):
+        self.net = net
+        self.t = t
+        self.ridge = ridge
+        self.relative_ridge = relative_ridge
+
+    def _fit_targets(self, X: np.ndarray, targets: np.ndarray) -> None:
+        with jax.enable_x64(True):
+            predict = squared_loss_flow(self._ntk(X), targets, ridge=self.ridge, relative_ridge=self.relative_ridge)
+            self.dual_coef_ = np.asarray(predict.coefficients(self.t))
+        self.X_fit_ = X
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return self._ntk(self._read(X), self.X_fit_) @ self.dual_coef_
+
+
+class NTKRegressor(RegressorMixin, _NTKEstimator):
+    """Regression by infinitely wide networks trained on squared loss, started at 0: kernel regression with the NTK.
+
+    Parameters:
+        net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`; None for an MLP of two hidden layers of ReLU.
+        t: For how long gradient flow trains, on L = ½ Σ (f − y)² at rate 1; None for ever.
+        ridge: ρ.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
+
+    Attributes:
+        X_fit_: The training inputs.
+        dual_coef_: (N,) or (N, O); the predictions are Θ(x, X) times them.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> X = np.linspace(-1, 1, 20)[:, None]
+        >>> model = make_pipeline(StandardScaler(), NTKRegressor()).fit(X, X[:, 0] ** 2)
+        >>> bool(model.score(X, X[:, 0] ** 2) > 0.999)
+        True
+    """
+
+    def fit(self, X: Any, y: Any) -> "NTKRegressor":
+        """Train on X, (N, d) or as the network reads it, and targets (N,) or (N, O)."""
+        X, y = self._read(X, y, multi_output=True, y_numeric=True)
+        self._fit_targets(X, np.asarray(y, float))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The outputs, (M,) or (M, O)."""
+        return self._outputs(X)
+
+
+class NTKClassifier(ClassifierMixin, _NTKEstimator):
+    """Classification by infinitely wide networks trained on squared loss: the class of the largest output.
+
+    Targets are −1 and 1 for two classes, else one output a class, 1 − 1/K for its own and −1/K for the others.
+
+    Parameters:
+        net: As for `NTKRegressor`.
+        t: Likewise.
+        ridge: Likewise.
+        relative_ridge: Likewise.
+
+    Attributes:
+        classes_: The labels.
+        X_fit_: The training inputs.
+        dual_coef_: (N,) or (N, K).
+
+    Example:
+        >>> from sklearn.datasets import load_digits
+        >>> X, y = load_digits(return_X_y=True)
+        >>> model = NTKClassifier().fit(X[:300] / 8 - 1, y[:300])
+        >>> bool(model.score(X[1500:] / 8 - 1, y[1500:]) > 0.85)
+        True
+    """
+
+    def fit(self, X: Any, y: Any) -> "NTKClassifier":
+        """Train on X, (N, d) or as the network reads it, and labels (N,)."""
+        X, y = self._read(X, y)
+        check_classification_targets(y)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        count = len(self.classes_)
+        if count < 2:
+            raise ValueError(f"y holds one class, {self.classes_[0]!r}; expected at least two.")
+        self._fit_targets(X, 2.0 * numbers - 1 if count == 2 else np.eye(count)[numbers] - 1 / count)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The outputs, (M,) for two classes, else (M, K)."""
+        return self._outputs(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The labels, (M,)."""
+        outputs = self._outputs(X)
+        return self.classes_[(outputs > 0).astype(int) if outputs.ndim == 1 else outputs.argmax(axis=1)]
+
+
+class NNGPRegressor(RegressorMixin, _KernelEstimator):
+    """Bayesian regression with an infinitely wide network: the Gaussian process of its NNGP.
+
+    Parameters:
+        net: As for `NTKRegressor`.
+        ridge: Variance of the observation noise.
+        relative_ridge: Whether that is `ridge` times the mean of the kernel's diagonal.
+
+    Attributes:
+        X_fit_: The training inputs.
+        posterior_: The `ntk.dynamics.GaussianProcess`.
+        log_marginal_likelihood_: ln p(y) of the training targets, by which networks and ridges can be compared.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.linspace(-1, 1, 20)[:, None]
+        >>> model = NNGPRegressor(ridge=1e-4).fit(X, X[:, 0] ** 2)
+        >>> mean, std = model.predict(np.array([[0.5], [3.0]]), return_std=True)
+        >>> bool(abs(mean[0] - 0.25) < 0.02), bool(std[0] < std[1])
+        (True, True)
+    """
+
+    def __init__(self, net: Any = None, *, ridge: float = 1e-3, relative_ridge: bool = True):
+        self.net = net
+        self.ridge = ridge
+        self.relative_ridge = relative_ridge
+
+    def fit(self, X: Any, y: Any) -> "NNGPRegressor":
+        """Condition on X, (N, d) or as the network reads it, and targets (N,) or (N, O)."""
+        X, y = self._read(X, y, multi_output=True, y_numeric=True)
+        kernel = self._nngp(X)
+        options: dict[str, Any] = {"ridge": self.ridge, "relative_ridge": self.relative_ridge}
+        with jax.enable_x64(True):
+            targets = np.asarray(y, float)
+            self.posterior_ = jax.tree.map(np.asarray, gp_posterior(kernel, targets, **options))
+            self.log_marginal_likelihood_ = float(log_marginal_likelihood(kernel, targets, **options))
+        self.X_fit_ = X
+        return self
+
+    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+        """The posterior of the function, without observation noise.
+
+        Args:
+            X: (M, d), or as the network reads it.
+            return_std: Whether to return standard deviations (M,) as well, shared by the outputs.
+            return_cov: Whether to return the covariance (M, M) as well.
+
+        Returns:
+            The mean, (M,) or (M, O); with either option a pair.
+        """
+        check_is_fitted(self)
+        if return_std and return_cov:
+            raise ValueError("return_std and return_cov are both True; expected at most one of them.")
+        X = self._read(X)
+        across = self._nngp(X, self.X_fit_)
+        with jax.enable_x64(True):
+            if not (return_std or return_cov):
+                return np.asarray(self.posterior_(across))
+            found = self.posterior_(across, self._nngp(X))
+            return np.asarray(found.mean), np.asarray(found.std if return_std else found.covariance)

@@ -1,0 +1,116 @@
+"""The results of one matrix drawn one after another, each given those before it.
+
+They are Gaussian with a covariance that may depend on earlier results. With ε_k independent and standard,
+y_k = Σ_{j<k} L_kjᵀ ε_j + R_kᵀ ε_k: a Cholesky factor that grows by one block at each use, with a root R_k of what is
+left, so that singular covariances (an input twice, a vector of zeros) do no harm.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from ntk.duals.quadrature import ratio
+
+_HIGHEST = lax.Precision.HIGHEST
+
+
+class Drawn(NamedTuple):
+    """What the draws of a matrix's results so far are made of.
+
+    Attributes:
+        noise: Independent standard normal variables, N for each of k results.
+        whitening: The matrix that would find these from all draws.
+    """
+
+    noise: Float[Array, "S kN"]
+    whitening: Float[Array, "kN kN"]
+
+
+def draw_given(
+    earlier: Drawn | None, covariances: Sequence[Float[Array, "N N"]], noise: Float[Array, "S N"]
+) -> tuple[Float[Array, "S N"], Drawn]:
+    """Draws of one more result.
+
+    Args:
+        earlier: What the results before it are made of; None if there are none.
+        covariances: Of each result before it with this one, and last of this one with itself.
+        noise: Standard normal variables of its own.
+
+    Returns:
+        The draws, and what all of them are made of now.
+    """
+    left = covariances[-1]
+    variances = jnp.diagonal(left)
+    if earlier is None:
+        root, inverse = root_of(left, variances)
+        return jnp.matmul(noise, root, precision=_HIGHEST), Drawn(noise, inverse)
+    L = jnp.matmul(earlier.whitening, jnp.concatenate(covariances[:-1]), precision=_HIGHEST)
+    root, inverse = root_of(left - jnp.matmul(L.T, L, precision=_HIGHEST), variances)
+    noise = jnp.concatenate([earlier.noise, noise], axis=1)
+    draws = jnp.matmul(noise, jnp.concatenate([L, root]), precision=_HIGHEST)
+    below = -jnp.matmul(inverse, jnp.matmul(L.T, earlier.whitening, precision=_HIGHEST), precision=_HIGHEST)
+    return draws, Drawn(noise, jnp.block([[earlier.whitening, jnp.zeros_like(L)], [below, inverse]]))
+
+
+def root_of(
+    covariance: Float[Array, "N N"], variances: Float[Array, " N"]
+) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
+    """R with RᵀR = the covariance, and the pseudo-inverse of Rᵀ.
+
+    Scaled by `variances`, those before anything was taken off, so that a small one beside large ones is no rounding.
+    Eigenvalues that are rounding count as 0 in the inverse only.
+    """
+    deviations = jnp.sqrt(jnp.where(variances > 0, variances, 1.0))
+    scaled = covariance / deviations / deviations[:, None]
+    root, inverse = _roots((scaled + scaled.T) / 2.0)
+    return root * deviations, inverse / deviations
+
+
+@jax.custom_jvp
+def _roots(matrix: Float[Array, "N N"]) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
+    """A^(1/2) and A^(-1/2) of a symmetric matrix A of scale one, its negative eigenvalues taken for 0.
+
+    Differentiable where eigenvalues coincide too, as those of orthogonal inputs do, in directions that keep the rank.
+    """
+    spectrum = _spectrum(matrix)
+    return _turned_back(spectrum, jnp.diag(spectrum.root)), _turned_back(spectrum, jnp.diag(spectrum.inverse))
+
+
+@_roots.defjvp
+def _roots_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    """The derivative of f(A) is VᵀdAV times the divided differences of f, turned back (Daleckii & Krein 1965)."""
+    (matrix,), (change,) = primals, tangents
+    spectrum = _spectrum(matrix)
+    values, vectors, root, inverse = spectrum
+    turned = jnp.matmul(vectors.T, jnp.matmul(change, vectors, precision=_HIGHEST), precision=_HIGHEST)
+    kept = inverse > 0
+    either, both = kept[:, None] | kept, kept[:, None] & kept
+    sums = ratio(1.0, jnp.where(either, root[:, None] + root, 0.0))
+    # (1/r − 1/s)/(r² − s²) = −1/(rs(r + s)); where 1/s counts as 0 it is 1/(r (r² − s²)).
+    gaps = jnp.where(either & ~both, values[:, None] - values, 0.0)
+    differences = -inverse[:, None] * inverse * sums + ratio(inverse[:, None] - inverse, gaps)
+    return _roots(matrix), (_turned_back(spectrum, sums * turned), _turned_back(spectrum, differences * turned))
+
+
+class _Spectrum(NamedTuple):
+    values: Float[Array, " N"]
+    vectors: Float[Array, "N N"]
+    root: Float[Array, " N"]
+    inverse: Float[Array, " N"]
+
+
+def _spectrum(matrix: Float[Array, "N N"]) -> _Spectrum:
+    """Eigenvalues λ and vectors, √λ, and 1/√λ where that is no rounding, else 0."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    root = jnp.sqrt(jnp.maximum(values, 0.0))
+    kept = values > 10.0 * jnp.finfo(matrix.dtype).eps * jnp.maximum(jnp.max(values), 1.0)
+    return _Spectrum(values, vectors, root, jnp.where(kept, ratio(1.0, root), 0.0))
+
+
+def _turned_back(spectrum: _Spectrum, matrix: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    V = spectrum.vectors
+    return jnp.matmul(V, jnp.matmul(matrix, V.T, precision=_HIGHEST), precision=_HIGHEST)

@@ -1,0 +1,70 @@
+"""What a limit refuses beyond bad arguments: what the theory does not cover."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from ntk.checks import is_concrete
+from ntk.programs.finite import values_of_options
+from ntk.programs.gia import check_recording
+from ntk.programs.program import Recording
+from ntk.programs.scalars import Width
+from ntk.programs.vectors import QUOTIENT, Gaussian, Nonlin, One
+
+
+def check_covered(recording: Recording) -> None:
+    """Refuse what has no limit, or none by the gradient independence assumption."""
+    check_no_width(recording)
+    for node in recording.nodes:
+        if isinstance(node, Nonlin) and node.function is QUOTIENT:
+            atoms = [atom for atom, _ in getattr(node.args[1], "terms", ())]
+            if any(isinstance(atom, Gaussian) for atom in atoms) and all(isinstance(a, Gaussian | One) for a in atoms):
+                raise ValueError(
+                    f"the program divides by a Gaussian vector at {node.line}; expected a divisor that stays away from"
+                    " 0: the quotient has no second moment, and the network no kernel."
+                )
+    check = check_recording(recording)
+    if not check:
+        raise ValueError(
+            f"{check} Expected a program for which the gradient independence assumption holds; corrected_kernels does"
+            " without it."
+        )
+
+
+def check_no_width(recording: Recording) -> None:
+    """Refuse what depends on the width."""
+    for node in recording.nodes:
+        if isinstance(node, Width):
+            raise ValueError(
+                f"the program uses its width at {node.line}; expected one that does not: scores scaled by 1/√n,"
+                " say, stay random in the limit, and the theory covers averages over coordinates, .mean(), alone."
+            )
+
+
+def check_batch(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Array | None) -> None:
+    """Refuse batches of too few dimensions for what the program needs."""
+    if not is_concrete(numbers, x1, x2):
+        return
+    for need in recording.needs:
+        if values_of_options([need.unless], numbers)[need.unless] > 0:
+            continue
+        for name, x in (("x1", x1), ("x2", x2)):
+            if x is not None and not _spans(np.asarray(x, float).reshape(len(x), -1), need.rank):
+                raise ValueError(
+                    f"{name} holds {len(x)} inputs that span less than {need.rank} dimensions around their mean;"
+                    f" expected more, or a positive epsilon: gradients have no second moment at {need.line}."
+                )
+
+
+def _spans(x: Float[np.ndarray, "N F"], rank: int) -> bool:
+    """Whether the rows less their mean span so many dimensions; the longest one left is taken off each time."""
+    left = x - x.mean(axis=0)
+    least = 1e-6 * np.linalg.norm(left, axis=1).max()
+    for _ in range(rank):
+        norms = np.linalg.norm(left, axis=1)
+        if not norms.max() > least:
+            return False
+        direction = left[norms.argmax()] / norms.max()
+        left = left - np.outer(left @ direction, direction)
+    return True

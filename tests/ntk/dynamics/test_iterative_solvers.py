@@ -1,0 +1,99 @@
+"""Conjugate gradients and their preconditioner, against direct solves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from kernel_problems import M, joint_kernel, split, targets
+
+import ntk
+from ntk import dynamics
+
+
+def decaying_kernel(size=60, decay=0.7):
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))[0]
+    k = (basis * decay ** np.arange(size)) @ basis.T
+    return (k + k.T) / 2
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-10)])
+def test_solves_all_columns(dtype, rtol):
+    ridge = 1e-2
+    k, b = decaying_kernel().astype(dtype), np.random.default_rng(1).normal(size=(60, 3)).astype(dtype)
+    b[:, 1] = 0
+    expected = np.linalg.solve(k.astype(float) + ridge * np.eye(60), b)
+    found = dynamics.conjugate_gradients(k, b, ridge=ridge, rtol=rtol)
+    assert found.x.dtype == dtype
+    assert found.converged.all()
+    assert found.steps[1] == 0
+    assert not found.indefinite.any()
+    np.testing.assert_array_equal(found.x[:, 1], 0)
+    # The error is at most the residual times the condition number, 1/ridge + 1, over the norm of K + ρ.
+    assert np.linalg.norm(found.x - expected) <= 2 * rtol / ridge * np.linalg.norm(b)
+    true = np.linalg.norm(b - (k @ found.x + ridge * found.x), axis=0) / np.maximum(np.linalg.norm(b, axis=0), 1e-30)
+    np.testing.assert_allclose(found.residual, true, rtol=0.3, atol=4 * np.finfo(dtype).eps)
+
+
+def test_agrees_with_the_end_of_training():
+    k, k_test, _ = split(joint_kernel())
+    y = targets()[0]
+    coefficients = dynamics.conjugate_gradients(k, y, ridge=0.1, rtol=1e-12).x
+    predict = dynamics.squared_loss_flow(k, y, ridge=0.1)
+    np.testing.assert_allclose(coefficients, predict.coefficients(), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(k_test @ coefficients, predict(None, k_test_train=k_test).test, rtol=0, atol=1e-10)
+    assert predict.coefficients(np.zeros(2)).shape == (2, *y.shape)
+
+
+@pytest.mark.slow
+def test_products_without_a_kernel():
+    x, y = np.random.default_rng(0).normal(size=(M, 4)), np.ones(M)
+    model = ntk.finite(ntk.MLP(depth=2), 8)
+    params = model.init(jax.random.key(0), x)
+
+    def product(v):
+        return ntk.ntk_vector_product(model.apply, params, x, None, v[:, 0])[:, None]
+
+    found = dynamics.conjugate_gradients(product, y, ridge=0.1, rtol=1e-11)
+    theta = ntk.empirical_ntk(model.apply, params, x)
+    np.testing.assert_allclose(found.x, np.linalg.solve(theta + 0.1 * np.eye(M), y), rtol=0, atol=1e-9)
+
+
+def test_preconditioner_leaves_the_spectrum_near_one():
+    """At a rank of twice the effective dimension and more, the condition number is below 28 (their Theorem 1.1)."""
+    k, ridge = decaying_kernel(decay=0.5), 1e-4
+    rank = 2 * int(np.ceil(1.5 * ntk.effective_dimension(k, ridge))) + 1
+    assert rank < 60
+    apply = dynamics.nystrom_preconditioner(k, 60, rank=rank, ridge=ridge, key=jax.random.key(0))
+    inverse = np.asarray(apply(jnp.eye(60)))
+    np.testing.assert_allclose(inverse, inverse.T, rtol=0, atol=1e-12 / ridge)
+    spectrum = np.linalg.eigvals(inverse @ (k + ridge * np.eye(60))).real
+    assert spectrum.max() / spectrum.min() < 28
+    b = np.ones(60)
+    plain = dynamics.conjugate_gradients(k, b, ridge=ridge, rtol=1e-8)
+    better = dynamics.conjugate_gradients(k, b, ridge=ridge, rtol=1e-8, preconditioner=apply)
+    assert better.converged
+    assert better.steps < plain.steps / 2
+    np.testing.assert_allclose(better.x, np.linalg.solve(k + ridge * np.eye(60), b), rtol=0, atol=1e-4)
+
+
+def test_what_does_not_converge_is_told():
+    k, b = decaying_kernel(), np.ones(60)
+    few = dynamics.conjugate_gradients(k, b, ridge=1e-6, rtol=1e-10, max_steps=5)
+    assert few.steps == 5
+    assert not few.converged
+    assert not few.indefinite
+    assert few.residual > 1e-10
+    indefinite = dynamics.conjugate_gradients(np.diag([1.0, -1.0]), np.array([1.0, 2.0]))
+    assert indefinite.indefinite
+    assert not indefinite.converged
+    assert np.isfinite(indefinite.x).all()
+
+
+def test_under_transformations():
+    k, b = decaying_kernel(20), np.random.default_rng(2).normal(size=(3, 20))
+
+    def solve(b):
+        return dynamics.conjugate_gradients(k, b, ridge=0.1, rtol=1e-12).x
+
+    expected = np.linalg.solve(k + 0.1 * np.eye(20), b.T).T
+    np.testing.assert_allclose(jax.jit(jax.vmap(solve))(b), expected, rtol=0, atol=1e-9)

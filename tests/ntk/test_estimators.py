@@ -1,0 +1,121 @@
+"""The estimators in scikit-learn's own hands, and against plain algebra on the kernels."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import ntk
+from ntk.estimators import NNGPRegressor, NTKClassifier, NTKRegressor
+
+NET = ntk.MLP(depth=1, activation="erf", w_std=1.5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks([NTKRegressor(), NTKClassifier(), NNGPRegressor()])
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    x, x_test = rng.normal(size=(12, 3)), rng.normal(size=(5, 3))
+    return x, np.stack([x[:, 0] * x[:, 1], np.sin(x[:, 2])], axis=1), x_test
+
+
+def test_regressor_is_kernel_ridge_regression(data):
+    x, y, x_test = data
+    theta, across = np.asarray(ntk.infinite_ntk(NET, x)), np.asarray(ntk.infinite_ntk(NET, x_test, x))
+    ridge = KernelRidge(alpha=0.1, kernel="precomputed").fit(theta, y)
+    model = NTKRegressor(NET, ridge=0.1, relative_ridge=False).fit(x, y)
+    np.testing.assert_allclose(model.predict(x_test), ridge.predict(across), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.dual_coef_, ridge.dual_coef_, rtol=0, atol=1e-10)
+    stopped = NTKRegressor(NET, t=0.7, ridge=0.0).fit(x, y[:, 0])
+    predict = ntk.dynamics.squared_loss_flow(theta, y[:, 0])
+    np.testing.assert_allclose(stopped.predict(x_test), predict(0.7, k_test_train=across).test, rtol=0, atol=1e-10)
+
+
+def test_gaussian_process_is_its_posterior(data):
+    x, y, x_test = data
+    kernels = [np.asarray(ntk.infinite_kernels(NET, *pair).nngp) for pair in ((x,), (x_test, x), (x_test,))]
+    model = NNGPRegressor(NET, ridge=0.2).fit(x, y)
+    noise = 0.2 * np.mean(np.diag(kernels[0])) * np.eye(12)
+    mean = kernels[1] @ np.linalg.solve(kernels[0] + noise, y)
+    covariance = kernels[2] - kernels[1] @ np.linalg.solve(kernels[0] + noise, kernels[1].T)
+    np.testing.assert_allclose(model.predict(x_test), mean, rtol=0, atol=1e-10)
+    for name, expected in (("return_std", np.sqrt(np.diag(covariance))), ("return_cov", covariance)):
+        found = model.predict(x_test, **{name: True})
+        np.testing.assert_allclose(found[0], mean, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(found[1], expected, rtol=0, atol=1e-10)
+    evidence = ntk.dynamics.log_marginal_likelihood(kernels[0], y, ridge=0.2, relative_ridge=True)
+    assert model.log_marginal_likelihood_ == pytest.approx(float(evidence), rel=1e-12)
+    with pytest.raises(ValueError, match="return_std and return_cov are both True; expected at most one"):
+        model.predict(x_test, return_std=True, return_cov=True)
+
+
+def test_float64_also_where_x64_is_off(data):
+    x, y, x_test = data
+    expected = NTKRegressor(NET).fit(x, y).predict(x_test)
+    with jax.enable_x64(False):
+        found = NTKRegressor(NET).fit(x, y).predict(x_test)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_sequences_in_a_recurrent_network():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(16, 4, 2)), np.array(["no", "yes"])[np.arange(16) % 2]
+    x[labels == "yes", -1] += 3
+    model = NTKClassifier(ntk.RNN(activation="erf")).fit(x, labels)
+    assert list(model.classes_) == ["no", "yes"]
+    assert model.decision_function(x).shape == (16,)
+    assert model.score(x, labels) == 1.0
+
+
+@pytest.mark.slow
+def test_in_a_pipeline_and_a_grid_search():
+    x, y = load_digits(return_X_y=True)
+    grid = {"ntkclassifier__ridge": [1e-4, 10.0], "ntkclassifier__net": [NET, ntk.MLP(depth=2)]}
+    search = GridSearchCV(make_pipeline(StandardScaler(), NTKClassifier()), grid, cv=3).fit(x[:200], y[:200])
+    assert search.best_params_["ntkclassifier__ridge"] == 1e-4
+    assert search.score(x[200:400], y[200:400]) > 0.9
+
+
+def test_saved_and_loaded(data, tmp_path):
+    x, y, x_test = data
+    labels = np.array(["a", "b", "c"])[np.arange(12) % 3]
+    models = [NTKRegressor(NET).fit(x, y), NTKClassifier(NET, t=3.0).fit(x, labels), NNGPRegressor(NET).fit(x, y)]
+    ntk.save(tmp_path / "models.npz", models)
+    for loaded, model in zip(ntk.load(tmp_path / "models.npz"), models, strict=True):
+        assert type(loaded) is type(model)
+        assert loaded.get_params() == model.get_params()
+        np.testing.assert_array_equal(loaded.predict(x_test), model.predict(x_test))
+    np.testing.assert_array_equal(
+        ntk.load(tmp_path / "models.npz")[2].predict(x_test, return_std=True)[1],
+        models[2].predict(x_test, return_std=True)[1],
+    )
+
+
+def test_scikit_learn_is_asked_for_by_name():
+    """In a fresh interpreter without it: the package imports, the estimators say what they need."""
+    script = """
+import sys
+sys.modules["sklearn"] = None
+import ntk
+try:
+    import ntk.estimators
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "ntk.estimators needs scikit-learn: run `pip install 'scikit-learn>=1.6'`.\n"

@@ -1,0 +1,142 @@
+"""What is saved comes back, and nothing that could run is ever in a file."""
+
+import json
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntk
+from ntk import dynamics
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    net = ntk.MLP(depth=2, activation="erf", w_std=1.2)
+    return ntk.infinite_kernels(net, x[:4]), ntk.infinite_kernels(net, x[4:], x[:4]), ntk.infinite_kernels(net, x[4:])
+
+
+def round_trip(value, path):
+    ntk.save(path, value)
+    with zipfile.ZipFile(path) as file:  # plain arrays: no member is a pickle
+        assert all(name.endswith(".npy") for name in file.namelist())
+    np.load(path, allow_pickle=False).close()
+    return ntk.load(path)
+
+
+def assert_same(a, b):
+    assert type(a) is type(b)
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert type(one) is type(other)
+        assert np.asarray(one).dtype == np.asarray(other).dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, -2.5, True, "σ", None, float("inf")),
+        {(1, 2): [1, (2, 3)], (4,): {"nested": np.arange(3, dtype=np.int8)}, (): np.float32(0.5)},
+        [jnp.ones((2, 0)), jnp.arange(3, dtype=jnp.float32), np.array(["a", "bc"]), jnp.array(True)],
+        ntk.MLP(depth=3, activation="gelu", w_std=jnp.asarray(1.5), b_std=0.0),
+        ntk.RNN(activation="tanh", pooling="mean"),
+    ],
+    ids=["numbers", "containers", "arrays", "MLP", "RNN"],
+)
+def test_values_come_back(value, tmp_path):
+    assert_same(round_trip(value, tmp_path / "value.npz"), value)
+
+
+def test_keys_and_programs(tmp_path):
+    key = jax.random.key(3, impl="rbg")
+    program = ntk.architectures.lstm(w_std=0.5)
+    loaded = round_trip([key, program], tmp_path / "value.npz")
+    np.testing.assert_array_equal(jax.random.normal(loaded[0], (3,)), jax.random.normal(key, (3,)))
+    assert repr(loaded[1]) == repr(program)
+    assert loaded[1].fn is program.fn
+
+
+def test_kernels_and_predictors(kernels, tmp_path):
+    train, across, test = kernels
+    y = np.random.default_rng(1).normal(size=(4, 2))
+    predictors = {
+        "flow": dynamics.squared_loss_flow(train.ntk, y, ridge=0.1),
+        "descent": dynamics.squared_loss_descent(train.ntk, y, learning_rate=0.1, momentum=0.5),
+        "double": dynamics.squared_loss_flow(np.asarray(train.ntk, np.float32), y, float64=True),
+        "ensemble": dynamics.squared_loss_ensemble(train, y),
+        "posterior": dynamics.gp_posterior(train.nngp, y, ridge=0.1),
+    }
+    loaded = round_trip({"kernels": train, **predictors}, tmp_path / "value.npz")
+    assert_same(loaded["kernels"], train)
+    for name, predict in predictors.items():
+        arguments = {
+            "ensemble": (3.0, across, test.nngp),
+            "posterior": (across.nngp, test.nngp),
+        }.get(name, (3, 0.0, 0.0, across.ntk))
+        for a, b in zip(loaded[name](*arguments), predict(*arguments), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_file_that_is_there_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "value.npz"
+    ntk.save(path, 1)
+    with pytest.raises(TypeError, match=r"value holds .*, a function; expected arrays, numbers, containers"):
+        ntk.save(path, [2, lambda x: x])
+    assert ntk.load(path) == 1
+    ntk.save(path, 3)
+    assert ntk.load(path) == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["value.npz"]
+
+
+@ntk.tensor_program
+def lstm(net, x):
+    return net.output("v") @ net.phi("relu")(net.input_matrix("u") @ x)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (lstm, "value holds the program 'lstm'; expected one of ntk.architectures"),
+        (ntk.MLP(depth=1, activation=lambda z: jnp.sin(z)), "activation '.*lambda.*' of your own; expected one that"),
+        (np.array([print], dtype=object), "array of dtype object; expected numbers or strings"),
+        (jnp.ones(2, jnp.bfloat16), "array of dtype bfloat16; expected numbers or strings"),
+        (object(), "value holds <object.*>, a object; expected arrays"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused(value, sentence, tmp_path):
+    with pytest.raises(TypeError, match=sentence):
+        ntk.save(tmp_path / "value.npz", {"x": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_refused(tmp_path):
+    sentence = "is no file that ntk.save of this version wrote"
+    (tmp_path / "text").write_text("hello")
+    np.savez(tmp_path / "arrays.npz", a=np.ones(2))
+    structure = json.dumps({"version": 99, "value": None})
+    np.savez(tmp_path / "later.npz", structure=np.array(structure))
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object))
+    for name in ("text", "arrays.npz", "later.npz", "pickle.npy"):
+        with pytest.raises(ValueError, match=sentence):
+            ntk.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        ntk.load(tmp_path / "nothing.npz")
+
+
+def test_classes_beyond_the_table_are_refused(tmp_path):
+    for name in ("os.system", "Popen"):
+        structure = {"version": 1, "value": {"kind": "class", "name": name, "fields": {}}}
+        np.savez(tmp_path / "evil.npz", structure=np.array(json.dumps(structure)))
+        with pytest.raises(ValueError, match=r"is no file that ntk.save of this version wrote"):
+            ntk.load(tmp_path / "evil.npz")
+
+
+def test_digits_are_not_lost_silently(tmp_path):
+    ntk.save(tmp_path / "double.npz", [np.ones(2), jnp.ones(2, jnp.float64)])
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"JAX arrays of float64; expected x64 to be enabled"):
+        ntk.load(tmp_path / "double.npz")
