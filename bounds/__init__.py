@@ -4,12 +4,10 @@ Closed forms are host functions in float64 and counts exact integers; estimators
 constants only is a measure, and its name says so.
 """
 
+from bounds.binomial_tails import Interval, binomial_tail_inversion, clopper_pearson
 from bounds.concentration import (
-    Interval,
-    binomial_tail_inversion,
     chernoff_lower,
     chernoff_upper,
-    clopper_pearson,
     empirical_bernstein_epsilon,
     hoeffding_delta,
     hoeffding_epsilon,
@@ -77,13 +75,17 @@ from bounds.margins import (
 from bounds.network_vc import (
     VCBounds,
     anthony_bartlett_vc_upper,
-    bit_extraction_vc_measure,
-    kinked_vc_lower,
     network_vc_bounds,
     piecewise_vc_closed_form,
     piecewise_vc_upper,
     sigmoid_vc_upper,
     threshold_vc_upper,
+)
+from bounds.network_vc_lower import (
+    baum_vc_lower,
+    bit_extraction_vc_lower,
+    bit_extraction_vc_measure,
+    half_space_vc_lower,
 )
 from bounds.norms import (
     LayerNorms,
@@ -100,7 +102,7 @@ from bounds.pac_bayes import (
     seeger_bound,
 )
 from bounds.pattern_fitting import (
-    fitted_patterns,
+    fitted_dichotomies,
     network_dichotomies,
 )
 from bounds.rademacher import (
@@ -118,16 +120,17 @@ from bounds.rademacher import (
     local_rademacher,
     rademacher_bound,
     rademacher_complexity,
-    rademacher_sampling_margin,
+    rademacher_monte_carlo_bound,
+    rademacher_monte_carlo_epsilon,
     rademacher_upper_bound,
 )
 from bounds.shattering import (
     find_shattered_set,
-    half_space_placements,
+    half_space_configurations,
     is_shattered,
-    line_placements,
-    plane_placements,
-    subset_placements,
+    line_configurations,
+    plane_configurations,
+    subset_configurations,
     vc_dimension,
 )
 from bounds.summary import report
@@ -168,8 +171,10 @@ __all__ = [
     "VCBounds",
     "WeightMatrices",
     "anthony_bartlett_vc_upper",
+    "baum_vc_lower",
     "binary_kl",
     "binomial_tail_inversion",
+    "bit_extraction_vc_lower",
     "bit_extraction_vc_measure",
     "break_point",
     "chernoff_lower",
@@ -185,11 +190,12 @@ __all__ = [
     "empirical_rademacher",
     "exact_rademacher",
     "find_shattered_set",
-    "fitted_patterns",
+    "fitted_dichotomies",
     "gaussian_kl",
     "golowich_margin_bound",
     "golowich_rademacher",
-    "half_space_placements",
+    "half_space_configurations",
+    "half_space_vc_lower",
     "hoeffding_delta",
     "hoeffding_epsilon",
     "hoeffding_sample_size",
@@ -198,11 +204,10 @@ __all__ = [
     "is_shattered",
     "kernel_ridge_margin_bound",
     "kernel_ridge_risk_bound",
-    "kinked_vc_lower",
     "kl_inverse_lower",
     "kl_inverse_upper",
     "layer_norms",
-    "line_placements",
+    "line_configurations",
     "linear_dichotomies",
     "linear_separators",
     "lipschitz_lower_estimate",
@@ -225,12 +230,13 @@ __all__ = [
     "path_norm",
     "piecewise_vc_closed_form",
     "piecewise_vc_upper",
-    "plane_placements",
+    "plane_configurations",
     "posterior_risks",
     "rademacher_bound",
     "rademacher_complexity",
+    "rademacher_monte_carlo_bound",
+    "rademacher_monte_carlo_epsilon",
     "rademacher_penalty_epsilon",
-    "rademacher_sampling_margin",
     "rademacher_upper_bound",
     "ramp_risk",
     "ray_dichotomies",
@@ -244,7 +250,7 @@ __all__ = [
     "spectral_complexity",
     "spectral_margin_bound",
     "spectral_norm",
-    "subset_placements",
+    "subset_configurations",
     "threshold_vc_upper",
     "tree_layers",
     "vc_curves",

@@ -11,6 +11,10 @@ from ntk.checks import as_floating, as_symmetric, check_finite, check_nonnegativ
 
 # Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
 _TOLERANCE = 1e-2
+# The same for float64 numbers, of which some were rounded to float32 on their way.
+_HOST_TOLERANCE = 1e-5
+# Relative to the largest eigenvalue: no negative one beyond this is rounding.
+NEGATIVE = 1e-4
 _REAL = (jnp.floating, jnp.integer)
 
 
@@ -27,8 +31,13 @@ def as_data(name: str, array: Any, shape: str) -> jax.Array:
 
 def as_host_array(name: str, array: Any, shape: str) -> np.ndarray:
     """`array` in float64 on the host, finite and not traced, with as many axes as `shape` names."""
+    return as_host_numbers(name, array, shape).astype(np.float64)
+
+
+def as_host_numbers(name: str, array: Any, shape: str) -> np.ndarray:
+    """`array` as `as_host_array` has it, but integers stay integers, of which float64 does not hold every one."""
     if not is_concrete(array):
-        raise TypeError(f"{name} is traced by JAX; expected {shape} real numbers: this bound is computed on the host.")
+        raise TypeError(f"{name} is traced by JAX; expected {shape} real numbers: this is computed on the host.")
     numbers = np.asarray(array)
     if not any(jnp.issubdtype(numbers.dtype, kind) for kind in _REAL):
         raise TypeError(f"{name} has dtype {numbers.dtype}; expected real numbers.")
@@ -36,7 +45,7 @@ def as_host_array(name: str, array: Any, shape: str) -> np.ndarray:
         raise ValueError(f"{name} has shape {numbers.shape}; expected {shape} with no empty axis.")
     if not np.all(np.isfinite(numbers)):
         raise ValueError(f"{name} holds entries that are NaN or infinite; expected finite numbers.")
-    return numbers.astype(np.float64)
+    return numbers if jnp.issubdtype(numbers.dtype, jnp.integer) else numbers.astype(np.float64)
 
 
 def as_gram(name: str, gram: Any) -> jax.Array:
@@ -55,6 +64,35 @@ def as_gram(name: str, gram: Any) -> jax.Array:
     return gram
 
 
+def as_host_gram(name: str, gram: Any) -> np.ndarray:
+    """`gram` in float64 on the host, (m, m) and symmetric, for those who look at its eigenvalues themselves."""
+    numbers = as_host_array(name, gram, "(m, m)")
+    if numbers.shape[0] != numbers.shape[1]:
+        raise ValueError(f"{name} has shape {numbers.shape}; expected (m, m) with m at least 1.")
+    asymmetry, scale = np.abs(numbers - numbers.T).max(), np.abs(numbers).max()
+    if asymmetry > _HOST_TOLERANCE * scale:
+        raise ValueError(
+            f"{name} differs from its transpose by {asymmetry:.2g}, with entries up to {scale:.2g}; expected a"
+            " symmetric matrix."
+        )
+    return (numbers + numbers.T) / 2
+
+
+def check_spectrum(name: str, smallest: Any, largest: Any, shift: Any = 0.0) -> None:
+    """Refuse the eigenvalues of a matrix that is no kernel: negative ones beyond rounding, if they are concrete.
+
+    Both ends are those of the matrix with `shift` added to its diagonal.
+    """
+    if not is_concrete((smallest, largest, shift)):
+        return
+    low, high, added = float(smallest), float(largest), float(shift)
+    if low - added < -NEGATIVE * max(high, -low):
+        raise ValueError(
+            f"{name} has the eigenvalue {low - added:.2g}, and {high - added:.2g} at the other end; expected a positive"
+            " semidefinite matrix."
+        )
+
+
 @jax.jit
 def _against_its_diagonal(gram: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The smallest diagonal entry, how far an entry exceeds what the diagonal allows, and the largest entry."""
@@ -64,7 +102,7 @@ def _against_its_diagonal(gram: jax.Array) -> tuple[jax.Array, jax.Array, jax.Ar
 
 
 def as_nonnegative_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
-    """One finite number of at least 0, in the dtype of the data."""
+    """One finite number of at least 0, which may be traced, in the dtype of the data."""
     try:
         valid = np.shape(value) == () and any(jnp.issubdtype(jnp.result_type(value), kind) for kind in _REAL)
     except TypeError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ntk.checks import check_count, is_concrete
 
+Real = Any  # a real number: of Python, or without axes of NumPy or JAX
 Reals = Any  # a real number, or an array of them: results are a Python float or a float64 array accordingly
 Counts = Any  # an integer, or an array of them
 Float64 = np.ndarray | np.float64  # what arithmetic on them returns
@@ -45,20 +46,59 @@ def as_risk(name: str, value: Reals) -> np.ndarray:
 def as_counts(name: str, value: Counts, minimum: int = 1) -> np.ndarray:
     """`value` in float64; refused where it is no integer of at least `minimum`."""
     if np.ndim(value) == 0 and not isinstance(value, np.ndarray):
-        check_count(name, value, minimum)
-        try:
-            value = float(value)
-        except OverflowError:
-            raise ValueError(f"{name} has {value.bit_length()} bits; expected at most 1023, for float64.") from None
+        value = float(as_count(name, value, minimum))
     elif not np.issubdtype(np.asarray(value).dtype, np.integer):
         raise TypeError(f"{name} has dtype {np.asarray(value).dtype}; expected integers of at least {minimum}.")
     return _checked(name, value, lambda numbers: numbers >= minimum, f"an integer of at least {minimum}")
+
+
+def as_count(name: str, value: int, minimum: int = 1, bits: int = 1023) -> int:
+    """`value` as a Python integer; refused where it is none of at least `minimum`, or has more bits than may be."""
+    check_count(name, value, minimum)
+    if int(value).bit_length() > bits:
+        raise ValueError(f"{name} has {int(value).bit_length()} bits; expected at most {bits}, for float64.")
+    return int(value)
+
+
+def as_scalar(as_checked: Callable[[str, Any], np.ndarray], name: str, value: Real) -> float:
+    """One number, looked at by a function of this module such as `as_delta`; refused where it is an array of them."""
+    numbers = as_checked(name, value)
+    if numbers.ndim:
+        raise ValueError(f"{name} has shape {numbers.shape}; expected one number.")
+    return float(numbers)
 
 
 def log_count(name: str, value: int) -> float:
     """The logarithm of an integer of any size; refused where it is none of at least 1."""
     check_count(name, value)
     return math.log(int(value))
+
+
+def log_events(delta: Reals, num_hypotheses: int, two_sided: bool) -> np.ndarray:
+    """ln(2M/δ), or ln(M/δ): the logarithm of the number of events that share δ."""
+    log_delta = np.log(as_delta("delta", delta))
+    return np.asarray(log_count("num_hypotheses", num_hypotheses) + log_sides(two_sided) - log_delta)
+
+
+def log_sides(two_sided: bool) -> float:
+    """The logarithm of the number of sides, 1 or 2, of a deviation."""
+    check_flag("two_sided", two_sided)
+    return math.log(2) if two_sided else 0.0
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; expected True or False.")
+
+
+def broadcast(**arguments: Float64) -> list[np.ndarray]:
+    """The arguments at one shape; refused where there is none."""
+    try:
+        return list(np.broadcast_arrays(*arguments.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} has shape {np.shape(numbers)}" for name, numbers in arguments.items())
+        raise ValueError(f"{shapes}; expected shapes that broadcast against each other.") from None
 
 
 def plain(result: Any) -> Any:

@@ -7,10 +7,8 @@ expectation.
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from bounds.checks import (
     Counts,
@@ -21,17 +19,14 @@ from bounds.checks import (
     as_nonnegative,
     as_positive,
     as_risk,
+    as_scalar,
+    broadcast,
     log_count,
+    log_events,
+    log_sides,
     plain,
 )
 from bounds.kl import kl_inverse_lower, kl_inverse_upper
-
-
-class Interval(NamedTuple):
-    """Both ends of a confidence interval."""
-
-    lower: Reals
-    upper: Reals
 
 
 def hoeffding_epsilon(num_samples: Counts, delta: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Reals:
@@ -52,7 +47,10 @@ def hoeffding_epsilon(num_samples: Counts, delta: Reals, num_hypotheses: int = 1
         >>> round(hoeffding_epsilon(1000, 0.05), 6), round(hoeffding_epsilon(1000, 0.05, num_hypotheses=100), 6)
         (0.042947, 0.064397)
     """
-    return plain(np.sqrt(_log_events(delta, num_hypotheses, two_sided) / (2 * as_counts("num_samples", num_samples))))
+    n, events = broadcast(
+        num_samples=as_counts("num_samples", num_samples), delta=log_events(delta, num_hypotheses, two_sided)
+    )
+    return plain(np.sqrt(events / (2 * n)))
 
 
 def hoeffding_sample_size(epsilon: float, delta: float, num_hypotheses: int = 1, two_sided: bool = True) -> int:
@@ -74,8 +72,8 @@ def hoeffding_sample_size(epsilon: float, delta: float, num_hypotheses: int = 1,
         (840, 1761)
     """
     # In rational numbers ε² cannot underflow.
-    log_events = Fraction(float(_log_events(delta, num_hypotheses, two_sided)))
-    return math.ceil(log_events / (2 * Fraction(float(as_positive("epsilon", epsilon))) ** 2))
+    events = Fraction(float(log_events(as_scalar(as_delta, "delta", delta), num_hypotheses, two_sided)))
+    return math.ceil(events / (2 * Fraction(as_scalar(as_positive, "epsilon", epsilon)) ** 2))
 
 
 def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Reals:
@@ -96,10 +94,10 @@ def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1
         >>> round(hoeffding_delta(1000, 0.05), 6), hoeffding_delta(10, 0.05)
         (0.013476, 1.0)
     """
-    exponent = -2 * as_positive("epsilon", epsilon) ** 2 * as_counts("num_samples", num_samples)
-    return plain(
-        np.exp(np.minimum(exponent + log_count("num_hypotheses", num_hypotheses) + _log_sides(two_sided), 0.0))
-    )
+    n, epsilon = broadcast(num_samples=as_counts("num_samples", num_samples), epsilon=as_positive("epsilon", epsilon))
+    events = log_count("num_hypotheses", num_hypotheses) + log_sides(two_sided)
+    with np.errstate(over="ignore", under="ignore"):  # of ε², and then the probability is 0 or 1
+        return plain(np.exp(np.minimum(events - 2 * n * epsilon**2, 0.0)))
 
 
 def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) -> Reals:
@@ -123,7 +121,7 @@ def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) 
         >>> round(mcdiarmid_epsilon(np.full(1000, 1 / 1000), 0.05), 6)
         0.042947
     """
-    return plain(np.sqrt(_sum_of_squares(differences) * _log_events(delta, 1, two_sided) / 2))
+    return plain(_norm(differences) * np.sqrt(log_events(delta, 1, two_sided) / 2))
 
 
 def mcdiarmid_delta(differences: Reals, epsilon: Reals, two_sided: bool = True) -> Reals:
@@ -144,9 +142,9 @@ def mcdiarmid_delta(differences: Reals, epsilon: Reals, two_sided: bool = True) 
         >>> round(mcdiarmid_delta(np.full(1000, 1 / 1000), 0.05), 6)
         0.013476
     """
-    with np.errstate(divide="ignore"):  # a constant F deviates with probability 0
-        exponent = -2 * as_positive("epsilon", epsilon) ** 2 / _sum_of_squares(differences)
-    return plain(np.exp(np.minimum(exponent + _log_sides(two_sided), 0.0)))
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):  # a constant F deviates with probability 0
+        ratio = as_positive("epsilon", epsilon) / _norm(differences)
+        return plain(np.exp(np.minimum(log_sides(two_sided) - 2 * ratio**2, 0.0)))
 
 
 def empirical_bernstein_epsilon(
@@ -178,13 +176,16 @@ def empirical_bernstein_epsilon(
         >>> round(empirical_bernstein_epsilon(0.01, 1000, 0.05), 6)
         0.018612
     """
-    variance, n = as_nonnegative("variance", variance), as_counts("num_samples", num_samples, minimum=2)
+    variance, n, events = broadcast(
+        variance=as_nonnegative("variance", variance),
+        num_samples=as_counts("num_samples", num_samples, minimum=2),
+        delta=log_events(delta, num_hypotheses, two_sided) + math.log(3 / 2 if two_sided else 2),
+    )
     too_large = variance > n / (4 * (n - 1)) * (1 + 1e-6)  # float32 variances of losses 0 and 1 may round up
     if np.any(too_large):
-        first = plain(np.broadcast_to(variance, too_large.shape)[too_large][0])
+        first = plain(variance[too_large][0])
         raise ValueError(f"variance is {first!r}; expected at most N/(4(N−1)), the largest of N losses in [0, 1].")
-    log_events = _log_events(delta, num_hypotheses, two_sided) + math.log(3 / 2 if two_sided else 2)
-    return plain(np.sqrt(2 * variance * log_events / n) + 7 * log_events / (3 * (n - 1)))
+    return plain(np.sqrt(2 * variance * events / n) + 7 * events / (3 * (n - 1)))
 
 
 def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
@@ -208,8 +209,7 @@ def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypothese
         >>> round(chernoff_upper(0.0, 100, 0.05), 6), round(chernoff_upper(0.1, 100, 0.05), 6)
         (0.029513, 0.188829)
     """
-    c = _log_events(delta, num_hypotheses, two_sided=False) / as_counts("num_samples", num_samples)
-    return kl_inverse_upper(as_risk("risk", risk), c)
+    return kl_inverse_upper(*_risk_and_divergence(risk, num_samples, delta, num_hypotheses))
 
 
 def chernoff_lower(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
@@ -220,77 +220,25 @@ def chernoff_lower(risk: Reals, num_samples: Counts, delta: Reals, num_hypothese
         >>> round(chernoff_lower(0.1, 100, 0.05), 6)
         0.042409
     """
-    c = _log_events(delta, num_hypotheses, two_sided=False) / as_counts("num_samples", num_samples)
-    return kl_inverse_lower(as_risk("risk", risk), c)
+    return kl_inverse_lower(*_risk_and_divergence(risk, num_samples, delta, num_hypotheses))
 
 
-def binomial_tail_inversion(num_errors: Counts, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
-    """The largest p with P(Bin(N, p) ≤ k) ≥ δ/M: E_out is at most this with probability 1−δ, for all M hypotheses.
-
-    One-sided and exact: no bound from the number of errors k alone is smaller (Langford 2005, JMLR 6: section 3 for
-    M = 1; section 4, Occam's razor with equal weights, for more). Losses are 0 or 1.
-
-    Args:
-        num_errors: k, from 0 to N; the three broadcast.
-        num_samples: N.
-        delta: δ in (0, 1).
-        num_hypotheses: M, an integer of any size.
-
-    Raises:
-        ValueError: There are more errors than samples, a count is no integer, or δ is outside (0, 1).
-        TypeError: An argument is no real number, or is traced.
-
-    Example:
-        >>> from bounds.concentration import binomial_tail_inversion
-        >>> round(binomial_tail_inversion(0, 100, 0.05), 6), round(binomial_tail_inversion(10, 100, 0.05), 6)
-        (0.029513, 0.163718)
-    """
-    k, n = _errors_and_samples(num_errors, num_samples)
-    return plain(_upper_root(k, n, np.exp(-_log_events(delta, num_hypotheses, two_sided=False))))
+def _risk_and_divergence(
+    risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int
+) -> tuple[Float64, Float64]:
+    """E_in and ln(M/δ)/N, at one shape."""
+    q, n, events = broadcast(
+        risk=as_risk("risk", risk),
+        num_samples=as_counts("num_samples", num_samples),
+        delta=log_events(delta, num_hypotheses, two_sided=False),
+    )
+    return q, events / n
 
 
-def clopper_pearson(num_errors: Counts, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Interval:
-    """The exact two-sided interval of E_out: each end fails with probability at most δ/2 (Clopper & Pearson 1934).
-
-    Arguments and errors as for `binomial_tail_inversion`, which is its upper end at δ/2.
-
-    Example:
-        >>> from bounds.concentration import clopper_pearson
-        >>> interval = clopper_pearson(10, 100, 0.05)
-        >>> round(interval.lower, 6), round(interval.upper, 6)
-        (0.049005, 0.176223)
-    """
-    k, n = _errors_and_samples(num_errors, num_samples)
-    tail = np.exp(-_log_events(delta, num_hypotheses, two_sided=True))
-    # k errors among N are N − k successes: the lower end is an upper one of what is left.
-    with np.errstate(invalid="ignore"):
-        lower = np.where(k > 0, special.betaincinv(np.maximum(k, 1.0), n - k + 1, tail), 0.0)
-    return Interval(plain(lower), plain(_upper_root(k, n, tail)))
-
-
-def _upper_root(k: np.ndarray, n: np.ndarray, tail: Float64) -> Float64:
-    """P(Bin(N, p) ≤ k) = 1 − I_p(k+1, N−k), solved for p; where k = N every p will do."""
-    return np.where(k < n, special.betainccinv(k + 1, np.maximum(n - k, 1.0), tail), 1.0)
-
-
-def _errors_and_samples(num_errors: Counts, num_samples: Counts) -> tuple[np.ndarray, np.ndarray]:
-    k, n = as_counts("num_errors", num_errors, minimum=0), as_counts("num_samples", num_samples)
-    if np.any(k > n):
-        raise ValueError(f"num_errors is {num_errors!r} of {num_samples!r} samples; expected at most as many.")
-    return k, n
-
-
-def _sum_of_squares(differences: Reals) -> Float64:
+def _norm(differences: Reals) -> Float64:
+    """‖c‖₂, of which the squares need not be within float64."""
     c = as_nonnegative("differences", differences)
     if c.ndim != 1:
         raise ValueError(f"differences has shape {c.shape}; expected (m,), one for each variable.")
-    return np.sum(c**2)
-
-
-def _log_events(delta: Reals, num_hypotheses: int, two_sided: bool) -> Float64:
-    """ln(2M/δ), or ln(M/δ): the logarithm of the number of events that share δ."""
-    return log_count("num_hypotheses", num_hypotheses) + _log_sides(two_sided) - np.log(as_delta("delta", delta))
-
-
-def _log_sides(two_sided: bool) -> float:
-    return math.log(2) if two_sided else 0.0
+    scale = c.max(initial=0.0) or 1.0
+    return scale * np.sqrt(np.sum((c / scale) ** 2))

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntk.checks import is_concrete
+from bounds.arrays import as_host_numbers
+from bounds.checks import check_flag
 
 Vector = tuple[int, ...]
+
+_MOST_SIGNS = 2**29  # that are written out at once, a byte each
 
 
 class LinearSeparators(NamedTuple):
@@ -102,7 +105,8 @@ def ray_dichotomies(x: Any, both_directions: bool = False) -> np.ndarray:
         >>> len(ray_dichotomies([0.0, 1.0, 2.0])), len(ray_dichotomies([0.0, 1.0, 2.0], both_directions=True))
         (4, 6)
     """
-    points = _points(x, 1)
+    check_flag("both_directions", both_directions)
+    points = as_host_numbers("x", x, "(N,)")
     above = points >= np.append(np.unique(points), np.inf)[:, None]
     return _signs(np.concatenate([above, ~above]) if both_directions else above)
 
@@ -115,7 +119,7 @@ def interval_dichotomies(x: Any) -> np.ndarray:
         >>> len(interval_dichotomies([0.0, 1.0, 2.0]))
         7
     """
-    return _signs(_intervals(_points(x, 1)))
+    return _signs(_intervals(as_host_numbers("x", x, "(N,)")))
 
 
 def rectangle_dichotomies(x: Any) -> np.ndarray:
@@ -128,7 +132,7 @@ def rectangle_dichotomies(x: Any) -> np.ndarray:
         (M, N) of −1 and 1, int8, all different.
 
     Raises:
-        ValueError: `x` is not (N, dim) or not finite.
+        ValueError: `x` is not (N, dim) or not finite, or there are too many boxes: beyond 70 points in the plane.
         TypeError: `x` is not real, or is traced.
 
     Example:
@@ -136,10 +140,16 @@ def rectangle_dichotomies(x: Any) -> np.ndarray:
         >>> len(rectangle_dichotomies([[0, 1], [1, 0], [0, -1], [-1, 0]]))
         16
     """
-    points = _points(x, 2)
+    points = as_host_numbers("x", x, "(N, dim)")
     held = np.ones((1, len(points)), dtype=bool)
     for coordinate in points.T:
-        held = np.unique((held[:, None] & _intervals(coordinate)).reshape(-1, len(points)), axis=0)
+        intervals = _intervals(coordinate)
+        if len(held) * intervals.size > _MOST_SIGNS:
+            raise ValueError(
+                f"x has {len(points)} points, with {len(held) * len(intervals)} boxes to try at once; expected at most"
+                f" {_MOST_SIGNS // len(points)}: fewer points."
+            )
+        held = np.unique((held[:, None] & intervals).reshape(-1, len(points)), axis=0)
     return _signs(held)
 
 
@@ -147,7 +157,23 @@ def _count(points: list[Vector]) -> int:
     """Cells of the hyperplanes {w: x·w = 0}; a zero vector among them leaves none."""
     if not all(map(any, points)):
         return 0
+    # Opposite vectors have one hyperplane, and independent ones all signs.
+    points = list({max(x, tuple(-entry for entry in x)) for x in points})
+    if _independent(points):
+        return 1 << len(points)
     return 1 + sum(_count([_restrict(y, x) for y in points[:k]]) for k, x in enumerate(points))
+
+
+def _independent(points: list[Vector]) -> bool:
+    """Whether no vector is a combination of the others: each is not 0 where those before it are."""
+    if points and len(points) > len(points[0]):
+        return False
+    while points:
+        first, *others = points
+        points = [_restrict(y, first) for y in others]
+        if not all(map(any, points)):
+            return False
+    return True
 
 
 def _cells(points: list[Vector], dim: int) -> dict[Vector, Vector]:
@@ -206,7 +232,8 @@ def _dot(x: Vector, y: Vector) -> int:
 
 def _dual_points(x: Any, affine: bool) -> list[Vector]:
     """The points as integers, each times a positive factor, with a 1 (so scaled) for the offset."""
-    points = _points(x, 2)
+    check_flag("affine", affine)
+    points = as_host_numbers("x", x, "(N, dim)")
     if not affine and not points.any(axis=1).all():
         raise ValueError("x holds the origin; expected other points, since all boundaries go through it.")
     vectors = []
@@ -226,18 +253,3 @@ def _intervals(x: np.ndarray) -> np.ndarray:
 
 def _signs(held: np.ndarray) -> np.ndarray:
     return np.unique(np.where(held, 1, -1).astype(np.int8), axis=0)
-
-
-def _points(x: Any, ndim: int) -> np.ndarray:
-    """`x` on the host with as many axes, at least one point, integer or floating-point and finite."""
-    expected = "(N,)" if ndim == 1 else "(N, dim)"
-    if not is_concrete(x):
-        raise TypeError(f"x is traced by JAX; expected {expected} real numbers: dichotomies are counted on the host.")
-    points = np.asarray(x)
-    if not np.issubdtype(points.dtype, np.integer) and not np.issubdtype(points.dtype, np.floating):
-        raise TypeError(f"x has dtype {points.dtype}; expected real numbers.")
-    if points.ndim != ndim or not points.size:
-        raise ValueError(f"x has shape {points.shape}; expected {expected}, at least one of each.")
-    if not np.isfinite(points).all():
-        raise ValueError("x holds entries that are NaN or infinite; expected finite numbers.")
-    return points

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from bounds.concentration import binomial_tail_inversion, empirical_bernstein_epsilon, hoeffding_epsilon
+from bounds.binomial_tails import binomial_tail_inversion
+from bounds.concentration import empirical_bernstein_epsilon, hoeffding_epsilon
 from bounds.gaussian_posterior import pac_bayes_gaussian
 from bounds.kernel_ridge import kernel_ridge_margin_bound
 from bounds.layers import DenseLayers

@@ -10,11 +10,12 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from bounds import batches
 from bounds.arrays import as_nonnegative_scalar
-from bounds.checks import as_delta, as_positive, as_risk
+from bounds.checks import as_delta, as_positive, as_risk, as_scalar
 from bounds.concentration import chernoff_upper
 from bounds.pac_bayes import seeger_bound
-from ntk.checks import as_floating, check_count, check_key, is_concrete
+from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete
 
 
 class PACBayesBound(NamedTuple):
@@ -49,8 +50,9 @@ def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLik
         prior_sigma: λ > 0.
 
     Raises:
-        ValueError: The trees differ in structure or shapes, or hold nothing, or a scale is not one positive number.
-        TypeError: A leaf is not floating-point.
+        ValueError: The trees differ in structure or shapes, hold nothing or are not finite, or a scale is not one
+            positive number.
+        TypeError: A leaf is not of float32 or float64.
 
     Example:
         >>> import jax.numpy as jnp
@@ -71,9 +73,10 @@ def posterior_risks(
     *,
     num_draws: int = 100,
 ) -> Float[Array, " draws"]:
-    """The empirical risk at draws from N(params, σ²I), one after another: their mean is the posterior's, unbiased.
+    """The empirical risk at draws from N(params, σ²I): their mean is the posterior's, unbiased.
 
-    Differentiable in `params`, `data` and `sigma` where `risk` is, the noise being σ times fixed normal numbers.
+    As many draws at once as fit into a few megabytes, one after another where one does not. Differentiable in `params`,
+    `data` and `sigma` where `risk` is, the noise being σ times fixed normal numbers.
 
     Args:
         risk: From (params, data) to a scalar, pure JAX; compiled once for each function object.
@@ -84,9 +87,9 @@ def posterior_risks(
         num_draws: How many.
 
     Raises:
-        ValueError: `params` holds nothing, σ is not one positive number, `num_draws` no positive integer, or `risk`
-            returns no scalar.
-        TypeError: A leaf is not floating-point, `risk` no function, or `key` no key.
+        ValueError: `params` holds nothing or is not finite, σ is not one positive number, `num_draws` no positive
+            integer, or `risk` returns no scalar.
+        TypeError: A leaf is not of float32 or float64, `risk` no function, or `key` no key.
 
     Example:
         >>> import jax
@@ -161,7 +164,9 @@ def pac_bayes_gaussian(
     grid = as_positive("sigmas", sigmas)
     if grid.ndim != 1 or not grid.size:
         raise ValueError(f"sigmas has shape {grid.shape}; expected (K,), the scales to try.")
-    delta, share = float(as_delta("delta", delta)), float(as_delta("monte_carlo_share", monte_carlo_share))
+    delta, share = (
+        as_scalar(as_delta, name, value) for name, value in (("delta", delta), ("monte_carlo_share", monte_carlo_share))
+    )
     check_count("num_samples", num_samples)
     check_count("num_draws", num_draws, minimum=2)
     check_key(key)
@@ -173,8 +178,9 @@ def pac_bayes_gaussian(
         ]
     )
     risks = as_risk("risk", draws).mean(axis=1)
-    over_scales = jax.vmap(jax.vmap(gaussian_kl, (None, None, None, 0)), (None, None, 0, None))
-    kl = np.asarray(over_scales(params, prior, grid, grid))
+    count, distance = _squared_distance(params, prior)
+    with np.errstate(over="ignore"):  # an infinite divergence makes a bound of 1
+        kl = _divergence(count, (distance**0.5 / grid) ** 2, grid[:, None], grid, np)
     upper = chernoff_upper(risks, num_draws, delta * share, num_hypotheses=len(grid))
     bounds = seeger_bound(upper[:, None], kl, num_samples, delta * (1 - share) / len(grid))
     i, j = np.unravel_index(np.argmin(bounds), bounds.shape)
@@ -185,11 +191,10 @@ def pac_bayes_gaussian(
 
 @jax.jit
 def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
-    log_ratio = 2 * (jnp.log(sigma) - jnp.log(prior_sigma))
     # Divided before it is squared: neither scale need have a square that the dtype holds.
     moved = jax.tree.map(lambda mean, center: jnp.sum(((mean - center) / prior_sigma) ** 2), params, prior)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return (count * (jnp.expm1(log_ratio) - log_ratio) + sum(jax.tree.leaves(moved))) / 2
+    return _divergence(count, sum(jax.tree.leaves(moved)), sigma, prior_sigma, jnp)
 
 
 @functools.partial(jax.jit, static_argnames=("risk", "num_draws"))
@@ -211,7 +216,30 @@ def _risks(
         ]
         return risk(jax.tree.unflatten(structure, noisy), data)
 
-    return jax.lax.map(draw, jax.random.split(key, num_draws))
+    keys = jax.random.split(key, num_draws)
+    size = batches.batch_size(batches.numbers_made(draw, keys[0]), num_draws)
+    return jax.lax.map(draw, keys, batch_size=size)
+
+
+def _squared_distance(params: Any, prior: Any) -> tuple[int, float]:
+    """D and ‖params − prior‖², in float64 on the host."""
+    pairs = list(zip(jax.tree.leaves(params), jax.tree.leaves(prior), strict=True))
+    moved = (np.asarray(mean, np.float64) - np.asarray(center, np.float64) for mean, center in pairs)
+    return sum(np.size(mean) for mean, _ in pairs), float(sum(np.sum(np.square(step)) for step in moved))
+
+
+def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any) -> Any:
+    """½ (D (r − 1 − ln r) + ‖w − v‖²/λ²), from the last term, of NumPy's or JAX's numbers."""
+    # Scales that are nearly one: the digits of ln r and of r − 1 − ln r are in their difference.
+    near = numpy.abs(sigma - prior_sigma) < prior_sigma / 2
+    difference = numpy.where(near, (sigma - prior_sigma) / prior_sigma, 0)
+    log_ratio = 2 * numpy.where(near, numpy.log1p(difference), numpy.log(sigma) - numpy.log(prior_sigma))
+    small = numpy.abs(log_ratio) < 0.1
+    series = 1.0
+    for k in range(10, 2, -1):  # e^x − 1 − x = x²/2 (1 + x/3 (1 + x/4 (…)))
+        series = 1.0 + numpy.where(small, log_ratio, 0) / k * series
+    excess = numpy.where(small, log_ratio**2 / 2 * series, numpy.expm1(log_ratio) - log_ratio)
+    return (count * excess + moved) / 2
 
 
 def _check_trees(params: Any, prior: Any) -> Any:
@@ -222,8 +250,11 @@ def _check_trees(params: Any, prior: Any) -> Any:
     leaves = jax.tree.leaves(params)
     if not leaves:
         raise ValueError(f"params is {params!r}; expected a pytree of floating-point arrays.")
-    for leaf in leaves:
-        as_floating("params", leaf)
+    for name, tree in (("params", params), ("prior", prior)):
+        for leaf in map(jnp.asarray, jax.tree.leaves(tree)):
+            if as_floating(name, leaf).dtype not in (jnp.float32, jnp.float64):
+                raise TypeError(f"{name} has dtype {leaf.dtype}; expected float32 or float64.")
+            check_finite(name, leaf)
     return jnp.result_type(*leaves)
 
 

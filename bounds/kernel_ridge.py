@@ -4,14 +4,16 @@ The kernel is fixed before the sample is seen, as an NTK at infinite width or at
 as it is: where a source writes K + nλ, pass nλ.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
+from scipy import linalg
 
-from bounds.arrays import as_gram, as_host_array
-from bounds.checks import Reals, as_nonnegative, as_positive
-from bounds.margin_bounds import GRID_RATIO, MarginBound, assembled
+from bounds.arrays import NEGATIVE, as_host_array, as_host_gram, check_spectrum
+from bounds.checks import Real, as_delta, as_nonnegative, as_positive, as_scalar
+from bounds.margin_bounds import MarginBound
 from bounds.union import round_up
 
 
@@ -30,7 +32,7 @@ class KernelRidgeRisk(NamedTuple):
 
 
 def kernel_ridge_margin_bound(
-    gram: ArrayLike, y: ArrayLike, ridge: Reals, delta: Reals, gamma: Reals = 1.0
+    gram: ArrayLike, y: ArrayLike, ridge: Real, delta: Real, gamma: Real = 1.0
 ) -> MarginBound:
     """The probability that the sign of kernel ridge regression on labels ±1 is wrong, by the trace of the kernel.
 
@@ -52,8 +54,8 @@ def kernel_ridge_margin_bound(
 
     Raises:
         TypeError: An argument is no real array, or is traced by JAX.
-        ValueError: K is not square, symmetric and finite, y holds other labels or another number of them, or a number
-            is out of its range.
+        ValueError: K is not square, symmetric and finite or has a negative eigenvalue, y holds other labels or another
+            number of them, or a number is out of its range.
 
     Example:
         >>> import numpy as np
@@ -63,22 +65,22 @@ def kernel_ridge_margin_bound(
         >>> print(", ".join(f"{part:.3f}" for part in found))
         0.299, 0.002, 0.089, 0.208
     """
-    K, labels = _gram(gram), as_host_array("y", y, "(m,)")
+    K, labels = as_host_gram("gram", gram), as_host_array("y", y, "(m,)")
     m = len(K)
     if labels.shape != (m,) or not np.all(np.abs(labels) == 1):
         raise ValueError(
             f"y has shape {labels.shape} and values up to {np.abs(labels).max():g}; expected {m} of -1 and 1."
         )
-    ridge, gamma = float(as_positive("ridge", ridge)), float(as_positive("gamma", gamma))
-    alpha = np.linalg.solve(K + ridge * np.eye(m), labels)
+    ridge, gamma = as_scalar(as_positive, "ridge", ridge), as_scalar(as_positive, "gamma", gamma)
+    alpha = _solved(K, ridge, labels)
     predictions = K @ alpha
-    norm = np.sqrt(max(float(alpha @ predictions), 0.0))
-    scale, log_share = round_up(max(norm / gamma, 1e-12), GRID_RATIO)
+    norm = math.sqrt(max(float(alpha @ predictions), 0.0))
+    scale, log_share = round_up(max(norm / gamma, 1e-12))
     complexity = 2 * scale * float(np.sqrt(np.trace(K))) / m
-    return assembled(labels * predictions, gamma, complexity, delta, log_share)
+    return MarginBound.of_parts(labels * predictions, gamma, complexity, as_scalar(as_delta, "delta", delta), log_share)
 
 
-def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Reals, noise_std: Reals, radius: Reals) -> KernelRidgeRisk:
+def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Real, noise_std: Real, radius: Real) -> KernelRidgeRisk:
     """The expected squared error of kernel ridge regression at its own inputs, by the effective dimension.
 
     For y = f*(X) + noise, independent of mean 0 and standard deviation σ, and f* of norm at most B,
@@ -99,7 +101,7 @@ def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Reals, noise_std: Reals, rad
 
     Raises:
         TypeError: An argument is no real array, or is traced by JAX.
-        ValueError: K is not square, symmetric and finite, or a number is out of its range.
+        ValueError: K is not square, symmetric and finite or has a negative eigenvalue, or a number is out of its range.
 
     Example:
         >>> import numpy as np
@@ -108,17 +110,27 @@ def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Reals, noise_std: Reals, rad
         >>> print(", ".join(f"{part:.2f}" for part in found))  # d = 3/4 + 1/2
         2.25, 1.00, 1.25
     """
-    K = _gram(gram)
-    ridge = float(as_positive("ridge", ridge))
-    spectrum = np.maximum(np.linalg.eigvalsh(K), 0)
-    bias = ridge * float(as_nonnegative("radius", radius)) ** 2 / (4 * len(K))
-    variance = (
-        float(as_nonnegative("noise_std", noise_std)) ** 2 * float(np.sum(spectrum / (spectrum + ridge))) / len(K)
-    )
+    K = as_host_gram("gram", gram)
+    ridge = as_scalar(as_positive, "ridge", ridge)
+    spectrum = np.linalg.eigvalsh(K)
+    check_spectrum("gram", spectrum[0], spectrum[-1])
+    spectrum = np.maximum(spectrum, 0)
+    bias = ridge * as_scalar(as_nonnegative, "radius", radius) ** 2 / (4 * len(K))
+    effective_dim = float(np.sum(spectrum / (spectrum + ridge)))
+    variance = as_scalar(as_nonnegative, "noise_std", noise_std) ** 2 * effective_dim / len(K)
     return KernelRidgeRisk(bias + variance, bias, variance)
 
 
-def _gram(gram: ArrayLike) -> np.ndarray:
-    numbers = as_host_array("gram", gram, "(m, m)")
-    as_gram("gram", numbers)
-    return (numbers + numbers.T) / 2
+def _solved(K: np.ndarray, ridge: float, labels: np.ndarray) -> np.ndarray:
+    """(K + ridge·I)⁻¹ y, once no eigenvalue of K is below what rounding makes of zero."""
+    identity, rounding = np.eye(len(K)), NEGATIVE * float(np.linalg.norm(K))
+    try:
+        if 0 < rounding < ridge:
+            linalg.cho_factor(K + rounding * identity)
+        return linalg.cho_solve(linalg.cho_factor(K + ridge * identity), labels)
+    except np.linalg.LinAlgError:
+        spectrum = np.linalg.eigvalsh(K)
+        check_spectrum("gram", spectrum[0], spectrum[-1])
+        raise ValueError(
+            f"ridge is {ridge:.2g}; expected more than the rounding of gram, with its eigenvalue {spectrum[0]:.2g}."
+        ) from None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bounds.checks import Float64, Reals, as_divergence, as_risk, plain
+from bounds.checks import Float64, Reals, as_divergence, as_risk, broadcast, plain
 
 # Halvings of [0, 1] after which the two ends are neighbours unless the root is below 1e-20.
 _HALVINGS = 120
@@ -26,7 +26,7 @@ def binary_kl(q: Reals, p: Reals) -> Reals:
         >>> binary_kl(0.5, 0.25), binary_kl([0.0, 1.0], 1.0)
         (0.14384103622589045, array([inf,  0.]))
     """
-    return plain(_kl(*np.broadcast_arrays(as_risk("q", q), as_risk("p", p))))
+    return plain(_kl(*broadcast(q=as_risk("q", q), p=as_risk("p", p))))
 
 
 def kl_inverse_upper(q: Reals, c: Reals) -> Reals:
@@ -61,7 +61,7 @@ def kl_inverse_lower(q: Reals, c: Reals) -> Reals:
 
 def _inverse(q: Reals, c: Reals, outside: float) -> Reals:
     """The end of {p: kl(q‖p) ≤ c} towards `outside`; of the last bracket, the end that is not in the set."""
-    q, c = np.broadcast_arrays(as_risk("q", q), as_divergence("c", c))
+    q, c = broadcast(q=as_risk("q", q), c=as_divergence("c", c))
     inner, outer = q, np.full(q.shape, outside)
     for _ in range(_HALVINGS):
         middle = (inner + outer) / 2

@@ -1,17 +1,11 @@
 """A fully connected network as VC bounds count it: units and parameters of each layer."""
 
-import itertools
-import re
+import math
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
-from bounds.weights import natural
+from bounds import trees
 from ntk.checks import check_count, is_concrete
 from ntk.networks import MLP
-
-_BIAS_OF = {"kernel": "bias", "w": "b"}  # in Flax's layers and in those of ntk.finite, where a number follows
 
 
 class DenseLayers(NamedTuple):
@@ -26,6 +20,19 @@ class DenseLayers(NamedTuple):
     dim: int
     units: tuple[int, ...]
     parameters: tuple[int, ...]
+
+
+def check_layers(layers: Any) -> None:
+    """Refuse what is no `DenseLayers`, and numbers that no network has."""
+    if not isinstance(layers, DenseLayers):
+        raise TypeError(f"layers is {type(layers).__name__}; expected the DenseLayers of mlp_layers or tree_layers.")
+    check_count("dim", layers.dim)
+    inputs = (layers.dim, *layers.units)
+    fits = len(layers.units) == len(layers.parameters) > 0 and layers.units[-1] == 1
+    if not fits or any(
+        k < 1 or not k * d <= w <= k * (d + 1) for d, k, w in zip(inputs, layers.units, layers.parameters, strict=False)
+    ):
+        raise ValueError(f"layers is {layers}; expected one output, and in each layer its weights and 0 to k biases.")
 
 
 def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
@@ -59,10 +66,11 @@ def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
 
 
 def tree_layers(params: Any) -> DenseLayers:
-    """The layers of a tree of parameters: of Flax Linen or NNX dense layers, or of `ntk.finite`.
+    """The layers of a tree of parameters: of Flax Linen or NNX dense layers, of `ntk.finite`, or a list of matrices.
 
-    Weights are the arrays (in, out) named kernel or w1, w2, …, and the read-out v of `ntk.finite`; a bias has the name
-    that goes with its weight's. Layers follow each other in the order of their names, numbers counted as numbers.
+    Weights are the leaves (in, out), and the read-out v (n,) of `ntk.finite`; a bias (out,) has the name that goes with
+    its weight's, bias with kernel and b1 with w1. Layers follow each other in the order of the numbers in their names,
+    or in the only order in which their shapes fit.
 
     Biases of `ntk.finite` are in its tree even if σ_b is 0 and they do nothing: there, `mlp_layers` is right.
 
@@ -70,8 +78,8 @@ def tree_layers(params: Any) -> DenseLayers:
         params: A pytree of arrays, or of their shapes (`jax.ShapeDtypeStruct`).
 
     Raises:
-        ValueError: A leaf is neither, a layer's inputs are not the outputs of the one before, or there is more than one
-            output.
+        ValueError: A leaf is neither, a bias has no weight or another size, the layers fit in no order or in several,
+            or there is more than one output.
 
     Example:
         >>> import jax
@@ -82,42 +90,25 @@ def tree_layers(params: Any) -> DenseLayers:
         >>> tree_layers(model.init(jax.random.key(0), jnp.ones((1, 3))))
         DenseLayers(dim=3, units=(10, 10, 1), parameters=(40, 110, 10))
     """
-    shapes = {_names(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
-    weights: dict[tuple[str, ...], tuple[int, ...]] = {}
-    biases: dict[tuple[str, ...], int] = {}
-    for names, shape in shapes.items():
-        kind, number = re.fullmatch(r"(.*?)(\d*)", names[-1] if names else "").groups()  # type: ignore[union-attr]
-        bias = (*names[:-1], _BIAS_OF.get(kind, "") + number)
-        if kind in _BIAS_OF and len(shape) == 2:
-            weights[names] = shape
-            biases[names] = int(np.prod(shapes.get(bias, (0,))))
-        elif kind == "v" and len(shape) in (1, 2):
-            weights[names] = (*shape, 1)[:2]
-            biases[names] = 0
-        elif kind not in _BIAS_OF.values():
-            raise ValueError(
-                f"params has {'/'.join(names)} of shape {shape}; expected dense layers' weights and biases."
-            )
-    ordered = sorted(weights, key=_in_order)
-    chain = [weights[names] for names in ordered]
-    if not chain or any(first[1] != second[0] for first, second in itertools.pairwise(chain)):
-        raise ValueError(f"params has weights of shapes {chain}; expected (in, out) with each in the out before it.")
-    if chain[-1][1] != 1:
-        raise ValueError(f"params has {chain[-1][1]} outputs; expected 1, whose sign is the class.")
-    parameters = tuple(int(np.prod(weights[names])) + biases[names] for names in ordered)
-    return DenseLayers(int(chain[0][0]), tuple(int(shape[1]) for shape in chain), parameters)
+    shapes = {name: tuple(leaf.shape) for name, leaf in trees.named_leaves(params).items()}
+    weights = {
+        name: (*shape, 1)[:2]
+        for name, shape in shapes.items()
+        if len(shape) == 2 or (len(shape) == 1 and name.rpartition("/")[2] == "v")
+    }
+    outputs_of = {trees.bias_of(name): shape[1] for name, shape in weights.items()}
+    for name, shape in shapes.items():
+        if name not in weights and not (trees.is_bias(name) and shape == (outputs_of.get(name),)):
+            raise ValueError(f"params has {name} of shape {shape}; expected dense layers' weights and their biases.")
+    if not weights:
+        raise ValueError("params has no weights; expected matrices (in, out).")
+    names = list(weights)
+    chain = [names[place] for place in trees.in_chain("params", names, list(weights.values()))]
+    if weights[chain[-1]][1] != 1:
+        raise ValueError(f"params has {weights[chain[-1]][1]} outputs; expected 1, whose sign is the class.")
+    parameters = (math.prod(weights[name]) + sum(shapes.get(trees.bias_of(name) or "", ())) for name in chain)
+    return DenseLayers(weights[chain[0]][0], tuple(weights[name][1] for name in chain), tuple(parameters))
 
 
 def _is_zero(std: Any) -> bool:
     return is_concrete(std) and float(std) == 0
-
-
-def _names(path: tuple) -> tuple[str, ...]:
-    """The keys of a path as text; what NNX wraps around an array is left out."""
-    names = [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path]
-    return tuple(names[:-1] if names[-1:] in (["value"], ["raw_value"]) else names)
-
-
-def _in_order(names: tuple[str, ...]) -> tuple:
-    """Numbers within names as numbers, and the read-out v of `ntk.finite` after w1, w2, …."""
-    return names[-1] == "v", [natural(name) for name in names]

@@ -1,6 +1,5 @@
 """Lipschitz constants of networks in Euclidean norm, from above and from below."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from bounds.arrays import as_nonnegative_scalar, euclidean_norm
-from bounds.norms import layer_norms
-from bounds.weights import weight_matrices
+from bounds import batches, trees
+from bounds.arrays import as_nonnegative_scalar, euclidean_norm, scale_of, square_root
+from bounds.weights import WeightMatrices, weight_matrices
 from ntk.checks import as_floating, check_count, check_finite, check_representable
 
 
@@ -26,7 +25,8 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
         activation_lipschitz: The constant of the activation between layers: 1 for relu, tanh or max pooling.
 
     Returns:
-        A scalar. Spectral norms by power iteration err on the side of too small, within its tolerance.
+        A scalar. Spectral norms are roots of the largest eigenvalue of WᵀW, to rounding: a power iteration, as of
+        `bounds.spectral_norm`, would err on the side of too small.
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
@@ -40,13 +40,11 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
         6.0000
     """
     weights = weight_matrices(params)
-    others = [name for name in weights.ignored if not re.search(r"(^|/)(b\d*|bias)(/value)?$", name)]
+    others = [name for name in weights.ignored if not trees.is_bias(name)]
     if others:
         raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
-    spectral = layer_norms(weights).spectral
-    constant = as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, spectral.dtype)
-    patches = jnp.sqrt(jnp.asarray(weights.patch_sizes, spectral.dtype))
-    result = jnp.prod(spectral * patches) * constant ** (len(spectral) - 1)
+    dtype = jnp.result_type(*weights.matrices)
+    result = _upper_bound(weights, as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, dtype))
     check_representable(lipschitz_upper_bound=result)
     return result
 
@@ -64,7 +62,8 @@ def lipschitz_lower_estimate(
     that is zero, as for ReLU networks inside a linear region, along v. All that is met counts: **a lower estimate**.
 
     Args:
-        f: Takes params and a batch (N, …) to outputs (N,) or (N, …), each of one input alone.
+        f: Takes params and a batch (N, …) to outputs (N,) or (N, …), each of one input alone. Compiled once for each
+            function object, which is kept with its program: define it once, not anew for each call.
         params: Anything.
         x: Inputs from which the ascents start, (N, …), float32 or float64.
         num_steps: Of each ascent.
@@ -74,8 +73,9 @@ def lipschitz_lower_estimate(
         A scalar, differentiable in params at the x and v that were found.
 
     Raises:
-        TypeError: f is no function, or x is not floating-point.
-        ValueError: x is empty or not finite, num_steps is below 1, or step_size is negative.
+        TypeError: f is no function, or x is not of float32 or float64.
+        ValueError: x is empty or not finite, f returns something else than one output for each input, num_steps is
+            below 1, or step_size is negative.
 
     Example:
         >>> import jax.numpy as jnp
@@ -87,13 +87,32 @@ def lipschitz_lower_estimate(
     if not callable(f):
         raise TypeError(f"f is {f!r}; expected a function of params and inputs.")
     x = as_floating("x", x)
+    if x.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(f"x has dtype {x.dtype}; expected float32 or float64.")
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"x has shape {x.shape}; expected (N, …) with no empty axis.")
     check_finite("x", x)
     check_count("num_steps", num_steps)
+    shape = jax.tree.map(jnp.shape, jax.eval_shape(f, params, x))
+    if not isinstance(shape, tuple) or shape[:1] != (len(x),):
+        raise ValueError(f"f returns {shape}; expected one array ({len(x)}, …), an output for each input.")
     result = _lower_estimate(f, params, x, as_nonnegative_scalar("step_size", step_size, x.dtype), num_steps)
     check_representable(lipschitz_lower_estimate=result)
     return result
+
+
+@jax.jit
+def _upper_bound(weights: WeightMatrices, constant: jax.Array) -> jax.Array:
+    spectral = jnp.stack([_spectral_norm(w) for w in weights.matrices])
+    patches = jnp.sqrt(jnp.asarray(weights.patch_sizes, spectral.dtype))
+    return jnp.prod(spectral * patches) * constant ** (len(spectral) - 1)
+
+
+def _spectral_norm(w: jax.Array) -> jax.Array:
+    scale = scale_of(w)
+    narrow = w / scale if w.shape[0] >= w.shape[1] else w.T / scale
+    gram = jnp.matmul(narrow.T, narrow, precision=lax.Precision.HIGHEST)
+    return jnp.squeeze(scale) * square_root(jnp.linalg.eigvalsh(gram)[-1])
 
 
 @jax.jit(static_argnums=(0, 4))
@@ -126,7 +145,9 @@ def _lower_estimate(
     fixed = lax.stop_gradient(params)
     x = lax.stop_gradient(x)
     directions = jax.random.normal(jax.random.key(0), x.shape, x.dtype)
-    found, values = jax.vmap(ascend)(x, jax.vmap(lambda v: _unit(v, v))(directions))
+    numbers = batches.numbers_made(jax.grad(stretch, argnums=1), fixed, x[0], directions[0])
+    size = batches.batch_size(numbers, len(x))
+    found, values = lax.map(lambda pair: ascend(pair[0], _unit(pair[1], pair[1])), (x, directions), batch_size=size)
     best_x, best_v = jax.tree.map(lambda leaf: leaf[jnp.argmax(values)], found)
     return stretch(params, best_x, best_v)
 

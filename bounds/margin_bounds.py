@@ -12,13 +12,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from bounds.arrays import as_host_array
-from bounds.checks import Reals, as_delta, as_nonnegative, as_positive
-from bounds.norms import check_chain
-from bounds.rademacher.networks import golowich_constant
+from bounds.checks import Real, Reals, as_delta, as_nonnegative, as_positive, as_scalar
+from bounds.margins import complexity_of_norms, ramp
+from bounds.rademacher.networks import golowich_complexity
 from bounds.union import round_up
-from bounds.weights import weight_matrices
-
-GRID_RATIO = 1.1  # of scales and margins: the grid costs at most a tenth of the complexity
+from bounds.weights import host_matrices
 
 
 class MarginBound(NamedTuple):
@@ -36,16 +34,22 @@ class MarginBound(NamedTuple):
     complexity: float
     confidence: float
 
+    @classmethod
+    def of_parts(
+        cls, margins: np.ndarray, gamma: float, complexity: float, delta: float, log_share: float
+    ) -> "MarginBound":
+        """The bound of training margins, of which a union bound gives the share e^{−log_share} of δ."""
+        if not math.isfinite(complexity + log_share):
+            raise ValueError(
+                f"gamma is {gamma:.3g}, by which norms are divided that leave float64 then; expected a larger one."
+            )
+        confidence = 3 * math.sqrt((math.log(2 / delta) + log_share) / (2 * len(margins)))
+        with np.errstate(over="ignore"):
+            risk = float(np.mean(ramp(margins, gamma)))
+        return cls(risk + complexity + confidence, risk, complexity, confidence)
 
-def assembled(values: np.ndarray, gamma: float, complexity: float, delta: Reals, log_share: float) -> MarginBound:
-    """The bound of training margins `values`, of which the union bound gives the share e^{−log_share} of δ."""
-    log_events = math.log(2 / float(as_delta("delta", delta))) + log_share
-    confidence = 3 * math.sqrt(log_events / (2 * len(values)))
-    risk = float(np.mean(np.clip(1 - values / gamma, 0, 1)))
-    return MarginBound(risk + complexity + confidence, risk, complexity, confidence)
 
-
-def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma: Reals, delta: Reals) -> MarginBound:
+def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma: Real, delta: Real) -> MarginBound:
     """The probability that y f(x) ≤ 0, for ReLU networks f with one output, by their Frobenius norms.
 
         P(y f ≤ 0) ≤ mean ramp_γ + 2 C (√(2 ln 2 · L) + 1) ‖X‖_F/m + 3 √(ln(2/(p_C δ))/(2m)),
@@ -67,8 +71,8 @@ def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma:
 
     Raises:
         TypeError: An argument is no real array, or is traced by JAX.
-        ValueError: A shape does not fit, a number is out of its range, or the network has biases, convolutions or more
-            than one output.
+        ValueError: A shape does not fit, a number is out of its range, the matrices fit in no order or in several, or
+            the network has biases, convolutions or more than one output.
 
     Example:
         >>> import numpy as np
@@ -78,26 +82,25 @@ def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma:
         >>> print(f"{golowich_margin_bound(x.sum(1) / np.sqrt(2), weights, x, gamma=0.5, delta=0.05).bound:.3f}")
         0.156
     """
-    matrices = _dense_matrices(weights)
+    matrices = host_matrices("weights", weights)
     if matrices[-1].shape[1] != 1:
         raise ValueError(f"weights has {matrices[-1].shape[1]} outputs; expected 1, whose sign is the class.")
     values, data_norm = _sample(margins, x, len(matrices[0]))
-    gamma = float(as_positive("gamma", gamma))
-    m = len(values)
+    gamma, delta = as_scalar(as_positive, "gamma", gamma), as_scalar(as_delta, "delta", delta)
     product = math.prod(float(np.linalg.norm(w)) for w in matrices)
-    scale, log_share = round_up(max(product / gamma, 1e-12), GRID_RATIO)
-    complexity = 2 * scale * golowich_constant(len(matrices)) * data_norm / m
-    return assembled(values, gamma, complexity, delta, log_share)
+    scale, log_share = round_up(max(product / gamma, 1e-12))
+    complexity = 2 * golowich_complexity(scale, len(matrices), data_norm, len(values))
+    return MarginBound.of_parts(values, gamma, complexity, delta, log_share)
 
 
 def spectral_margin_bound(
     margins: ArrayLike,
     weights: Any,
     x: ArrayLike,
-    gamma: Reals,
-    delta: Reals,
+    gamma: Real,
+    delta: Real,
     references: Any = None,
-    lipschitz: Reals = 1.0,
+    activation_lipschitz: Reals = 1.0,
 ) -> MarginBound:
     """The probability of a wrong class, for networks by their spectral and (2,1) norms (Bartlett et al. 2017).
 
@@ -117,14 +120,15 @@ def spectral_margin_bound(
         gamma: γ > 0.
         delta: δ.
         references: M_i, matrices chosen before the sample was seen: those at initialization, say. None: zeros.
-        lipschitz: ρ_i, one number or (L,).
+        activation_lipschitz: ρ_i, one number or (L,).
 
     Returns:
         `MarginBound`.
 
     Raises:
         TypeError: An argument is no real array, or is traced by JAX.
-        ValueError: A shape does not fit, a number is out of its range, or the network has biases or convolutions.
+        ValueError: A shape does not fit, a number is out of its range, the matrices fit in no order or in several, or
+            the network has biases or convolutions.
 
     Example:
         >>> import numpy as np
@@ -134,53 +138,40 @@ def spectral_margin_bound(
         >>> print(f"{found.complexity:.2f} {found.confidence:.2f}")  # vacuous, as these bounds are
         1.60 0.06
     """
-    matrices = _dense_matrices(weights)
+    matrices = host_matrices("weights", weights)
     depth = len(matrices)
-    starts = [np.zeros_like(w) for w in matrices] if references is None else _dense_matrices(references)
+    starts = [np.zeros_like(w) for w in matrices] if references is None else host_matrices("references", references)
     if [w.shape for w in starts] != [w.shape for w in matrices]:
         raise ValueError(
             f"references has matrices of shapes {[w.shape for w in starts]}; expected {[w.shape for w in matrices]} as"
             " weights has."
         )
-    constants = as_nonnegative("lipschitz", lipschitz)
+    constants = as_nonnegative("activation_lipschitz", activation_lipschitz)
     if constants.shape not in ((), (depth,)):
-        raise ValueError(f"lipschitz has shape {constants.shape}; expected () or ({depth},).")
+        raise ValueError(f"activation_lipschitz has shape {constants.shape}; expected () or ({depth},).")
     values, data_norm = _sample(margins, x, len(matrices[0]))
     m = len(values)
-    inverse_gamma, log_share = round_up(1 / float(as_positive("gamma", gamma)), GRID_RATIO)
+    inverse_gamma, log_share = round_up(1 / as_scalar(as_positive, "gamma", gamma))
     # R has L + 1 roundings of factors in it, which with this ratio cost from 4 for L = 1 down to e.
     ratio = 1 + 1 / depth
-    spectral, ratios = [], []
-    for w, start in zip(matrices, starts, strict=True):
-        s, log_s = round_up(max(float(np.linalg.norm(w, ord=2)), 1e-12), ratio)
-        b, log_b = round_up(max(float(np.linalg.norm(w - start, axis=0).sum()), 1e-6 * s), ratio)
+    spectral, distances = np.empty(depth), np.empty(depth)
+    for i, (w, start) in enumerate(zip(matrices, starts, strict=True)):
+        spectral[i], log_s = round_up(max(float(np.linalg.norm(w, ord=2)), 1e-12), ratio)
+        distances[i], log_b = round_up(max(float(np.linalg.norm(w - start, axis=0).sum()), 1e-6 * spectral[i]), ratio)
         log_share += log_s + log_b
-        spectral.append(s)
-        ratios.append(b / s)
-    complexity = float(np.prod(np.broadcast_to(constants, depth) * spectral)) * float(
-        np.sum(np.array(ratios) ** (2 / 3)) ** 1.5
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        complexity = float(complexity_of_norms(constants * spectral, constants * distances))
     width = max(size for w in matrices for size in w.shape)
     r = 2 * data_norm * math.sqrt(math.log(2 * width**2)) * complexity * inverse_gamma
-    return assembled(values, 1 / inverse_gamma, 2 * _dudley(r, m), delta, log_share)
+    delta = as_scalar(as_delta, "delta", delta)
+    return MarginBound.of_parts(values, 1 / inverse_gamma, 2 * _dudley(r, m), delta, log_share)
 
 
 def _dudley(r: float, m: int) -> float:
     """The infimum over 0 < α ≤ √m of 4α/√m + (12/m) r ln(√m/α): covering numbers of logarithm (r/ε)²."""
-    if 3 * r >= m:
+    if not 3 * r < m:  # so too where r has left float64
         return 4.0
     return 12 * r / m * (1 + math.log(m / (3 * r))) if r > 0 else 0.0
-
-
-def _dense_matrices(weights: Any) -> list[np.ndarray]:
-    taken = weight_matrices(weights)
-    if taken.ignored:
-        raise ValueError(
-            f"weights has leaves that are no matrices, {', '.join(taken.ignored)}; expected a network without biases:"
-            " pass the matrices alone where these have no part in it."
-        )
-    check_chain("weights", taken)
-    return [as_host_array(name, w, "(in, out)") for name, w in zip(taken.names, taken.matrices, strict=True)]
 
 
 def _sample(margins: ArrayLike, x: ArrayLike, dim: int) -> tuple[np.ndarray, float]:

@@ -8,9 +8,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from bounds.arrays import as_data, as_nonnegative_scalar, euclidean_norm
-from bounds.norms import check_chain, layer_norms
-from bounds.rademacher.networks import golowich_constant
-from bounds.weights import weight_matrices
+from bounds.norms import layer_norms
+from bounds.rademacher.networks import golowich_complexity
+from bounds.weights import dense_matrices, weight_matrices
 from ntk.checks import check_nonnegative, check_representable, is_concrete
 
 
@@ -25,8 +25,8 @@ def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
         (N,).
 
     Raises:
-        TypeError: outputs is not of float32 or float64, or the classes are no integers.
-        ValueError: A shape or a label does not fit, or an output is not finite.
+        TypeError: outputs is not of float32 or float64.
+        ValueError: A shape or a label does not fit, classes are no integers, or an output is not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -77,7 +77,12 @@ def ramp_risk(margins: ArrayLike, gamma: ArrayLike) -> jax.Array:
     gamma = as_nonnegative_scalar("gamma", gamma, margins.dtype)
     if is_concrete(gamma) and float(gamma) == 0:
         raise ValueError("gamma is 0; expected a positive number.")
-    return jnp.mean(jnp.clip(1 - margins / gamma, 0, 1))
+    return jnp.mean(ramp(margins, gamma))
+
+
+def ramp(margins: Any, gamma: Any) -> Any:
+    """min(1, max(0, 1 − margin/γ)) of arrays of JAX or of NumPy."""
+    return (1 - margins / gamma).clip(0, 1)
 
 
 def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) -> jax.Array:
@@ -107,12 +112,15 @@ def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) 
     if len(margins) != len(x):
         raise ValueError(f"margins has {len(margins)} entries; expected {len(x)} as x has rows.")
     complexity = as_nonnegative_scalar("complexity", complexity, margins.dtype)
-    result = margins * (len(x) / (complexity * euclidean_norm(x)))
+    # One division at a time: the product of the two divisors may leave the range where the quotient does not.
+    result = margins / complexity / (euclidean_norm(x) / len(x))
     check_representable(normalized_margins=result)
+    if is_concrete(result) and bool(jnp.any((result == 0) & (margins != 0))):
+        raise ValueError(f"normalized_margins falls below the range of {result.dtype}; expected larger margins.")
     return result
 
 
-def spectral_complexity(weights: Any, references: Any = None, lipschitz: ArrayLike = 1.0) -> jax.Array:
+def spectral_complexity(weights: Any, references: Any = None, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
     """Πρ_i‖A_i‖_σ (Σ_i (‖A_iᵀ − M_iᵀ‖_{2,1}/‖A_i‖_σ)^{2/3})^{3/2} (Bartlett, Foster & Telgarsky 2017, equation 1.2).
 
     A measure; the bound it stands in is `spectral_margin_bound`. A is (out, in) there, so ‖Aᵀ‖_{2,1} sums one
@@ -122,15 +130,15 @@ def spectral_complexity(weights: Any, references: Any = None, lipschitz: ArrayLi
     Args:
         weights: A Flax parameter tree, or anything that `weight_matrices` takes; matrices (in, out).
         references: M_i, of the same structure: the weights at initialization, say. None: zeros.
-        lipschitz: ρ_i, of the activation that follows each layer, one number or (L,).
+        activation_lipschitz: ρ_i, of the activation that follows each layer, one number or (L,).
 
     Returns:
         A scalar.
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is not finite, references or lipschitz does not fit, or the result leaves
-            the range of the dtype.
+        ValueError: There is no matrix, one is not finite, references or activation_lipschitz does not fit, or the
+            result leaves the range of the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -141,7 +149,7 @@ def spectral_complexity(weights: Any, references: Any = None, lipschitz: ArrayLi
     """
     weights = weight_matrices(weights)
     norms = layer_norms(weights)
-    distances = norms.two_one
+    distances = norms.l21
     if references is not None:
         references = weight_matrices(references)
         shapes, expected = ([w.shape for w in group.matrices] for group in (references, weights))
@@ -149,11 +157,11 @@ def spectral_complexity(weights: Any, references: Any = None, lipschitz: ArrayLi
             raise ValueError(f"references has matrices of shapes {shapes}; expected {expected} as weights has.")
         pairs = zip(weights.matrices, references.matrices, strict=True)
         distances = jnp.stack([jnp.sum(euclidean_norm(w - m, axis=0)) for w, m in pairs])
-    check_nonnegative("lipschitz", lipschitz)
-    constants = jnp.asarray(lipschitz, norms.spectral.dtype)
+    check_nonnegative("activation_lipschitz", activation_lipschitz)
+    constants = jnp.asarray(activation_lipschitz, norms.spectral.dtype)
     if constants.shape not in ((), norms.spectral.shape):
-        raise ValueError(f"lipschitz has shape {constants.shape}; expected () or {norms.spectral.shape}.")
-    result = _spectral_complexity(norms.spectral * constants, distances * constants)
+        raise ValueError(f"activation_lipschitz has shape {constants.shape}; expected () or {norms.spectral.shape}.")
+    result = _complexity(norms.spectral * constants, distances * constants)
     check_representable(spectral_complexity=result)
     return result
 
@@ -175,7 +183,7 @@ def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: An array is not of float32 or float64.
-        ValueError: There is no matrix, one is a convolution or does not fit the one before, there is more than one
+        ValueError: There is no matrix, one is a convolution, they fit in no order or in several, there is more than one
             output, or an entry is not finite.
 
     Example:
@@ -186,13 +194,12 @@ def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
         >>> print(f"{contracted_rademacher(complexity, lipschitz=2.0):.4f}")  # 2 (√(2 ln 2) + 1)/√100
         0.4355
     """
-    weights, x = weight_matrices(weights), as_data("x", x, "(m, d)")
-    check_chain("weights", weights)
+    weights, x = dense_matrices("weights", weights), as_data("x", x, "(m, d)")
     sizes = weights.matrices[0].shape[0], weights.matrices[-1].shape[1]
     if sizes != (x.shape[1], 1):
         raise ValueError(f"weights has (inputs, outputs) {sizes}; expected {(x.shape[1], 1)} for x of {x.shape}.")
     product = jnp.prod(jnp.stack([euclidean_norm(w) for w in weights.matrices]))
-    result = golowich_constant(len(weights.matrices)) * product * euclidean_norm(x) / len(x)
+    result = golowich_complexity(product, len(weights.matrices), euclidean_norm(x), len(x))
     check_representable(golowich_rademacher=result)
     return result
 
@@ -206,12 +213,18 @@ def _margins(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     return right - jnp.max(jnp.where(own, -jnp.inf, outputs), axis=1)
 
 
-@jax.jit
-def _spectral_complexity(spectral: jax.Array, distances: jax.Array) -> jax.Array:
-    before = jnp.cumprod(jnp.append(1, spectral[:-1]))
-    after = jnp.cumprod(jnp.append(1, spectral[:0:-1]))[::-1]
+def complexity_of_norms(spectral: Any, distances: Any, numpy: Any = np) -> Any:
+    """Π s_i (Σ_i (b_i/s_i)^{2/3})^{3/2}, without the quotients, so that s_i may be 0; of NumPy's or JAX's arrays."""
+    one = numpy.ones(1, spectral.dtype)
+    before = numpy.cumprod(numpy.concatenate([one, spectral[:-1]]))
+    after = numpy.cumprod(numpy.concatenate([one, spectral[:0:-1]]))[::-1]
     terms = distances * before * after
-    # The power 2/3 has no derivative at 0.
+    # The powers have no derivative at 0.
     positive = ~(terms <= 0)
-    total = jnp.sum(jnp.where(positive, jnp.where(positive, terms, 1) ** (2 / 3), 0))
-    return jnp.where(total > 0, jnp.where(total > 0, total, 1) ** 1.5, total)
+    total = numpy.sum(numpy.where(positive, numpy.where(positive, terms, 1) ** (2 / 3), 0))
+    return numpy.where(total > 0, numpy.where(total > 0, total, 1) ** 1.5, total)
+
+
+@jax.jit
+def _complexity(spectral: jax.Array, distances: jax.Array) -> jax.Array:
+    return complexity_of_norms(spectral, distances, jnp)

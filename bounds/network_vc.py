@@ -6,9 +6,10 @@ the pieces in between are polynomials of degree at most ν. Logarithms are to ba
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from bounds.layers import DenseLayers
+from bounds.layers import DenseLayers, check_layers
+from bounds.network_vc_lower import baum_vc_lower, bit_extraction_vc_lower, half_space_vc_lower
 from ntk.checks import check_choice, check_count
 
 # Breakpoints and degree of the activations of ntk that are piecewise polynomial; sign has a piece {0}.
@@ -17,7 +18,6 @@ _PIECES = {
     **{"square": (1, 2), "cube": (1, 3), "step": (1, 0), "sign": (2, 0)},
 }
 _SIGMOIDS = ("sigmoid", "tanh")
-_KINKED = ("relu", "leaky_relu", "abs")
 
 
 class VCBounds(NamedTuple):
@@ -28,7 +28,7 @@ class VCBounds(NamedTuple):
 
 
 def network_vc_bounds(layers: DenseLayers, activation: str) -> VCBounds:
-    """The best lower and upper bound of this module on the VC dimension of a network.
+    """The best lower bound of `bounds.network_vc_lower` and the best upper one of this module; both for one output.
 
     Args:
         layers: From `bounds.layers.mlp_layers` or `bounds.layers.tree_layers`.
@@ -45,18 +45,19 @@ def network_vc_bounds(layers: DenseLayers, activation: str) -> VCBounds:
         >>> network_vc_bounds(mlp_layers(ntk.MLP(depth=2), dim=64, width=100), "relu")
         VCBounds(lower=4225, upper=497667)
     """
-    _check(layers)
+    check_layers(layers)
     check_choice("activation", activation, ("identity", *_PIECES, *_SIGMOIDS))
-    if activation == "identity":
+    if activation == "identity" or len(layers.units) == 1:
         # All linear functions of the inputs, and all affine ones if there is a bias anywhere.
         exact = layers.dim + (sum(layers.parameters) > _num_weights(layers))
         return VCBounds(exact, exact)
+    lower = max(find(layers, activation) for find in (half_space_vc_lower, baum_vc_lower, bit_extraction_vc_lower))
     if activation in _SIGMOIDS:
-        return VCBounds(1, sigmoid_vc_upper(layers))
+        return VCBounds(lower, sigmoid_vc_upper(layers))
     upper = piecewise_vc_upper(layers, *_PIECES[activation])
     if activation == "step":
         upper = min(upper, math.floor(threshold_vc_upper(layers)))
-    return VCBounds(kinked_vc_lower(layers) if activation in _KINKED else 1, upper)
+    return VCBounds(lower, upper)
 
 
 def piecewise_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree: int = 1) -> int:
@@ -123,7 +124,7 @@ def anthony_bartlett_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree:
         >>> round(anthony_bartlett_vc_upper(mlp_layers(ntk.MLP(depth=1), dim=2, width=10)), 1)
         2453.6
     """
-    _check(layers)
+    check_layers(layers)
     _check_pieces(breakpoints, degree)
     w, depth, k = sum(layers.parameters), len(layers.units), sum(layers.units)
     wl = w * depth
@@ -148,7 +149,7 @@ def threshold_vc_upper(layers: DenseLayers) -> float:
         >>> round(threshold_vc_upper(mlp_layers(ntk.MLP(depth=1), dim=2, width=10)), 1)
         399.1
     """
-    _check(layers)
+    check_layers(layers)
     return 2 * sum(layers.parameters) * math.log2(2 * sum(layers.units) / math.log(2))
 
 
@@ -170,67 +171,15 @@ def sigmoid_vc_upper(layers: DenseLayers) -> int:
         >>> sigmoid_vc_upper(mlp_layers(ntk.MLP(depth=1, activation="tanh"), dim=2, width=10))
         284991
     """
-    _check(layers)
+    check_layers(layers)
     k = sum(layers.units)
     w = _num_weights(layers) + k
     return math.floor((w * k) ** 2 + 11 * w * k * math.log2(18 * w * k**2))
 
 
-def kinked_vc_lower(layers: DenseLayers) -> int:
-    """2d ⌊(n−1)/3⌋ + 1, and at least d + 1, points are shattered by ReLU, leaky ReLU or |·| units with biases.
-
-    After Baum 1988, who did it with thresholds. Take points in general position; n is the width of the first layer. Of
-    N points one sign belongs to at most ⌊N/2⌋, in groups of at most d, and through each group goes a hyperplane t = 0
-    that meets no other point. φ(t+ε) − 2φ(t) + φ(t−ε) is a hat, zero away from the hyperplane: three units a group,
-    and one unit is the constant with which the sum of hats is compared. Later layers pass on the two, in two units;
-    as they would an affine function, whence d + 1. Where a hidden layer lacks biases or a second unit, the bound is 1.
-
-    Args:
-        layers: The network.
-
-    Raises:
-        TypeError: `layers` is no `DenseLayers`.
-
-    Example:
-        >>> import ntk
-        >>> from bounds.layers import mlp_layers
-        >>> from bounds.network_vc import kinked_vc_lower
-        >>> kinked_vc_lower(mlp_layers(ntk.MLP(depth=1), dim=2, width=10))
-        13
-    """
-    _check(layers)
-    hidden = list(zip((layers.dim, *layers.units), layers.units[:-1], layers.parameters, strict=False))
-    if not hidden or any(k < 2 or w != k * (inputs + 1) for inputs, k, w in hidden):
-        return 1
-    return max(layers.dim + 1, 2 * layers.dim * ((layers.units[0] - 1) // 3) + 1)
-
-
-def bit_extraction_vc_measure(num_parameters: int, num_layers: int) -> float:
-    """WL log(W/L): some ReLU network with W parameters in L layers has this VC dimension, up to a constant factor.
-
-    A measure, not a bound: the constant is not given (Bartlett et al. 2019, Thm 3), and the network is a special one
-    with connections that skip layers. With the upper bound O(WL log W) it settles how d_vc grows.
-
-    Args:
-        num_parameters: W, at least L.
-        num_layers: L.
-
-    Raises:
-        ValueError: A count is no positive integer, or W < L.
-
-    Example:
-        >>> from bounds.network_vc import bit_extraction_vc_measure
-        >>> bit_extraction_vc_measure(1024, 4)
-        32768.0
-    """
-    check_count("num_layers", num_layers)
-    check_count("num_parameters", num_parameters, minimum=num_layers)
-    return num_parameters * num_layers * math.log2(num_parameters / num_layers)
-
-
 def _layer_terms(layers: DenseLayers, breakpoints: int, degree: int) -> list[tuple[float, int]]:
     """P k_i (1 + (i−1)ν^{i−1}) and W_i of every layer: the polynomials per point, weighted by degree, and variables."""
-    _check(layers)
+    check_layers(layers)
     _check_pieces(breakpoints, degree)
     terms, total = [], 0
     for i, (k, own) in enumerate(zip(layers.units, layers.parameters, strict=True)):
@@ -253,11 +202,6 @@ def _largest(holds: Callable[[int], bool], start: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
-
-
-def _check(layers: Any) -> None:
-    if not isinstance(layers, DenseLayers):
-        raise TypeError(f"layers is {type(layers).__name__}; expected the DenseLayers of mlp_layers or tree_layers.")
 
 
 def _check_pieces(breakpoints: int, degree: int) -> None:

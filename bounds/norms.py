@@ -1,7 +1,6 @@
 """Norms of weight matrices, layer by layer and along all paths."""
 
 import functools
-import itertools
 import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounds.arrays import as_data, euclidean_norm, scale_of, square_root
-from bounds.weights import WeightMatrices, weight_matrices
+from bounds.weights import WeightMatrices, dense_matrices, weight_matrices
 from ntk.checks import check_choice, check_count, check_representable, is_concrete
 
 _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
@@ -40,7 +39,7 @@ class SpectralNorm(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["frobenius", "one", "two_one", "spectral", "stable_rank", "converged"],
+    data_fields=["frobenius", "l1", "l21", "spectral", "stable_rank", "converged"],
     meta_fields=["names"],
 )
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class LayerNorms:
     Attributes:
         names: Their paths in the parameter tree, which says what was taken as a weight matrix.
         frobenius: (L,), ‖W‖_F.
-        one: (L,), ‖W‖₁ = Σ|w_ij|.
-        two_one: (L,), ‖W‖_{2,1}: the sum over output units of Euclidean norms, ‖Aᵀ‖_{2,1} for A = Wᵀ (Bartlett et al.
+        l1: (L,), ‖W‖₁ = Σ|w_ij|.
+        l21: (L,), ‖W‖_{2,1}: the sum over output units of Euclidean norms, ‖Aᵀ‖_{2,1} for A = Wᵀ (Bartlett et al.
             2017).
         spectral: (L,), ‖W‖_σ.
         stable_rank: (L,), ‖W‖_F²/‖W‖_σ², 0 for a zero matrix.
@@ -60,14 +59,14 @@ class LayerNorms:
 
     names: tuple[str, ...]
     frobenius: jax.Array
-    one: jax.Array
-    two_one: jax.Array
+    l1: jax.Array
+    l21: jax.Array
     spectral: jax.Array
     stable_rank: jax.Array
     converged: jax.Array
 
     def __str__(self) -> str:
-        columns = {name: getattr(self, name) for name in ("frobenius", "one", "two_one", "spectral", "stable_rank")}
+        columns = {name: getattr(self, name) for name in ("frobenius", "l1", "l21", "spectral", "stable_rank")}
         width = max(len("layer"), *map(len, self.names))
         lines = [f"{'layer':<{width}}" + "".join(f"{name:>12}" for name in columns)]
         for i, name in enumerate(self.names):
@@ -101,7 +100,7 @@ def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: i
         3.0000 True
     """
     matrix = as_data("matrix", matrix, "(in, out)")
-    if not isinstance(tolerance, int | float) or not tolerance > 0:
+    if not isinstance(tolerance, int | float) or isinstance(tolerance, bool) or not tolerance > 0:
         raise ValueError(f"tolerance is {tolerance!r}; expected a positive number.")
     check_count("max_steps", max_steps)
     return _spectral_norm(matrix, tolerance, max_steps)
@@ -124,12 +123,12 @@ def layer_norms(params: Any) -> LayerNorms:
         >>> import jax.numpy as jnp
         >>> from bounds.norms import layer_norms
         >>> print(layer_norms({"w": jnp.array([[3.0, 0.0], [4.0, 1.0]])}))
-        layer   frobenius         one     two_one    spectral stable_rank
+        layer   frobenius          l1         l21    spectral stable_rank
         w           5.099           8           6       5.064       1.014
     """
     weights = weight_matrices(params)
     norms = _layer_norms(weights)
-    check_representable(frobenius=norms.frobenius, one=norms.one, two_one=norms.two_one, spectral=norms.spectral)
+    check_representable(frobenius=norms.frobenius, l1=norms.l1, l21=norms.l21, spectral=norms.spectral)
     if is_concrete(norms) and not norms.converged.all():
         late = ", ".join(name for name, done in zip(norms.names, norms.converged.tolist(), strict=True) if not done)
         warnings.warn(f"The spectral norm of {late} has not converged in {_MAX_STEPS} steps.", stacklevel=2)
@@ -143,7 +142,8 @@ def path_norm(params: Any, p: int = 2) -> jax.Array:
     scaled up below and down above it. Biases do not count.
 
     Args:
-        params: A Flax parameter tree, or anything that `weight_matrices` takes, with the layers in their order.
+        params: A Flax parameter tree, or anything that `weight_matrices` takes, of a chain of dense layers: numbered,
+            or with shapes that fit in one order only.
         p: 1 or 2.
 
     Returns:
@@ -151,7 +151,8 @@ def path_norm(params: Any, p: int = 2) -> jax.Array:
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is a convolution or does not fit the one before, or p is neither 1 nor 2.
+        ValueError: There is no matrix, one is a convolution, they fit in no order or in several, or p is neither 1 nor
+            2.
 
     Example:
         >>> import jax.numpy as jnp
@@ -161,21 +162,9 @@ def path_norm(params: Any, p: int = 2) -> jax.Array:
         5.0000 3.6056
     """
     check_choice("p", p, (1, 2))
-    weights = weight_matrices(params)
-    check_chain("params", weights)
-    result = _path_norm(weights, p)
+    result = _path_norm(dense_matrices("params", params), p)
     check_representable(path_norm=result)
     return result
-
-
-def check_chain(name: str, weights: WeightMatrices) -> None:
-    """Refuse convolutions, and matrices that do not fit the one before: they would not be in the layers' order."""
-    for path, size in zip(weights.names, weights.patch_sizes, strict=True):
-        if size != 1:
-            raise ValueError(f"{name} has a convolution, {path}; expected dense layers.")
-    if any(first.shape[1] != second.shape[0] for first, second in itertools.pairwise(weights.matrices)):
-        chain = ", ".join(f"{path} {w.shape}" for path, w in zip(weights.names, weights.matrices, strict=True))
-        raise ValueError(f"{name} has {chain}; expected matrices (in, out) in the order of the layers.")
 
 
 @jax.jit(static_argnums=(1, 2))
@@ -216,8 +205,8 @@ def _layer_norms(weights: WeightMatrices) -> LayerNorms:
     return LayerNorms(
         names=weights.names,
         frobenius=frobenius,
-        one=jnp.stack([jnp.sum(jnp.abs(w)) for w in weights.matrices]),
-        two_one=jnp.stack([jnp.sum(euclidean_norm(w, axis=0)) for w in weights.matrices]),
+        l1=jnp.stack([jnp.sum(jnp.abs(w)) for w in weights.matrices]),
+        l21=jnp.stack([jnp.sum(euclidean_norm(w, axis=0)) for w in weights.matrices]),
         spectral=spectral,
         stable_rank=(frobenius / jnp.where(spectral > 0, spectral, 1)) ** 2,
         converged=jnp.stack([layer.converged for layer in found]),

@@ -1,6 +1,5 @@
 """How hard labels are for a kernel: the complexity that tells true labels from random ones."""
 
-import math
 import warnings
 
 import jax
@@ -8,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, square_root
-from ntk.checks import is_concrete
+from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, check_spectrum, euclidean_norm
+from ntk.checks import check_representable, is_concrete
 
 _FEWEST_DIGITS = 3
 
@@ -33,8 +32,8 @@ def ntk_complexity(H: ArrayLike, y: ArrayLike, ridge: ArrayLike = 0.0) -> jax.Ar
 
     Raises:
         TypeError: An array is not of float32 or float64.
-        ValueError: A shape does not fit, an entry is not finite, H is not symmetric or has a negative eigenvalue, or
-            the ridge is no number of at least 0.
+        ValueError: A shape does not fit, an entry is not finite, H is not symmetric or has a negative eigenvalue, the
+            ridge is no number of at least 0, or the result leaves the range of the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -49,7 +48,9 @@ def ntk_complexity(H: ArrayLike, y: ArrayLike, ridge: ArrayLike = 0.0) -> jax.Ar
     ridge = as_nonnegative_scalar("ridge", ridge, H.dtype)
     complexity, smallest, largest = _ntk_complexity(H, y.reshape(len(y), -1).astype(H.dtype), ridge)
     if is_concrete(complexity):
-        _look_at(float(smallest), float(largest), float(ridge), H)
+        check_spectrum("H", smallest, largest, shift=ridge)
+        if not _look_at(float(smallest), float(largest), H):
+            check_representable(ntk_complexity=complexity)
     return complexity
 
 
@@ -63,19 +64,15 @@ def _ntk_complexity(H: jax.Array, y: jax.Array, ridge: jax.Array) -> tuple[jax.A
     # The identity in place of a singular matrix, so that no derivative is NaN.
     factor = jnp.linalg.cholesky(jnp.where(singular, jnp.eye(n, dtype=H.dtype), shifted))
     solved = jax.scipy.linalg.solve_triangular(factor, y, lower=True)
-    return jnp.where(singular, jnp.inf, square_root(2 / n * jnp.sum(solved**2))), spectrum[0], spectrum[-1]
+    return jnp.where(singular, jnp.inf, (2 / n) ** 0.5 * euclidean_norm(solved)), spectrum[0], spectrum[-1]
 
 
-def _look_at(smallest: float, largest: float, ridge: float, H: jax.Array) -> None:
-    """Refuse a spectrum that no kernel has; warn of one that leaves few digits."""
+def _look_at(smallest: float, largest: float, H: jax.Array) -> bool:
+    """Whether the dtype takes H + ridge·I for singular; warns of that, and of a spectrum that leaves few digits."""
     eps = float(jnp.finfo(H.dtype).eps)
-    if smallest - ridge < -math.sqrt(eps) * largest:
-        raise ValueError(
-            f"H has the eigenvalue {smallest - ridge:.2g}, and {largest - ridge:.2g} at the other end; expected a"
-            " positive semidefinite matrix."
-        )
     advice = f"take float64 or a ridge near {10**_FEWEST_DIGITS * eps * largest:.1e}."
-    if smallest <= len(H) * eps * largest:
+    singular = smallest <= len(H) * eps * largest
+    if singular:
         warnings.warn(f"H + ridge·I is singular in {H.dtype}, so ntk_complexity is inf: {advice}", stacklevel=3)
     elif largest * eps > smallest * 10**-_FEWEST_DIGITS:
         warnings.warn(
@@ -83,3 +80,4 @@ def _look_at(smallest: float, largest: float, ridge: float, H: jax.Array) -> Non
             f" ntk_complexity are right in {H.dtype}: {advice}",
             stacklevel=3,
         )
+    return singular

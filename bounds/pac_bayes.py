@@ -7,7 +7,7 @@ probability 1−δ for all Q at once, and are one-sided: E is at most the bound.
 
 import numpy as np
 
-from bounds.checks import Counts, Float64, Reals, as_counts, as_delta, as_divergence, as_risk, plain
+from bounds.checks import Counts, Float64, Reals, as_counts, as_delta, as_divergence, as_risk, broadcast, plain
 from bounds.kl import kl_inverse_upper
 
 
@@ -29,7 +29,7 @@ def seeger_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> R
         >>> round(seeger_bound(0.02, 5000.0, 60_000, 0.025), 4)
         0.1344
     """
-    return kl_inverse_upper(as_risk("risk", risk), _complexity(kl, num_samples, delta))
+    return kl_inverse_upper(*_risk_and_complexity(risk, kl, num_samples, delta))
 
 
 def mcallester_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> Reals:
@@ -42,9 +42,16 @@ def mcallester_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) 
         >>> round(mcallester_bound(0.02, 5000.0, 60_000, 0.025), 4)
         0.2243
     """
-    return plain(as_risk("risk", risk) + np.sqrt(_complexity(kl, num_samples, delta) / 2))
+    q, complexity = _risk_and_complexity(risk, kl, num_samples, delta)
+    return plain(q + np.sqrt(complexity / 2))
 
 
-def _complexity(kl: Reals, num_samples: Counts, delta: Reals) -> Float64:
-    n = as_counts("num_samples", num_samples)
-    return (as_divergence("kl", kl) + np.log(2 * np.sqrt(n)) - np.log(as_delta("delta", delta))) / n
+def _risk_and_complexity(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> tuple[Float64, Float64]:
+    """Ê and (KL + ln(2√N/δ))/N, at one shape."""
+    q, divergence, n, delta = broadcast(
+        risk=as_risk("risk", risk),
+        kl=as_divergence("kl", kl),
+        num_samples=as_counts("num_samples", num_samples),
+        delta=as_delta("delta", delta),
+    )
+    return q, (divergence + np.log(2 * np.sqrt(n)) - np.log(delta)) / n

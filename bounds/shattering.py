@@ -1,4 +1,4 @@
-"""Sets of points that a class shatters: found, or shown not to exist by trying every placement that it tells apart.
+"""Sets of points that a class shatters: found, or shown not to exist by trying every configuration it tells apart.
 
 A class is given by its dichotomies: a function from points to signs (M, N), such as those of `bounds.dichotomies`.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bounds.checks import check_flag
 from ntk.checks import check_count
 
 Dichotomies = Callable[[np.ndarray], np.ndarray]
@@ -18,7 +19,10 @@ def is_shattered(signs: np.ndarray) -> bool:
     """Whether the dichotomies of a sample are all 2^N that there are.
 
     Args:
-        signs: (M, N); equal rows count once.
+        signs: (M, N) of −1 and 1; equal rows count once.
+
+    Raises:
+        ValueError: `signs` is not (M, N), or holds something else.
 
     Example:
         >>> from bounds.dichotomies import interval_dichotomies
@@ -26,66 +30,82 @@ def is_shattered(signs: np.ndarray) -> bool:
         >>> is_shattered(interval_dichotomies([0.0, 1.0])), is_shattered(interval_dichotomies([0.0, 1.0, 2.0]))
         (True, False)
     """
-    return len(np.unique(signs, axis=0)) == 1 << np.shape(signs)[1]
+    numbers = np.asarray(signs)
+    if numbers.ndim != 2:
+        raise ValueError(f"signs has shape {numbers.shape}; expected (M, N).")
+    if not np.isin(numbers, (-1, 1)).all():
+        raise ValueError("signs holds entries other than -1 and 1; expected one dichotomy in each row.")
+    return len(np.unique(numbers, axis=0)) == 1 << numbers.shape[1]
 
 
-def find_shattered_set(dichotomies: Dichotomies, placements: Iterable[np.ndarray]) -> np.ndarray | None:
-    """The first of the placements that the class shatters, or None.
+def find_shattered_set(dichotomies: Dichotomies, configurations: Iterable[np.ndarray]) -> np.ndarray | None:
+    """The first of the configurations that the class shatters, or None.
 
-    None proves that no set of that size is shattered if the placements stand for all that the class tells apart, as
-    `line_placements`, `plane_placements` and `half_space_placements` do for their classes, or if they are all subsets
-    of a finite domain (`subset_placements`). For other placements it proves nothing.
+    None proves that no set of that size is shattered if the configurations stand for all that the class tells apart, as
+    `line_configurations`, `plane_configurations` and `half_space_configurations` do for their classes, or if they are
+    all subsets of a finite domain (`subset_configurations`). For others it proves nothing.
 
     Args:
         dichotomies: From points to the signs that the class gives them, (M, N).
-        placements: Arrays of points, as `dichotomies` takes them.
+        configurations: Arrays of points, as `dichotomies` takes them.
+
+    Raises:
+        TypeError: `dichotomies` is no function, or `configurations` cannot be iterated over.
+        ValueError: `dichotomies` returns something else than signs (M, N).
 
     Example:
         >>> from bounds.dichotomies import rectangle_dichotomies
-        >>> from bounds.shattering import find_shattered_set, plane_placements
-        >>> find_shattered_set(rectangle_dichotomies, plane_placements(4)).tolist()
+        >>> from bounds.shattering import find_shattered_set, plane_configurations
+        >>> find_shattered_set(rectangle_dichotomies, plane_configurations(4)).tolist()
         [[0, 1], [1, 0], [2, 3], [3, 2]]
-        >>> find_shattered_set(rectangle_dichotomies, plane_placements(5)) is None
+        >>> find_shattered_set(rectangle_dichotomies, plane_configurations(5)) is None
         True
     """
-    return next((x for x in placements if is_shattered(dichotomies(x))), None)
+    if not callable(dichotomies):
+        raise TypeError(f"dichotomies is {dichotomies!r}; expected a function from points to signs.")
+    if not isinstance(configurations, Iterable):
+        raise TypeError(f"configurations is {configurations!r}; expected arrays of points.")
+    return next((x for x in configurations if is_shattered(dichotomies(x))), None)
 
 
 def vc_dimension(
     dichotomies: Dichotomies,
-    placements: Callable[[int], Iterable[np.ndarray]],
+    configurations: Callable[[int], Iterable[np.ndarray]],
     limit: int = 8,
 ) -> int | None:
-    """The size of the largest shattered set, where `placements(size)` are exhaustive (see `find_shattered_set`).
+    """The size of the largest shattered set, where `configurations(size)` are exhaustive (see `find_shattered_set`).
 
     A subset of a shattered set is shattered, so that the first size without one is a break point.
 
     Args:
         dichotomies: From points to the signs that the class gives them, (M, N).
-        placements: From a size to arrays of that many points.
+        configurations: From a size to arrays of that many points.
         limit: The largest size to try.
 
     Returns:
         d_vc; None where some set of `limit` points is shattered, which leaves d_vc ≥ `limit`.
 
     Raises:
-        ValueError: `limit` is no positive integer.
+        TypeError: `dichotomies` or `configurations` is no function.
+        ValueError: `limit` is no positive integer, or `dichotomies` returns something else than signs (M, N).
 
     Example:
         >>> from bounds.dichotomies import interval_dichotomies, linear_dichotomies
-        >>> from bounds.shattering import half_space_placements, line_placements, vc_dimension
-        >>> vc_dimension(interval_dichotomies, line_placements)
+        >>> from bounds.shattering import half_space_configurations, line_configurations, vc_dimension
+        >>> vc_dimension(interval_dichotomies, line_configurations)
         2
-        >>> vc_dimension(linear_dichotomies, lambda size: half_space_placements(size, dim=3))
+        >>> vc_dimension(linear_dichotomies, lambda size: half_space_configurations(size, dim=3))
         4
     """
     check_count("limit", limit)
+    if not callable(configurations):
+        raise TypeError(f"configurations is {configurations!r}; expected a function from a size to arrays of points.")
     sizes = range(1, limit + 1)
-    return next((size - 1 for size in sizes if find_shattered_set(dichotomies, placements(size)) is None), None)
+    return next((size - 1 for size in sizes if find_shattered_set(dichotomies, configurations(size)) is None), None)
 
 
-def line_placements(size: int) -> Iterator[np.ndarray]:
-    """All placements on the line that only the order of the points tells apart: one, (size,).
+def line_configurations(size: int) -> Iterator[np.ndarray]:
+    """All configurations on the line that only the order of the points tells apart: one, (size,).
 
     Exhaustive for rays, intervals and unions of these. Equal points cannot have different signs and are left out.
 
@@ -93,16 +113,16 @@ def line_placements(size: int) -> Iterator[np.ndarray]:
         ValueError: `size` is no positive integer.
 
     Example:
-        >>> from bounds.shattering import line_placements
-        >>> [x.tolist() for x in line_placements(3)]
+        >>> from bounds.shattering import line_configurations
+        >>> [x.tolist() for x in line_configurations(3)]
         [[0, 1, 2]]
     """
     check_count("size", size)
     yield np.arange(size)
 
 
-def plane_placements(size: int) -> Iterator[np.ndarray]:
-    """All placements in the plane that only the orders of both coordinates tell apart: size! of them, (size, 2).
+def plane_configurations(size: int) -> Iterator[np.ndarray]:
+    """All configurations in the plane that only the orders of both coordinates tell apart: size! of them, (size, 2).
 
     Exhaustive for axis-aligned rectangles, quadrants and the like. Equal coordinates are left out: a rectangle that
     tells points apart still does so when they are moved a little.
@@ -111,8 +131,8 @@ def plane_placements(size: int) -> Iterator[np.ndarray]:
         ValueError: `size` is no positive integer.
 
     Example:
-        >>> from bounds.shattering import plane_placements
-        >>> [x.tolist() for x in plane_placements(2)]
+        >>> from bounds.shattering import plane_configurations
+        >>> [x.tolist() for x in plane_configurations(2)]
         [[[0, 0], [1, 1]], [[0, 1], [1, 0]]]
     """
     check_count("size", size)
@@ -120,8 +140,8 @@ def plane_placements(size: int) -> Iterator[np.ndarray]:
         yield np.column_stack([np.arange(size), heights])
 
 
-def half_space_placements(size: int, dim: int, affine: bool = True) -> Iterator[np.ndarray]:
-    """All placements that half-spaces of R^dim tell apart, up to the order of the points: arrays (size, dim).
+def half_space_configurations(size: int, dim: int, affine: bool = True) -> Iterator[np.ndarray]:
+    """All configurations that half-spaces of R^dim tell apart, up to the order of the points: arrays (size, dim).
 
     With D = dim + 1 (D = dim through the origin), up to D points in general position all look the same, and D + 1 have
     one dependency Σ c_i x_i = 0 (with Σ c_i = 0 if affine: Radon 1921), whose signs decide everything. Degenerate
@@ -136,12 +156,13 @@ def half_space_placements(size: int, dim: int, affine: bool = True) -> Iterator[
         ValueError: `size` is not from 1 to D + 1, or `dim` no positive integer.
 
     Example:
-        >>> from bounds.shattering import half_space_placements
-        >>> [x[-1].tolist() for x in half_space_placements(4, dim=2)]  # beside (0, 0), (4, 0) and (0, 4)
+        >>> from bounds.shattering import half_space_configurations
+        >>> [x[-1].tolist() for x in half_space_configurations(4, dim=2)]  # beside (0, 0), (4, 0) and (0, 4)
         [[1, 1], [-4, 1], [-4, -4]]
     """
     check_count("size", size)
     check_count("dim", dim)
+    check_flag("affine", affine)
     corners = np.vstack([np.zeros((int(affine), dim), dtype=int), 2 * dim * np.eye(dim, dtype=int)])
     if size > len(corners) + 1:
         raise ValueError(f"size is {size}; expected at most {len(corners) + 1}, D + 1.")
@@ -153,7 +174,7 @@ def half_space_placements(size: int, dim: int, affine: bool = True) -> Iterator[
         yield np.vstack([corners, np.where(np.arange(dim) < negative, -2 * dim, 1)])
 
 
-def subset_placements(x: Any, size: int) -> Iterator[np.ndarray]:
+def subset_configurations(x: Any, size: int) -> Iterator[np.ndarray]:
     """All sets of that many among the points x: exhaustive where these are the whole domain.
 
     Args:
@@ -161,14 +182,16 @@ def subset_placements(x: Any, size: int) -> Iterator[np.ndarray]:
         size: How many of them.
 
     Raises:
-        ValueError: `size` is no positive integer.
+        ValueError: `size` is no positive integer, or `x` has no axis.
 
     Example:
-        >>> from bounds.shattering import subset_placements
-        >>> [x.tolist() for x in subset_placements([0.5, 1.5, 2.5], 2)]
+        >>> from bounds.shattering import subset_configurations
+        >>> [x.tolist() for x in subset_configurations([0.5, 1.5, 2.5], 2)]
         [[0.5, 1.5], [0.5, 2.5], [1.5, 2.5]]
     """
     check_count("size", size)
     points = np.asarray(x)
+    if points.ndim == 0:
+        raise ValueError(f"x is {x!r}; expected points (N,) or (N, dim).")
     for chosen in itertools.combinations(range(len(points)), size):
         yield points[list(chosen)]

@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bounds.checks import Counts, as_counts, as_delta
+from bounds.checks import Counts, as_count, as_counts, as_delta, as_scalar
 from bounds.growth import log_growth
-from ntk.checks import check_choice, check_count
+from ntk.checks import check_choice
+
+_MOST_BITS = 1022  # of N, of which 2N is taken, and half as many where it is N²
 
 
 def vc_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
@@ -66,7 +68,7 @@ def parrondo_van_den_broek_epsilon(num_samples: int, vc_dim: int, delta: float, 
     """
     n, log_inverse_delta = _arguments(num_samples, delta)
     a = math.log(6) + log_growth(2 * n, vc_dim, growth) + log_inverse_delta
-    return (1 + math.sqrt(1 + n * a)) / n
+    return 1 / n + math.sqrt((1 / n) ** 2 + a / n)
 
 
 def devroye_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
@@ -80,7 +82,7 @@ def devroye_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "
         >>> round(devroye_epsilon(10_000, 50, 0.05), 4)
         0.2152
     """
-    n, log_inverse_delta = _arguments(num_samples, delta)
+    n, log_inverse_delta = _arguments(num_samples, delta, bits=_MOST_BITS // 2)
     a = math.log(4) + log_growth(n**2, vc_dim, growth) + log_inverse_delta
     return (2 + math.sqrt(4 + (2 * n - 4) * a)) / (2 * n - 4) if n > 2 else math.inf
 
@@ -104,7 +106,7 @@ def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "pol
         bound: "vc", "rademacher_penalty", "parrondo_van_den_broek" or "devroye".
 
     Raises:
-        ValueError: ε or δ is outside (0, 1), d no integer of at least 0, or a name unknown.
+        ValueError: ε or δ is outside (0, 1), d no integer of at least 0, a name unknown, or N beyond float64.
         TypeError: ε or δ is no real number, or is traced.
 
     Example:
@@ -113,11 +115,13 @@ def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "pol
         (452957, 400700)
     """
     check_choice("bound", bound, _EPSILONS)
-    epsilon = float(as_delta("epsilon", epsilon))
+    epsilon = as_scalar(as_delta, "epsilon", epsilon)
     # Every bound falls with N as soon as it is below 1.
     enough = 1
     while _EPSILONS[bound](enough, vc_dim, delta, growth) > epsilon:
         enough *= 2
+        if enough.bit_length() > _MOST_BITS // 2:
+            raise ValueError(f"epsilon is {epsilon:g}; expected one that less than 2^{_MOST_BITS // 2} samples reach.")
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
@@ -158,7 +162,7 @@ def vc_curves(num_samples: Counts, vc_dim: int, delta: float, growth: str = "pol
     }
 
 
-def _arguments(num_samples: int, delta: float) -> tuple[int, float]:
+def _arguments(num_samples: int, delta: float, bits: int = _MOST_BITS) -> tuple[int, float]:
     """N and ln(1/δ)."""
-    check_count("num_samples", num_samples)
-    return int(num_samples), -math.log(float(as_delta("delta", delta)))
+    n = as_count("num_samples", num_samples, bits=bits)
+    return n, -math.log(as_scalar(as_delta, "delta", delta))

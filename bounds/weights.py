@@ -1,16 +1,17 @@
 """Which leaves of a parameter tree are weight matrices, and which are not."""
 
 import functools
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import ntk
-from bounds.arrays import as_data
+from bounds import trees
+from bounds.arrays import as_data, as_host_array
 from ntk.checks import is_concrete
 
 
@@ -35,7 +36,9 @@ class WeightMatrices:
     ignored: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rows = [f"{name}: {' x '.join(map(str, w.shape))}" for name, w in zip(self.names, self.matrices, strict=True)]
+        rows = []
+        for name, w, size in zip(self.names, self.matrices, self.patch_sizes, strict=True):
+            rows.append(f"{name}: {w.shape[0]} x {w.shape[1]}" + f", a convolution of {size} positions" * (size > 1))
         return "\n".join([*rows, *(f"{name}: ignored" for name in self.ignored)])
 
 
@@ -64,28 +67,33 @@ def weight_matrices(params: Any, param_filter: Callable[[str], bool] | None = No
         >>> from bounds.weights import weight_matrices
         >>> params = {"Dense_0": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}, "Conv_0": jnp.ones((5, 5, 1, 3))}
         >>> print(weight_matrices(params))
-        Conv_0: 25 x 3
+        Conv_0: 25 x 3, a convolution of 25 positions
         Dense_0/kernel: 3 x 4
         Dense_0/bias: ignored
     """
     if isinstance(params, WeightMatrices):
         return params
-    leaves = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-        if jnp.issubdtype(getattr(leaf, "dtype", type(None)), jnp.floating)
-    }
-    names = sorted(leaves, key=natural)
-    taken = [name for name in names if leaves[name].ndim >= 2 and (param_filter is None or param_filter(name))]
-    if not taken:
-        raise ValueError(f"params has no weight matrix among {', '.join(names) or 'no leaves'}; expected at least one.")
-    kernels = [as_data(name, leaves[name], f"({', '.join('…' * (leaves[name].ndim - 2))}, in, out)") for name in taken]
-    return WeightMatrices(
-        tuple(kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels),
-        tuple(taken),
-        tuple(kernel.size // (kernel.shape[-2] * kernel.shape[-1]) for kernel in kernels),
-        tuple(name for name in names if name not in taken),
-    )
+    found = _taken(params, param_filter)
+    leaves = zip(found.names, found.matrices, strict=True)
+    kernels = (as_data(name, leaf, f"({', '.join('…' * (leaf.ndim - 2))}, in, out)") for name, leaf in leaves)
+    return replace(found, matrices=tuple(kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels))
+
+
+def dense_matrices(argument: str, params: Any) -> WeightMatrices:
+    """The matrices of a chain of dense layers in its order, JAX arrays; convolutions are refused."""
+    return _in_chain(argument, weight_matrices(params))
+
+
+def host_matrices(argument: str, params: Any) -> list[np.ndarray]:
+    """The matrices of a chain of dense layers without biases in its order, in float64 on the host."""
+    found = params if isinstance(params, WeightMatrices) else _taken(params, None)
+    if found.ignored:
+        raise ValueError(
+            f"{argument} has leaves that are no matrices, {', '.join(found.ignored)}; expected a network without"
+            " biases: pass the matrices alone where these have no part in it."
+        )
+    found = _in_chain(argument, found)
+    return [as_host_array(name, w, "(in, out)") for name, w in zip(found.names, found.matrices, strict=True)]
 
 
 def ntk_weight_matrices(net: ntk.MLP, params: Any) -> WeightMatrices:
@@ -135,6 +143,25 @@ def ntk_weight_matrices(net: ntk.MLP, params: Any) -> WeightMatrices:
     return WeightMatrices(tuple(matrices), tuple(stds), (1,) * len(stds), biases)
 
 
-def natural(name: str) -> list[int | str]:
-    """A key to sort names by, with the numbers in them as numbers."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+def _taken(params: Any, param_filter: Callable[[str], bool] | None) -> WeightMatrices:
+    """The leaves that are taken, as they are, in place of matrices."""
+    leaves = trees.named_leaves(params)
+    taken = [name for name in leaves if leaves[name].ndim >= 2 and (param_filter is None or param_filter(name))]
+    if not taken:
+        listed = ", ".join(leaves) or "no leaves"
+        raise ValueError(f"params has no weight matrix among {listed}; expected at least one.")
+    sizes = tuple(int(np.prod(leaves[name].shape[:-2])) for name in taken)
+    ignored = tuple(name for name in leaves if name not in taken)
+    return WeightMatrices(tuple(leaves[name] for name in taken), tuple(taken), sizes, ignored)
+
+
+def _in_chain(argument: str, weights: WeightMatrices) -> WeightMatrices:
+    for name, size in zip(weights.names, weights.patch_sizes, strict=True):
+        if size != 1:
+            raise ValueError(f"{argument} has a convolution, {name}; expected dense layers.")
+    order = trees.in_chain(argument, weights.names, [w.shape for w in weights.matrices])
+    return replace(
+        weights,
+        matrices=tuple(weights.matrices[place] for place in order),
+        names=tuple(weights.names[place] for place in order),
+    )

@@ -14,7 +14,8 @@ from bounds.rademacher.risk import (
     RademacherBound,
     contracted_rademacher,
     rademacher_bound,
-    rademacher_sampling_margin,
+    rademacher_monte_carlo_bound,
+    rademacher_monte_carlo_epsilon,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "local_rademacher",
     "rademacher_bound",
     "rademacher_complexity",
-    "rademacher_sampling_margin",
+    "rademacher_monte_carlo_bound",
+    "rademacher_monte_carlo_epsilon",
     "rademacher_upper_bound",
 ]

@@ -22,7 +22,10 @@ _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 @runtime_checkable
 class FunctionClass(Protocol):
-    """What an estimate asks of a class; any pytree with these can be estimated."""
+    """What an estimate asks of a class; any pytree with these can be estimated.
+
+    One whose supremum is only approached from below has a property `is_lower_estimate` that is True.
+    """
 
     @property
     def num_samples(self) -> int:
@@ -40,6 +43,9 @@ class FunctionClass(Protocol):
 
     def upper_bound(self) -> jax.Array:
         """A closed form that is at least the empirical Rademacher complexity; a scalar."""
+
+    def largest_value(self) -> jax.Array:
+        """At least |g(z_i)| for every g and every i; a scalar."""
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["x", "radius"], meta_fields=["norm"])
@@ -89,6 +95,11 @@ class LinearBall:
         dual_norms = {1: lambda v: jnp.max(jnp.abs(v)), 2: euclidean_norm, math.inf: lambda v: jnp.sum(jnp.abs(v))}
         return self.radius / self.num_samples * dual_norms[self.norm](correlation)
 
+    def largest_value(self) -> jax.Array:
+        """B max_i ‖x_i‖_q; a scalar."""
+        dual = {1: math.inf, 2: 2, math.inf: 1}[self.norm]
+        return self.radius * jnp.max(euclidean_norm(self.x, axis=1) if dual == 2 else jnp.linalg.norm(self.x, dual, 1))
+
     def upper_bound(self) -> jax.Array:
         """The closed form for this norm; a scalar."""
         columns = euclidean_norm(self.x, axis=0)
@@ -108,8 +119,8 @@ class KernelBall:
     The supremum is (B/m) √(σᵀKσ), its mean at most (B/m) √(tr K). Any NTK of `ntk` gives K.
 
     Attributes:
-        gram: K, (m, m), symmetric positive semidefinite, float32 or float64. Only its symmetry and its diagonal are
-            looked at; where σᵀKσ is negative nonetheless, the supremum is taken as 0.
+        gram: K, (m, m), symmetric positive semidefinite, float32 or float64. Its symmetry and |K_ij|² ≤ K_ii K_jj are
+            looked at, but no eigenvalues; where σᵀKσ is negative nonetheless, the supremum is taken as 0.
         radius: B.
 
     Example:
@@ -143,6 +154,10 @@ class KernelBall:
         signs = signs.astype(self.gram.dtype)
         form = jnp.vdot(signs, _matmul(signs, self.gram), precision=lax.Precision.HIGHEST)
         return self.radius / self.num_samples * square_root(form)
+
+    def largest_value(self) -> jax.Array:
+        """B max_i √K_ii; a scalar."""
+        return self.radius * square_root(jnp.max(jnp.diagonal(self.gram)))
 
     def upper_bound(self) -> jax.Array:
         """(B/m) √(tr K); a scalar."""
@@ -186,6 +201,10 @@ class FiniteClass:
     def supremum(self, signs: jax.Array) -> jax.Array:
         """max_u σ·u/m for signs (m,); a scalar."""
         return jnp.max(_matmul(self.predictions, signs.astype(self.predictions.dtype))) / self.num_samples
+
+    def largest_value(self) -> jax.Array:
+        """The largest |u_i|; a scalar."""
+        return jnp.max(jnp.abs(self.predictions))
 
     def upper_bound(self) -> jax.Array:
         """max_u ‖u‖₂ √(2 ln|A|)/m; a scalar."""

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from bounds import batches
 from bounds.arrays import square_root
 from bounds.rademacher.classes import FunctionClass
 from ntk.checks import check_count, check_key, check_representable
 
-# So many numbers a batch of draws may hold: enough for efficient products, little beside the data.
-_ENTRIES_PER_BATCH = 2**22
 _LARGEST_ENUMERATED = 16
+_METHODS = ("checked", "supremum", "upper_bound", "largest_value")
 
 
 class Estimate(NamedTuple):
@@ -107,7 +107,8 @@ def rademacher_complexity(
 
     Args:
         draw_class: Takes a key to the class on a fresh sample, such as
-            `lambda key: LinearBall(jax.random.normal(key, (m, d)))`. It is traced by JAX.
+            `lambda key: LinearBall(jax.random.normal(key, (m, d)))`. It is traced by JAX and compiled once for each
+            function object, which is kept with its program: define it once, not anew for each call.
         key: A PRNG key.
         num_resamples: How many samples S, at least 2.
         num_draws: How many sign vectors for each.
@@ -164,7 +165,8 @@ def rademacher_upper_bound(function_class: FunctionClass) -> jax.Array:
 
 
 def _checked(function_class: Any) -> Any:
-    if not hasattr(function_class, "checked"):
+    # Of its type, so that a class in place of an instance is refused as well.
+    if not all(hasattr(type(function_class), method) for method in _METHODS):
         raise TypeError(f"function_class is {function_class!r}; expected a class such as KernelBall(gram).")
     return function_class.checked()
 
@@ -182,7 +184,7 @@ def _exact(function_class: FunctionClass) -> jax.Array:
         return function_class.supremum(2 * (number >> jnp.arange(m, dtype=jnp.int32) & 1) - 1)
 
     numbers = jnp.arange(2**m, dtype=jnp.int32)
-    return jnp.mean(lax.map(supremum, numbers, batch_size=_batch_size(function_class.entries_per_draw, 2**m)))
+    return jnp.mean(lax.map(supremum, numbers, batch_size=batches.batch_size(function_class.entries_per_draw, 2**m)))
 
 
 @jax.jit(static_argnums=(0, 2, 3))
@@ -196,7 +198,7 @@ def _resampled(
     shape = jax.eval_shape(lambda key: _checked(draw_class(key)), key)
     entries = shape.entries_per_draw * num_draws + sum(leaf.size for leaf in jax.tree.leaves(shape))
     keys = jax.random.split(key, num_resamples)
-    return _mean_and_error(lax.map(mean_supremum, keys, batch_size=_batch_size(entries, num_resamples)))
+    return _mean_and_error(lax.map(mean_supremum, keys, batch_size=batches.batch_size(entries, num_resamples)))
 
 
 @jax.jit
@@ -212,12 +214,8 @@ def _suprema(function_class: FunctionClass, key: jax.Array, num_draws: int) -> j
         heads = jax.random.bernoulli(key, jnp.float32(0.5), (function_class.num_samples,))
         return function_class.supremum(2 * heads.astype(jnp.int32) - 1)
 
-    batch_size = _batch_size(function_class.entries_per_draw, num_draws)
-    return lax.map(supremum, jax.random.split(key, num_draws), batch_size=batch_size)
-
-
-def _batch_size(entries: int, total: int) -> int:
-    return min(max(1, _ENTRIES_PER_BATCH // entries), total)
+    size = batches.batch_size(function_class.entries_per_draw, num_draws)
+    return lax.map(supremum, jax.random.split(key, num_draws), batch_size=size)
 
 
 def _mean_and_error(draws: Any) -> Estimate:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from bounds.arrays import as_gram, as_nonnegative_scalar, square_root
+from bounds.arrays import as_gram, as_nonnegative_scalar, check_spectrum, square_root
 from ntk.checks import check_representable
 
 
@@ -27,7 +27,8 @@ def local_rademacher(gram: ArrayLike, r: ArrayLike, radius: ArrayLike = 1.0) -> 
 
     Raises:
         TypeError: gram is no array of float32 or float64.
-        ValueError: gram is not square, not symmetric or not finite, or r or radius is no number of at least 0.
+        ValueError: gram is not square, not symmetric, not finite or has a negative eigenvalue, or r or radius is no
+            number of at least 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -37,7 +38,8 @@ def local_rademacher(gram: ArrayLike, r: ArrayLike, radius: ArrayLike = 1.0) -> 
     """
     gram = as_gram("gram", gram)
     r, radius = (as_nonnegative_scalar(name, value, gram.dtype) for name, value in (("r", r), ("radius", radius)))
-    result = _local(gram, r, radius)
+    result, spectrum = _local(gram, r, radius)
+    check_spectrum("gram", spectrum[0], spectrum[-1])
     check_representable(local_rademacher=result)
     return result
 
@@ -58,7 +60,8 @@ def local_fixed_point(gram: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
 
     Raises:
         TypeError: gram is no array of float32 or float64.
-        ValueError: gram is not square, not symmetric or not finite, or radius is no number of at least 0.
+        ValueError: gram is not square, not symmetric, not finite or has a negative eigenvalue, or radius is no number
+            of at least 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,25 +72,29 @@ def local_fixed_point(gram: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
         1.0000 1.0000
     """
     gram = as_gram("gram", gram)
-    result = _fixed_point(gram, as_nonnegative_scalar("radius", radius, gram.dtype))
+    result, spectrum = _fixed_point(gram, as_nonnegative_scalar("radius", radius, gram.dtype))
+    check_spectrum("gram", spectrum[0], spectrum[-1])
     check_representable(local_fixed_point=result)
     return result
 
 
 @jax.jit
-def _local(gram: jax.Array, r: jax.Array, radius: jax.Array) -> jax.Array:
-    return square_root(2 / len(gram) * jnp.sum(jnp.minimum(r, _scaled_spectrum(gram, radius))))
+def _local(gram: jax.Array, r: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """ψ(r), and the eigenvalues of K."""
+    spectrum = jnp.linalg.eigvalsh(gram)
+    return square_root(2 / len(gram) * jnp.sum(jnp.minimum(r, _scaled(spectrum, radius)))), spectrum
 
 
 @jax.jit
-def _fixed_point(gram: jax.Array, radius: jax.Array) -> jax.Array:
-    m = len(gram)
+def _fixed_point(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """r*, and the eigenvalues of K."""
+    m, spectrum = len(gram), jnp.linalg.eigvalsh(gram)
     # From the smallest on, so that the sum over the tail is not a difference; the sum beyond all m is 0.
-    tails = jnp.append(jnp.cumsum(_scaled_spectrum(gram, radius))[::-1], 0)
+    tails = jnp.append(jnp.cumsum(_scaled(spectrum, radius))[::-1], 0)
     share = jnp.arange(m + 1, dtype=gram.dtype) / m
-    return jnp.min(share + square_root(share**2 + 2 / m * tails))
+    return jnp.min(share + square_root(share**2 + 2 / m * tails)), spectrum
 
 
-def _scaled_spectrum(gram: jax.Array, radius: jax.Array) -> jax.Array:
+def _scaled(spectrum: jax.Array, radius: jax.Array) -> jax.Array:
     """B² λ̂_j, ascending."""
-    return radius**2 * jnp.maximum(jnp.linalg.eigvalsh(gram), 0) / len(gram)
+    return radius**2 * jnp.maximum(spectrum, 0) / len(spectrum)

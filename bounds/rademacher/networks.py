@@ -86,9 +86,18 @@ class NetworkBall:
         best = jax.tree.map(lambda w: w[jnp.argmax(values)], weights)
         return jnp.prod(self.radii) / self.num_samples * jnp.maximum(_correlation(best, self.x, signs), 0)
 
+    @property
+    def is_lower_estimate(self) -> bool:
+        """True: the supremum may be larger than what is found."""
+        return True
+
+    def largest_value(self) -> jax.Array:
+        """ΠM_j max_i ‖x_i‖; a scalar."""
+        return jnp.prod(self.radii) * jnp.max(euclidean_norm(self.x, axis=1))
+
     def upper_bound(self) -> jax.Array:
         """(1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖²; a scalar."""
-        return golowich_constant(self.radii.shape[0]) * jnp.prod(self.radii) * euclidean_norm(self.x) / self.num_samples
+        return golowich_complexity(jnp.prod(self.radii), len(self.radii), euclidean_norm(self.x), self.num_samples)
 
     def _starts(self) -> list[jax.Array]:
         """Random weights of norm one, (restarts, in, out) for each layer."""
@@ -116,9 +125,9 @@ class NetworkBall:
         return best, best_value
 
 
-def golowich_constant(depth: int) -> float:
-    """√(2 ln 2 · L) + 1 for L weight matrices."""
-    return math.sqrt(2 * math.log(2) * depth) + 1
+def golowich_complexity(product: Any, depth: int, data_norm: Any, num_samples: int) -> Any:
+    """(1/m) ΠM_j (√(2 ln 2 · L) + 1) ‖X‖_F of L matrices, from the product of their norms (Golowich et al. 2018)."""
+    return (math.sqrt(2 * math.log(2) * depth) + 1) * product * data_norm / num_samples
 
 
 def _correlation(weights: list[jax.Array], x: jax.Array, signs: jax.Array) -> jax.Array:

@@ -3,9 +3,12 @@
 import math
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from bounds.checks import Reals, as_counts, as_delta, as_nonnegative, as_risk
+from bounds.checks import Real, Reals, as_count, as_delta, as_nonnegative, as_risk, as_scalar, check_flag
+from bounds.rademacher.classes import FunctionClass
+from bounds.rademacher.estimates import Estimate, empirical_rademacher
 
 
 class RademacherBound(NamedTuple):
@@ -25,7 +28,7 @@ class RademacherBound(NamedTuple):
 
 
 def rademacher_bound(
-    empirical_risk: Reals, complexity: Reals, num_samples: int, delta: Reals, empirical: bool = True
+    empirical_risk: Reals, complexity: Real, num_samples: int, delta: Real, empirical: bool = True
 ) -> RademacherBound:
     """A bound on E g for all g of a class G of losses in [0, 1] at once (Mohri et al. 2018, Theorem 3.3).
 
@@ -35,8 +38,8 @@ def rademacher_bound(
         E g ≤ Ê g + 2 R_m(G) + √(ln(1/δ)/(2m))      (otherwise: its expectation over samples).
 
     G is the class of losses, fixed before S is seen; for that of predictions see `contracted_rademacher`, and for 0-1
-    losses of classifiers h in {−1, 1}, R̂_S(G) = R̂_S(H)/2 (Lemma 3.4). A complexity by Monte Carlo is itself known only
-    up to `rademacher_sampling_margin`.
+    losses of classifiers h in {−1, 1}, R̂_S(G) = R̂_S(H)/2 (Lemma 3.4). For a complexity by Monte Carlo there is
+    `rademacher_monte_carlo_bound`, which pays for the draws.
 
     Args:
         empirical_risk: Ê g in [0, 1], or the training losses themselves, (m,), whose mean it is.
@@ -51,7 +54,7 @@ def rademacher_bound(
     Raises:
         ValueError: A loss is outside [0, 1], there are not m of them, the complexity is negative, m is no positive
             integer or δ is outside (0, 1).
-        TypeError: An argument is no number, or is traced by JAX.
+        TypeError: An argument is no number, such as an `Estimate`, or is traced by JAX.
 
     Example:
         >>> from bounds.rademacher import rademacher_bound
@@ -59,24 +62,86 @@ def rademacher_bound(
         >>> print(", ".join(f"{part:.4f}" for part in rademacher_bound(losses, 0.02, 100, delta=0.05)))
         0.5474, 0.1000, 0.0400, 0.4074
     """
-    m = int(as_counts("num_samples", num_samples))
+    check_flag("empirical", empirical)
+    m = as_count("num_samples", num_samples)
     losses = as_risk("empirical_risk", empirical_risk)
     if losses.shape not in ((), (m,)):
         raise ValueError(f"empirical_risk has shape {losses.shape}; expected a number or ({m},) losses.")
     risk = float(np.mean(losses))
-    doubled = 2 * float(as_nonnegative("complexity", complexity))
-    delta = float(as_delta("delta", delta))
+    if isinstance(complexity, Estimate):
+        raise TypeError(
+            "complexity is an Estimate, which may lie below the complexity; expected a number, or"
+            " rademacher_monte_carlo_bound with the class itself."
+        )
+    doubled = 2 * as_scalar(as_nonnegative, "complexity", complexity)
+    delta = as_scalar(as_delta, "delta", delta)
     factor, num_events = (3, 2) if empirical else (1, 1)
     confidence = factor * math.sqrt(math.log(num_events / delta) / (2 * m))
     return RademacherBound(risk + doubled + confidence, risk, doubled, confidence)
 
 
-def rademacher_sampling_margin(num_draws: int, num_samples: int, delta: Reals, largest_value: Reals = 1.0) -> float:
+def rademacher_monte_carlo_bound(
+    empirical_risk: Reals,
+    function_class: FunctionClass,
+    key: jax.Array,
+    delta: Real,
+    *,
+    lipschitz: Real = 1.0,
+    num_draws: int = 1000,
+    monte_carlo_share: Real = 0.1,
+) -> RademacherBound:
+    """The bound with R̂_S of a class by Monte Carlo: `rademacher_bound` with all that the draws cost paid for.
+
+    Of δ, `monte_carlo_share` is spent on `rademacher_monte_carlo_epsilon` and the rest on the sample: the bound holds
+    with probability at least 1 − δ over both.
+
+    Args:
+        empirical_risk: Ê in [0, 1], or the training losses themselves, (m,).
+        function_class: The class of losses on the sample, or that of predictions h of which the losses are L-Lipschitz;
+            of real values.
+        key: A PRNG key, independent of the sample.
+        delta: δ, the probability with which the bound may fail.
+        lipschitz: L, 1 for the losses themselves (see `contracted_rademacher`).
+        num_draws: Sign vectors; the more the less they cost.
+        monte_carlo_share: In (0, 1).
+
+    Returns:
+        `RademacherBound`.
+
+    Raises:
+        ValueError: The supremum of the class is a lower estimate, as that of networks is, or as for `rademacher_bound`
+            and `empirical_rademacher`.
+        TypeError: As for these.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from bounds.rademacher import LinearBall, rademacher_monte_carlo_bound
+        >>> x = jax.random.normal(jax.random.key(0), (10_000, 2))
+        >>> found = rademacher_monte_carlo_bound(0.1, LinearBall(x), jax.random.key(1), delta=0.05)
+        >>> print(f"{found.complexity:.2f} {found.confidence:.2f}")
+        0.03 0.04
+    """
+    if getattr(function_class, "is_lower_estimate", False):
+        raise ValueError(
+            f"function_class is a {type(function_class).__name__}, whose supremum is a lower estimate; expected a class"
+            " with an exact one: its upper_bound() is a complexity for rademacher_bound."
+        )
+    delta = as_scalar(as_delta, "delta", delta)
+    share = as_scalar(as_delta, "monte_carlo_share", monte_carlo_share)
+    estimate = float(empirical_rademacher(function_class, key, num_draws).estimate)
+    m, largest = function_class.num_samples, float(function_class.checked().largest_value())
+    estimate += rademacher_monte_carlo_epsilon(num_draws, m, share * delta, largest)
+    return rademacher_bound(empirical_risk, contracted_rademacher(estimate, lipschitz), m, (1 - share) * delta)
+
+
+def rademacher_monte_carlo_epsilon(num_draws: int, num_samples: int, delta: Real, largest_value: Real = 1.0) -> float:
     """How far a Monte Carlo estimate may lie below R̂_S: by at most c √(2 ln(1/δ)/(m n)) with probability 1 − δ.
 
     One-sided, by McDiarmid's inequality over n independent sign vectors of m signs each: one sign changes the mean of
     the suprema by at most 2c/(m n) where |g(z_i)| ≤ c. A bound on the risk with the estimate plus this margin as its
-    complexity may fail with its own δ plus this one. A standard error promises less: it is right only for large n.
+    complexity may fail with its own δ plus this one: `rademacher_monte_carlo_bound` is that sum. A standard error
+    promises less: it is right only for large n.
 
     Args:
         num_draws: n, at least 1.
@@ -85,23 +150,23 @@ def rademacher_sampling_margin(num_draws: int, num_samples: int, delta: Reals, l
         largest_value: c, at least the largest |g(z_i)| on the sample; 1 for losses in [0, 1].
 
     Returns:
-        The margin.
+        The deviation ε.
 
     Raises:
         ValueError: A number is out of its range.
         TypeError: An argument is no number, or is traced by JAX.
 
     Example:
-        >>> from bounds.rademacher import rademacher_sampling_margin
-        >>> print(f"{rademacher_sampling_margin(1000, 500, delta=0.05):.4f}")
+        >>> from bounds.rademacher import rademacher_monte_carlo_epsilon
+        >>> print(f"{rademacher_monte_carlo_epsilon(1000, 500, delta=0.05):.4f}")
         0.0035
     """
-    num_signs = as_counts("num_samples", num_samples) * as_counts("num_draws", num_draws)
-    variance = 2 * -np.log(as_delta("delta", delta)) / num_signs
-    return float(as_nonnegative("largest_value", largest_value) * np.sqrt(variance))
+    m, n = as_count("num_samples", num_samples), as_count("num_draws", num_draws)
+    variance = -2 * math.log(as_scalar(as_delta, "delta", delta)) / m / n
+    return as_scalar(as_nonnegative, "largest_value", largest_value) * math.sqrt(variance)
 
 
-def contracted_rademacher(complexity: Reals, lipschitz: Reals, vector_valued: bool = False) -> float:
+def contracted_rademacher(complexity: Real, lipschitz: Real, vector_valued: bool = False) -> float:
     """At most the complexity of the losses ℓ(h(x), y), for that of the predictions h.
 
     Talagrand's contraction lemma: where each ℓ(·, y) is L-Lipschitz, R̂_S(ℓ∘H) ≤ L R̂_S(H) (Ledoux & Talagrand 1991;
@@ -126,5 +191,7 @@ def contracted_rademacher(complexity: Reals, lipschitz: Reals, vector_valued: bo
         >>> print(f"{contracted_rademacher(0.1, 2.0):.2f} {contracted_rademacher(0.1, 2.0, vector_valued=True):.2f}")
         0.20 0.28
     """
+    check_flag("vector_valued", vector_valued)
     factor = math.sqrt(2) if vector_valued else 1.0
-    return factor * float(as_nonnegative("lipschitz", lipschitz) * as_nonnegative("complexity", complexity))
+    constant = as_scalar(as_nonnegative, "lipschitz", lipschitz)
+    return factor * constant * as_scalar(as_nonnegative, "complexity", complexity)

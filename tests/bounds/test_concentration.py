@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from bounds import concentration as c
+from bounds.binomial_tails import binomial_tail_inversion, clopper_pearson
 from bounds.kl import binary_kl, kl_inverse_lower, kl_inverse_upper
 
 DELTA = 0.1
@@ -101,6 +102,19 @@ def test_mcdiarmid_of_an_average_is_hoeffding():
     assert c.mcdiarmid_epsilon([3.0, 4.0], DELTA) == pytest.approx(5 * math.sqrt(math.log(20) / 2), rel=1e-14)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-170, 1e200])
+def test_squares_need_not_be_within_float64(scale):
+    """Whatever the unit, and without a warning."""
+    differences, epsilon = np.array([3.0, 4.0]), 7.0
+    found = c.mcdiarmid_epsilon(scale * differences, DELTA)
+    assert found == pytest.approx(scale * c.mcdiarmid_epsilon(differences, DELTA), rel=1e-13)
+    found = c.mcdiarmid_delta(scale * differences, scale * epsilon)
+    assert found == pytest.approx(2 * math.exp(-2 * (epsilon / 5) ** 2), rel=1e-12)
+    assert c.mcdiarmid_delta([1e-200], 1e-200) == pytest.approx(2 * math.exp(-2), rel=1e-13)
+    assert c.hoeffding_delta(10, 1e200) == 0.0
+    assert c.mcdiarmid_delta([1e-300], 1e300) == 0.0
+
+
 def test_empirical_bernstein_by_hand():
     expected = {False: math.log(2 * 3 / 0.05), True: math.log(3 * 3 / 0.05)}
     for two_sided, logarithm in expected.items():
@@ -120,22 +134,22 @@ def exact_tail(k, n, p):
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (0, 60), (1, 3), (7, 60), (59, 60)])
 @pytest.mark.parametrize("delta", [0.5, 0.05, 1e-12])
 def test_tail_inversion_against_exact_sums(k, n, delta):
-    root = c.binomial_tail_inversion(k, n, delta)
+    root = binomial_tail_inversion(k, n, delta)
     assert exact_tail(k, n, root * (1 - 1e-10)) > delta > exact_tail(k, n, min(root * (1 + 1e-10), 1.0))
-    shared = c.binomial_tail_inversion(k, n, delta, num_hypotheses=4)
-    assert shared == pytest.approx(c.binomial_tail_inversion(k, n, delta / 4), rel=1e-13)
+    shared = binomial_tail_inversion(k, n, delta, num_hypotheses=4)
+    assert shared == pytest.approx(binomial_tail_inversion(k, n, delta / 4), rel=1e-13)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (20, 20)])
 def test_clopper_pearson_against_scipy(k, n):
     expected = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-    np.testing.assert_allclose(c.clopper_pearson(k, n, 0.05), expected, rtol=1e-9, atol=1e-12)
-    assert c.clopper_pearson(k, n, 0.05).upper == c.binomial_tail_inversion(k, n, 0.025)
+    np.testing.assert_allclose(clopper_pearson(k, n, 0.05), expected, rtol=1e-9, atol=1e-12)
+    assert clopper_pearson(k, n, 0.05).upper == binomial_tail_inversion(k, n, 0.025)
 
 
 def test_the_exact_inversion_is_tightest():
     k, n = np.arange(101), 100
-    inversion = c.binomial_tail_inversion(k, n, 0.05)
+    inversion = binomial_tail_inversion(k, n, 0.05)
     chernoff = c.chernoff_upper(k / n, n, 0.05)
     hoeffding = k / n + c.hoeffding_epsilon(n, 0.05, two_sided=False)
     assert np.all(inversion <= chernoff)
@@ -148,7 +162,7 @@ def test_exact_coverage_of_counts_of_errors(n):
     """The probability that a bound fails, summed over the n + 1 possible counts, for many risks p."""
     k, p = np.arange(n + 1), np.linspace(0, 1, 1001)[:, None]
     pmf = stats.binom.pmf(k, n, p)
-    upper, interval = c.binomial_tail_inversion(k, n, DELTA), c.clopper_pearson(k, n, DELTA)
+    upper, interval = binomial_tail_inversion(k, n, DELTA), clopper_pearson(k, n, DELTA)
     failures = {
         "inversion": p > upper,
         "interval": (p < interval.lower) | (p > interval.upper),

@@ -52,6 +52,17 @@ def test_general_position_is_cover(n, dim, affine):
     assert d.count_linear_dichotomies(x, affine) == cover_count(n, dim, affine)
 
 
+def test_as_many_points_as_dimensions_have_all_signs():
+    """Also with a dependent one among them, and at a size of which all subsets would take days."""
+    x = np.random.default_rng(0).integers(-9, 9, size=(40, 64))
+    assert d.count_linear_dichotomies(x) == 2**40
+    dependent = np.vstack([x[:12], x[0] + x[1], -x[2], 2 * x[3]])
+    # x_0 + x_1 is positive where both are, and either where they differ: 6 of 8; the others have the sign of one.
+    assert d.count_linear_dichotomies(dependent, affine=False) == 2**10 * 6
+    whole = np.array([[2**60, 1], [2**60 + 1, 1]])
+    assert d.count_linear_dichotomies(whole, affine=False) == 4  # in float64 they would be one point
+
+
 def test_half_planes_of_learning_from_data():
     x = np.random.default_rng(1).normal(size=(5, 2))
     assert [d.count_linear_dichotomies(x[:n]) for n in range(1, 6)] == [2, 4, 8, 14, 22]

@@ -161,6 +161,35 @@ def test_golowich_margin_bound_holds_for_trained_classifiers():
     assert np.mean(np.array(risks) > naive) > 0.3
 
 
+def test_spectral_margin_bound_holds_in_one_dimension():
+    """One weight, inputs that are 1, a fifth of the labels flipped: E_out = ⅕, and the bound is not vacuous."""
+    m, repeats = 300_000, 60
+    x, bounds, naive = np.ones((m, 1)), [], []
+    for wrong in RNG.binomial(m, 0.2, size=repeats).tolist():
+        margins = np.repeat([-1.0, 1.0], [wrong, m - wrong])
+        found = [spectral_margin_bound(margins, [np.ones((1, 1))], x, g, delta=0.1) for g in (0.5, 1.0)]
+        bounds.append(min(part.bound for part in found))
+        naive.append(wrong / m)
+    limit = 0.1 + 4 * math.sqrt(0.09 / repeats)
+    assert np.mean(np.array(bounds) < 0.2) <= limit
+    assert max(bounds) < 0.9
+    assert np.mean(np.array(naive) < 0.2) > limit
+
+
+@pytest.mark.parametrize("bound", [golowich_margin_bound, spectral_margin_bound])
+def test_margin_bounds_hold_for_labels_that_are_coin_tosses(bound):
+    """More features than points: every label is fitted with margin 1, and E_out = ½ whatever the weights are.
+
+    All that stands between the ramp, which is 0, and ½ is the part of the class: without it the bounds fail each time.
+    """
+    m, d = 800, 2400
+    for _ in range(5):
+        x, labels = RNG.normal(size=(m, d)) / math.sqrt(d), RNG.choice([-1.0, 1.0], size=m)
+        w = x.T @ np.linalg.solve(x @ x.T, labels)
+        found = bound(labels * (x @ w), [w[:, None]], x, gamma=0.999, delta=0.05)
+        assert found.margin_risk + found.confidence < 0.5 <= found.bound
+
+
 def spectral_by_hand(values, weights, references, x, gamma, delta):
     """The docstring's formula, the infimum over α by a fine grid."""
     m, depth = len(values), len(weights)
@@ -202,6 +231,27 @@ def test_trained_weights_equal_to_their_references_have_little_complexity():
         for references in (WEIGHTS, None)
     )
     assert near < far / 100
+
+
+@pytest.mark.parametrize("bound", [golowich_margin_bound, spectral_margin_bound])
+def test_margin_bounds_are_in_float64_whatever_jax_has(bound):
+    """Weights that float32 cannot hold, or cannot tell from where they started."""
+    x, values = RNG.normal(size=(2_000_000, 1)), np.ones(2_000_000)
+    weights, start = [np.full((1, 1), 1 + 2.0**-40)], [np.ones((1, 1))]
+    options = {"references": start} if bound is spectral_margin_bound else {}
+    expected = bound(values, weights, x, 1.0, 0.1, **options)
+    with jax.enable_x64(False):
+        assert bound(values, weights, x, 1.0, 0.1, **options) == expected
+        large = bound(values, [1e100 * weights[0]], x / 1e100, 1.0, 0.1)
+        assert math.isfinite(large.bound)
+
+
+def test_normalized_margins_divide_one_by_one():
+    """The product of the divisors is 1e40, beyond float32, the quotient is not."""
+    found = normalized_margins(np.float32([1e30, -1e30]), 1e30, np.full((2, 2), 1e10, "float32"))
+    np.testing.assert_allclose(found, [1e-10, -1e-10], rtol=1e-6)
+    with pytest.raises(ValueError, match="normalized_margins falls below the range of float32"):
+        normalized_margins(np.float32([1.0, -1.0]), 1e30, np.full((2, 2), 1e10, "float32"))
 
 
 def test_an_mlp_of_this_project():

@@ -1,4 +1,4 @@
-"""VC dimensions of networks: the theorems' inequalities solved anew, a construction that shatters, known classes."""
+"""VC dimensions of networks: the theorems' inequalities solved anew, known classes, and layers of parameter trees."""
 
 import math
 
@@ -97,65 +97,17 @@ def test_one_unit_is_a_half_space(dim):
         assert bound >= math.log2(cover_count(m, dim, affine=True))
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs"])
-@pytest.mark.parametrize(("dim", "width", "depth"), [(1, 7, 1), (3, 10, 1), (2, 9, 3)])
-def test_as_many_points_as_the_lower_bound_says_are_shattered(activation, dim, width, depth):
-    """The network of the docstring, built for random points and every one of 20 random labellings."""
-    net = ntk.MLP(depth=depth, activation=activation)
-    layers = mlp_layers(net, dim, width)
-    num_points = v.kinked_vc_lower(layers)
-    assert num_points == 2 * dim * ((width - 1) // 3) + 1
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(num_points, dim))
-    model = ntk.finite(net, width)
-    apply = jax.jit(model.apply)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
-    for _ in range(20):
-        y = rng.choice([-1, 1], size=num_points)
-        minority = -1 if (y == 1).sum() > num_points // 2 else 1
-        rows = np.flatnonzero(y == minority)
-        params = {name: np.zeros(leaf.shape) for name, leaf in shapes.items()}
-        read_out = np.zeros(width)
-        for group, start in enumerate(range(0, len(rows), dim)):
-            on_plane = x[rows[start : start + dim]]
-            # A hyperplane through the group: what else is orthogonal to its differences is drawn at random.
-            basis = np.linalg.svd(on_plane[1:] - on_plane[0])[2] if len(on_plane) > 1 else np.eye(dim)
-            free = basis[len(on_plane) - 1 :]
-            normal = rng.normal(size=len(free)) @ free
-            t = (x - on_plane[0]) @ normal
-            t[rows[start : start + dim]] = np.inf
-            epsilon = np.abs(t).min() / 2
-            for unit, (shift, height) in enumerate([(epsilon, 1.0), (0.0, -2.0), (-epsilon, 1.0)], start=3 * group):
-                params["w1"][:, unit] = normal * dim**0.5
-                params["b1"][unit] = shift - on_plane[0] @ normal
-                read_out[unit] = height / epsilon
-        params["b1"][-1] = 1.0
-        read_out[-1] = -0.5  # half of the lowest hat, which is |slope change| ≥ 0.9 high
-        read_out *= width**0.5
-        if depth == 1:
-            params["v"] = minority * read_out
-        else:
-            # Later layers: unit 0 carries the sum plus 10, which is positive, unit 1 the constant 1.
-            params["w2"][:, 0] = read_out
-            for layer in range(2, depth + 1):
-                params[f"b{layer}"][:2] = 10.0, 1.0
-                if layer > 2:
-                    params[f"w{layer}"][0, 0] = width**0.5
-            params["v"][:2] = minority * np.array([1.0, -10.0 * (depth - 1)])
-        np.testing.assert_array_equal(np.sign(apply({"params": params}, x)), y)
-
-
 def test_lower_bounds_stay_below_upper_ones():
     for layers in SHAPES:
         for activation in ("relu", "leaky_relu", "abs", "square", "cube", "step", "sign", "sigmoid", "tanh"):
             bounds = v.network_vc_bounds(layers, activation)
             assert 1 <= bounds.lower <= bounds.upper
             assert isinstance(bounds.upper, int)
-    # Narrow networks still have affine functions, those without biases or hidden layers are left alone.
-    assert v.kinked_vc_lower(DenseLayers(6, (2, 2, 1), (14, 6, 3))) == 7
-    assert v.kinked_vc_lower(DenseLayers(6, (10, 1), (60, 10))) == 1
-    assert v.kinked_vc_lower(DenseLayers(6, (10, 1, 1), (70, 11, 2))) == 1
-    assert v.kinked_vc_lower(DenseLayers(6, (1,), (7,))) == 1
+    # Narrow networks still have affine functions, those without biases linear ones.
+    assert v.network_vc_bounds(DenseLayers(6, (2, 2, 1), (14, 6, 3)), "relu").lower == 7
+    assert v.network_vc_bounds(DenseLayers(6, (10, 1), (60, 10)), "relu").lower == 6
+    assert v.network_vc_bounds(DenseLayers(6, (10, 1, 1), (70, 11, 2)), "relu").lower == 1
+    assert v.network_vc_bounds(DenseLayers(6, (1,), (7,)), "relu") == (7, 7)
 
 
 def test_linear_networks_are_exact():
@@ -167,11 +119,6 @@ def test_thresholds_take_the_better_bound():
     layers = SHAPES[2]
     expected = min(v.piecewise_vc_upper(layers, 1, 0), math.floor(v.threshold_vc_upper(layers)))
     assert v.network_vc_bounds(layers, "step").upper == expected
-
-
-def test_bit_extraction_grows_as_stated():
-    assert v.bit_extraction_vc_measure(1024, 4) == 1024 * 4 * 8
-    assert v.bit_extraction_vc_measure(7, 7) == 0.0
 
 
 class Deep(nn.Module):
@@ -204,3 +151,15 @@ def test_layers_of_parameter_trees():
         model = ntk.finite(net, 6, outputs)
         assert tree_layers(jax.eval_shape(model.init, jax.random.key(0), x)) == mlp_layers(net, 2, 6)
     assert mlp_layers(ntk.MLP(depth=2, b_std=0.0), 2, 6).parameters == (12, 36, 6)
+
+
+def test_layers_follow_each_other_as_their_shapes_or_numbers_say():
+    def tree(**shapes):
+        return {name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in shapes.items()}
+
+    named = tree(**{"in": (2, 5), "hidden": (5, 4), "out": (4, 1)})
+    assert tree_layers(named) == tree_layers(list(named.values())) == DenseLayers(2, (5, 4, 1), (10, 20, 4))
+    # Of square matrices under such names nothing tells the order, of numbered ones the numbers do.
+    with pytest.raises(ValueError, match=r"params has a \(3, 3\), b \(3, 3\), out .* in one order only: numbered"):
+        tree_layers(tree(a=(3, 3), b=(3, 3), out=(3, 1)))
+    assert tree_layers(tree(dense_1=(3, 3), dense_2=(3, 3), out=(3, 1))).units == (3, 3, 1)

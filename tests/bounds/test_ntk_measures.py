@@ -72,3 +72,10 @@ def test_random_labels_are_harder_than_true_ones():
     np.testing.assert_allclose(kernels.ntk - kernels.nngp, expected, atol=1e-7)
     true, noise = np.sign(x[:, 0]), RNG.choice([-1.0, 1.0], size=60)
     assert ntk_complexity(expected, noise) > 1.5 * ntk_complexity(expected, true)
+
+
+def test_squares_stay_within_float32():
+    found = ntk_complexity(np.eye(2, dtype="float32"), np.float32([1e20, 1.0]))
+    np.testing.assert_allclose(found, 1e20, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"ntk_complexity exceeds 3\.4e\+38, the range of float32"):
+        ntk_complexity(1e-4 * np.eye(2, dtype="float32"), np.float32([3e38, 1.0]))

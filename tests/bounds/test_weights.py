@@ -42,6 +42,12 @@ def test_linen_variables():
     assert weight_matrices(found) is found
 
 
+def test_what_was_taken_for_a_convolution_is_printed():
+    """Such as the kernel of attention heads, which is none."""
+    listed = str(weight_matrices({"query": {"kernel": jnp.ones((16, 4, 8)), "bias": jnp.ones((8,))}}))
+    assert listed == "query/kernel: 64 x 8, a convolution of 16 positions\nquery/bias: ignored"
+
+
 def test_nnx_state_and_model_are_the_same():
     model = Nnx()
     found = weight_matrices(nnx.state(model, nnx.Param))

@@ -9,11 +9,15 @@ import pytest
 
 from bounds.rademacher import (
     FiniteClass,
+    KernelBall,
+    LinearBall,
+    NetworkBall,
     contracted_rademacher,
     empirical_rademacher,
     exact_rademacher,
     rademacher_bound,
-    rademacher_sampling_margin,
+    rademacher_monte_carlo_bound,
+    rademacher_monte_carlo_epsilon,
 )
 
 # 64 classifiers on a domain of 4096 equally likely points; each errs on its own random half.
@@ -50,10 +54,55 @@ def test_bounds_hold_with_their_probability(simulation, delta, empirical):
     assert violated(losses, complexities, delta, empirical).mean() <= limit
 
 
-def test_without_the_complexity_they_do_not_hold(simulation):
-    """The simulation is one in which the bound has something to do."""
-    losses, _ = simulation
-    assert violated(losses, np.zeros(NUM_SETS), 0.5, empirical=False).mean() > 0.9
+# All functions with values 0 and 1 on a domain of 4,000 equally likely points, of which a sample of 400 meets a tenth.
+FEW, DOMAIN = 400, 4000
+
+
+def complexities_of_all_functions(counts):
+    """R̂_S of all functions with values 0 and 1, by how often each point is met: Σ_x E max(S_x, 0)/m = Σ_x E|S_x|/(2m).
+
+    S_x is the sum of n_x fair signs, and E|S_n| = n C(n−1, ⌊(n−1)/2⌋)/2^{n−1}.
+    """
+    n = np.arange(1, counts.max() + 1)
+    means = [0.0, *(k * math.comb(k - 1, (k - 1) // 2) / 2 ** (k - 1) for k in n.tolist())]
+    return np.array(means)[counts].sum(axis=-1) / (2 * counts.sum(axis=-1))
+
+
+def test_the_complexity_of_all_functions_by_enumeration():
+    counts = np.array([1, 2, 4])
+    functions = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    exact = exact_rademacher(FiniteClass(np.repeat(functions, counts, axis=1)))
+    np.testing.assert_allclose(complexities_of_all_functions(counts), exact, rtol=1e-13)
+
+
+@pytest.mark.parametrize("empirical", [True, False])
+@pytest.mark.parametrize("delta", DELTAS)
+def test_twice_the_complexity_is_needed(delta, empirical):
+    """The worst of all functions is 0 at the points met and 1 elsewhere: its gap is nearly 2 R̂_S, far above R̂_S."""
+    counts = np.random.default_rng(6).multinomial(FEW, np.full(DOMAIN, 1 / DOMAIN), size=200)
+    gaps = np.maximum(1 / DOMAIN - counts / FEW, 0).sum(axis=1)
+    complexities = complexities_of_all_functions(counts)
+    if not empirical:
+        complexities = np.full(len(counts), complexities.mean())
+
+    def rate(share):
+        bound = [rademacher_bound(0.0, share * c, FEW, delta, empirical).bound for c in complexities]
+        return np.mean(gaps > bound)
+
+    assert rate(1.0) <= delta + 4 * math.sqrt(delta * (1 - delta) / len(counts))
+    assert rate(0.5) == 1
+
+
+@pytest.mark.parametrize("empirical", [True, False])
+@pytest.mark.parametrize("delta", [0.05, 0.2])
+def test_the_confidence_is_needed(delta, empirical):
+    """One function has no complexity, and its mean over a sample is too low every other time."""
+    sums = np.random.default_rng(7).binomial(FEW, 0.5, size=4000)
+    complexity = float(exact_rademacher(FiniteClass(np.ones((1, 4)))))
+    found = [rademacher_bound(k / FEW, complexity, FEW, delta, empirical) for k in sums.tolist()]
+    limit = delta + 4 * math.sqrt(delta * (1 - delta) / len(found))
+    assert np.mean([part.bound < 0.5 for part in found]) <= limit
+    assert np.mean([part.empirical_risk + part.complexity < 0.5 for part in found]) > limit
 
 
 def test_the_chain_of_the_proof(simulation):
@@ -111,15 +160,46 @@ def test_contraction_of_vector_predictions():
         assert exact_rademacher(FiniteClass(losses)) <= bound
 
 
-def test_the_sampling_margin_holds_with_its_probability():
+def test_the_epsilon_of_the_draws_holds_with_its_probability():
     """One function g = 1 beside g = 0: the supremum of a draw is max(0, mean of signs)."""
     m, n, repeats = 9, 4, 20_000
-    assert rademacher_sampling_margin(n, m, 0.1, 3.0) == pytest.approx(3 * math.sqrt(2 * math.log(10) / (m * n)))
+    assert rademacher_monte_carlo_epsilon(n, m, 0.1, 3.0) == pytest.approx(3 * math.sqrt(2 * math.log(10) / (m * n)))
     signs = np.random.default_rng(5).choice([-1, 1], size=(repeats, n, m))
     estimates = np.maximum(signs.mean(axis=2), 0).mean(axis=1)
     exact = float(exact_rademacher(FiniteClass(np.array([np.zeros(m), np.ones(m)]))))
     for delta in (0.05, 0.5, 0.9):
-        rate = np.mean(exact > estimates + rademacher_sampling_margin(n, m, delta))
+        rate = np.mean(exact > estimates + rademacher_monte_carlo_epsilon(n, m, delta))
         assert rate <= delta + 4 * math.sqrt(delta * (1 - delta) / repeats)
-    # A margin of a tenth is not enough.
-    assert np.mean(exact > estimates + rademacher_sampling_margin(n, m, 0.05) / 10) > 0.2
+    # A tenth of it is not enough.
+    assert np.mean(exact > estimates + rademacher_monte_carlo_epsilon(n, m, 0.05) / 10) > 0.2
+
+
+def test_the_bound_by_monte_carlo_is_its_parts(simulation):
+    """And it is above the worst gap: 5 sign vectors alone cost much more than a better estimate would gain."""
+    losses, _ = simulation
+    for sample, num_draws in ((losses[0], 5), (losses[1], 400)):
+        key = jax.random.key(3)
+        found = rademacher_monte_carlo_bound(
+            0.25, FiniteClass(sample), key, 0.1, lipschitz=2.0, num_draws=num_draws, monte_carlo_share=0.3
+        )
+        estimate = float(empirical_rademacher(FiniteClass(sample), key, num_draws).estimate)
+        epsilon = math.sqrt(2 * math.log(1 / 0.03) / (NUM_SAMPLES * num_draws))
+        assert found == pytest.approx(rademacher_bound(0.25, 2 * (estimate + epsilon), NUM_SAMPLES, 0.07))
+
+
+def test_the_largest_values():
+    """Against functions of each ball: no |g(z_i)| is larger, and one is as large."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(6, 3))
+    for norm, vertices in (
+        (1, np.eye(3)),
+        (2, x / np.linalg.norm(x, axis=1, keepdims=True)),
+        (math.inf, np.array(list(itertools.product([-1, 1], repeat=3)))),
+    ):
+        ball = LinearBall(x, radius=1.5, norm=norm).checked()
+        assert float(ball.largest_value()) == pytest.approx(1.5 * np.abs(x @ vertices.T).max())
+    kernel = KernelBall(x @ x.T, radius=2.0).checked()
+    assert float(kernel.largest_value()) == pytest.approx(2 * np.linalg.norm(x, axis=1).max())
+    assert float(FiniteClass(-x).checked().largest_value()) == np.abs(x).max()
+    networks = NetworkBall(x, np.array([2.0, 3.0]), jax.random.key(0))
+    assert float(networks.checked().largest_value()) == pytest.approx(6 * np.linalg.norm(x, axis=1).max())

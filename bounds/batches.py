@@ -1,0 +1,23 @@
+"""How many of many alike computations to do at once: enough for efficient products, little beside the data."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from ntk.finite_width.rules.equations import equations
+
+_NUMBERS_AT_ONCE = 2**22
+
+
+def batch_size(numbers_each: int, total: int) -> int:
+    """How many of `total` computations make a batch, if each holds so many numbers."""
+    return min(max(1, _NUMBERS_AT_ONCE // max(1, numbers_each)), total)
+
+
+def numbers_made(function: Callable, *arguments: Any) -> int:
+    """How many numbers all steps of a function make together: no less than it holds at any one time."""
+    shapes = jax.eval_shape(lambda *leaves: leaves, *arguments)  # of tracers too
+    steps = equations(jax.make_jaxpr(function)(*shapes).jaxpr)
+    return sum(math.prod(made.aval.shape) for equation, _ in steps for made in equation.outvars)
