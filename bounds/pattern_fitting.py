@@ -78,7 +78,8 @@ def fitted_dichotomies(
 def network_dichotomies(model: Any, x: ArrayLike, key: Array, **training: Any) -> np.ndarray:
     """The dichotomies of the points x that training finds, among all 2^N: their number is a lower bound.
 
-    As a class for `bounds.shattering`, a set that it finds shattered is; that it finds none proves nothing.
+    One that rounding may have made is not counted, as far as random errors show it (see `fitted_dichotomies`). As a
+    class for `bounds.shattering`, a set that it finds shattered is; that it finds none proves nothing.
 
     Args:
         model: As for `fitted_dichotomies`.

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bounds.batches import numbers_made
 from ntk.finite_width.rules.interpreter import evaluate
 
 # Where the program of an equation that only calls another program is to be found.
@@ -28,23 +29,30 @@ def rounded_at_random(function: Callable, arguments: tuple, key: jax.Array, unit
         units: Of the machine's precision ε, relative to each number.
     """
     program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    keys = _Keys(key)
-    leaves = [_moved(leaf, keys, units) for leaf in jax.tree.leaves(arguments)]
-    return jax.tree.unflatten(jax.tree.structure(shapes), _run(program, leaves, keys, units))
+    leaves = jax.tree.leaves(arguments)
+    count = sum(map(jnp.size, leaves)) + numbers_made(function, *arguments)
+    errors = _Errors(jax.random.uniform(key, (count,), jnp.float32, -units, units))
+    outputs = _run(program, [errors.added(leaf) for leaf in leaves], errors)
+    return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
 
-class _Keys:
-    """A new key at every call."""
+class _Errors:
+    """Independent errors in units of the last place, drawn at once, of which each is used once."""
 
-    def __init__(self, key: jax.Array) -> None:
-        self.key, self.count = key, 0
+    def __init__(self, drawn: jax.Array) -> None:
+        self.drawn, self.used = drawn, 0
 
-    def __call__(self) -> jax.Array:
-        self.count += 1
-        return jax.random.fold_in(self.key, self.count)
+    def added(self, value: Any) -> Any:
+        """The value with errors relative to its numbers, if it is floating-point."""
+        if value is None or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            return value
+        value = jnp.asarray(value)
+        first, self.used = self.used, self.used + value.size
+        errors = self.drawn[first : self.used].reshape(value.shape).astype(value.dtype)
+        return value * (1 + float(jnp.finfo(value.dtype).eps) * errors)
 
 
-def _run(program: Any, inputs: list[Any], keys: _Keys, units: float) -> list[Any]:
+def _run(program: Any, inputs: list[Any], errors: _Errors) -> list[Any]:
     from jax.extend.core import ClosedJaxpr, Literal
 
     jaxpr = program.jaxpr
@@ -60,16 +68,8 @@ def _run(program: Any, inputs: list[Any], keys: _Keys, units: float) -> list[Any
         found = [read(atom) for atom in equation.invars]
         inner = equation.params.get(_INNER_PROGRAM.get(equation.primitive.name, ""))
         if inner is None:
-            outputs = [_moved(output, keys, units) for output in evaluate(program, equation, found)]
+            outputs = [errors.added(output) for output in evaluate(program, equation, found)]
         else:
-            outputs = _run(inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, []), found, keys, units)
+            outputs = _run(inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, []), found, errors)
         values.update(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
-
-
-def _moved(value: Any, keys: _Keys, units: float) -> Any:
-    if value is None or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-        return value
-    value = jnp.asarray(value)
-    step = units * float(jnp.finfo(value.dtype).eps)
-    return value * (1 + step * jax.random.uniform(keys(), value.shape, value.dtype, -1, 1))
