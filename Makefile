@@ -7,7 +7,7 @@ CONVERGENCE := mlp_relu mlp_erf rnn_last rnn_mean
 # The pinned names in setup.cfg's extra, for an installation without their dependencies.
 NEURAL_TANGENTS = $(shell grep -oE '^ +(neural-tangents|frozendict)[=>].*' setup.cfg)
 
-.PHONY: install convergence notebooks lint test test-slow clean
+.PHONY: install convergence sweep notebooks lint test test-slow clean
 
 install: $(VENV)/installed
 
@@ -22,6 +22,9 @@ convergence: install
 	  $(BIN)/python -m experiments.kernel_convergence --config=configs/convergence_$$name.py \
 	    --workdir=$(WORKDIR)/convergence_$$name || exit 1; \
 	done
+
+sweep: install
+	$(BIN)/python -m experiments.regularization_sweep --config=configs/regularization_sweep.py --workdir=$(WORKDIR)/sweep
 
 notebooks: install
 	$(BIN)/jupytext --to ipynb --execute notebooks/*.py

@@ -1,0 +1,20 @@
+r"""A sweep over the strength of L1 in one program, against a loop over members.
+
+python -m experiments.benchmark_sweep --config=configs/benchmark_sweep.py --workdir=runs/benchmark_sweep
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # MLPs with two hidden layers of these widths, on digits.
+    config.widths = (32, 64, 128, 256)
+    config.num_members = 32
+    config.num_train = 1000
+    config.batch_size = 64
+    config.num_steps = 200
+    # Every way runs at least once after it was compiled, then until it has spent this time or has run this often.
+    config.budget_seconds = 30.0
+    config.max_runs = 5
+    return config

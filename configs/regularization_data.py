@@ -1,0 +1,18 @@
+r"""What label noise and more training points do to networks with and without a penalty.
+
+python -m experiments.regularization_sweep --config=configs/regularization_data.py --workdir=runs/regularization_data
+"""
+
+from ml_collections import ConfigDict
+
+from configs import regularization_base
+
+
+def get_config() -> ConfigDict:
+    config = regularization_base.get_config()
+    config.regularizers = ConfigDict({"none": (0.0,), "l1": (1e-3,), "l2": (3e-3,), "spectral": (1e-2,)})
+    config.label_noise = (0.2, 0.0, 0.4)
+    config.train_sizes = (400, 50, 100, 200)
+    config.num_probes = 0
+    config.bounds = ConfigDict()
+    return config

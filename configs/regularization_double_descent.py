@@ -1,0 +1,27 @@
+r"""Double descent in width with and without L2: one hidden layer, the squared loss, noisy labels.
+
+    python -m experiments.regularization_sweep \
+        --config=configs/regularization_double_descent.py --workdir=runs/double_descent
+
+Takes some minutes on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import regularization_base
+
+
+def get_config() -> ConfigDict:
+    config = regularization_base.get_config()
+    config.network.depth = 1
+    config.loss = "squared"
+    config.regularizers = ConfigDict({"none": (0.0,), "l2": (1e-2,)})
+    config.widths = (2, 4, 8, 12, 16, 24, 32, 64, 128, 256)
+    config.label_noise = (0.2,)
+    config.train_sizes = (200,)
+    config.batch_size = None
+    config.num_steps = 4000
+    config.num_evaluations = 4
+    config.num_probes = 0
+    config.bounds = ConfigDict()
+    return config

@@ -1,0 +1,35 @@
+r"""Sweeps over the strengths of regularizers: all of them, or the one whose name comes after the file's.
+
+    python -m experiments.regularization_sweep --config=configs/regularization_sweep.py --workdir=runs/sweep
+    python -m experiments.regularization_sweep --config=configs/regularization_sweep.py:l1 --workdir=runs/l1
+
+l1, l2, elastic_net, weight_decay, spectral, nuclear, dropout, batch_norm or spectral_norm, each beside none. Another
+network: --config.network.kind=CNN --config.widths=16, or RNN.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import regularization_base
+
+STRENGTHS = {
+    "l1": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "l2": (1e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "elastic_net": (1e-3, 3e-3, 1e-2),
+    "weight_decay": (3e-3, 1e-2, 3e-2),
+    "spectral": (1e-2, 3e-2, 1e-1, 3e-1),
+    # Two, since an SVD of every matrix at every step costs more than all else.
+    "nuclear": (3e-3, 1e-2),
+    "dropout": (0.2, 0.5, 0.8),
+    "batch_norm": (0.0,),
+    "spectral_norm": (1.0, 2.0, 4.0),
+}
+
+
+def get_config(name: str = "all") -> ConfigDict:
+    config = regularization_base.get_config()
+    # Without noise there is next to nothing to overfit.
+    config.label_noise = (0.2,)
+    config.train_sizes = (300,)
+    names = STRENGTHS if name == "all" else (name,)
+    config.regularizers = ConfigDict({"none": (0.0,)} | {name: STRENGTHS[name] for name in names})
+    return config

@@ -1,0 +1,135 @@
+"""Which measures order networks as their generalization gaps do: Kendall's rank correlation over members."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.ticker import NullFormatter
+from scipy import stats
+
+from experiments import plots
+from experiments.regularization.members import REGULARIZERS
+from experiments.regularization.selection import COLORS, LABELS, Record, last, select
+
+_FEWEST = 3
+# Beside the rows of `bounds.report`, from the last values of curves; of layers, their sum.
+_READ: dict[str, Callable[[dict[str, Any]], float]] = {
+    "Lipschitz constant, lower estimate": lambda end: end.get("lipschitz_estimate", math.nan),
+    "NTK drift": lambda end: end.get("ntk_drift", math.nan),
+    "stable ranks, summed": lambda end: sum(end["stable_rank"]),
+    "effective ranks, summed": lambda end: sum(end["effective_rank"]),
+    "spectral norms, summed": lambda end: sum(end["spectral"]),
+    "L1 norm": lambda end: sum(end["one"]),
+    "share of weights not 0": lambda end: 1 - end["sparsity"],
+    "1/median margin": lambda end: 1 / end["margins"][2] if end["margins"][2] > 0 else math.nan,
+}
+
+
+class Correlation(NamedTuple):
+    """Kendall's τ of a measure with the gap.
+
+    Attributes:
+        overall: Over all members, each of which must have the measure.
+        within: The mean of τ over groups in which the strength alone changes; NaN without such a group. A measure that
+            only tells regularizers apart has none of it (Jiang et al. 2019 average over every axis likewise).
+        num_members: Members with the measure.
+    """
+
+    overall: float
+    within: float
+    num_members: int
+
+
+def measures_of(record: Record) -> dict[str, float]:
+    """All numbers of a member that claim to say something of its gap; bounds less the training error."""
+    curves = record["curves"]
+    train_error = curves["train_error"][-1]
+    # Bounds from test data have seen the gap.
+    bounds = {name: value for name, value in record["bounds"].items() if value is not None and "test data" not in name}
+    found = {name: value - train_error for name, value in bounds.items()}
+    found |= {name: value for name, value in record["measures"].items() if value is not None}
+    found |= {name: read({name: values[-1] for name, values in curves.items()}) for name, read in _READ.items()}
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def correlations(records: list[Record]) -> dict[str, Correlation]:
+    """τ of every measure with the gap, the highest first; measures that are one number for all are left out.
+
+    Example:
+        >>> curves = {"gap": [0.1], "train_error": [0.0], "lipschitz_estimate": [1.0], "stable_rank": [[2.0]]}
+        >>> curves |= {"effective_rank": [[2.0]], "spectral": [[1.0]], "one": [[3.0]], "sparsity": [0.0]}
+        >>> curves |= {"ntk_drift": [1.0], "margins": [[1.0] * 5]}
+        >>> member = {"diverged": None, "regularizer": "l1", "bounds": {}, "curves": curves}
+        >>> rest = {name: 0 for name in ("width", "learning_rate", "label_noise", "num_train", "seed")}
+        >>> records = [
+        ...     member | rest | {"strength": float(s), "measures": {"Frobenius norm": 2.0 * s}}
+        ...     | {"curves": curves | {"gap": [0.1 * s]}} for s in range(1, 5)
+        ... ]
+        >>> correlations(records)
+        {'Frobenius norm': Correlation(overall=1.0, within=1.0, num_members=4)}
+    """
+    kept = select(records)
+    measures, gaps = [measures_of(record) for record in kept], last(kept, "gap")
+    found = {}
+    for name in dict.fromkeys(name for member in measures for name in member):
+        has = np.array([name in member for member in measures])
+        values = np.array([member.get(name, np.nan) for member in measures])
+        if has.sum() >= _FEWEST and len(np.unique(values[has])) > 1:
+            within = [_tau(values[group], gaps[group]) for group in _groups(kept) if has[group].all()]
+            within = [tau for tau in within if np.isfinite(tau)]
+            mean = float(np.mean(within)) if within else float("nan")
+            found[name] = Correlation(_tau(values[has], gaps[has]), mean, int(has.sum()))
+    return dict(sorted(found.items(), key=lambda item: -np.nan_to_num(item[1].overall, nan=-2)))
+
+
+def draw_correlations(stem: Path, records: list[Record]) -> None:
+    """τ of every measure as bars, and two measures against the gap, each member a point."""
+    found = correlations(records)
+    if not found:
+        return
+    kept = select(records)
+    names = list(found)[::-1]
+    shown = [name for name in ("spectral complexity", "Frobenius norm") if name in found] or names[-1:]
+    with plots.style():
+        widths = [2.0, *[1.0] * len(shown)]
+        height = max(3.4, 0.9 + 0.19 * len(names))
+        figure, panels = plots.make_figure(1 + len(shown), size=(4.4 + 2.5 * len(shown), height), width_ratios=widths)
+        places = np.arange(len(names))
+        panels[0].barh(places + 0.2, [found[name].overall for name in names], 0.4, color=plots.PALETTE[0], label="all")
+        panels[0].barh(
+            places - 0.2, [found[name].within for name in names], 0.4, color=plots.PALETTE[4], label="strength alone"
+        )
+        panels[0].set_yticks(places, names)
+        panels[0].axvline(0, color="k", linewidth=0.8)
+        panels[0].set(xlabel=r"Kendall's $\tau$ with the gap", xlim=(-1, 1), ylim=(-0.6, len(names) - 0.4))
+        panels[0].legend(loc="lower right", frameon=True)
+        for axes, name in zip(panels[1:], shown, strict=True):
+            for regularizer in REGULARIZERS:
+                own = [record for record in select(kept, regularizer=regularizer) if name in measures_of(record)]
+                if own:
+                    values = [measures_of(record)[name] for record in own]
+                    axes.plot(values, 100 * last(own, "gap"), "o", color=COLORS[regularizer], label=LABELS[regularizer])
+            axes.set(xlabel=name[0].upper() + name[1:], xscale="log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        panels[1].set_ylabel("Gap, percentage points")
+        handles, labels = panels[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=5)
+        plots.save_figure(figure, stem)
+
+
+def _tau(values: np.ndarray, gaps: np.ndarray) -> float:
+    """Kendall's τ_b; NaN where either is constant."""
+    if len(np.unique(values)) < 2 or len(np.unique(gaps)) < 2:
+        return float("nan")
+    return float(stats.kendalltau(values, gaps).statistic)
+
+
+def _groups(records: list[Record]) -> list[np.ndarray]:
+    """Places of members that differ in their strength alone."""
+    groups: dict[tuple, list[int]] = {}
+    for place, record in enumerate(records):
+        axes = ("regularizer", "width", "learning_rate", "label_noise", "num_train", "seed")
+        groups.setdefault(tuple(record[axis] for axis in axes), []).append(place)
+    return [np.array(places) for places in groups.values() if len(places) >= _FEWEST]

@@ -1,0 +1,160 @@
+"""What a sweep trains: regularizers by name, members of the grid, and which of them share a program."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from experiments.regularization.optimizers import Strengths
+from ntk.checks import check_choice, check_count
+
+
+class Regularizer(NamedTuple):
+    """A regularizer by name.
+
+    Attributes:
+        shares: Fields of `Strengths`, each with the multiple of the sweep's strength that it gets.
+        layers: Of the model.
+        nuclear: Whether its program has the nuclear norm.
+        largest: A strength must be below it.
+    """
+
+    shares: dict[str, float]
+    layers: str = "plain"
+    nuclear: bool = False
+    largest: float = float("inf")
+
+
+# The plain ones without nuclear norm are one program. "none" and "batch_norm" have no strength; it is given as 0.
+REGULARIZERS = {
+    "none": Regularizer({}),
+    "l1": Regularizer({"l1": 1.0}),
+    "l2": Regularizer({"l2": 1.0}),
+    "elastic_net": Regularizer({"l1": 0.5, "l2": 0.5}),
+    "weight_decay": Regularizer({"weight_decay": 1.0}),
+    "spectral": Regularizer({"spectral": 1.0}),
+    "nuclear": Regularizer({"nuclear": 1.0}, nuclear=True),
+    "dropout": Regularizer({"dropout": 1.0}, layers="dropout", largest=1.0),
+    "batch_norm": Regularizer({}, layers="batch_norm"),
+    "spectral_norm": Regularizer({"gain": 1.0}, layers="spectral_norm"),
+}
+
+
+class Member(NamedTuple):
+    """One network of the grid, in numbers and names that JSON knows."""
+
+    regularizer: str
+    strength: float
+    width: int
+    learning_rate: float
+    label_noise: float
+    num_train: int
+    seed: int
+
+
+class Members(NamedTuple):
+    """Members as arrays, each with the leading axis of members; inside `jax.vmap` without it.
+
+    Attributes:
+        strengths: Of all regularizers.
+        learning_rate: η.
+        label_noise: The share of training labels that are replaced by classes drawn at random.
+        num_train: How many of the training points are its own, the first.
+        seed: Of its first parameters, of its noise and of its dropout.
+    """
+
+    strengths: Strengths
+    learning_rate: Array
+    label_noise: Array
+    num_train: Array
+    seed: Array
+
+
+class Shape(NamedTuple):
+    """What members share that are trained by one program."""
+
+    width: int
+    layers: str
+    nuclear: bool
+
+
+def grid(config: ConfigDict) -> dict[Shape, list[Member]]:
+    """All members that a config asks for, by program.
+
+    Raises:
+        ValueError: A name is unknown, or a value out of range.
+
+    Example:
+        >>> config = ConfigDict({"regularizers": {"none": (0.0,), "l1": (0.1, 0.2), "batch_norm": (0.0,)}})
+        >>> config.update({"widths": (8,), "learning_rates": (0.1,), "label_noise": (0.0,), "train_sizes": (50,)})
+        >>> config.update({"num_seeds": 2, "seed": 0})
+        >>> {shape.layers: len(members) for shape, members in grid(config).items()}
+        {'batch_norm': 2, 'plain': 6}
+    """
+    groups: dict[Shape, list[Member]] = {}
+    for member in _members(config):
+        regularizer = REGULARIZERS[member.regularizer]
+        groups.setdefault(Shape(member.width, regularizer.layers, regularizer.nuclear), []).append(member)
+    return groups
+
+
+def _members(config: ConfigDict) -> Iterator[Member]:
+    check_count("num_seeds", config.num_seeds)
+    check_count("seed", config.seed, minimum=0)
+    for name in ("widths", "train_sizes"):
+        for value in _axis(config, name):
+            check_count(name, value)
+    for rate in _axis(config, "learning_rates"):
+        if not 0 < rate < np.inf:
+            raise ValueError(f"learning_rates holds {rate!r}; expected positive numbers.")
+    for share in _axis(config, "label_noise"):
+        if not 0 <= share <= 1:
+            raise ValueError(f"label_noise holds {share!r}; expected shares from 0 to 1.")
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    for width, (name, strengths) in itertools.product(config.widths, config.regularizers.items()):
+        check_choice("regularizers", name, REGULARIZERS)
+        largest = REGULARIZERS[name].largest
+        for strength in strengths:
+            if not 0 <= strength < largest:
+                raise ValueError(f"regularizers.{name} holds {strength!r}; expected strengths in [0, {largest:g}).")
+        axes = strengths, config.learning_rates, config.label_noise, config.train_sizes, seeds
+        for strength, rate, share, size, seed in itertools.product(*axes):
+            yield Member(name, float(strength), width, float(rate), float(share), size, seed)
+
+
+def _axis(config: ConfigDict, name: str) -> tuple:
+    values = tuple(config[name])
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"{name} is {values!r}; expected at least one value, each of them once.")
+    return values
+
+
+def as_arrays(members: Sequence[Member], dtype: Any = jnp.float32) -> Members:
+    """Members of one shape as arrays, floating-point ones in the dtype of the data.
+
+    Example:
+        >>> found = as_arrays([Member("elastic_net", 0.2, 8, 0.1, 0.0, 50, 3)])
+        >>> print(found.strengths.l1, found.strengths.gain, found.num_train, found.seed)
+        [0.1] [1.] [50] [3]
+    """
+
+    def strength(name: str, neutral: float) -> Array:
+        values = [
+            member.strength * REGULARIZERS[member.regularizer].shares[name]
+            if name in REGULARIZERS[member.regularizer].shares
+            else neutral
+            for member in members
+        ]
+        return jnp.asarray(np.array(values), dtype)
+
+    return Members(
+        strengths=Strengths(**{name: strength(name, value) for name, value in Strengths()._asdict().items()}),
+        learning_rate=jnp.asarray(np.array([member.learning_rate for member in members]), dtype),
+        label_noise=jnp.asarray(np.array([member.label_noise for member in members]), dtype),
+        num_train=jnp.asarray(np.array([member.num_train for member in members], np.int32)),
+        seed=jnp.asarray(np.array([member.seed for member in members], np.uint32)),
+    )

@@ -1,0 +1,271 @@
+"""Flax models for sweeps: MLP, RNN and CNN, each plain or with dropout, batch or spectral normalization."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+import ntk
+from bounds.weights import WeightMatrices, weight_matrices
+from experiments.data import as_sequences, as_vectors
+from ntk.checks import check_choice, check_count
+
+LAYERS = ("plain", "dropout", "batch_norm", "spectral_norm")
+PARAMETERIZATIONS = ("standard", "ntk")
+# What a config may say of a network.
+FIELDS = ("width", "depth", "activation", "parameterization", "bias", "w_std")
+
+
+class Classifier(nn.Module):
+    """What the models share.
+
+    Attributes:
+        outputs: Number of classes, whose scores are the outputs.
+        width: n, of every hidden layer; channels of a convolution.
+        depth: Number of hidden layers.
+        activation: A name that `ntk.activation` knows.
+        parameterization: "standard": weights are N(0, σ_w²/fan-in); "ntk": they are N(0, 1) and σ_w/√fan-in stands in
+            the forward pass. The functions are the same at first, the training and the penalties are not.
+        layers: "plain", or "dropout" behind every hidden layer, "batch_norm" before every activation, or
+            "spectral_norm" of every layer by `flax.linen.SpectralNorm`.
+        bias: Whether layers have biases, 0 at first.
+        w_std: σ_w.
+        dtype: Of parameters and computations.
+    """
+
+    outputs: int
+    width: int = 64
+    depth: int = 2
+    activation: str = "relu"
+    parameterization: str = "standard"
+    layers: str = "plain"
+    bias: bool = False
+    w_std: float = 2**0.5
+    dtype: Any = jnp.float32
+
+    def layer(self, features: int, train: bool, gain: ArrayLike, kernel_size: tuple[int, ...] = ()) -> Any:
+        """A dense layer, or a convolution that keeps an image's size; for use inside a compact method."""
+        rescaled = self.parameterization == "ntk" and self.layers != "spectral_norm"
+        init = nn.initializers.variance_scaling(self.w_std**2, "fan_in", "normal")
+        options = {
+            "use_bias": self.bias,
+            "kernel_init": nn.initializers.normal(1.0) if rescaled else init,
+            "dtype": self.dtype,
+            "param_dtype": self.dtype,
+        }
+        linear = nn.Conv(features, kernel_size, **options) if kernel_size else nn.Dense(features, **options)
+        if self.layers == "spectral_norm":
+            normalized = nn.SpectralNorm(linear, param_dtype=self.dtype)
+            return lambda z: gain * normalized(z, update_stats=train)
+        if rescaled:
+            return lambda z: linear(z * (self.w_std / math.sqrt(z.shape[-1] * math.prod(kernel_size))))
+        return linear
+
+    def normalize(self, h: Array, train: bool) -> Array:
+        """Batch normalization, in models that have it."""
+        if self.layers != "batch_norm":
+            return h
+        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, param_dtype=self.dtype)
+        return norm(h)
+
+    def drop(self, z: Array, train: bool, rate: ArrayLike) -> Array:
+        """Dropout, in models that have it. `flax.linen.Dropout` takes no traced rate, and rates are swept here."""
+        if self.layers != "dropout" or not train:
+            return z
+        rate = jnp.asarray(rate, jnp.float32)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, z.shape)
+        return jnp.where(kept, z / (1 - rate).astype(z.dtype), 0)
+
+
+class MLP(Classifier):
+    """Dense layers, on vectors (N, d).
+
+    Example:
+        >>> model = MLP(outputs=10, width=32)
+        >>> variables = model.init(jax.random.key(0), jnp.ones((5, 64)))
+        >>> model.apply(variables, jnp.ones((5, 64))).shape
+        (5, 10)
+    """
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "N d"], train: bool = False, dropout: ArrayLike = 0.0, gain: ArrayLike = 1.0
+    ) -> Array:
+        """The scores, (N, outputs).
+
+        Args:
+            x: Inputs.
+            train: Whether dropout drops, and normalizations move their statistics ("batch_stats", mutable then).
+            dropout: The share of units it drops.
+            gain: What spectral normalization sets ‖W‖_σ to.
+        """
+        z, phi = x, ntk.activation(self.activation).fn
+        for _ in range(self.depth):
+            h = self.normalize(self.layer(self.width, train, gain)(z), train)
+            z = self.drop(phi(h), train, dropout)
+        return self.layer(self.outputs, train, gain)(z)
+
+
+class RNN(Classifier):
+    """A simple recurrent network read out at its last state, on sequences (N, T, d); `depth` is not used.
+
+    Batch normalization is of what the inputs drive, all times together (Laurent et al. 2016); dropout is of that state.
+    """
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "N T d"], train: bool = False, dropout: ArrayLike = 0.0, gain: ArrayLike = 1.0
+    ) -> Array:
+        """The scores, (N, outputs); arguments as `MLP` has them."""
+        phi = ntk.activation(self.activation).fn
+        drives = self.normalize(self.layer(self.width, train, gain)(x), train)
+        recurrent = self.layer(self.width, train, gain)
+        state = jnp.zeros((len(x), self.width), self.dtype)
+        for time in range(x.shape[1]):
+            state = phi(drives[:, time] + recurrent(state))
+        return self.layer(self.outputs, train, gain)(self.drop(state, train, dropout))
+
+
+class CNN(Classifier):
+    """3×3 convolutions with 2×2 means between them, a mean over positions, a dense layer; on images (N, h, w, c)."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "N h w c"], train: bool = False, dropout: ArrayLike = 0.0, gain: ArrayLike = 1.0
+    ) -> Array:
+        """The scores, (N, outputs); arguments as `MLP` has them."""
+        z, phi = x, ntk.activation(self.activation).fn
+        for depth in range(self.depth):
+            if depth:
+                z = nn.avg_pool(z, (2, 2), strides=(2, 2))
+            h = self.normalize(self.layer(self.width, train, gain, (3, 3))(z), train)
+            z = self.drop(phi(h), train, dropout)
+        return self.layer(self.outputs, train, gain)(jnp.mean(z, axis=(1, 2)))
+
+
+MODELS: dict[str, tuple[type[Classifier], Callable[[Any], Any]]] = {
+    "MLP": (MLP, as_vectors),
+    "RNN": (RNN, as_sequences),
+    "CNN": (CNN, lambda images: images),
+}
+
+
+def make_model(fields: ConfigDict, outputs: int, layers: str = "plain", dtype: Any = jnp.float32) -> Classifier:
+    """The model that a config describes.
+
+    Raises:
+        ValueError: The kind is unknown, a field is foreign to it, or a value is out of range.
+
+    Example:
+        >>> make_model(ConfigDict({"kind": "CNN", "width": 8}), outputs=10).width
+        8
+    """
+    arguments = dict(fields)
+    kind = arguments.pop("kind", None)
+    check_choice("network.kind", kind, MODELS)
+    for name in arguments:
+        check_choice("a field of network", name, FIELDS)
+    model = MODELS[kind][0](outputs=outputs, layers=layers, dtype=dtype, **arguments)
+    check_count("network.width", model.width)
+    check_count("network.depth", model.depth)
+    check_choice("network.parameterization", model.parameterization, PARAMETERIZATIONS)
+    check_choice("layers", model.layers, LAYERS)
+    ntk.activation(model.activation)
+    if not model.w_std > 0:
+        raise ValueError(f"network.w_std is {model.w_std!r}; expected a positive number.")
+    return model
+
+
+def effective_weights(model: Classifier, variables: Any, x: Array, gain: ArrayLike = 1.0) -> WeightMatrices:
+    """The matrices (in, out) by which the layers multiply: scaled in NTK parameterization, normalized where they are.
+
+    Args:
+        model: The model.
+        variables: Of the model, with "params".
+        x: Some inputs; one is enough. Spectral normalization finds its norms while it is applied.
+        gain: What it sets them to.
+
+    Returns:
+        `WeightMatrices`, under the names of the parameters.
+
+    Example:
+        >>> model = MLP(outputs=2, width=4, depth=1, parameterization="ntk")
+        >>> variables = {"params": {"Dense_0": {"kernel": jnp.ones((9, 4))}, "Dense_1": {"kernel": jnp.ones((4, 2))}}}
+        >>> print(effective_weights(model, variables, jnp.ones((1, 9))).matrices[0][0].round(4))  # √2/√9
+        [0.4714 0.4714 0.4714 0.4714]
+    """
+    weights = weight_matrices(variables["params"])
+    if model.layers == "spectral_norm":
+        fresh = model.apply(variables, x[:1], train=True, mutable=["batch_stats"])[1]["batch_stats"]
+        norms = {name: sigma for layer in fresh.values() for name, sigma in layer.items() if name.endswith("/sigma")}
+        scales = [gain / norms[f"{name}/sigma"] for name in weights.names]
+    elif model.parameterization == "ntk":
+        scales = [model.w_std / math.sqrt(len(w)) for w in weights.matrices]
+    else:
+        return weights
+    return dataclasses.replace(weights, matrices=tuple(c * w for c, w in zip(scales, weights.matrices, strict=True)))
+
+
+@functools.lru_cache(maxsize=64)
+def model_function(model: Classifier) -> Callable[[Any, Array], Array]:
+    """The model in evaluation mode as f(whole, x), the same function each time that it is asked for.
+
+    Example:
+        >>> model = MLP(outputs=2, width=4)
+        >>> whole = {"variables": model.init(jax.random.key(0), jnp.ones((1, 9))), "gain": 1.0}
+        >>> model_function(model)(whole, jnp.ones((5, 9))).shape
+        (5, 2)
+    """
+
+    def apply(whole: Any, x: Array) -> Array:
+        scores: Any = model.apply(whole["variables"], x, gain=whole["gain"])
+        return scores
+
+    return apply
+
+
+def network_ntk(model: Classifier, whole: Any, x: Array) -> Float[Array, "N N"]:
+    """The NTK of its parameters in evaluation mode, averaged over outputs; `whole` as `model_function` takes it."""
+    return ntk.empirical_ntk(model_function(model), whole, x, param_filter=_is_parameter)
+
+
+def _is_parameter(path: str) -> bool:
+    return path.startswith("variables/params")
+
+
+def is_chain(model: Classifier) -> bool:
+    """Whether the outputs are products with the effective weights and activations in turns, and nothing else.
+
+    Example:
+        >>> is_chain(MLP(outputs=2)), is_chain(MLP(outputs=2, layers="batch_norm")), is_chain(RNN(outputs=2))
+        (True, False, False)
+    """
+    return isinstance(model, MLP) and model.layers != "batch_norm" and not model.bias
+
+
+@functools.lru_cache(maxsize=16)
+def chain_apply(activation: str) -> Callable[[WeightMatrices, Array], Array]:
+    """f(weights, x) of such a model, the same function each time that it is asked for.
+
+    Example:
+        >>> weights = WeightMatrices((jnp.eye(2), jnp.ones((2, 1))), ("a", "b"), (1, 1))
+        >>> print(chain_apply("relu")(weights, jnp.array([[3.0, -1.0]])))
+        [[3.]]
+    """
+    phi = ntk.activation(activation).fn
+
+    def apply(weights: WeightMatrices, x: Array) -> Array:
+        *hidden, readout = weights.matrices
+        for w in hidden:
+            x = phi(x @ w)
+        return x @ readout
+
+    return apply

@@ -1,0 +1,162 @@
+"""What is written of a trained member: its history, spectra before and after, and every bound."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from bounds.summary import report
+from experiments.regularization.engine import Program, State, noisy_labels
+from experiments.regularization.members import Member, as_arrays
+from experiments.regularization.models import (
+    Classifier,
+    chain_apply,
+    effective_weights,
+    is_chain,
+    model_function,
+    network_ntk,
+)
+from experiments.regularization.samples import Samples
+from experiments.regularization.training import Trained
+
+_DIGITS = 6
+_PARTS = ("train", "validation", "test")
+# The first three only where there are probes and levels of noise.
+_CURVES = (
+    *("ntk_drift", "lipschitz_estimate", "noisy_errors", "gap", "margins", "lipschitz_product", "sparsity"),
+    *("sparsities", "one", "frobenius", "spectral", "stable_rank", "effective_rank"),
+)
+
+
+class BoundOptions(NamedTuple):
+    """Arguments of `bounds.report` that a sweep fixes.
+
+    Attributes:
+        delta: δ.
+        sigmas: Scales of noise that PAC-Bayes tries.
+        num_draws: Of parameters, at each of them.
+        ridge: Of the kernel, as a share of the mean of its diagonal.
+    """
+
+    delta: float
+    sigmas: tuple[float, ...]
+    num_draws: int
+    ridge: float
+
+
+def member_record(
+    program: Program,
+    member: Member,
+    index: int,
+    trained: Trained,
+    samples: Samples,
+    schedule: Sequence[int],
+    options: BoundOptions | None,
+) -> dict[str, Any]:
+    """One line of metrics.
+
+    Args:
+        program: By which it was trained.
+        member: Its numbers.
+        index: Its place in the chunk.
+        trained: The chunk.
+        samples: The data.
+        schedule: Steps after which it was evaluated.
+        options: For the bounds, which are left out where it is None.
+
+    Returns:
+        The fields of `Member`; "diverged": the step at which its numbers were first found not to be finite, or None;
+        "steps"; "curves": by name, an entry for each of the steps; "layers": names of its weights, in their order in
+        the curves; "spectra": singular values "before" and "after"; "reliability"; "bounds" and "measures" by their
+        names in `bounds.report`, empty where it diverged. Numbers have 6 digits, and None where they are not finite.
+    """
+    history = jax.tree.map(lambda leaf: leaf[:, index], trained.history)
+    curves = {f"{part}_{name}": history[part][name] for part in _PARTS for name in ("loss", "error")}
+    curves |= {name: history[name] for name in _CURVES if name in history} | {"ece": history["calibration"]["ece"]}
+    lost = np.flatnonzero(~history["finite"])
+    record = {
+        **member._asdict(),
+        "diverged": schedule[lost[0]] if lost.size else None,
+        "steps": list(schedule),
+        "curves": curves,
+        "layers": list(history["spectra"]),
+        "spectra": {
+            when: {name: values[place] for name, values in history["spectra"].items()}
+            for when, place in (("before", 0), ("after", -1))
+        },
+        "reliability": {name: values[-1] for name, values in history["calibration"].items()},
+        "bounds": {},
+        "measures": {},
+    }
+    if options is not None and not lost.size:
+        first, last = jax.tree.map(lambda leaf: leaf[index], (trained.first, trained.last))
+        record |= member_bounds(program, member, first, last, samples, options)
+    return _plain(record)
+
+
+def member_bounds(
+    program: Program, member: Member, first: State, last: State, samples: Samples, options: BoundOptions
+) -> dict[str, dict[str, Any]]:
+    """Every bound and measure of `bounds.report` for one member, of the functions before and after its training.
+
+    Bounds are of the error with label noise, which test labels have here too.
+    """
+    model = program.model
+    numbers = jax.tree.map(lambda leaf: leaf[0], as_arrays([member], samples.x_train.dtype))
+    x = samples.x_train[: member.num_train]
+    labels = first.labels[: member.num_train]
+    apply, prior, params = _as_function(model, first, last, numbers.strengths.gain, x)
+    gram = network_ntk(model, _whole(first, numbers.strengths.gain), x)
+    found = report(
+        apply,
+        params,
+        x,
+        labels,
+        x_test=samples.x_test,
+        labels_test=noisy_labels(numbers, samples.y_test, model.outputs, "test labels"),
+        delta=options.delta,
+        network=model.activation if is_chain(model) else None,
+        gram=gram,
+        ridge=options.ridge * float(jnp.mean(jnp.diagonal(gram))),
+        prior=prior,
+        sigmas=options.sigmas,
+        num_draws=options.num_draws,
+        key=jax.random.key(member.seed),
+    )
+    return {
+        "bounds": {row.name: row.value for row in found.bounds},
+        "measures": {row.name: row.value for row in found.measures},
+    }
+
+
+def _as_function(
+    model: Classifier, first: State, last: State, gain: Array, x: Array
+) -> tuple[Callable[[Any, Array], Array], Any, Any]:
+    """f(params, x) and its params before and after training; of a chain, the matrices by which it multiplies."""
+    if is_chain(model):
+        before, after = (
+            effective_weights(model, state.statistics | {"params": state.params}, x, gain) for state in (first, last)
+        )
+        return chain_apply(model.activation), before, after
+    # Noise on running averages leads out of the networks that were trained, so that there PAC-Bayes has no prior.
+    return model_function(model), None if first.statistics else _whole(first, gain), _whole(last, gain)
+
+
+def _whole(state: State, gain: Array) -> dict[str, Any]:
+    return {"variables": state.statistics | {"params": state.params}, "gain": gain}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON knows it: lists and numbers of so many digits, None for those that are not finite."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
+    return value

@@ -1,0 +1,75 @@
+"""Training, validation and test points of one distribution, on the device."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from experiments.data import load_data
+from ntk.checks import check_count
+
+
+class Samples(NamedTuple):
+    """Inputs (N, …) as the network reads them, and classes (N,), of three parts without a point in common.
+
+    Beside them stands Gaussian noise of variance 1 for the test inputs.
+    """
+
+    x_train: Float[Array, "train ..."]
+    y_train: Int[Array, " train"]
+    x_validation: Float[Array, "validation ..."]
+    y_validation: Int[Array, " validation"]
+    x_test: Float[Array, "test ..."]
+    y_test: Int[Array, " test"]
+    noise: Float[Array, "test ..."]
+
+
+def load_samples(
+    dataset: str,
+    sizes: tuple[int, int, int],
+    reads: Callable[[np.ndarray], np.ndarray],
+    *,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    dtype: Any = jnp.float32,
+) -> Samples:
+    """Points for training, validation and testing, drawn from all images of a data set together.
+
+    The usual split of digits is by writers, so that its halves are not of one distribution, as bounds want it.
+
+    Args:
+        dataset: As `experiments.data.load_data` takes it, like `data_dir`.
+        sizes: Numbers of training, validation and test points.
+        reads: From images to inputs.
+        data_dir: Where the files are.
+        seed: Of the choice of points.
+        dtype: Of the inputs.
+
+    Raises:
+        ValueError: A size is no positive integer, there are not enough images, or as `load_data`.
+
+    Example:
+        >>> samples = load_samples("digits", (100, 50, 20), lambda images: images)
+        >>> samples.x_train.shape, samples.y_test.shape
+        ((100, 8, 8, 1), (20,))
+    """
+    for name, size in zip(("train_sizes", "num_validation", "num_test"), sizes, strict=True):
+        check_count(name, size)
+    data = load_data(dataset, data_dir=data_dir, seed=seed)
+    images = np.concatenate([data.train_images, data.test_images])
+    labels = np.concatenate([data.train_labels, data.test_labels])
+    if sum(sizes) > len(images):
+        raise ValueError(
+            f"train_sizes, num_validation and num_test come to {sum(sizes)}; expected at most {len(images)}, all that"
+            f" {dataset!r} has."
+        )
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(images))[: sum(sizes)]
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    arrays = [array for part in parts for array in (reads(images[part]).astype(dtype), labels[part].astype(np.int32))]
+    noise = rng.standard_normal(arrays[4].shape).astype(dtype)
+    return Samples(*jax.device_put([*arrays, noise]))

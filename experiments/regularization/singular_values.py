@@ -1,0 +1,30 @@
+"""Singular values of many matrices in one program, on CPU one matrix at a time."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def svd(matrix: Float[Array, "in out"]) -> tuple[Float[Array, "in k"], Float[Array, " k"], Float[Array, "k out"]]:
+    """U, σ and Vᵀ, k = min(in, out).
+
+    On CPU a batch of them is a loop: LAPACK's batches are spread over the threads of the pool that runs the program,
+    and with as many devices as threads all of them wait for each other for ever (jaxlib 0.10).
+
+    Example:
+        >>> _, values, _ = jax.vmap(svd)(jnp.array([[[0.0, 2.0], [1.0, 0.0]], [[3.0, 0.0], [0.0, 0.0]]]))
+        >>> print(values)
+        [[2. 1.]
+         [3. 0.]]
+    """
+    return lax.platform_dependent(matrix, cpu=_one_at_a_time, default=_svd)
+
+
+def _svd(matrix: Array) -> Any:
+    return tuple(jnp.linalg.svd(matrix, full_matrices=False))
+
+
+_one_at_a_time = jax.custom_batching.sequential_vmap(_svd)

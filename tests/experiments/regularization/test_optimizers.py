@@ -1,0 +1,125 @@
+"""Penalties against solutions found otherwise: scikit-learn, closed forms, the SVD, finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from sklearn.linear_model import ElasticNet, Lasso, Ridge
+
+from experiments.regularization.optimizers import Strengths, regularized_optimizer
+from experiments.regularization.proximal import singular_value_threshold, soft_threshold
+from experiments.regularization.spectral import add_spectral_penalty
+
+RNG = np.random.default_rng(0)
+N, D = 60, 12
+X = RNG.normal(size=(N, D)) @ (np.eye(D) + 0.3 * RNG.normal(size=(D, D)) / D**0.5)
+Y = X @ np.where(np.arange(D) < 4, RNG.normal(size=D), 0) + 0.3 * RNG.normal(size=N)
+
+
+def linear_solution(strengths, steps=4000, **options):
+    """Weights of least squares (1/2N)‖y − Xw‖² with penalties, trained by the sweep's optimizer at rate 1/L."""
+    optimizer = regularized_optimizer(strengths, 1 / np.linalg.norm(X.T @ X / N, 2), **options)
+
+    def step(state, _):
+        w, moments = state
+        updates, moments = optimizer.update(jnp.asarray(X.T) @ (X @ w - Y[:, None]) / N, moments, w)
+        return (optax.apply_updates(w, updates), moments), None
+
+    w = jnp.zeros((D, 1))
+    (w, _), _ = jax.jit(lambda w: jax.lax.scan(step, (w, optimizer.init(w)), length=steps))(w)
+    return np.asarray(w[:, 0])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_l1_finds_the_lasso_with_exact_zeros(momentum):
+    expected = Lasso(alpha=0.2, fit_intercept=False, tol=1e-10, max_iter=100_000).fit(X, Y).coef_
+    found = linear_solution(Strengths(l1=0.2), momentum=momentum)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert 0 < np.sum(expected == 0) < D
+    np.testing.assert_array_equal(found == 0, expected == 0)
+
+
+def test_elastic_net_and_ridge():
+    # scikit-learn: α ρ Σ|w| + α (1 − ρ)/2 Σw², and for ridge N times the loss with α Σw²/2 … here λ = α/(2N).
+    net = ElasticNet(alpha=0.3, l1_ratio=0.5, fit_intercept=False, tol=1e-10, max_iter=100_000).fit(X, Y).coef_
+    np.testing.assert_allclose(linear_solution(Strengths(l1=0.15, l2=0.075)), net, atol=1e-4)
+    ridge = Ridge(alpha=2 * 0.4 * N, fit_intercept=False).fit(X, Y).coef_
+    np.testing.assert_allclose(linear_solution(Strengths(l2=0.4)), ridge, atol=1e-8)
+    closed_form = np.linalg.solve(X.T @ X / N + 0.8 * np.eye(D), X.T @ Y / N)
+    np.testing.assert_allclose(ridge, closed_form, atol=1e-8)
+
+
+def test_weight_decay_is_l2_under_plain_descent_and_not_under_adam():
+    decay, penalty = Strengths(weight_decay=0.2), Strengths(l2=0.1)
+    plain = [linear_solution(strengths, steps=50, momentum=0.0) for strengths in (decay, penalty)]
+    np.testing.assert_allclose(*plain, rtol=1e-12)
+    adam = [linear_solution(strengths, steps=50, kind="adam") for strengths in (decay, penalty)]
+    assert np.abs(adam[0] - adam[1]).max() > 1e-3
+
+
+def test_zeros_stay_zeros_in_float32_and_biases_are_free():
+    params = {"kernel": jnp.full((3, 2), 0.3, jnp.float32), "bias": jnp.full(2, 0.3, jnp.float32)}
+    optimizer = regularized_optimizer(Strengths(l1=jnp.float32(1.0), l2=1.0, weight_decay=1.0, spectral=1.0), 0.1)
+    state = optimizer.init(params)
+    for _ in range(5):
+        updates, state = optimizer.update(jax.tree.map(jnp.zeros_like, params), state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_array_equal(params["kernel"], 0.0)
+    np.testing.assert_array_equal(params["bias"], np.float32(0.3))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+def test_the_spectral_gradient_is_that_of_the_largest_singular_value():
+    weight, step = RNG.normal(size=(5, 3)), 1e-6
+    penalty = add_spectral_penalty(2.0, num_iterations=200)
+    gradient, _ = penalty.update(jnp.zeros((5, 3)), penalty.init(weight), jnp.asarray(weight))
+    left, values, right = np.linalg.svd(weight)
+    assert values[1] < 0.9 * values[0]
+    # (0.9²)²⁰⁰ is far below; the vectors of a simple singular value are unique but for a common sign.
+    np.testing.assert_allclose(gradient, 2 * np.outer(left[:, 0], right[0]), atol=1e-10)
+    directions = np.eye(15).reshape(15, 5, 3)
+    differences = [
+        (np.linalg.norm(weight + step * e, 2) - np.linalg.norm(weight - step * e, 2)) / step for e in directions
+    ]
+    # Central differences are exact to step², and to ε/step by rounding.
+    np.testing.assert_allclose(gradient.ravel(), differences, atol=1e-8)
+
+
+def test_the_power_iteration_is_carried_from_step_to_step():
+    kernel = RNG.normal(size=(2, 2, 3, 4))  # a convolution: all axes but the last are taken together
+    penalty = add_spectral_penalty(1.0)
+    state = penalty.init(kernel)
+    for _ in range(300):
+        gradient, state = penalty.update(jnp.zeros(kernel.shape), state, jnp.asarray(kernel))
+    left, _, right = np.linalg.svd(kernel.reshape(12, 4), full_matrices=False)
+    np.testing.assert_allclose(gradient.reshape(12, 4), np.outer(left[:, 0], right[0]), atol=1e-8)
+    zero, kept = penalty.update(jnp.zeros(kernel.shape), state, jnp.zeros(kernel.shape))
+    np.testing.assert_array_equal(zero, 0.0)
+    np.testing.assert_array_equal(kept.right, state.right)
+
+
+def test_the_singular_value_step_is_the_proximal_point():
+    start, threshold = RNG.normal(size=(6, 4)), 1.5
+    step = singular_value_threshold(threshold)
+    updates, _ = step.update(jnp.zeros(start.shape), step.init(start), jnp.asarray(start))
+    found = start + np.asarray(updates)
+    # W minimizes ½‖W − Z‖² + t‖W‖_* exactly if ‖Z − W‖_σ ≤ t and ⟨Z − W, W⟩ = t‖W‖_*.
+    rest = start - found
+    assert np.linalg.norm(rest, 2) <= threshold * (1 + 1e-12)
+    assert np.sum(rest * found) == pytest.approx(threshold * np.linalg.norm(found, "nuc"), rel=1e-10)
+    assert np.linalg.matrix_rank(found, tol=1e-10) == np.sum(np.linalg.svd(start)[1] > threshold) < 4
+
+
+@pytest.mark.parametrize("transform", [soft_threshold(0.1), singular_value_threshold(0.1), add_spectral_penalty(0.1)])
+def test_penalties_want_the_parameters(transform):
+    w = jnp.ones((2, 2))
+    with pytest.raises(ValueError, match="params is None; expected the parameters"):
+        transform.update(w, transform.init(w), None)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="optimizer is 'lion'; expected one of 'sgd', 'adam'"):
+        regularized_optimizer(Strengths(), 0.1, kind="lion")
+    with pytest.raises(ValueError, match="num_iterations is 0; expected an integer of at least 1"):
+        add_spectral_penalty(0.1, num_iterations=0)

@@ -1,0 +1,74 @@
+"""Chunks of members: as many as fit, checkpoints that lead to the same end, padding that does not count."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.data import as_vectors
+from experiments.regularization.engine import Program, member_mesh
+from experiments.regularization.members import Member
+from experiments.regularization.models import MLP
+from experiments.regularization.samples import load_samples
+from experiments.regularization.training import make_plan, train_chunk
+
+PROGRAM = Program(MLP(outputs=10, width=4, depth=1), batch_size=10)
+MEMBERS = [Member("l1", 1e-3, 4, 0.1, 0.0, 50, seed) for seed in range(5)]
+SCHEDULE = [0, 5, 12]
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return load_samples("digits", (50, 20, 20), as_vectors)
+
+
+@pytest.fixture(scope="module")
+def plan(samples):
+    return make_plan(PROGRAM, MEMBERS, samples, member_mesh(jax.devices()[:1]), memory_gib=1.0)
+
+
+def assert_same(found, expected):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_memory_decides_how_many_are_trained_at_once(plan, samples):
+    assert (plan.size, plan.block) == (5, 5)
+    assert 0 < plan.peak_bytes < 2**26
+    mesh = member_mesh(jax.devices()[:1])
+    smaller = make_plan(PROGRAM, MEMBERS, samples, mesh, memory_gib=plan.peak_bytes / 2**30 * 0.7)
+    assert 1 <= smaller.size < 5
+    assert smaller.peak_bytes < plan.peak_bytes
+
+
+def test_a_chunk_goes_on_from_its_checkpoint_to_the_same_numbers(plan, samples, tmp_path):
+    whole = train_chunk(plan, MEMBERS, samples, SCHEDULE)
+    assert whole.history["gap"].shape == (3, 5)
+    calls = []
+
+    def stop_at_the_second():
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_chunk(plan, MEMBERS, samples, SCHEDULE, tmp_path / "run", stop_at_the_second)
+    calls.clear()
+    advanced = []
+
+    def watched(*arguments):
+        advanced.append(int(arguments[3]))
+        return plan.advance(*arguments)
+
+    resumed = train_chunk(
+        plan._replace(advance=watched), MEMBERS, samples, SCHEDULE, tmp_path / "run", lambda: calls.append(None)
+    )
+    assert advanced == [5]
+    assert len(calls) == 3
+    assert_same(resumed, whole)
+    assert_same(train_chunk(plan, MEMBERS, samples, SCHEDULE, tmp_path / "run"), whole)
+
+
+def test_fewer_members_than_a_chunk_has_places_for(plan, samples):
+    whole = train_chunk(plan, MEMBERS, samples, SCHEDULE)
+    fewer = train_chunk(plan, MEMBERS[:3], samples, SCHEDULE)
+    assert_same(*(jax.tree.map(lambda leaf: leaf[:3], found.last.params) for found in (fewer, whole)))
