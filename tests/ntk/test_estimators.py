@@ -72,6 +72,7 @@ def test_float64_also_where_x64_is_off(data):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_sequences_in_a_recurrent_network():
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(16, 4, 2)), np.array(["no", "yes"])[np.arange(16) % 2]

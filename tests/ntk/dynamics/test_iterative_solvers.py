@@ -58,6 +58,7 @@ def test_products_without_a_kernel():
     np.testing.assert_allclose(found.x, np.linalg.solve(theta + 0.1 * np.eye(M), y), rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_preconditioner_leaves_the_spectrum_near_one():
     """At a rank of twice the effective dimension and more, the condition number is below 28 (their Theorem 1.1)."""
     k, ridge = decaying_kernel(decay=0.5), 1e-4
@@ -89,6 +90,7 @@ def test_what_does_not_converge_is_told():
     assert np.isfinite(indefinite.x).all()
 
 
+@pytest.mark.slow
 def test_under_transformations():
     k, b = decaying_kernel(20), np.random.default_rng(2).normal(size=(3, 20))
 

@@ -36,6 +36,7 @@ def test_an_implicit_solver():
     np.testing.assert_allclose(found, dynamics.squared_loss_flow(k, y)(3.0, start), rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_cross_entropy_agrees_with_neural_tangents():
     """Their loss is what is given: with a sum of it, their time is ours."""
     k, k_test, _ = split(joint_kernel())

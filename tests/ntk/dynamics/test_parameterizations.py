@@ -19,7 +19,7 @@ def data(net):
     return rng.normal(size=(4, 5) if isinstance(net, ntk.MLP) else (4, 3, 5)), rng.normal(size=4)
 
 
-@pytest.mark.parametrize("net", [MLP, RNN], ids=["MLP", "RNN"])
+@pytest.mark.parametrize("net", [MLP, pytest.param(RNN, marks=pytest.mark.slow)], ids=["MLP", "RNN"])
 def test_functions_at_the_start(net):
     x, _ = data(net)
     key = jax.random.key(0)

@@ -39,6 +39,7 @@ def test_flow_is_the_matrix_exponential(ridge):
     np.testing.assert_allclose(predict(TIMES, start), found.train, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_flow_solves_its_ode():
     k, k_test, _ = split(joint_kernel())
     y, start, start_test = targets()
@@ -209,6 +210,7 @@ def test_gradients(make):
             np.testing.assert_allclose(np.sum(gradient * direction), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_transformations():
     k, k_test, _ = split(joint_kernel())
     y, start, _ = targets()

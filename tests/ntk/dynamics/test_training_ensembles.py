@@ -27,7 +27,7 @@ def problem():
     return net, x, x_test, targets()[0], kernels
 
 
-@pytest.mark.parametrize(("trained", "get"), [("all", "ntk"), ("readout", "nngp")])
+@pytest.mark.parametrize(("trained", "get"), [("all", "ntk"), pytest.param("readout", "nngp", marks=pytest.mark.slow)])
 def test_ensemble_agrees_with_neural_tangents(problem, trained, get):
     net, x, x_test, y, (train, across, test) = problem
     theirs = ntk.load_neural_tangents().predict.gradient_descent_mse_ensemble(stax_kernel_fn(net), x, y)
@@ -131,6 +131,7 @@ def test_marginal_likelihood_is_the_gaussian_density():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_marginal_likelihood_differentiates_through_the_kernel():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(N, 4)), rng.normal(size=N)
@@ -148,6 +149,7 @@ def test_marginal_likelihood_differentiates_through_the_kernel():
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_float64_on_request_and_transformations(problem):
     _, _, _, y, (train, across, test) = problem
     single = [

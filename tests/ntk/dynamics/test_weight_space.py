@@ -79,6 +79,7 @@ def test_descent_in_function_space_is_linearized_training(network, momentum):
     np.testing.assert_allclose(at_end, found.fx_train[-1], rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_training_is_a_loop_of_optax(network):
     model, params, x, _, y, *_ = network
     optimizer = optax.adam(0.05)

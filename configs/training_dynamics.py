@@ -1,0 +1,42 @@
+r"""MLPs of several widths and parameterizations trained on digits, odd against even, with squared loss.
+
+    python -m experiments.training_dynamics --config=configs/training_dynamics.py --workdir=runs/dynamics
+
+Under three minutes on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # An MLP or an RNN, by its fields: `kind` is a class of ntk, the others are its arguments.
+    config.network = ConfigDict({"kind": "MLP", "depth": 2, "activation": "erf", "w_std": 1.5, "b_std": 0.0})
+    # "squared", ½(f − y)² for y = ±1, or "cross_entropy", ln(1 + e^{−yf}).
+    config.loss = "squared"
+    # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
+    config.dataset = "digits"
+    config.data_dir = config_dict.placeholder(str)
+    config.num_train = 40
+    config.num_test = 100
+    # "ntk" and "standard" have a kernel limit; "mup" (maximal update) learns features at any width.
+    config.parameterizations = ("ntk", "standard", "mup")
+    config.widths = (64, 128, 256, 512)
+    # Random networks per width; worked on together so many at a time.
+    config.num_seeds = 10
+    config.batch_size = 5
+    # Learning rate, as a share of the largest stable one of the limit; steps; steps from one record to the next.
+    config.rate = 0.25
+    config.steps = 800
+    config.every = 10
+    # Eigenvectors of the kernel along which the error is followed, the one of the largest eigenvalue being 0.
+    config.directions = (1, 3, 9, 19)
+    # Test points whose outputs are drawn.
+    config.num_shown = 3
+    # Seed of the networks, of the choice of images and of the bootstrap.
+    config.seed = 0
+    # Ends of the bands over seeds, confidence level of the exponents, and the number of resamples.
+    config.quantiles = (0.1, 0.9)
+    config.confidence = 0.95
+    config.num_resamples = 2000
+    return config

@@ -1,0 +1,184 @@
+"""Regression with the kernels of one network, and with finite networks of the same architecture."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+import ntk
+from experiments.calibration import (
+    class_probabilities,
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability,
+)
+from experiments.data import Dataset
+from experiments.evidence import Logs, maximize_evidence, standard_deviations, with_standard_deviations
+from experiments.kernel_errors import member_keys
+from experiments.networks import build_network, network_inputs
+from ntk import dynamics
+
+CLASSES = 10
+
+
+class Split(NamedTuple):
+    """Inputs as one network reads them, in float64, and labels.
+
+    Attributes:
+        x: Training inputs.
+        labels: (N,).
+        x_test: Test inputs.
+        labels_test: (M,).
+    """
+
+    x: np.ndarray
+    labels: Int[np.ndarray, " train"]
+    x_test: np.ndarray
+    labels_test: Int[np.ndarray, " test"]
+
+    @property
+    def targets(self) -> Float[np.ndarray, "train classes"]:
+        """One output a class, 1 for its own, less the mean over classes."""
+        return np.eye(CLASSES)[self.labels] - 1 / CLASSES
+
+
+class KernelPair(NamedTuple):
+    """Θ and Σ between the same inputs."""
+
+    ntk: Array
+    nngp: Array
+
+
+class Fitted(NamedTuple):
+    """A network whose hyperparameters were found, and its kernels.
+
+    Attributes:
+        net: The network.
+        noise: Variance of the observation noise, for the NNGP and for the NTK.
+        train: Kernels of the training inputs.
+        across: Those between test and training inputs.
+        test: Those of the test inputs.
+        numbers: The hyperparameters by name.
+        history: ln p(y) per target along gradient ascent.
+    """
+
+    net: Any
+    noise: dict[str, float]
+    train: KernelPair
+    across: KernelPair
+    test: KernelPair
+    numbers: dict[str, float]
+    history: Float[np.ndarray, " steps"]
+
+
+def split_of(kind: str, data: Dataset) -> Split:
+    """The data as that kind of network reads it."""
+    x, x_test = (
+        np.asarray(network_inputs(kind, images), np.float64) for images in (data.train_images, data.test_images)
+    )
+    return Split(x, data.train_labels, x_test, data.test_labels)
+
+
+def fit_network(fields: ConfigDict, split: Split, config: ConfigDict) -> Fitted:
+    """Find hyperparameters by the marginal likelihood of training targets; float64 is to be enabled.
+
+    Of an `ntk.MLP` or an `ntk.RNN` all standard deviations, with gradients through the recursion of its kernel; of a
+    program, whose limit may be sampled, a scale of its kernels. Then the scale and the noise that suit the NTK.
+    """
+    net, size = build_network(fields), config.evidence_size
+    x, y = split.x[:size], jnp.asarray(split.targets[:size])
+    options = {"samples": config.samples} if isinstance(net, ntk.TensorProgram) else {}
+    ascent = {"steps": config.evidence_steps, "learning_rate": config.evidence_rate}
+    noise = {"noise": config.noise}
+    stds = standard_deviations(net)
+
+    def nngp(logs: Logs) -> jax.Array:
+        numbers = {name: jnp.exp(value) for name, value in logs.items()}
+        return ntk.infinite_kernels(with_standard_deviations(net, numbers), x).nngp
+
+    found = None
+    if stds:
+        found = maximize_evidence(nngp, stds | noise, y, **ascent)
+        net = with_standard_deviations(net, found.numbers)
+    pairs = ((split.x,), (split.x_test, split.x), (split.x_test,))
+    found_kernels = (ntk.infinite_kernels(net, *pair, **options) for pair in pairs)
+    kernels = [KernelPair(part.ntk, part.nngp) for part in found_kernels]
+    if found is None:
+        found = maximize_evidence(_scaled(kernels[0].nngp[:size, :size]), {"scale": 1.0} | noise, y, **ascent)
+        kernels = [KernelPair(*(found.numbers["scale"] * part for part in pair)) for pair in kernels]
+    of_ntk = maximize_evidence(_scaled(kernels[0].ntk[:size, :size]), {"scale": 1.0} | noise, y, **ascent).numbers
+    # Training goes by Θ as it is: what the ridge is depends on the ratio alone.
+    noises = {"nngp": found.numbers["noise"], "ntk": of_ntk["noise"] / of_ntk["scale"]}
+    train, across, test = kernels
+    return Fitted(net, noises, train, across, test, found.numbers, found.history)
+
+
+def measure_kernels(fitted: Fitted, split: Split, sizes: tuple[int, ...]) -> dict[str, list[dict[str, Any]]]:
+    """Error, negative log likelihood, calibration error and reliability of both kernels, one for each sample size.
+
+    "nngp" is its posterior. "ntk" is the ensemble of networks trained for ever with the ridge that the marginal
+    likelihood of Θ as a covariance chose, plus as much noise.
+    """
+    measured: dict[str, list[dict[str, Any]]] = {"nngp": [], "ntk": []}
+    for size in sizes:
+        y = split.targets[:size]
+        train, across = (
+            KernelPair(*(part[:rows, :size] for part in k)) for k, rows in ((fitted.train, size), (fitted.across, None))
+        )
+        posterior = dynamics.gp_posterior(train.nngp, y, ridge=fitted.noise["nngp"])
+        ensemble = dynamics.squared_loss_ensemble(train, y, ridge=fitted.noise["ntk"])
+        predictions = {
+            "nngp": posterior(across.nngp, fitted.test.nngp),
+            "ntk": ensemble(None, across, fitted.test.nngp),
+        }
+        for name, found in predictions.items():
+            std = np.sqrt(np.asarray(found.std) ** 2 + fitted.noise[name])
+            measured[name].append(_scores(np.asarray(found.mean), std, split.labels_test))
+    return measured
+
+
+def measure_finite(fitted: Fitted, split: Split, size: int, config: ConfigDict) -> dict[str, Any]:
+    """Finite networks of the same hyperparameters, trained on squared loss by gradient descent from random starts.
+
+    Returns:
+        Scores of their average with their spread as its uncertainty, and "errors", of each by itself.
+    """
+    model = ntk.finite(fitted.net, config.finite.width, CLASSES)
+    x, x_test, y = (jnp.asarray(part, jnp.float32) for part in (split.x[:size], split.x_test, split.targets[:size]))
+    theta = jnp.asarray(np.asarray(fitted.train.ntk)[:size, :size], jnp.float32)
+    largest = dynamics.max_learning_rate(theta)
+    optimizer, steps = optax.sgd(config.finite.rate * float(largest)), config.finite.steps
+
+    def outputs(key: jax.Array) -> jax.Array:
+        found = dynamics.train(model.apply, model.init(key, x), x, y, optimizer, steps, x_test=x_test, every=steps)
+        return found.fx_test[-1]
+
+    keys = member_keys(config.seed, size, config.finite.num_seeds)
+    all_outputs = np.asarray(jax.jit(lambda keys: jax.lax.map(outputs, keys))(keys), np.float64)
+    if not np.isfinite(all_outputs).all():
+        raise FloatingPointError(f"finite.rate is {config.finite.rate}; expected a rate at which training is stable.")
+    # One variance a point, shared by the outputs, as the kernels have it.
+    std = np.sqrt(np.mean(np.var(all_outputs, axis=0, ddof=1), axis=1) + fitted.noise["ntk"])
+    errors = np.mean(np.argmax(all_outputs, axis=2) != split.labels_test, axis=1)
+    return _scores(all_outputs.mean(axis=0), std, split.labels_test) | {"errors": errors.tolist()}
+
+
+def _scores(
+    mean: Float[np.ndarray, "points classes"], std: Float[np.ndarray, " points"], labels: Int[np.ndarray, " points"]
+) -> dict[str, Any]:
+    probabilities = class_probabilities(mean, std)
+    found = reliability(probabilities, labels, bins=8)
+    return {
+        "error": float(np.mean(mean.argmax(axis=1) != labels)),
+        "nll": negative_log_likelihood(probabilities, labels),
+        "ece": expected_calibration_error(found),
+        "reliability": [values.tolist() for values in found],
+    }
+
+
+def _scaled(kernel: jax.Array) -> Any:
+    return lambda logs: jnp.exp(logs["scale"]) * kernel
