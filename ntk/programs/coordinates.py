@@ -23,7 +23,7 @@ from ntk.programs.conditioning import Drawn, draw_given, root_of
 from ntk.programs.finite import applied_to_each
 from ntk.programs.graph import Node
 from ntk.programs.program import Recording
-from ntk.programs.scalars import Apply, Constant, Moment, Option
+from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option
 from ntk.programs.vectors import Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -104,6 +104,8 @@ class Coordinates:
                 return jnp.mean(values[vector], axis=0)
             case Apply(args=args):
                 return applied_to_each(node, [values[arg] for arg in args], self.x)
+            case Entry(of=of, place=place):
+                return values[of][..., place]
             case One():
                 return self._zeros + 1.0
             case Tap():
@@ -167,9 +169,13 @@ class Coordinates:
             case Moment(vector=vector):
                 self._add(vector, self._zeros + d)
             case Apply(args=args):
-                self._pull_back_function(lambda *values: applied_to_each(node, list(values), self.x), args, d)
+                for arg, gradient in self._pulled_back(lambda *at: applied_to_each(node, list(at), self.x), args, d):
+                    self._add(arg, gradient)
+            case Entry(of=of, place=place):
+                self._add(of, jnp.zeros_like(values[of]).at[..., place].set(d))
             case Nonlin(function=function, args=args):
-                self._pull_back_function(function.fn, args, d)
+                for arg, gradient in self._pulled_back(function.fn, args, d):
+                    self._add(arg, gradient if isinstance(arg, Vector) else gradient / len(self.normals))
             case MatMul(parameter=parameter, transposed=transposed, vector=vector):
                 self._add(vector, self._product(parameter, not transposed, d))
             case Vector(terms=terms):
@@ -177,19 +183,18 @@ class Coordinates:
                     self._add(atom, values[factor] * d)
                     self._add(factor, jnp.mean(d * values[atom], axis=0))
 
-    def _pull_back_function(self, fn: Callable[..., Array], args: tuple[Node, ...], d: Array) -> None:
+    def _pulled_back(self, fn: Callable[..., Array], args: tuple[Node, ...], d: Array) -> list[tuple[Node, Array]]:
+        """The arguments that depend on the input, and what a function's gradient gives to each."""
         moving = [arg for arg in dict.fromkeys(args) if jnp.ndim(self.values[arg])]
         if not moving:
-            return
+            return []
 
         def of_moving(*moved: Array) -> Array:
             found = dict(zip(moving, moved, strict=True))
             return fn(*(found.get(arg, self.values[arg]) for arg in args))
 
         _, pullback = jax.vjp(of_moving, *(self.values[arg] for arg in moving))
-        for arg, gradient in zip(moving, pullback(d), strict=True):
-            from_all = jnp.ndim(gradient) < jnp.ndim(d)
-            self._add(arg, gradient / len(self.normals) if from_all else gradient)
+        return list(zip(moving, pullback(d), strict=True))
 
 
 def _slopes(z: Float[Array, "S N"], hats: Float[Array, "K S N"]) -> Float[Array, "K N"]:

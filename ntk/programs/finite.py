@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ntk.checks import check_nonnegative, check_sizes, is_concrete
 from ntk.programs.graph import Node, reachable
 from ntk.programs.program import Recording, TensorProgram, check_inputs, numbers_as
-from ntk.programs.scalars import OPERATORS, Apply, Constant, Moment, Option, Scalar, Width
+from ntk.programs.scalars import OPERATORS, Apply, Constant, Entry, Moment, Option, Scalar, Width
 from ntk.programs.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
 
 _BATCH = "inputs"  # the name of the axis over which a batch mean is taken
@@ -166,6 +166,8 @@ def _evaluate(
                 values[node] = mean(vector)
             case Apply():
                 values[node] = applied(node, [values[arg] for arg in node.args])
+            case Entry(of=of, place=place):
+                values[node] = values[of][place]
             case One():
                 values[node] = jnp.ones((width,), entries.dtype)
             case MatMul(parameter=parameter, transposed=transposed, vector=vector):
@@ -212,19 +214,18 @@ def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Any]) -> dic
                     values[node] = numbers[name]
                 case Apply():
                     values[node] = applied(node, [values[arg] for arg in node.args])
+                case Entry(of=of, place=place):
+                    values[node] = values[of][place]
     return values
 
 
 def applied(node: Apply, args: list[Any]) -> Any:
     """The value of a function of scalars at one input."""
-    if node.fn in OPERATORS:
-        return node.fn(*args)
-    value = node.fn(*(jnp.asarray(arg) for arg in args))
-    return value if node.place is None else value[node.place]
+    return node.fn(*args) if node.fn in OPERATORS else node.fn(*(jnp.asarray(arg) for arg in args))
 
 
 def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any:
-    """The value of a function of scalars for each input of a batch (N,), or one number if all arguments are such."""
+    """The value of a function of scalars for each input of a batch (N, …), or one if all arguments are numbers."""
     if all(jnp.ndim(arg) == 0 for arg in args):
         return applied(node, args)
     every = [jnp.broadcast_to(jnp.asarray(arg, x.dtype), (len(x),)) for arg in args]

@@ -26,7 +26,9 @@ from ntk.programs.refusals import check_batch, check_covered
 from ntk.programs.scalar_limits import check_results, check_scalars
 
 JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs are sampled together
-_TILE = 100  # inputs to a tile of an exact kernel: what a recurrent network has of it stays in a core's cache
+# Inputs to a tile of an exact kernel, times the terms that a readout is a sum of, so that all their pairs stay in a
+# core's cache; and bounds on the inputs.
+_TILE, _SMALLEST_TILE, _LARGEST_TILE = 320, 16, 100
 _TILE_OF_PAIRS = 16  # inputs to a tile where each pair is sampled for itself
 _MOST_SAMPLES = 2**24
 
@@ -165,7 +167,7 @@ def _kernels(
     arguments = numbers_as(program, dtype), _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
     check_scalars(forms, *arguments)
     if forms.is_exact:
-        limits = exact_limits(forms, only_ntk, tile_size or _TILE, *arguments)
+        limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
         result = ProgramKernels(
             **limits._asdict(),
             standard_error=jax.tree.map(jnp.zeros_like, limits),
@@ -209,6 +211,11 @@ def _sampled(
     return ProgramKernels(
         **found.mean._asdict(), standard_error=found.error, samples=points.samples, joint=joint, one_batch=x2 is None
     )
+
+
+def _tile_size(forms: Forms) -> int:
+    terms = max((len(vector.terms) for _, vector in forms.recording.output.readouts), default=1)
+    return min(max(_TILE // max(terms, 1), _SMALLEST_TILE), _LARGEST_TILE)
 
 
 def _flat(x: Array, dtype: jnp.dtype) -> Float[Array, "N F"]:

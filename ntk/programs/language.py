@@ -14,7 +14,7 @@ from ntk.checks import check_nonnegative
 from ntk.duals import Activation, activation
 from ntk.programs.closures import as_of_now
 from ntk.programs.graph import Graph, Line, Node, reachable, users_line
-from ntk.programs.scalars import Apply, Constant, Moment, Option, Scalar, Width, as_scalar, graph_of
+from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Width, as_scalar, graph_of
 from ntk.programs.vectors import Bias, Embed, Function, MatMul, Parameter, Tap, Vector, as_vector, combination, single
 
 
@@ -79,9 +79,8 @@ class Net:
             shape = jax.eval_shape(fn, *(jnp.zeros(()) for _ in operands)).shape
             if len(shape) > 1:
                 raise ValueError(f"a function of scalars returns shape {shape}; expected a number or a vector of them.")
-            if not shape:
-                return self.graph.make(Apply, fn, operands)
-            return tuple(self.graph.make(Apply, fn, operands, place) for place in range(shape[0]))
+            value = self.graph.make(Apply, fn, operands)
+            return tuple(self.graph.make(Entry, value, place) for place in range(shape[0])) if shape else value
 
         return applied
 

@@ -25,7 +25,7 @@ from ntk.programs.demand import Call, Rule
 from ntk.programs.expectations import mean_of, product_of, product_with_itself
 from ntk.programs.finite import applied_to_each
 from ntk.programs.forms import Forms
-from ntk.programs.scalars import Apply, Constant, Moment, Option, Scalar
+from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, Scalar
 from ntk.programs.vectors import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap, Vector, single
 
 
@@ -213,6 +213,8 @@ class OwnInputs(Moments):
                 return (yield [(self.expectation, vector)])[0]
             case Apply(args=args):
                 return applied_to_each(node, (yield [(self.scalar, arg) for arg in args]), self.x)
+            case Entry(of=of, place=place):
+                return (yield [(self.scalar, of)])[0][..., place]
         raise TypeError(f"{type(node).__name__} is no scalar with a limit.")
 
     def variance(self, parameter: Parameter) -> Rule:

@@ -18,9 +18,9 @@ from ntk.programs.forms import Forms
 from ntk.programs.graph import Node, reachable
 from ntk.programs.moments import OwnInputs
 from ntk.programs.points import Points, points_for
-from ntk.programs.scalars import OPERATORS, Apply, Constant, Moment, Option, Scalar
+from ntk.programs.scalars import OPERATORS, Apply, Constant, Entry, Moment, Option, Scalar
 
-_SAMPLES = 2**10  # to look at scalars, not to measure them
+_SAMPLES, _INPUTS = 2**10, 16  # to look at scalars that are sampled, not to measure them
 _JUMP = 1e-2  # far above what a continuous function changes by over the steps below
 # Primitives of JAX whose values are continuous wherever they are finite.
 _CONTINUOUS = """
@@ -38,7 +38,8 @@ def check_scalars(forms: Forms, numbers: dict[str, Array], x1: Array, x2: Array 
         return
     for x in (x1, x2):
         if x is not None:
-            jumps = np.asarray(_jumps(forms, _points(forms, x), numbers, x))
+            points, some = _points(forms, x)
+            jumps = np.asarray(_jumps(forms, points, numbers, some))
             for node, jump in zip(suspects, jumps, strict=True):
                 if jump > _JUMP:
                     raise ValueError(
@@ -67,28 +68,32 @@ def check_results(forms: Forms, numbers: dict[str, Array], x1: Array, x2: Array 
 
 def _scalars(forms: Forms) -> list[Scalar]:
     """What scalars there are besides constants and options."""
-    return [node for node in forms.recording.nodes if isinstance(node, Moment | Apply)]
+    return [node for node in forms.recording.nodes if isinstance(node, Moment | Apply | Entry)]
 
 
 def _limits(forms: Forms, x: Array, numbers: dict[str, Array]) -> list[np.ndarray]:
-    return [np.asarray(value) for value in _limits_of(forms, tuple(_scalars(forms)), _points(forms, x), numbers, x)]
+    points, x = _points(forms, x)
+    return [np.asarray(value) for value in _limits_of(forms, tuple(_scalars(forms)), points, numbers, x)]
 
 
-def _points(forms: Forms, x: Array) -> Points | None:
-    return None if forms.is_exact else points_for(_SAMPLES, max(1, len(x) * len(forms.drawn)), seed=0)
+def _points(forms: Forms, x: Array) -> tuple[Points | None, Array]:
+    """Points, if any are needed, and as many of the inputs as can be sampled together."""
+    if forms.is_exact:
+        return None, x
+    x = x if forms.couples_inputs else x[:_INPUTS]
+    return points_for(_SAMPLES, max(1, len(x) * len(forms.drawn)), seed=0), x
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _limits_of(
     forms: Forms, scalars: tuple[Scalar, ...], points: Points | None, numbers: dict[str, Array], x: Array
-) -> list[Float[Array, " N"]]:
-    """The limits of scalars, for each input."""
+) -> list[Array]:
+    """The limits of scalars, for each input where they depend on it."""
     if points is None:
         own = OwnInputs(forms, x, numbers)
     else:
         own = sampled_moments(forms, (len(x),), points.directions, points.keys[0], numbers, x).own[0]
-    values = Demand()(*((own.scalar, scalar) for scalar in scalars))
-    return [jnp.broadcast_to(jnp.asarray(value, x.dtype), (len(x),)) for value in values]
+    return [jnp.asarray(value, x.dtype) for value in Demand()(*((own.scalar, scalar) for scalar in scalars))]
 
 
 def _may_jump(forms: Forms) -> list[Apply]:
@@ -127,7 +132,7 @@ def _jumps(forms: Forms, points: Points | None, numbers: dict[str, Array], x: Ar
     at = jnp.stack(_limits_of(forms, moments, points, numbers, x))
     step = jnp.where(at == 0, 1e-12, 64 * jnp.finfo(x.dtype).eps * jnp.abs(at))
 
-    def changed(number: Array, sign: float) -> Float[Array, "A N"]:
+    def changed(number: Array, sign: float) -> list[Array]:
         moved = at.at[number].add(sign * step[number])
         values: dict[Node, Any] = dict(zip(moments, moved, strict=True))
         for node in nodes:
@@ -138,8 +143,11 @@ def _jumps(forms: Forms, points: Points | None, numbers: dict[str, Array], x: Ar
                     values[node] = numbers[name]
                 case Apply(args=args):
                     values[node] = applied_to_each(node, [values[arg] for arg in args], x)
-        return jnp.stack([values[node] for node in suspects])
+                case Entry(of=of, place=place):
+                    values[node] = values[of][..., place]
+        return [values[node] for node in suspects]
 
     numbers_of_moments = jnp.arange(len(moments))
     up, down = (jax.vmap(lambda number, sign=sign: changed(number, sign))(numbers_of_moments) for sign in (1.0, -1.0))
-    return jnp.max(jnp.nan_to_num(jnp.abs(up - down) / (1.0 + jnp.abs(up))), axis=(0, 2))
+    jumps = (jnp.abs(above - below) / (1.0 + jnp.abs(above)) for above, below in zip(up, down, strict=True))
+    return jnp.stack([jnp.max(jnp.nan_to_num(jump)) for jump in jumps])

@@ -80,11 +80,18 @@ class Moment(Scalar):
 
 @dataclass(frozen=True, eq=False)
 class Apply(Scalar):
-    """A function of scalars; `place` is the entry of its result, None where that is a single number."""
+    """A function of scalars: a number, or a vector of them of which `Entry` takes one."""
 
     fn: Callable[..., Any]
     args: tuple[Scalar, ...]
-    place: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry(Scalar):
+    """One of the numbers that a function of scalars returns."""
+
+    of: Apply
+    place: int
 
 
 def as_scalar(graph: Graph, value: Any) -> Scalar:

@@ -8,7 +8,7 @@ import program_zoo as zoo
 import pytest
 from jax import export
 
-from ntk.programs import finite, infinite
+from ntk.programs import corrected_kernels, finite, infinite
 from ntk.programs.architectures import batch_norm_mlp, lstm
 from ntk.programs.evaluation import exact_limits, sampled_limits
 
@@ -26,6 +26,16 @@ def test_lowers_for_every_platform(name, tile_size):
     program, shape = PROGRAMS[name]
     x = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
     found = text(lambda program, x: infinite(program, x, samples=256, tile_size=tile_size), program, x)
+    assert re.findall(r"custom_call @\w*callback", found) == []
+    assert re.findall(r"tensor<[\dx]+xf64>", found) == []
+    products = [line for line in found.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    assert [line for line in products if "precision = [HIGHEST, HIGHEST]" not in line] == []
+
+
+def test_corrected_kernels_lower():
+    x = jax.ShapeDtypeStruct((3, 3), jnp.float32)
+    found = text(lambda program, x: corrected_kernels(program, x, samples=512), zoo.mlp(depth=2), x)
     assert re.findall(r"custom_call @\w*callback", found) == []
     assert re.findall(r"tensor<[\dx]+xf64>", found) == []
     products = [line for line in found.splitlines() if "stablehlo.dot_general" in line]
