@@ -34,11 +34,14 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two workers, and threads of NumPy's products for neither: on two cores they would only wait for each other.
+PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
 test: lint
-	$(BIN)/pytest -n 2
+	$(PYTEST)
 
 test-slow: install
-	$(BIN)/pytest -n 2 -m slow
+	$(PYTEST) -m slow
 
 clean:
 	rm -rf $(VENV)
