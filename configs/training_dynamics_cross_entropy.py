@@ -3,7 +3,7 @@ r"""MLPs of several widths and parameterizations trained on digits, odd against 
     python -m experiments.training_dynamics \
         --config=configs/training_dynamics_cross_entropy.py --workdir=runs/dynamics_cross_entropy
 
-Under three minutes on 2 CPU cores.
+About as long as configs/training_dynamics.py.
 """
 
 from ml_collections import ConfigDict

@@ -33,7 +33,7 @@ class _KernelEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = tags.estimator_type == "regressor"
+        tags.target_tags.multi_output = isinstance(self, RegressorMixin)
         return tags
 
     def _read(self, X: Any, *y: Any, **options: Any) -> Any:

@@ -212,15 +212,20 @@ def _posterior(
 def _posterior_on_train(process: GaussianProcess) -> tuple[jax.Array, jax.Array]:
     """On the training points K − K(K + ρ)⁻¹K = ρ(1 − ρ(K + ρ)⁻¹), without a difference of kernels."""
     ridge, n = process.spectrum.ridge, len(process.targets)
-    mean = process.targets - ridge * _solved(process, process.targets)
+    mean = process.targets - _ended(process, "residual", process.targets)
     identity = jnp.eye(n, dtype=process.targets.dtype)
     return mean, symmetric_with_variances(ridge * (identity - ridge * _solved(process, identity)))
 
 
 def _solved(process: GaussianProcess, columns: jax.Array) -> jax.Array:
-    """(K + ρ)⁻¹ times columns, which is where gradient flow ends."""
+    """(K + ρ)⁻¹ times columns."""
+    return _ended(process, "coefficients", columns)
+
+
+def _ended(process: GaussianProcess, which: str, columns: jax.Array) -> jax.Array:
+    """The filter of that name times columns where gradient flow has ended."""
     one = jnp.ones((), columns.dtype)
-    return filtered(process.spectrum, ("flow", "coefficients"), jnp.full(1, jnp.inf, one.dtype), one, one, columns)[0]
+    return filtered(process.spectrum, ("flow", which), jnp.full(1, jnp.inf, one.dtype), one, one, columns)[0]
 
 
 @jax.jit

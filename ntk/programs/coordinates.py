@@ -171,8 +171,8 @@ class Coordinates:
             case Apply(args=args):
                 for arg, gradient in self._pulled_back(lambda *at: applied_to_each(node, list(at), self.x), args, d):
                     self._add(arg, gradient)
-            case Entry(of=of, place=place):
-                self._add(of, jnp.zeros_like(values[of]).at[..., place].set(d))
+            case Entry(of=of, place=place) if jnp.ndim(values[of]) == 2:
+                self._add(of, jnp.zeros_like(values[of]).at[:, place].set(d))
             case Nonlin(function=function, args=args):
                 for arg, gradient in self._pulled_back(function.fn, args, d):
                     self._add(arg, gradient if isinstance(arg, Vector) else gradient / len(self.normals))

@@ -109,6 +109,9 @@ def test_variance_is_never_negative(dtype):
         assert np.all(np.diag(found.covariance) >= 0)
         assert np.abs(found.covariance).max() < 200 * np.finfo(dtype).eps
         assert np.all(np.asarray(found.std) >= 0)
+        # Of the two equal points the mean is learned.
+        fitted = np.concatenate([np.repeat(y[:2].mean(0, keepdims=True), 2, axis=0), y[2:]])
+        np.testing.assert_allclose(found.mean, fitted, rtol=0, atol=200 * np.finfo(dtype).eps)
 
 
 def test_posterior_on_the_training_points_is_that_of_textbooks():

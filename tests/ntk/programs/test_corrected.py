@@ -192,7 +192,8 @@ def test_seeds_batches_and_dtypes():
 
     @tensor_program
     def scaled(net, x, *, std=1.0):
-        return (net.input_matrix("U", std) @ x).mean()
+        factor, one = net.scalar(lambda std: jnp.stack([std, 1.0]))(std)  # scalars that depend on options alone
+        return (factor * (net.input_matrix("U", one) @ x)).mean()
 
     found = jax.vmap(lambda std: corrected_kernels(scaled(std=std), X, samples=1024).ntk)(stds)
     np.testing.assert_allclose(found, stds[:, None, None] ** 2 * K, rtol=1e-9)  # of U alone: D = 1
