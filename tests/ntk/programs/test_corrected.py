@@ -168,6 +168,7 @@ def assert_limit_of_networks(program, width, seeds, share):
     return mean, error
 
 
+@pytest.mark.slow
 def test_against_networks_of_finite_width():
     mean, error = assert_limit_of_networks(autoencoder, width=48, seeds=300, share=0.06)
     gia = corrected_kernels(autoencoder, X, samples=2**12, assume_gia=True)
