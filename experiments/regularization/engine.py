@@ -28,8 +28,12 @@ from experiments.regularization.measures import (
 )
 from experiments.regularization.members import Members
 from experiments.regularization.models import Classifier, effective_weights, model_function, network_ntk
+from experiments.regularization.noise import error_with_noise, member_key, noisy_labels
 from experiments.regularization.optimizers import regularized_optimizer
 from experiments.regularization.samples import Samples
+
+# Passes of spectral normalization before it is measured.
+_SETTLING = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,7 @@ class State(NamedTuple):
 
 def init_member(program: Program, member: Members, samples: Samples) -> State:
     """The state of one member before training."""
-    variables = program.model.init(_key(member, "parameters"), samples.x_train[:1])
+    variables = program.model.init(member_key(member, "parameters"), samples.x_train[:1])
     params = variables.pop("params")
     # Flax keeps running averages in float32 until they are first moved.
     variables = jax.tree.map(lambda leaf: leaf.astype(program.model.dtype), variables)
@@ -112,7 +116,7 @@ def advance_member(
     def one_step(t: Array, state: State) -> State:
         return step_member(program, state, member, samples, t)
 
-    state = lax.fori_loop(step, step + num_steps, one_step, state)
+    state = _settled(program, lax.fori_loop(step, step + num_steps, one_step, state), samples)
     return state, evaluate_member(program, state, member, samples)
 
 
@@ -128,7 +132,7 @@ def step_member(program: Program, state: State, member: Members, samples: Sample
             dropout=member.strengths.dropout,
             gain=member.strengths.gain,
             mutable=["batch_stats"],
-            rngs={"dropout": jax.random.fold_in(_key(member, "dropout"), step)},
+            rngs={"dropout": jax.random.fold_in(member_key(member, "dropout"), step)},
         )
         return jnp.mean(pointwise_loss(program.loss, outputs, y)), statistics
 
@@ -164,7 +168,7 @@ def evaluate_member(program: Program, state: State, member: Members, samples: Sa
         "train": train,
         "validation": classification(program.loss, apply(samples.x_validation), samples.y_validation),
         "test": test,
-        "gap": _with_noise(test["error"], member, program.model.outputs) - train["error"],
+        "gap": error_with_noise(test["error"], member, program.model.outputs) - train["error"],
         "margins": margin_quantiles(train_outputs, labels, own),
         "calibration": calibration(program.loss, test_outputs, samples.y_test),
     } | weight_measures(effective_weights(program.model, whole["variables"], samples.x_train, whole["gain"]))
@@ -174,15 +178,6 @@ def evaluate_member(program: Program, state: State, member: Members, samples: Sa
         probes = samples.x_validation[: program.num_probes]
         found |= function_measures(program.model, whole, state.theta0, probes)
     return found
-
-
-def noisy_labels(
-    member: Members, labels: Int[Array, " N"], num_classes: int, stream: str = "labels"
-) -> Int[Array, " N"]:
-    """The labels, of which the member's share is drawn anew from all classes; more noise keeps what less has drawn."""
-    chosen, drawn = jax.random.split(_key(member, stream))
-    replaced = jax.random.uniform(chosen, labels.shape, jnp.float32) < member.label_noise
-    return jnp.where(replaced, jax.random.randint(drawn, labels.shape, 0, num_classes, labels.dtype), labels)
 
 
 @functools.partial(jax.jit, static_argnames=("program", "mesh"))
@@ -285,13 +280,13 @@ def _batch(program: Program, member: Members, x: Array, labels: Array, step: Arr
     return x[chosen], labels[chosen]
 
 
-def _with_noise(error: Array, member: Members, num_classes: int) -> Array:
-    """The error where the member's share of labels is drawn anew, of which 1 − 1/C come out wrong."""
-    return (1 - member.label_noise) * error + member.label_noise * (1 - 1 / num_classes)
+def _settled(program: Program, state: State, samples: Samples) -> State:
+    """Before it is measured, spectral normalization finds the norms that it has been following in training."""
+    if program.model.layers != "spectral_norm":
+        return state
 
+    def again(_: Array, statistics: Any) -> Any:
+        variables = statistics | {"params": state.params}
+        return program.model.apply(variables, samples.x_train[:1], train=True, mutable=["batch_stats"])[1]
 
-_STREAMS = ("parameters", "labels", "dropout", "test labels")
-
-
-def _key(member: Members, stream: str) -> Array:
-    return jax.random.fold_in(jax.random.key(member.seed), _STREAMS.index(stream))
+    return state._replace(statistics=lax.fori_loop(0, _SETTLING, again, state.statistics))

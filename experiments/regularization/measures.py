@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bounds.lipschitz import lipschitz_lower_estimate
 from bounds.margins import classification_margins
 from bounds.weights import WeightMatrices
-from experiments.regularization.models import Classifier, model_function, network_ntk
+from experiments.regularization.models import CNN, Classifier, model_function, network_ntk
 from experiments.regularization.singular_values import svd
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -124,6 +124,11 @@ def function_measures(
         "ntk_drift": ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on the probes. "lipschitz_estimate": a lower one of the Lipschitz constant,
         from the first of them.
     """
-    drift = jnp.linalg.norm(network_ntk(model, whole, x) - theta0) / jnp.linalg.norm(theta0)
-    estimate = lipschitz_lower_estimate(model_function(model), whole, x[:_NUM_STARTS], num_steps=_NUM_ASCENTS)
-    return {"ntk_drift": drift, "lipschitz_estimate": estimate}
+
+    def measured(whole: Any, theta0: Array, x: Array) -> dict[str, Array]:
+        drift = jnp.linalg.norm(network_ntk(model, whole, x) - theta0) / jnp.linalg.norm(theta0)
+        estimate = lipschitz_lower_estimate(model_function(model), whole, x[:_NUM_STARTS], num_steps=_NUM_ASCENTS)
+        return {"ntk_drift": drift, "lipschitz_estimate": estimate}
+
+    # JAX has no rule for batches of the convolutions by which a convolution is differentiated in batches.
+    return (jax.custom_batching.sequential_vmap(measured) if isinstance(model, CNN) else measured)(whole, theta0, x)

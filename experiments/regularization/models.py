@@ -51,8 +51,14 @@ class Classifier(nn.Module):
     w_std: float = 2**0.5
     dtype: Any = jnp.float32
 
-    def layer(self, features: int, train: bool, gain: ArrayLike, kernel_size: tuple[int, ...] = ()) -> Any:
-        """A dense layer, or a convolution that keeps an image's size; for use inside a compact method."""
+    def layer(
+        self, features: int, train: bool, gain: ArrayLike, kernel_size: tuple[int, ...] = (), num_iterations: int = 10
+    ) -> Any:
+        """A dense layer, or a convolution that keeps an image's size; for use inside a compact method.
+
+        Spectral normalization takes so many power iterations at every call. With one, norms in training are off by
+        percents where two singular values are close.
+        """
         rescaled = self.parameterization == "ntk" and self.layers != "spectral_norm"
         init = nn.initializers.variance_scaling(self.w_std**2, "fan_in", "normal")
         options = {
@@ -63,7 +69,7 @@ class Classifier(nn.Module):
         }
         linear = nn.Conv(features, kernel_size, **options) if kernel_size else nn.Dense(features, **options)
         if self.layers == "spectral_norm":
-            normalized = nn.SpectralNorm(linear, param_dtype=self.dtype)
+            normalized = nn.SpectralNorm(linear, n_steps=num_iterations, param_dtype=self.dtype)
             return lambda z: gain * normalized(z, update_stats=train)
         if rescaled:
             return lambda z: linear(z * (self.w_std / math.sqrt(z.shape[-1] * math.prod(kernel_size))))
@@ -127,7 +133,7 @@ class RNN(Classifier):
         """The scores, (N, outputs); arguments as `MLP` has them."""
         phi = ntk.activation(self.activation).fn
         drives = self.normalize(self.layer(self.width, train, gain)(x), train)
-        recurrent = self.layer(self.width, train, gain)
+        recurrent = self.layer(self.width, train, gain, num_iterations=2)  # and that at every time
         state = jnp.zeros((len(x), self.width), self.dtype)
         for time in range(x.shape[1]):
             state = phi(drives[:, time] + recurrent(state))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from bounds.summary import report
-from experiments.regularization.engine import Program, State, noisy_labels
+from experiments.regularization.engine import Program, State
 from experiments.regularization.members import Member, as_arrays
 from experiments.regularization.models import (
     Classifier,
@@ -19,6 +19,7 @@ from experiments.regularization.models import (
     model_function,
     network_ntk,
 )
+from experiments.regularization.noise import noisy_labels
 from experiments.regularization.samples import Samples
 from experiments.regularization.training import Trained
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from ml_collections import ConfigDict
 
 from experiments import plots
@@ -106,4 +107,5 @@ def _plot(axes: Axes, strengths: np.ndarray, values: np.ndarray, name: str, labe
 def _use_strength_axis(axes: Axes, name: str) -> None:
     if name not in STRENGTHS:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(STRENGTHS.get(name, r"strength $\lambda$"))

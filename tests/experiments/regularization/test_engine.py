@@ -16,13 +16,14 @@ import optax
 import pytest
 from jax import export
 
-from experiments.regularization.engine import Program, advance, member_mesh, noisy_labels, start
+from experiments.regularization.engine import Program, advance, member_mesh, start
 from experiments.regularization.members import REGULARIZERS, Member, as_arrays
 from experiments.regularization.models import CNN, MLP, RNN
+from experiments.regularization.noise import noisy_labels
 from experiments.regularization.samples import Samples
 
 WIDTH, CLASSES, NUM_TRAIN, STEPS = 6, 3, 40, 120
-STRENGTHS = {"dropout": 0.3, "spectral_norm": 1.5, "nuclear": 3e-3, "spectral": 3e-2, "batch_norm": 0.0, "none": 0.0}
+STRENGTHS = {"dropout": 0.3, "spectral_norm": 1.5, "nuclear": 0.1, "spectral": 3e-2, "batch_norm": 0.0, "none": 0.0}
 PENALTIES = [name for name, found in REGULARIZERS.items() if found.layers == "plain" and not found.nuclear]
 
 
