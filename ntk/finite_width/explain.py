@@ -93,7 +93,7 @@ def explain_empirical(
         parameters  used in       rule      Mflop  MiB
         b, w        sum, product  gram      1.46   0.0381
         v                         jacobian  1.28   0.0244
-        tiles of 100 inputs, 0.00447 MiB or less an input
+        tiles of 100 inputs, 0.00454 MiB or less an input
     """
     if method == "vector_products":
         raise ValueError("method is 'vector_products'; expected one with a rule for every parameter.")

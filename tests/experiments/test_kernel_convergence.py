@@ -19,7 +19,8 @@ from experiments.networks import build_network, network_inputs
 from experiments.power_law import fit_exponent
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ["convergence_mlp_relu", "convergence_mlp_erf", "convergence_rnn_last", "convergence_rnn_mean"]
+CONFIGS = ["convergence_mlp_relu", "convergence_rnn_last"]
+SLOW_CONFIGS = ["convergence_mlp_erf", "convergence_rnn_mean"]
 OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "summary.csv", "convergence.png", "convergence.pdf"}
 SMALL = {"widths": (8, 16), "num_seeds": 3, "num_inputs": 4, "num_resamples": 100}
 
@@ -43,7 +44,7 @@ def finished(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*CONFIGS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CONFIGS)])
 def test_every_config_runs(name, tmp_path, capsys):
     kernel_convergence.main(small_config(name), tmp_path)
     files = outputs(tmp_path)
@@ -98,6 +99,7 @@ def test_a_config_for_every_program():
         assert build_network(fields).__name__ == build_network(alone).__name__ == kind
 
 
+@pytest.mark.slow
 def test_errors_fall_like_one_over_the_root_of_the_width(tmp_path):
     widths = (64, 256, 1024)
     kernel_convergence.main(small_config("convergence_mlp_relu", widths=widths, num_seeds=32), tmp_path)

@@ -40,6 +40,8 @@ WITHOUT_RULE = {
 }
 
 
+# Seen in the other tests of this file too.
+LONG = ("attention", "nnx", "convolutions", "gru", "lstm")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "convolutions")]
 
 
@@ -49,9 +51,7 @@ def models():
     return lambda name: made[name] if name in made else made.setdefault(name, ZOO[name]())
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in ("attention", "nnx") else name for name in ZOO]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ZOO])
 def test_all_outputs_of_two_batches(models, name):
     model = models(name)
     expected = dense_ntk(*model, equation="iap,jbp->ijab")
@@ -122,7 +122,7 @@ def test_tiles_of_parts(models):
         assert_equal(part, whole)
 
 
-@pytest.mark.parametrize("name", ["attention", "convolutions", "embedded", "stacked_layers"])
+@pytest.mark.parametrize("name", ["embedded", "stacked_layers", *SLOW])
 def test_diagonal(models, name):
     f, params, x, _ = models(name)
     expected = dense_ntk(f, params, x, equation="iap,ibp->iab")

@@ -164,6 +164,7 @@ def test_memory_of_a_kernel_is_that_of_a_tile():
     assert temporary(16) <= 512 * 512 * 8 + activations
 
 
+@pytest.mark.slow
 def test_against_neural_tangents():
     nt = ntk.load_neural_tangents()
     f, params, x1, x2 = ZOO["other_ranks"]()
@@ -192,7 +193,9 @@ def no_steps(params, x):
 
 
 @pytest.mark.parametrize("f", [empty_operands, no_steps])
-@pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian", "vector_products"])
+@pytest.mark.parametrize(
+    "method", ["auto", "layerwise", *(pytest.param(m, marks=pytest.mark.slow) for m in ("jacobian", "vector_products"))]
+)
 def test_what_is_empty_contributes_nothing(f, method):
     params = {**PARAMS, "empty": np.zeros((0, 2)), "u": normal(8, 8)}
     for other, batch_size in ((X2, None), (None, 4)):
