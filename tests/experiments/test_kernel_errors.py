@@ -60,7 +60,7 @@ def test_errors_are_those_of_each_network_by_itself(net):
         assert error == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("net", [MLP, RNN], ids=["mlp", "rnn"])
+@pytest.mark.parametrize("net", [MLP, pytest.param(RNN, marks=pytest.mark.slow)], ids=["mlp", "rnn"])
 def test_the_batch_size_changes_errors_by_rounding_only(net):
     x = inputs(net)
     (limits, _), keys = limit_blocks(net, x), member_keys(0, 64, 4)
@@ -136,7 +136,10 @@ def test_references_that_do_not_fit(net, reference, sentence):
         limit_blocks(net, inputs(net), reference)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("MLP", "mlp"), pytest.param("RNN", "rnn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [pytest.param("MLP", "mlp", marks=pytest.mark.slow), pytest.param("RNN", "rnn", marks=pytest.mark.slow)],
+)
 def test_programs_have_the_errors_of_the_networks_that_they_describe(name, kind):
     """Of single networks they differ, since their parameters are drawn otherwise; over 32 seeds both means agree."""
     fields = {"depth": 2} if name == "MLP" else {"pooling": "last"}
@@ -154,7 +157,7 @@ def test_programs_have_the_errors_of_the_networks_that_they_describe(name, kind)
 
 def test_a_sampled_limit_comes_with_its_standard_error():
     net = ntk.architectures.batch_norm_mlp(depth=1)
-    x = jax.random.normal(jax.random.key(0), (8, 5), jnp.float32)
+    x = jax.random.normal(jax.random.key(0), (8, 20), jnp.float32)
     found, errors = zip(*(limit_blocks(net, x, samples=2**10, seed=seed) for seed in range(4)), strict=True)
     kernels = np.array([limits["ntk"] for limits in found], float)
     spread = np.linalg.norm(kernels.std(axis=0, ddof=1)) / np.linalg.norm(kernels.mean(axis=0))

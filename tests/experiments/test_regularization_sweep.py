@@ -113,6 +113,7 @@ def test_the_summary_has_a_line_for_each_strength(finished):
     assert sum("*" in line[1] for line in lines) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monkeypatch):
     saved, save = [], training.Checkpoints.save
 
@@ -131,6 +132,7 @@ def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monke
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_among_records_writes_the_others(finished, tmp_path, monkeypatch):
     written, write = [], regularization_sweep.member_record
 

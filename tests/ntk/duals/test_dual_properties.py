@@ -38,6 +38,7 @@ def test_empty_arrays():
         assert f(jnp.ones((2, 0)), 0.0, 1.0).shape == (2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 @settings(deadline=None, max_examples=40, derandomize=True)
 @given(q11=VARIANCES, q22=VARIANCES, rho=CORRELATIONS)

@@ -46,6 +46,7 @@ def test_standard_parameters_are_the_weights_themselves():
         assert np.std(params[name]) == pytest.approx(std, rel=5 / (2 * params[name].size) ** 0.5)
 
 
+@pytest.mark.slow
 def test_recurrent_standard_parameters_are_the_weights_themselves():
     x, _ = data(RNN)
     model = dynamics.parameterized_model(RNN, 8, parameterization="standard")

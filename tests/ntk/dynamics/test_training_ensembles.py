@@ -27,7 +27,7 @@ def problem():
     return net, x, x_test, targets()[0], kernels
 
 
-@pytest.mark.parametrize(("trained", "get"), [("all", "ntk"), pytest.param("readout", "nngp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("trained", "get"), [pytest.param("all", "ntk", marks=pytest.mark.slow), ("readout", "nngp")])
 def test_ensemble_agrees_with_neural_tangents(problem, trained, get):
     net, x, x_test, y, (train, across, test) = problem
     theirs = ntk.load_neural_tangents().predict.gradient_descent_mse_ensemble(stax_kernel_fn(net), x, y)

@@ -105,7 +105,9 @@ def test_chosen_parameters_and_the_others_add_up(models, name, method):
 
 
 @pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian", "vector_products"])
-@pytest.mark.parametrize("batch_size", [1, 2, 3])
+@pytest.mark.parametrize(
+    "batch_size", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 3]
+)
 def test_tiles_of_any_size(models, method, batch_size):
     """Four rows in tiles of 3 and of 2: mirrored, ragged, and two that meet twice in the circle."""
     f, params, x1, x2 = models("stacked_layers")

@@ -21,7 +21,10 @@ def network(params, x):
     return jnp.tanh(x @ params["w"] + params["b"]) @ params["v"]
 
 
-@pytest.mark.parametrize("missing", ["jaxpr_as_fun", "ClosedJaxpr", "Literal", "DropVar"])
+@pytest.mark.parametrize(
+    "missing",
+    ["ClosedJaxpr", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jaxpr_as_fun", "Literal", "DropVar"))],
+)
 def test_a_jax_without_an_interface_gets_jacobians_and_a_warning(monkeypatch, missing):
     monkeypatch.delattr(jax.extend.core, missing)
 
@@ -109,7 +112,9 @@ def patches(params, x):
     return jnp.tanh(h).mean((1, 2))
 
 
-@pytest.mark.parametrize("name", ["dense", "patches", "gru", "attention"])
+@pytest.mark.parametrize(
+    "name", ["dense", "patches", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "attention"))]
+)
 def test_the_estimate_of_memory_is_from_above(name):
     """Against what the compiler allocates for the passes over 8 inputs; their kernels have 64 entries."""
     f, params, x, _ = (

@@ -29,7 +29,7 @@ def relative_error(found, expected) -> float:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-10), (jnp.float32, 1e-5)])
-@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", SHARED)
 def test_agrees_with_neural_tangents(name, depth, dtype, tolerance):
     # exp and the monomials grow doubly exponentially with depth; small deviations keep them of order one.

@@ -209,6 +209,7 @@ def test_gradient_descent_is_the_matrix_exponential_in_its_own_time(nt):
     np.testing.assert_allclose(f_test, f0_test + change, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_ensembles_and_gaussian_processes_are_the_linear_algebra(nt):
     stax = nt.stax
     _, _, kernel_fn = stax.serial(stax.Dense(8, W_STD, B_STD), stax.Erf(), stax.Dense(1, V_STD))
