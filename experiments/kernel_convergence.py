@@ -48,10 +48,7 @@ def check_config(config: ConfigDict) -> None:
         ...
         ValueError: widths is (32,); expected at least two widths in increasing order.
     """
-    for width in config.widths:
-        check_count("widths", width)
-    if len(config.widths) < 2 or list(config.widths) != sorted(set(config.widths)):
-        raise ValueError(f"widths is {config.widths!r}; expected at least two widths in increasing order.")
+    script.check_axis("widths", config.widths, "widths")
     check_count("num_seeds", config.num_seeds, minimum=2)
     check_count("num_resamples", config.num_resamples)
     check_count("seed", config.seed, minimum=0)

@@ -42,10 +42,7 @@ def check_config(config: ConfigDict) -> None:
         ...
         ValueError: sizes is (20, 10); expected at least two sample sizes in increasing order.
     """
-    for size in config.sizes:
-        check_count("sizes", size, minimum=2)
-    if len(config.sizes) < 2 or list(config.sizes) != sorted(set(config.sizes)):
-        raise ValueError(f"sizes is {config.sizes!r}; expected at least two sample sizes in increasing order.")
+    script.check_axis("sizes", config.sizes, "sample sizes", minimum=2)
     if not 2 <= config.evidence_size <= config.sizes[-1]:
         raise ValueError(
             f"evidence_size is {config.evidence_size!r}; expected a number from 2 to the largest of sizes."

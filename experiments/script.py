@@ -6,7 +6,7 @@ The flags live here, once, so that several experiments can be imported into one 
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags
@@ -14,6 +14,7 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_flags import config_path
 
 from experiments.workdir import flat_fields
+from ntk.checks import check_count
 
 BAD_INPUT = (ValueError, TypeError, OSError, ImportError)
 _CONFIG = config_flags.DEFINE_config_file(
@@ -31,6 +32,24 @@ def run(main: Callable[[ConfigDict, Path], None]) -> None:
     for chatty in ("fontTools", "jax"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     app.run(lambda argv: main(_CONFIG.value, Path(_WORKDIR.value)), flags_parser=_parse_flags)
+
+
+def check_axis(name: str, values: Sequence[int], what: str, minimum: int = 1) -> None:
+    """Refuse what is no axis of a curve: fewer than two integers, or not increasing.
+
+    Raises:
+        ValueError: with a sentence that names the field, its value and what is expected.
+
+    Example:
+        >>> check_axis("sizes", (20, 10), "sample sizes")
+        Traceback (most recent call last):
+        ...
+        ValueError: sizes is (20, 10); expected at least two sample sizes in increasing order.
+    """
+    for value in values:
+        check_count(name, value, minimum=minimum)
+    if len(values) < 2 or list(values) != sorted(set(values)):
+        raise ValueError(f"{name} is {values!r}; expected at least two {what} in increasing order.")
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

@@ -53,10 +53,7 @@ def check_config(config: ConfigDict) -> None:
         check_choice("parameterizations", name, PARAMETERIZATIONS)
     if "ntk" not in config.parameterizations:
         raise ValueError(f"parameterizations is {config.parameterizations!r}; expected 'ntk' among them.")
-    for width in config.widths:
-        check_count("widths", width)
-    if len(config.widths) < 2 or list(config.widths) != sorted(set(config.widths)):
-        raise ValueError(f"widths is {config.widths!r}; expected at least two widths in increasing order.")
+    script.check_axis("widths", config.widths, "widths")
     check_count("num_seeds", config.num_seeds, minimum=2)
     for name in ("num_train", "num_test", "batch_size", "steps", "every", "num_resamples"):
         check_count(name, config.get(name))
