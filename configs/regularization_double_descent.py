@@ -14,9 +14,14 @@ from configs import regularization_base
 def get_config() -> ConfigDict:
     config = regularization_base.get_config()
     config.network.depth = 1
+    # Narrow ReLU networks die under the squared loss.
+    config.network.activation = "tanh"
     config.loss = "squared"
+    config.optimizer = "adam"
+    config.learning_rates = (1e-3,)
     config.regularizers = ConfigDict({"none": (0.0,), "l2": (1e-2,)})
-    config.widths = (2, 4, 8, 12, 16, 24, 32, 64, 128, 256)
+    config.widths = (2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512)
+    config.num_seeds = 5
     config.label_noise = (0.2,)
     config.train_sizes = (200,)
     config.batch_size = None

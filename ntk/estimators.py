@@ -1,6 +1,11 @@
 """Kernel regression with a network's kernels as scikit-learn estimators, for pipelines and grid searches.
 
 It needs scikit-learn, which the rest of the package does not, and is imported by itself: `import ntk.estimators`.
+
+The limits of some programs of `ntk.architectures`, such as an LSTM, are sampled. Kernels of training and test inputs
+are parts of one kernel only where both were sampled together. So for such a program they are, at every prediction, and
+what was fitted is fitted again with them: predictions then depend on the other inputs in X, as far as sampling errs. In
+a program with batch normalization training and test inputs are one batch.
 """
 
 from typing import Any
@@ -9,9 +14,11 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ntk.dynamics import gp_posterior, log_marginal_likelihood, squared_loss_flow
+from ntk.dynamics import GaussianProcess, gp_posterior, log_marginal_likelihood, squared_loss_flow
 from ntk.infinite_width import infinite_kernels, infinite_ntk
 from ntk.networks import MLP
+from ntk.programs import TensorProgram
+from ntk.programs.evaluation import forms_of
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -27,6 +34,8 @@ class _KernelEstimator(BaseEstimator):
     """What the estimators share: reading inputs, and kernels in float64 whatever JAX's x64 flag."""
 
     net: Any
+    ridge: float
+    relative_ridge: bool
 
     def _network(self) -> Any:
         return MLP(depth=2, activation="relu", w_std=2**0.5, b_std=0.1) if self.net is None else self.net
@@ -41,6 +50,14 @@ class _KernelEstimator(BaseEstimator):
         more_axes = not isinstance(self._network(), MLP)
         options |= {"dtype": np.float64, "allow_nd": more_axes, "ensure_2d": not more_axes}
         return validate_data(self, X, *y, reset=bool(y), **options)
+
+    def _is_sampled(self) -> bool:
+        """Whether kernels of different calls are not parts of one kernel."""
+        net = self._network()
+        return isinstance(net, TensorProgram) and not forms_of(net.record(self.X_fit_.shape[1:])).is_exact
+
+    def _regularization(self) -> dict[str, Any]:
+        return {"ridge": self.ridge, "relative_ridge": self.relative_ridge}
 
     def _ntk(self, *inputs: np.ndarray) -> Float[np.ndarray, "N1 N2"]:
         with jax.enable_x64(True):
@@ -61,14 +78,20 @@ class _NTKEstimator(_KernelEstimator):
         self.relative_ridge = relative_ridge
 
     def _fit_targets(self, X: np.ndarray, targets: np.ndarray) -> None:
+        self.X_fit_, self.y_fit_ = X, targets
+        self.dual_coef_ = self._coefficients(self._ntk(X))
+
+    def _coefficients(self, kernel: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True):
-            predict = squared_loss_flow(self._ntk(X), targets, ridge=self.ridge, relative_ridge=self.relative_ridge)
-            self.dual_coef_ = np.asarray(predict.coefficients(self.t))
-        self.X_fit_ = X
+            return np.asarray(squared_loss_flow(kernel, self.y_fit_, **self._regularization()).coefficients(self.t))
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self._ntk(self._read(X), self.X_fit_) @ self.dual_coef_
+        X, count = self._read(X), len(self.X_fit_)
+        if not self._is_sampled():
+            return self._ntk(X, self.X_fit_) @ self.dual_coef_
+        kernel = self._ntk(np.concatenate([self.X_fit_, X]))
+        return kernel[count:, :count] @ self._coefficients(kernel[:count, :count])
 
 
 class NTKRegressor(RegressorMixin, _NTKEstimator):
@@ -82,6 +105,7 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
 
     Attributes:
         X_fit_: The training inputs.
+        y_fit_: The targets.
         dual_coef_: (N,) or (N, O); the predictions are Θ(x, X) times them.
 
     Example:
@@ -119,6 +143,7 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
     Attributes:
         classes_: The labels.
         X_fit_: The training inputs.
+        y_fit_: The targets.
         dual_coef_: (N,) or (N, K).
 
     Example:
@@ -160,6 +185,7 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
 
     Attributes:
         X_fit_: The training inputs.
+        y_fit_: The targets.
         posterior_: The `ntk.dynamics.GaussianProcess`.
         log_marginal_likelihood_: ln p(y) of the training targets, by which networks and ridges can be compared.
 
@@ -180,14 +206,18 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
     def fit(self, X: Any, y: Any) -> "NNGPRegressor":
         """Condition on X, (N, d) or as the network reads it, and targets (N,) or (N, O)."""
         X, y = self._read(X, y, multi_output=True, y_numeric=True)
+        self.X_fit_, self.y_fit_ = X, np.asarray(y, float)
         kernel = self._nngp(X)
-        options: dict[str, Any] = {"ridge": self.ridge, "relative_ridge": self.relative_ridge}
+        self.posterior_ = self._posterior(kernel)
         with jax.enable_x64(True):
-            targets = np.asarray(y, float)
-            self.posterior_ = jax.tree.map(np.asarray, gp_posterior(kernel, targets, **options))
-            self.log_marginal_likelihood_ = float(log_marginal_likelihood(kernel, targets, **options))
-        self.X_fit_ = X
+            self.log_marginal_likelihood_ = float(
+                log_marginal_likelihood(kernel, self.y_fit_, **self._regularization())
+            )
         return self
+
+    def _posterior(self, kernel: np.ndarray) -> GaussianProcess:
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, gp_posterior(kernel, self.y_fit_, **self._regularization()))
 
     def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
         """The posterior of the function, without observation noise.
@@ -203,10 +233,16 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         check_is_fitted(self)
         if return_std and return_cov:
             raise ValueError("return_std and return_cov are both True; expected at most one of them.")
-        X = self._read(X)
-        across = self._nngp(X, self.X_fit_)
+        X, count, uncertain = self._read(X), len(self.X_fit_), return_std or return_cov
+        if self._is_sampled():
+            kernel = self._nngp(np.concatenate([self.X_fit_, X]))
+            posterior, across = self._posterior(kernel[:count, :count]), kernel[count:, :count]
+            prior: np.ndarray | None = kernel[count:, count:]
+        else:
+            posterior, across = self.posterior_, self._nngp(X, self.X_fit_)
+            prior = self._nngp(X) if uncertain else None
         with jax.enable_x64(True):
-            if not (return_std or return_cov):
-                return np.asarray(self.posterior_(across))
-            found = self.posterior_(across, self._nngp(X))
+            if not uncertain:
+                return np.asarray(posterior(across))
+            found = posterior(across, prior)
             return np.asarray(found.mean), np.asarray(found.std if return_std else found.covariance)

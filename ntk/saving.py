@@ -5,19 +5,24 @@ be is fixed here.
 """
 
 import dataclasses
+import functools
 import importlib
 import json
 import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ntk.duals import Activation, activation
-from ntk.programs import TensorProgram, architectures
+from ntk.named import has_a_name, known_program
+from ntk.programs import TensorProgram
 
 # Dataclasses and named tuples, by name and home. Modules are imported when a file asks for them.
 _CLASSES = {
@@ -25,10 +30,14 @@ _CLASSES = {
     "RNN": "ntk.networks",
     "Kernels": "ntk.decomposition",
     "ProgramKernels": "ntk.programs",
+    "Limits": "ntk.programs.evaluation",
+    "CorrectedKernels": "ntk.programs",
+    "CorrectedLimits": "ntk.programs.corrected",
     "Layout": "ntk.dynamics.layout",
     "Spectrum": "ntk.dynamics.spectral",
     "SquaredLossPredictor": "ntk.dynamics",
     "SquaredLossEnsemble": "ntk.dynamics",
+    "LossFlowPredictor": "ntk.dynamics",
     "GaussianProcess": "ntk.dynamics",
     "Gaussian": "ntk.dynamics",
     "Prediction": "ntk.dynamics",
@@ -36,16 +45,47 @@ _CLASSES = {
     "Trajectory": "ntk.dynamics",
 }
 _ESTIMATORS = dict.fromkeys(("NTKRegressor", "NTKClassifier", "NNGPRegressor"), "ntk.estimators")
+# The losses of Optax that a predictor may have.
+_LOSSES = (
+    "hinge_loss",
+    "huber_loss",
+    "l2_loss",
+    "log_cosh",
+    "sigmoid_binary_cross_entropy",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_with_integer_labels",
+    "squared_error",
+)
 _STRUCTURE = "structure"
 _VERSION = 1
+# What reading a file that is none, or of which bits have flipped, may raise.
+_DAMAGED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class _NeedsX64(ValueError):
+    """A file is sound, but what it holds needs x64."""
 
 
 def save(path: str | os.PathLike, value: Any) -> None:
     """Write kernels, a predictor, a fitted estimator, or containers of such to one file.
 
     It can hold arrays and PRNG keys, numbers, strings, None, lists, tuples and dictionaries; `ntk.Kernels` and other
-    results; `ntk.MLP`, `ntk.RNN` and the programs of `ntk.architectures`, with activations by name; predictors of
-    squared loss, their ensembles and Gaussian processes; the estimators of `ntk.estimators`.
+    results; `ntk.MLP`, `ntk.RNN` and the programs of `ntk.architectures`, with activations by name; the predictors of
+    `ntk.dynamics`, where they have a loss one of Optax, and the default solver; the estimators of `ntk.estimators`.
 
     Args:
         path: Of the file, taken as it is; .npz is its usual ending. What is there is replaced once all is written.
@@ -71,9 +111,12 @@ def save(path: str | os.PathLike, value: Any) -> None:
     path = Path(path)
     unfinished = path.with_name(path.name + ".part")
     members: dict[str, Any] = {_STRUCTURE: np.array(structure)} | {f"a{i}": array for i, array in enumerate(arrays)}
-    with unfinished.open("wb") as file:
-        np.savez(file, **members)
-    os.replace(unfinished, path)
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, **members)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -86,7 +129,8 @@ def load(path: str | os.PathLike) -> Any:
         What was saved: JAX arrays where there were JAX arrays, NumPy arrays where there were these.
 
     Raises:
-        ValueError: The file is not one of `save`, or holds 64-bit JAX arrays where x64 is not enabled.
+        ValueError: The file is not one of `save`, is damaged, or of a later version, or holds 64-bit JAX arrays where
+            x64 is not enabled.
         ImportError: It holds an estimator, and scikit-learn is not installed.
         OSError: It cannot be read.
 
@@ -97,19 +141,23 @@ def load(path: str | os.PathLike) -> Any:
         >>> load(path)
         (1, 2.5, None)
     """
-    foreign = f"'{os.fspath(path)}' is no file that ntk.save of this version wrote."
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            content = json.loads(str(file[_STRUCTURE]))
-            arrays = [file[f"a{i}"] for i in range(len(file.files) - 1)]
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
-        raise ValueError(foreign) from None
-    try:
-        if content["version"] != _VERSION:
-            raise ValueError(foreign)
-        return _decoded(content["value"], arrays)
-    except (KeyError, TypeError, IndexError, AttributeError):
-        raise ValueError(foreign) from None
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as members:
+                content = json.loads(str(members[_STRUCTURE]))
+                arrays = [members[f"a{i}"] for i in range(len(members.files) - 1)]
+            if content["version"] == _VERSION:
+                return _decoded(content["value"], arrays)
+            version = int(content["version"])
+        except _NeedsX64:
+            raise
+        except _DAMAGED as error:
+            raise ValueError(
+                f"'{os.fspath(path)}' is damaged, or no file that ntk.save wrote ({type(error).__name__})."
+            ) from None
+    raise ValueError(
+        f"'{os.fspath(path)}' is of format {version}; expected {_VERSION}, which is what this version of ntk reads."
+    )
 
 
 def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
@@ -132,13 +180,15 @@ def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
         content = {field: _encoded(getattr(value, field), arrays) for field in names}
         return {"kind": "class", "name": name, "fields": content}
     if _is_one_of(value, _ESTIMATORS):
-        fitted = {key: item for key, item in vars(value).items() if key.endswith("_") or key == "n_features_in_"}
+        fitted = {key: item for key, item in vars(value).items() if key.endswith("_")}
         return {
             "kind": "estimator",
             "name": name,
             "params": _encoded(value.get_params(deep=False), arrays),
             "fitted": _encoded(fitted, arrays),
         }
+    if callable(value) and value in map(functools.partial(getattr, optax), _LOSSES):
+        return {"kind": "loss", "name": value.__name__}
     if type(value) in (list, tuple):
         return {"kind": name, "items": [_encoded(item, arrays) for item in value]}
     if type(value) is dict:
@@ -147,6 +197,8 @@ def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def _encoded_array(value: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
+    if value.dtype == object and all(type(item) is str for item in value.flat):  # labels and columns of data frames
+        return {"kind": "strings", "shape": value.shape, "items": value.ravel().tolist()}
     if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
         content = {"kind": "key", "impl": str(jax.random.key_impl(value)), "number": len(arrays)}
         array = np.asarray(jax.random.key_data(value))
@@ -161,19 +213,14 @@ def _encoded_array(value: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
 
 
 def _encoded_program(program: TensorProgram, arrays: list[np.ndarray]) -> dict[str, Any]:
-    known = getattr(architectures, program.__name__, None)
-    if not isinstance(known, TensorProgram) or known.fn is not program.fn:
+    if not has_a_name(program):
         raise TypeError(f"value holds the program {program.__name__!r}; expected one of ntk.architectures.")
     options = {**program.numbers, **program.choices}
     return {"kind": "program", "name": program.__name__, "options": _encoded(options, arrays)}
 
 
 def _named_activation(value: Activation) -> str:
-    try:
-        known = activation(value.name) is value
-    except ValueError:
-        known = False
-    if not known:
+    if not has_a_name(value):
         raise TypeError(f"value holds the activation {value.name!r} of your own; expected one that has a name in ntk.")
     return value.name
 
@@ -196,7 +243,11 @@ def _decoded(content: Any, arrays: list[np.ndarray]) -> Any:
     if kind == "activation":
         return activation(content["name"])
     if kind == "program":
-        return getattr(architectures, content["name"])(**_decoded(content["options"], arrays))
+        return known_program(content["name"])(**_decoded(content["options"], arrays))
+    if kind == "loss":
+        return getattr(optax, _LOSSES[_LOSSES.index(content["name"])])
+    if kind == "strings":
+        return np.array(content["items"], dtype=object).reshape(content["shape"])
     if kind == "dtype":
         return jnp.dtype(content["name"])
     if kind == "class":
@@ -208,8 +259,7 @@ def _decoded(content: Any, arrays: list[np.ndarray]) -> Any:
         return estimator
     if kind == "dict":
         return {_decoded(key, arrays): _decoded(item, arrays) for key, item in content["items"]}
-    items = [_decoded(item, arrays) for item in content["items"]]
-    return tuple(items) if kind == "tuple" else items
+    return {"list": list, "tuple": tuple}[kind](_decoded(item, arrays) for item in content["items"])
 
 
 def _decoded_array(content: dict[str, Any], array: np.ndarray) -> Any:
@@ -221,5 +271,5 @@ def _decoded_array(content: dict[str, Any], array: np.ndarray) -> Any:
     if kind == "key":
         return jax.random.wrap_key_data(jnp.asarray(array), impl=content["impl"])
     if array.dtype != jax.dtypes.canonicalize_dtype(array.dtype):
-        raise ValueError(f"the file holds JAX arrays of {array.dtype}; expected x64 to be enabled, to load them.")
+        raise _NeedsX64(f"the file holds JAX arrays of {array.dtype}; expected x64 to be enabled, to load them.")
     return jnp.asarray(array)

@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, as_symmetric, check_choice
+from ntk.checks import as_symmetric, check_choice
 from ntk.dynamics.gaussian import Gaussian, check_shared, covariance_of_test, symmetric_with_variances
-from ntk.dynamics.precision import computed
+from ntk.dynamics.precision import float64_on_request, in_double, working_precision
 from ntk.dynamics.spectral import Array, filtered, highest_matmul
 from ntk.dynamics.squared_loss import SquaredLossPredictor, squared_loss_descent, squared_loss_flow
 
@@ -33,6 +34,17 @@ class SquaredLossEnsemble:
     nngp: Array
     trained: str
 
+    @property
+    def float64(self) -> bool:
+        """Whether all is computed in float64 on the CPU."""
+        return self.predictor.float64
+
+    @property
+    def dtype(self) -> Any:
+        """Of the results."""
+        return self.predictor.dtype
+
+    @float64_on_request
     def __call__(
         self, t: ArrayLike | None = None, kernels_test_train: Any = None, nngp_test_test: ArrayLike | None = None
     ) -> Any:
@@ -56,17 +68,16 @@ class SquaredLossEnsemble:
         if kernels_test_train is None:
             if nngp_test_test is not None:
                 raise ValueError("nngp_test_test is given without kernels_test_train; expected both, or none of them.")
-            mean, covariance = computed(predictor.float64, predictor.dtype, _on_train, self, times)
+            mean, covariance = _on_train(self, times)
         else:
             trained, start = (
-                predictor.layout.matrix("kernels_test_train", kernel, predictor.num_train, predictor.dtype)
-                for kernel in _kernels("kernels_test_train", kernels_test_train, self.trained)
+                predictor.layout.matrix(name, kernel, predictor.num_train, predictor.targets.dtype)
+                for name, kernel in _kernels("kernels_test_train", kernels_test_train, self.trained)
             )
             prior = nngp_test_test
             if prior is not None:
-                prior = covariance_of_test("nngp_test_test", prior, trained, predictor.dtype)
-            arguments = (self, times, trained, start, prior)
-            mean, covariance = computed(predictor.float64, predictor.dtype, _on_test, *arguments)
+                prior = covariance_of_test("nngp_test_test", prior, trained)
+            mean, covariance = _on_test(self, times, trained, start, prior)
         mean = predictor.layout.values(mean, shape)
         return mean if covariance is None else Gaussian(mean, covariance.reshape(*shape, *covariance.shape[1:]))
 
@@ -123,7 +134,7 @@ def squared_loss_ensemble(
          [ 1. -1.  0.]] (2, 3, 3)
     """
     check_choice("trained", trained, _TRAINED)
-    theta, sigma = _kernels("kernels_train_train", kernels_train_train, trained)
+    (_, theta), (name, sigma) = _kernels("kernels_train_train", kernels_train_train, trained)
     options: dict[str, Any] = {"ridge": ridge, "relative_ridge": relative_ridge, "float64": float64}
     make: Callable[..., SquaredLossPredictor]
     if steps:
@@ -134,20 +145,22 @@ def squared_loss_ensemble(
         make = squared_loss_flow
     predictor = make(theta, y_train, learning_rate=learning_rate, **options)
     check_shared(predictor.layout)
-    sigma = as_symmetric("kernels_train_train.nngp", sigma)
-    if sigma.shape != theta.shape:
-        raise ValueError(f"kernels_train_train.nngp has shape {sigma.shape}; expected {theta.shape} as the NTK has.")
-    return SquaredLossEnsemble(predictor, sigma.astype(predictor.dtype), trained)
+    with working_precision(float64, sigma):
+        start = as_symmetric(name, sigma).astype(predictor.targets.dtype)
+        if start.shape != np.shape(theta):
+            raise ValueError(f"{name} has shape {start.shape}; expected {np.shape(theta)} as the NTK has.")
+        start = in_double(start) if float64 else start
+    return SquaredLossEnsemble(predictor, start, trained)
 
 
-def _kernels(name: str, kernels: Any, trained: str) -> list[jax.Array]:
-    """The kernel that training goes by, and the NNGP; one and the same where the read-out alone is trained."""
+def _kernels(name: str, kernels: Any, trained: str) -> list[tuple[str, Any]]:
+    """The kernel that training goes by and the NNGP, by name; the same where the read-out alone is trained."""
     fields = (_TRAINED[trained], "nngp")
     for field in fields:
         if getattr(kernels, field, None) is None:
             kind = type(kernels).__name__
             raise TypeError(f"{name} is {kind} without {field}; expected ntk and nngp, as ntk.Kernels has.")
-    return [as_floating(f"{name}.{field}", getattr(kernels, field)) for field in fields]
+    return [(f"{name}.{field}", getattr(kernels, field)) for field in fields]
 
 
 @jax.jit

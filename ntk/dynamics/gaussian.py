@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from ntk.checks import as_symmetric, is_concrete
 from ntk.dynamics.layout import Layout, arranged
-from ntk.dynamics.precision import check_concrete, computed, in_double
+from ntk.dynamics.precision import float64_on_request, in_double, working_precision
 from ntk.dynamics.spectral import Array, Spectrum, decompose, filtered, highest_matmul, with_ridge
 
 
@@ -55,6 +55,7 @@ class GaussianProcess:
     dtype: Any
     float64: bool
 
+    @float64_on_request
     def __call__(self, k_test_train: ArrayLike | None = None, k_test_test: ArrayLike | None = None) -> Any:
         """The posterior of the function, without observation noise, on test points.
 
@@ -72,11 +73,11 @@ class GaussianProcess:
         if k_test_train is None:
             if k_test_test is not None:
                 raise ValueError("k_test_test is given without k_test_train; expected both, or none of them.")
-            mean, covariance = computed(self.float64, self.dtype, _posterior_on_train, self)
+            mean, covariance = _posterior_on_train(self)
         else:
-            across = self.layout.matrix("k_test_train", k_test_train, len(self.targets), self.dtype)
-            prior = None if k_test_test is None else covariance_of_test("k_test_test", k_test_test, across, self.dtype)
-            mean, covariance = computed(self.float64, self.dtype, _posterior, self, across, prior)
+            across = self.layout.matrix("k_test_train", k_test_train, len(self.targets), self.targets.dtype)
+            prior = None if k_test_test is None else covariance_of_test("k_test_test", k_test_test, across)
+            mean, covariance = _posterior(self, across, prior)
         mean = self.layout.values(mean, ())
         return mean if covariance is None else Gaussian(mean, covariance)
 
@@ -120,15 +121,14 @@ def gp_posterior(
         >>> print(mean, covariance)  # 0.5/2 · 2 and 1 − 0.5²/2
         [0.5] [[0.875]]
     """
-    matrix, targets, layout = arranged(k_train_train, y_train)
-    check_shared(layout)
-    dtype = matrix.dtype
-    if not float64:
-        return GaussianProcess(decompose(matrix, ridge, relative_ridge), targets, layout, dtype, float64)
-    check_concrete(matrix, targets, ridge)
-    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-        matrix, targets = in_double((matrix, targets))
-        spectrum = in_double(decompose(jnp.asarray(matrix), ridge, relative_ridge))
+    with working_precision(float64, k_train_train, y_train, ridge):
+        matrix, targets, layout = arranged(k_train_train, y_train)
+        check_shared(layout)
+        dtype = matrix.dtype
+        if float64:
+            matrix, targets = (jnp.asarray(part) for part in in_double((matrix, targets)))
+        arrays = decompose(matrix, ridge, relative_ridge, dtype), targets
+        spectrum, targets = in_double(arrays) if float64 else arrays
     return GaussianProcess(spectrum, targets, layout, dtype, float64)
 
 
@@ -182,12 +182,12 @@ def check_shared(layout: Layout) -> None:
         raise ValueError("k_train_train has output axes; expected (N, N), shared by outputs that are independent.")
 
 
-def covariance_of_test(name: str, kernel: ArrayLike, across: jax.Array, dtype: Any) -> jax.Array:
+def covariance_of_test(name: str, kernel: ArrayLike, across: jax.Array) -> jax.Array:
     """The prior covariance of the test points, which `across` has as its rows."""
     kernel = as_symmetric(name, kernel)
     if len(kernel) != len(across):
         raise ValueError(f"{name} has shape {kernel.shape}; expected {(len(across), len(across))}.")
-    return kernel.astype(dtype)
+    return kernel.astype(across.dtype)
 
 
 def symmetric_with_variances(covariance: jax.Array) -> jax.Array:

@@ -52,7 +52,8 @@ class Layout:
 
     def values(self, columns: jax.Array, axes: tuple[int, ...]) -> jax.Array:
         """Columns (T, M', c) as outputs (*axes, M, *outputs)."""
-        return columns.reshape(*axes, -1, *self.outputs)
+        num_points = columns.shape[-2] // (self.outputs[0] if self.full else 1)
+        return columns.reshape(*axes, num_points, *self.outputs)
 
 
 def arranged(k_train_train: Any, y_train: Any) -> tuple[jax.Array, jax.Array, Layout]:
@@ -70,6 +71,8 @@ def arranged(k_train_train: Any, y_train: Any) -> tuple[jax.Array, jax.Array, La
     if y.ndim not in (1, 2) or y.shape != (len(kernel), *outputs):
         expected = (len(kernel), *outputs) if full else f"({len(kernel)},) or ({len(kernel)}, O)"
         raise ValueError(f"y_train has shape {y.shape}; expected {expected} as k_train_train has.")
+    if y.size == 0:
+        raise ValueError(f"y_train has shape {y.shape}; expected at least one point and one output.")
     layout = Layout(outputs, full)
     matrix = as_symmetric("k_train_train", layout.flat(kernel))
     return matrix, layout.columns("y_train", y, len(y), matrix.dtype), layout

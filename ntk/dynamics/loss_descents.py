@@ -66,7 +66,7 @@ def loss_descent(
     check_rates(learning_rate, momentum)
     check_steps(num_steps, every)
     matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
-    layout = outputs_layout(matrix, targets, full, fx_train_0)
+    layout = outputs_layout(loss, matrix, targets, full, fx_train_0)
     num_train, dtype = len(targets), matrix.dtype
     start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
     kernel = start_test = None

@@ -77,7 +77,7 @@ class LossFlowPredictor:
         """
         check_nonnegative("t", t)
         dtype, num_train = self.matrix.dtype, len(self.targets)
-        layout = outputs_layout(self.matrix, self.targets, self.full, fx_train_0)
+        layout = outputs_layout(self.loss, self.matrix, self.targets, self.full, fx_train_0)
         start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
         times = jnp.asarray(t, dtype)
         coefficients, arrived = _integrate(self, layout, jnp.ravel(times), start)
@@ -146,6 +146,9 @@ def loss_flow(
     _diffrax()
     check_rates(learning_rate, 0.0)
     check_count("max_steps", max_steps)
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if np.shape(value) != () or (is_concrete(value) and not 0 < float(value) < np.inf):
+            raise ValueError(f"{name} is {value!r}; expected one finite positive number.")
     matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
     rate, rtol_, atol_ = (jnp.asarray(number, matrix.dtype) for number in (learning_rate, rtol, atol))
     return LossFlowPredictor(matrix, targets, rate, rtol_, atol_, loss, full, solver, max_steps)
@@ -175,13 +178,24 @@ def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss)
     return matrix, targets, layout.full
 
 
-def outputs_layout(matrix: jax.Array, targets: jax.Array, full: bool, fx_train_0: ArrayLike) -> Layout:
-    """The layout of the outputs, which have the shape of those at the start, or of the targets."""
+def outputs_layout(loss: Loss, matrix: jax.Array, targets: jax.Array, full: bool, fx_train_0: ArrayLike) -> Layout:
+    """The layout of the outputs, which have the shape of those at the start, or of the targets.
+
+    Raises:
+        ValueError: The loss, or a kernel with output axes, does not take outputs of that shape.
+    """
     shape = np.shape(fx_train_0) or targets.shape
     expected = (len(targets), len(matrix) // len(targets)) if full else None
     if shape[:1] != targets.shape[:1] or len(shape) > 2 or (expected and shape != expected):
         wanted = expected or f"that of the outputs, (N,) or (N, O) with N = {len(targets)}"
         raise ValueError(f"fx_train_0 has shape {np.shape(fx_train_0)}; expected {wanted}.")
+    try:
+        jax.eval_shape(loss, jax.ShapeDtypeStruct(shape, matrix.dtype), targets)
+    except Exception as error:
+        raise ValueError(
+            f"loss fails on outputs of shape {shape} and targets of shape {targets.shape} ({type(error).__name__});"
+            f" expected another loss, or fx_train_0 of the shape of the outputs, such as ({len(targets)}, classes)."
+        ) from error
     return Layout(shape[1:], full)
 
 

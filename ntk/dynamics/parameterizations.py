@@ -6,6 +6,8 @@ arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may dep
     "ntk"       θ = ω, η.                      It has a kernel limit: as n → ∞ Θ stays where it starts, features too.
     "standard"  W = (σ/√fan-in) ω, η/n.        It has one, of hidden and output weights: the parts of Θ of input weights
                                                and biases are smaller by 1/n, so that these are not trained.
+                                               A standard deviation of 0 lets parameters start at 0 and be trained;
+                                               in the others such parameters do nothing.
     "mup"       θ = ω/√n, f/√n, η.             The maximal update parameterization (Table 1 there, for SGD): features
                                                and Θ move by order one at any width, so that there is no kernel limit;
                                                for one hidden layer it is the mean-field limit.

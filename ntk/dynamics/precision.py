@@ -1,6 +1,8 @@
-"""Computing in float64 on the host, whatever the dtype and the device of the arrays."""
+"""Computing in float64 on the host, whatever the dtype and the device of the arrays and JAX's x64 flag."""
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -10,24 +12,40 @@ import numpy as np
 from ntk.checks import is_concrete
 
 
-def computed(float64: bool, dtype: Any, f: Callable[..., Any], *arguments: Any) -> Any:
-    """F of pytrees of arrays; by request in float64 on the CPU, and the results in `dtype` where JAX puts them.
+@contextlib.contextmanager
+def working_precision(float64: bool, *arguments: Any) -> Iterator[None]:
+    """By request, x64 enabled and the CPU as the default device, so that float64 arrays of NumPy stay as they are.
 
     Raises:
-        ValueError: float64 is asked for under a transformation.
+        ValueError: float64 is asked for under a transformation, by one of the arguments.
     """
     if not float64:
-        return f(*arguments)
-    check_concrete(*arguments)
-    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-        results = jax.tree.map(np.asarray, f(*in_double(arguments)))
-    return jax.tree.map(lambda array: jnp.asarray(array, dtype), results)
-
-
-def check_concrete(*arguments: Any) -> None:
-    """Refuse arrays without values where float64 is asked for."""
+        yield
+        return
     if not is_concrete(arguments):
         raise ValueError("float64 is True under jit, vmap or grad; expected arrays with values, or x64 to be enabled.")
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        yield
+
+
+def float64_on_request(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of what has `float64` and `dtype`: if the first is True, in float64, and the results in the second."""
+
+    @functools.wraps(method)
+    def computed(self: Any, *arguments: Any, **options: Any) -> Any:
+        if not self.float64:
+            return method(self, *arguments, **options)
+        with working_precision(True, arguments, options):
+            found = jax.tree.map(np.asarray, method(self, *on_host(arguments), **on_host(options)))
+        dtype = jax.dtypes.canonicalize_dtype(self.dtype)
+        return jax.tree.map(lambda array: jnp.asarray(array, dtype), found)
+
+    return computed
+
+
+def on_host(tree: Any) -> Any:
+    """JAX arrays as arrays of NumPy, and everything else as it is."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
 
 
 def in_double(tree: Any) -> Any:

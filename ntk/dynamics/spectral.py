@@ -1,7 +1,8 @@
 """Functions of a kernel matrix through its eigendecomposition, made once for any number of times.
 
 They are differentiable in the kernel where eigenvalues coincide too, as those of equal inputs do: not by the derivative
-of eigenvectors, which is infinite there, but by the divided differences of the function (Daleckii & Krein 1965).
+of eigenvectors, which is infinite there, but by the divided differences of the function (Daleckii & Krein 1965). That
+is done once: a second derivative in the kernel is refused.
 """
 
 import functools
@@ -51,8 +52,10 @@ def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax
     return kernel + rho * jnp.eye(len(kernel), dtype=kernel.dtype), rho
 
 
-def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> Spectrum:
+def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: Any = None) -> Spectrum:
     """The spectrum of a symmetric kernel and its ridge; a concrete kernel that is no kernel is refused.
+
+    `computed_in` is the dtype whose rounding the kernel's entries have, its own unless told otherwise.
 
     Raises:
         ValueError: The ridge is not one number of at least 0, or K + ρI has an eigenvalue more negative than rounding
@@ -61,7 +64,8 @@ def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> Spectrum:
     matrix, rho = with_ridge(kernel, ridge, relative_ridge)
     spectrum, lowest = _decompose(matrix, rho)
     if is_concrete(lowest):
-        check_semidefinite(float(lowest), float(jnp.max(jnp.abs(spectrum.eigenvalues))), kernel.dtype)
+        largest = float(jnp.max(jnp.abs(spectrum.eigenvalues)))
+        check_semidefinite(float(lowest), largest, computed_in or kernel.dtype)
     return spectrum
 
 
@@ -139,13 +143,33 @@ def _filtered(
 @_filtered.defjvp
 def _filtered_jvp(kind: tuple[str, str], primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     _, mu, vectors, numbers, columns = primals
-    d_matrix, _, _, d_numbers, d_columns = tangents
+    matrix, d_matrix, d_numbers, d_columns = primals[0], tangents[0], tangents[3], tangents[4]
+    mu, vectors = _constant(matrix, (mu, vectors))
     weights, d_weights = jax.jvp(lambda numbers: _weights(kind, mu, numbers), (numbers,), (d_numbers,))
     along, d_along = highest_matmul(vectors.T, columns), highest_matmul(vectors.T, d_columns)
     in_basis = highest_matmul(vectors.T, highest_matmul(d_matrix, vectors))
-    turned = _divided_differences(kind, mu, numbers) * in_basis
-    change = d_weights[..., None] * along + weights[..., None] * d_along + highest_matmul(turned, along)
+
+    def turned(time: jax.Array) -> jax.Array:
+        differences = _divided_differences(kind, mu, (time[None], *numbers[1:]))[0]
+        return highest_matmul(differences * in_basis, along)
+
+    # One time after the other: all at once would be an (N, N) for each of them.
+    change = d_weights[..., None] * along + weights[..., None] * d_along + lax.map(jax.checkpoint(turned), numbers[0])
     return highest_matmul(vectors, weights[..., None] * along), highest_matmul(vectors, change)
+
+
+@jax.custom_jvp
+def _constant(matrix: jax.Array, spectrum: Any) -> Any:
+    """The eigenvalues and eigenvectors of the matrix, of which no derivative is taken."""
+    return spectrum
+
+
+@_constant.defjvp
+def _constant_jvp(primals: Any, tangents: Any) -> Any:
+    raise NotImplementedError(
+        "a second derivative in the kernel is asked for; expected a first one: take differences of gradients, or"
+        " log_marginal_likelihood, which has all derivatives."
+    )
 
 
 def _divided_differences(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...]) -> jax.Array:

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from ntk.checks import is_concrete
 from ntk.dynamics.filters import MAX_STEPS
 from ntk.dynamics.layout import Layout, arranged
-from ntk.dynamics.precision import check_concrete, computed, in_double
+from ntk.dynamics.precision import float64_on_request, in_double, working_precision
 from ntk.dynamics.spectral import Array, Spectrum, decompose, filtered, highest_matmul
 
 
@@ -62,6 +62,7 @@ class SquaredLossPredictor:
     dtype: Any
     float64: bool
 
+    @float64_on_request
     def __call__(
         self,
         t: ArrayLike | None = None,
@@ -88,24 +89,24 @@ class SquaredLossPredictor:
                 diverge, or a value is not finite.
         """
         times, shape = self.times(t)
-        start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, self.dtype)
+        dtype = self.targets.dtype
+        start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, dtype)
         if k_test_train is None:
-            train = computed(self.float64, self.dtype, _train, self, times, start)
-            return self.layout.values(train, shape)
-        kernel = self.layout.matrix("k_test_train", k_test_train, self.num_train, self.dtype)
-        num_test = np.shape(k_test_train)[0]
-        start_test = self.layout.columns("fx_test_0", fx_test_0, num_test, self.dtype)
-        pair = computed(self.float64, self.dtype, _train_and_test, self, times, start, start_test, kernel)
+            return self.layout.values(_train(self, times, start), shape)
+        kernel = self.layout.matrix("k_test_train", k_test_train, self.num_train, dtype)
+        start_test = self.layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
+        pair = _train_and_test(self, times, start, start_test, kernel)
         return Prediction(*(self.layout.values(columns, shape) for columns in pair))
 
+    @float64_on_request
     def coefficients(self, t: ArrayLike | None = None, fx_train_0: ArrayLike = 0.0) -> jax.Array:
         """The dual coefficients α_t at times t, (*t.shape, N) or (*t.shape, N, O): f_t(x) = f_0(x) + Θ(x, X) α_t.
 
         Arguments and errors are those of a call.
         """
         times, shape = self.times(t)
-        start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, self.dtype)
-        return self.layout.values(computed(self.float64, self.dtype, _coefficients, self, times, start), shape)
+        start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, self.targets.dtype)
+        return self.layout.values(_coefficients(self, times, start), shape)
 
     @property
     def num_train(self) -> int:
@@ -117,8 +118,7 @@ class SquaredLossPredictor:
         t = np.inf if t is None else t
         if is_concrete(t):
             self._check_times(np.asarray(t, float))
-        row = np.ravel(np.asarray(t, np.float64)) if self.float64 else jnp.ravel(jnp.asarray(t, self.dtype))
-        return row, np.shape(t)
+        return jnp.ravel(jnp.asarray(t, self.targets.dtype)), np.shape(t)
 
     def _check_times(self, times: np.ndarray) -> None:
         if np.isnan(times).any() or (times < 0).any():
@@ -126,8 +126,11 @@ class SquaredLossPredictor:
         if self.filter == "flow":
             return
         finite = times[np.isfinite(times)]
-        if (finite != np.round(finite)).any() or (finite > MAX_STEPS).any():
-            raise ValueError(f"t is {times}; expected whole numbers of steps, up to {MAX_STEPS}, or inf.")
+        dtype = self.targets.dtype
+        # Up to here a floating-point number tells every step from the next.
+        most = min(MAX_STEPS, 2 ** (jnp.finfo(dtype).nmant + 1))
+        if (finite != np.round(finite)).any() or (finite > most).any():
+            raise ValueError(f"t is {times}; expected whole numbers of steps, up to {most} in {dtype}, or inf.")
         if np.isinf(times).any() and is_concrete(self.spectrum.eigenvalues, self.learning_rate, self.momentum):
             limit = 2 * (1 + float(self.momentum)) / max(float(jnp.max(self.spectrum.eigenvalues)), 1e-300)
             if float(self.learning_rate) >= limit:
@@ -244,16 +247,14 @@ def _predictor(
     float64: bool,
 ) -> SquaredLossPredictor:
     check_rates(learning_rate, momentum)
-    matrix, targets, layout = arranged(k_train_train, y_train)
-    dtype = matrix.dtype
-    if not float64:
-        spectrum = decompose(matrix, ridge, relative_ridge)
-        rates = jnp.asarray(learning_rate, dtype), jnp.asarray(momentum, dtype)
-        return SquaredLossPredictor(spectrum, targets, *rates, name, layout, dtype, float64)
-    check_concrete(matrix, targets, learning_rate, momentum, ridge)
-    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-        matrix, targets, rate, beta = in_double((matrix, targets, learning_rate, momentum))
-        spectrum = in_double(decompose(jnp.asarray(matrix), ridge, relative_ridge))
+    with working_precision(float64, k_train_train, y_train, learning_rate, momentum, ridge):
+        matrix, targets, layout = arranged(k_train_train, y_train)
+        dtype = matrix.dtype
+        if float64:
+            matrix, targets = (jnp.asarray(part) for part in in_double((matrix, targets)))
+        rate, beta = (jnp.asarray(number, matrix.dtype) for number in (learning_rate, momentum))
+        arrays = decompose(matrix, ridge, relative_ridge, dtype), targets, rate, beta
+        spectrum, targets, rate, beta = in_double(arrays) if float64 else arrays
     return SquaredLossPredictor(spectrum, targets, rate, beta, name, layout, dtype, float64)
 
 

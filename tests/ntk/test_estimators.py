@@ -1,11 +1,13 @@
 """The estimators in scikit-learn's own hands, and against plain algebra on the kernels."""
 
+import pickle
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV
@@ -81,6 +83,70 @@ def test_sequences_in_a_recurrent_network():
     assert list(model.classes_) == ["no", "yes"]
     assert model.decision_function(x).shape == (16,)
     assert model.score(x, labels) == 1.0
+
+
+@ntk.tensor_program
+def gated(net, x):
+    """A product of two Gaussian vectors, of which the limit is sampled."""
+    u, w = net.input_matrix("u") @ x, net.input_matrix("w") @ x
+    return net.output("v") @ (net.phi("tanh")(u) * net.phi("erf")(w))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [NTKRegressor(gated, ridge=1e-8), NNGPRegressor(gated, ridge=1e-8)])
+def test_of_a_sampled_limit_one_kernel_is_used(estimator, data):
+    """Training points are met again exactly, as by no kernel between inputs that were sampled apart."""
+    x, y, x_test = data
+    model = estimator.fit(x, y)
+    again = model.predict(np.concatenate([x, x_test]))
+    # The ridge and the sampler's own jitter, over the smallest eigenvalue.
+    np.testing.assert_allclose(again[:12], y, rtol=0, atol=1e-3)
+    if isinstance(model, NNGPRegressor):
+        mean, std = model.predict(np.concatenate([x, x_test]), return_std=True)
+        np.testing.assert_array_equal(mean, again)
+        assert np.all(std[:12] < 1e-3)
+        assert np.all(std[12:] > 1e-2)
+
+
+@pytest.mark.parametrize("net", [ntk.MLP(depth=1, activation="tanh"), ntk.architectures.mlp(depth=1)])
+def test_clones_have_an_equal_network_and_are_saved(net, tmp_path, data):
+    """What was compiled for a network serves its clones and pickles; and these are saved as their original is."""
+    x, y, x_test = data
+    twin = clone(pickle.loads(pickle.dumps(NTKRegressor(net, ridge=0.1)))).fit(x, y)
+    assert jax.tree.structure(twin.net) == jax.tree.structure(net)
+    assert jax.tree.leaves(twin.net) == jax.tree.leaves(net)
+    ntk.save(tmp_path / "twin.npz", twin)
+    np.testing.assert_array_equal(ntk.load(tmp_path / "twin.npz").predict(x_test), twin.predict(x_test))
+
+
+def test_saved_with_names_of_features_and_labels(tmp_path):
+    """Labels and column names of data frames are arrays of objects."""
+    x = np.random.default_rng(0).normal(size=(6, 2))
+    model = NTKClassifier(NET).fit(x, np.array(["no", "yes"] * 3, dtype=object))
+    model.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    ntk.save(tmp_path / "model.npz", model)
+    loaded = ntk.load(tmp_path / "model.npz")
+    assert loaded.classes_.tolist() == ["no", "yes"]
+    assert loaded.feature_names_in_.tolist() == ["a", "b"]
+    assert loaded.n_features_in_ == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [NTKRegressor(), NNGPRegressor()])
+def test_regressors_in_a_pipeline_and_a_grid_search(estimator, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3)) * [1.0, 10.0, 100.0]  # of which only a scaler makes sense
+    y = np.sin(x[:, 0]) + x[:, 1] / 10
+    name = type(estimator).__name__.lower()
+    grid = {f"{name}__ridge": [1e-4, 10.0], f"{name}__net": [NET, ntk.MLP(depth=2, activation="tanh")]}
+    search = GridSearchCV(make_pipeline(StandardScaler(), estimator), grid, cv=3).fit(x[:40], y[:40])
+    assert search.best_params_[f"{name}__ridge"] == 1e-4
+    assert search.score(x[40:], y[40:]) > 0.8
+    unscaled = clone(search.best_estimator_[-1]).fit(x[:40], y[:40])
+    assert search.score(x[40:], y[40:]) > unscaled.score(x[40:], y[40:])
+    ntk.save(tmp_path / "best.npz", search.best_estimator_[-1])
+    scaled = search.best_estimator_[0].transform(x[40:])
+    np.testing.assert_array_equal(ntk.load(tmp_path / "best.npz").predict(scaled), search.predict(x[40:]))
 
 
 @pytest.mark.slow

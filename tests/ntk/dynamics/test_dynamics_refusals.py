@@ -11,6 +11,7 @@ import pytest
 
 K, Y, KT = np.eye(3), np.ones((3, 2)), np.ones((2, 3))
 FULL = np.einsum("nm,op->nmop", K, np.eye(2))
+CLASSES = optax.softmax_cross_entropy_with_integer_labels
 NAN = np.diag([1.0, np.nan, 1.0])
 
 ROWS = [
@@ -57,6 +58,18 @@ ROWS = [
     ("d.loss_flow(K, Y[:2], optax.l2_loss)", ValueError, r"y_train has shape \(2, 2\); expected \(3, …\) as k_t"),
     ("d.loss_flow(-K, Y, optax.l2_loss)", ValueError, r"k_train_train has an eigenvalue of -1, .*; expected a posi"),
     ("d.loss_flow(K, Y, optax.l2_loss, max_steps=0)", ValueError, r"max_steps is 0; expected an integer of at least 1"),
+    (
+        "d.loss_flow(K, Y, optax.l2_loss, rtol=-1e-6)",
+        ValueError,
+        r"rtol is -1e-06; expected one finite positive number",
+    ),
+    ("d.loss_flow(K, Y, optax.l2_loss, atol=np.nan)", ValueError, r"atol is nan; expected one finite positive number"),
+    ("d.loss_flow(K, np.arange(3), CLASSES)(1.0)", ValueError, r"loss fails on outputs of shape \(3,\) and targets of"),
+    (
+        "d.loss_descent(K, np.arange(3), CLASSES, 1, learning_rate=0.1)",
+        ValueError,
+        r"expected another loss, or fx_train_0 of the shape of the outputs, such as \(3, classes\)",
+    ),
     ("d.loss_flow(K, Y, optax.l2_loss)(np.inf)", ValueError, r"t is inf; expected a finite number that is not neg"),
     (
         "d.loss_flow(K, Y, optax.l2_loss)(1.0, Y[:2])",
@@ -71,6 +84,11 @@ ROWS = [
     ("d.conjugate_gradients(K, np.ones((3, 0)))", ValueError, r"b has shape \(3, 0\); expected \(N,\) or \(N, c\)"),
     ("d.conjugate_gradients(K, Y, rtol=0.0)", ValueError, r"rtol is 0.0; expected a number between 0 and 1"),
     ("d.conjugate_gradients(K, Y, ridge=-1.0)", ValueError, r"ridge is -1.0; expected a finite number"),
+    (
+        "d.conjugate_gradients(lambda v: v[:2], Y)",
+        TypeError,
+        r"kernel makes .* of float64\[3, 2\]; expected the same sh",
+    ),
     ("d.nystrom_preconditioner(K, 3, rank=4, ridge=1.0, key=key)", ValueError, r"rank is 4; expected at most num_rows"),
     ("d.nystrom_preconditioner(K, 3, rank=2, ridge=0.0, key=key)", ValueError, r"ridge is 0.0; expected one finite"),
     ("d.nystrom_preconditioner(K, 3, rank=2, ridge=1.0, key=3)", TypeError, r"key is 3; expected one PRNG key"),

@@ -8,6 +8,7 @@ from kernel_problems import M, joint_kernel, split, targets
 
 import ntk
 from ntk import dynamics
+from ntk.dynamics import iterative
 
 
 def decaying_kernel(size=60, decay=0.7):
@@ -60,7 +61,7 @@ def test_products_without_a_kernel():
 
 @pytest.mark.slow
 def test_preconditioner_leaves_the_spectrum_near_one():
-    """At a rank of twice the effective dimension and more, the condition number is below 28 (their Theorem 1.1)."""
+    """At a rank of 2⌈1.5 d⌉ + 1, d the effective dimension, the condition number is below 28 (their Theorem 1.1)."""
     k, ridge = decaying_kernel(decay=0.5), 1e-4
     rank = 2 * int(np.ceil(1.5 * ntk.effective_dimension(k, ridge))) + 1
     assert rank < 60
@@ -88,6 +89,42 @@ def test_what_does_not_converge_is_told():
     assert indefinite.indefinite
     assert not indefinite.converged
     assert np.isfinite(indefinite.x).all()
+
+
+def test_compiled_once_for_all_kernels_of_a_shape():
+    b = np.ones(12)
+    compiled = iterative._compiled_solve
+    before = compiled._cache_size()
+    for seed in range(3):
+        k = decaying_kernel(12) * (1 + seed)
+        prepared = dynamics.nystrom_preconditioner(k, 12, rank=4, ridge=0.1, key=jax.random.key(seed))
+        found = dynamics.conjugate_gradients(k, b, ridge=0.1, preconditioner=prepared, rtol=1e-10)
+        np.testing.assert_allclose(found.x, np.linalg.solve(k + 0.1 * np.eye(12), b), rtol=0, atol=1e-8)
+    assert compiled._cache_size() == before + 1
+
+
+def test_dtypes_are_those_of_b():
+    k, b = decaying_kernel(12), np.ones(12, np.float32)
+    prepared = dynamics.nystrom_preconditioner(k, 12, rank=4, ridge=0.1, key=jax.random.key(0))
+    for matrix, right in ((k, b), (k.astype(np.float32), np.ones(12))):
+        found = dynamics.conjugate_gradients(matrix, right, ridge=0.1, preconditioner=prepared)
+        assert found.x.dtype == right.dtype
+        assert found.converged
+
+
+def test_derivatives_are_those_of_the_inverse():
+    """x = A⁻¹b, A = K + ρ: ∂(c·x) is −(A⁻¹c)(A⁻¹b)ᵀ in K, its trace in ρ, A⁻¹c in b."""
+    k, (b, c) = decaying_kernel(12), np.random.default_rng(3).normal(size=(2, 12))
+
+    def score(k, ridge, b):
+        return c @ dynamics.conjugate_gradients(k, b, ridge=ridge, rtol=1e-12).x
+
+    in_kernel, in_ridge, in_b = jax.jit(jax.grad(score, argnums=(0, 1, 2)))(k, 0.1, b)
+    inverse = np.linalg.inv(k + 0.1 * np.eye(12))
+    # The tolerance, times the condition number of 11 and its square.
+    np.testing.assert_allclose(in_b, inverse @ c, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(in_kernel, -np.outer(inverse @ c, inverse @ b), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(in_ridge, -(inverse @ c) @ (inverse @ b), rtol=1e-9)
 
 
 @pytest.mark.slow
