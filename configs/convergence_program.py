@@ -4,7 +4,7 @@ r"""A program of ntk.architectures that reads digits, against its limit; its nam
         --config=configs/convergence_program.py:lstm --workdir=runs/convergence_lstm
 
 mlp, residual_mlp, tied_mlp, batch_norm_mlp, rnn, bidirectional_rnn, lstm, gru, layer_norm_gated_rnn, cnn_1d, cnn_2d,
-self_attention or transformer, with the options that it has by itself.
+self_attention, transformer or mixture (of mlp and residual_mlp), with the options that it has by itself.
 """
 
 from ml_collections import ConfigDict

@@ -10,7 +10,7 @@ from configs import regularization_base
 
 def get_config() -> ConfigDict:
     config = regularization_base.get_config()
-    config.regularizers = ConfigDict({"none": (0.0,), "l1": (1e-3,), "l2": (3e-3,), "spectral": (1e-2,)})
+    config.regularizers = ConfigDict({"none": (0.0,), "l1": (1e-2,), "l2": (3e-2,), "spectral": (3e-1,)})
     config.label_noise = (0.2, 0.0, 0.4)
     config.train_sizes = (400, 50, 100, 200)
     config.num_probes = 0

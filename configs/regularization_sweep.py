@@ -10,6 +10,7 @@ network: --config.network.kind=CNN --config.widths=16, or RNN.
 from ml_collections import ConfigDict
 
 from configs import regularization_base
+from ntk.checks import check_choice
 
 STRENGTHS = {
     "l1": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
@@ -17,8 +18,8 @@ STRENGTHS = {
     "elastic_net": (1e-3, 3e-3, 1e-2),
     "weight_decay": (3e-3, 1e-2, 3e-2),
     "spectral": (1e-2, 3e-2, 1e-1, 3e-1),
-    # Two, since an SVD of every matrix at every step costs more than all else.
-    "nuclear": (3e-3, 1e-2),
+    # An SVD of every matrix at every step costs more than all else.
+    "nuclear": (3e-3, 1e-2, 3e-2, 1e-1),
     "dropout": (0.2, 0.5, 0.8),
     "batch_norm": (0.0,),
     "spectral_norm": (1.0, 2.0, 4.0),
@@ -26,6 +27,7 @@ STRENGTHS = {
 
 
 def get_config(name: str = "all") -> ConfigDict:
+    check_choice("the name after the file's", name, ("all", *STRENGTHS))
     config = regularization_base.get_config()
     # Without noise there is next to nothing to overfit.
     config.label_noise = (0.2,)

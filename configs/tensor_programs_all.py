@@ -24,6 +24,7 @@ PROGRAMS = (
     "cnn_2d",
     "self_attention",
     "transformer",
+    "mixture",
 )
 
 

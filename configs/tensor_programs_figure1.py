@@ -25,4 +25,6 @@ def get_config() -> ConfigDict:
     config.num_inputs = 8
     config.widths = tuple(2**k for k in range(6, 14))
     config.num_seeds = 10
+    # At width 8192 the limit of batch norm has to be known to a thousandth.
+    config.samples = 2**18
     return config

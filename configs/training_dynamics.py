@@ -25,7 +25,8 @@ def get_config() -> ConfigDict:
     # Random networks per width; worked on together so many at a time.
     config.num_seeds = 10
     config.batch_size = 5
-    # Learning rate, as a share of the largest stable one of the limit; steps; steps from one record to the next.
+    # Learning rate, as a share of the largest stable one of the limit; steps; steps from one record to the next, after
+    # as many that are all recorded.
     config.rate = 0.25
     config.steps = 800
     config.every = 10

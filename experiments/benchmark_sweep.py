@@ -66,7 +66,7 @@ def check_config(config: ConfigDict) -> None:
 
 def measure(config: ConfigDict, width: int, samples: Samples) -> list[str]:
     """Milliseconds of the loop, and how many times faster the others are."""
-    program = Program(MLP(outputs=10, width=width), batch_size=config.batch_size)
+    program = Program(MLP(outputs=samples.num_classes, width=width), batch_size=config.batch_size)
     strengths = [10 ** (-4 + 3 * index / config.num_members) for index in range(config.num_members)]
     members = [Member("l1", strength, width, 0.1, 0.0, len(samples.x_train), 0) for strength in strengths]
     one_device, all_devices = member_mesh(jax.devices()[:1]), member_mesh()

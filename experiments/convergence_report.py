@@ -1,6 +1,7 @@
 """What a convergence run leaves behind: fitted slopes, a table (printed, Markdown and CSV), and the figure."""
 
 import csv
+import math
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from experiments.power_law import Exponent, fit_exponent
 
 Errors = dict[str, Float[np.ndarray, "widths seeds"]]
 SYMBOLS = {"ntk": "Θ", "nngp": "NNGP"}
+_SHARE = 0.1  # of the median error at the largest width, which a limit's own error should not exceed
 
 
 def networks_of(config: ConfigDict) -> dict[str, ConfigDict]:
@@ -43,10 +45,9 @@ def write_report(workdir: Path, config: ConfigDict, errors: Errors, limit_error:
     widths, slopes = np.array(config.widths), _slopes(config, errors)
     _draw(workdir / "convergence", widths, errors, slopes, config)
     percent, ntk = f"{100 * config.confidence:g} %", slopes["ntk"]
-    closing = f"Slope of Θ's error: {ntk.value:.3f}, {percent} interval [{ntk.low:.3f}, {ntk.high:.3f}]."
-    if limit_error:
-        closing = f"The limit of Θ is sampled, with a relative standard error of {limit_error:.1e}.\n{closing}"
-    return _write_tables(workdir, config, errors, slopes, closing)
+    closing = [f"Slope of Θ's error: {ntk.value:.3f}, {percent} interval [{ntk.low:.3f}, {ntk.high:.3f}]."]
+    remarks = remarks_on_limits(config, {"Θ": limit_error}, {"Θ": errors["ntk"]})
+    return _write_tables(workdir, config, errors, slopes, "\n".join(remarks + closing))
 
 
 def write_comparison(
@@ -56,9 +57,27 @@ def write_comparison(
     errors = {label: collect(records, label, config.widths)["ntk"] for label in networks_of(config)}
     slopes = _slopes(config, errors)
     _draw_comparison(workdir / "convergence", np.array(config.widths), errors, slopes, config)
-    sampled = ", ".join(f"{label} {error:.1e}" for label, error in limit_errors.items() if error)
-    closing = f" Limits that are sampled have relative standard errors: {sampled}." if sampled else ""
-    return _write_tables(workdir, config, errors, slopes, "Errors are those of Θ." + closing)
+    closing = ["Errors are those of Θ.", *remarks_on_limits(config, limit_errors, errors)]
+    return _write_tables(workdir, config, errors, slopes, "\n".join(closing))
+
+
+def remarks_on_limits(config: ConfigDict, limit_errors: dict[str, float], errors: Errors) -> list[str]:
+    """How well limits are known that are sampled, and how many samples would do where that is not well enough."""
+    sampled = {label: error for label, error in limit_errors.items() if error}
+    if not sampled:
+        return []
+    listed = ", ".join(f"{label} {error:.1e}" for label, error in sampled.items())
+    remarks = [f"Limits that are sampled have relative standard errors: {listed}."]
+    for label, error in sampled.items():
+        median = np.median(errors[label][-1])
+        if error > _SHARE * median:
+            doublings = math.ceil(2 * math.log2(error / (_SHARE * median)))  # it falls like samples^(-1/2), or faster
+            remarks.append(
+                f"Warning: that of {label} is {error / median:.0%} of its median error at n={config.widths[-1]}, which"
+                f" flattens the slope; expected at most {_SHARE:.0%}, as of --config.samples="
+                f"{config.samples * 2**doublings}."
+            )
+    return remarks
 
 
 def _slopes(config: ConfigDict, errors: Errors) -> dict[str, Exponent]:

@@ -11,20 +11,30 @@ from ml_collections import ConfigDict
 
 from experiments import plots
 from experiments.benchmarking import markdown_table
-from experiments.dynamics_runs import Problem, ensemble_loss, limit_kernels
+from experiments.dynamics_runs import Problem, ensemble_loss, limit_kernels, recorded_steps
 from experiments.power_law import Exponent, fit_exponent
 
 Records = dict[tuple[str, int], dict[str, Any]]
 NAMES = {"ntk": "NTK", "standard": "standard", "mup": "maximal update"}
 # Below this share of the error at the start, what is left of it is of the order 1/n that the kernel moves by.
 _LEAST = 0.02
-# What moves or deviates, by what theory says of its exponent in NTK and standard parameterization.
+# What moves or deviates.
 MEASURES = {
     "drift": "$\\|\\Theta_T-\\Theta_0\\|/\\|\\Theta_0\\|$",
     "movement": "$\\|w_T-w_0\\|/\\|w_0\\|$",
     "to_linearized": "from own linearization",
     "to_limit": "from the infinite-width prediction",
 }
+# Exponents in the width that theory says: of Θ and of outputs those of one output's kernel (Dyer & Gur-Ari 2020; Yang &
+# Hu 2021); all weights together move by order one, over a norm of order √n in maximal update and n in NTK
+# parameterization, and by order 1/√n over √n in the standard one; kernels at the start are off by 1/√n.
+THEORY = {
+    "ntk": {"drift": -1.0, "movement": -1.0, "to_linearized": -1.0, "to_limit": -0.5},
+    "standard": {"drift": -1.0, "movement": -1.0, "to_linearized": -1.0, "to_limit": -0.5},
+    "mup": {"drift": 0.0, "movement": -0.5, "to_linearized": 0.0},
+}
+# Of weights that read the input, and not a hidden layer.
+MOVEMENT_OF_INPUT_WEIGHTS = {"ntk": -0.5, "standard": -1.5, "mup": 0.0}
 
 
 def write_report(workdir: Path, config: ConfigDict, problem: Problem, records: Records) -> str:
@@ -44,19 +54,26 @@ def write_report(workdir: Path, config: ConfigDict, problem: Problem, records: R
     with plots.style():
         _draw_trajectories(workdir / "trajectories", config, problem, records)
         _draw_drift(workdir / "drift", config, records, exponents)
-    summary = _summary(config, records, exponents)
+    summary = _summary(config, problem, records, exponents)
     (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
     return summary
+
+
+def theory(config: ConfigDict, name: str, measure: str) -> float:
+    """The exponent that theory says for a measure in a parameterization."""
+    if measure == "movement" and config.network.kind == "MLP" and config.network.get("depth") == 1:
+        return MOVEMENT_OF_INPUT_WEIGHTS[name]
+    return THEORY[name][measure]
 
 
 def _over_widths(records: Records, config: ConfigDict, name: str, measure: str) -> Float[np.ndarray, "widths seeds"]:
     return np.array([records[name, width][measure] for width in config.widths])
 
 
-def _summary(config: ConfigDict, records: Records, exponents: dict[tuple[str, str], Exponent]) -> str:
+def _summary(config: ConfigDict, problem: Problem, records: Records, exponents: dict[tuple[str, str], Exponent]) -> str:
     labels = {
         "drift": "kernel drift",
-        "movement": "movement of the hidden weights",
+        "movement": "movement of the last weights before the read-out",
         "to_linearized": "distance from own linearization",
         "to_limit": "distance from the infinite-width prediction",
     }
@@ -65,11 +82,22 @@ def _summary(config: ConfigDict, records: Records, exponents: dict[tuple[str, st
         medians = np.median(_over_widths(records, config, name, measure), axis=1)
         interval = f"[{_digits(exponent.low)}, {_digits(exponent.high)}]"
         rows.append(
-            [NAMES[name], labels[measure], _digits(exponent.value), interval, *(f"{value:.2e}" for value in medians)]
+            [
+                NAMES[name],
+                labels[measure],
+                _digits(exponent.value),
+                interval,
+                f"{theory(config, name, measure):g}",
+                *(f"{value:.2e}" for value in medians),
+            ]
         )
     percent = f"{100 * config.confidence:g} % interval"
-    header = ["parameterization", "measure", "exponent", percent, *(f"n={width}" for width in config.widths)]
-    heading = f"{_title(config)}.\nExponents in the width n, and medians over {config.num_seeds} networks."
+    header = ["parameterization", "measure", "exponent", percent, "theory", *(f"n={width}" for width in config.widths)]
+    heading = (
+        f"{_title(config)}.\nExponents in the width n, and medians over {config.num_seeds} networks. Those of theory"
+        " are for n → ∞; in standard parameterization input weights have a share of order d/n in training,"
+        f" d = {problem.x.shape[-1]}."
+    )
     widest = config.widths[-1]
     ends = [
         [
@@ -90,7 +118,7 @@ def _summary(config: ConfigDict, records: Records, exponents: dict[tuple[str, st
 def _draw_trajectories(stem: Path, config: ConfigDict, problem: Problem, records: Records) -> None:
     figure, panels = plots.make_figure(4, size=(13.0, 3.5))
     figure.suptitle(f"{_title(config)}, NTK parameterization")
-    steps = np.arange(0, config.steps + 1, config.every)
+    steps = recorded_steps(config)
     _draw_losses(panels[0], config, problem, records, steps)
     _draw_outputs(panels[1], config, records, steps)
     if config.loss == "squared":
@@ -114,7 +142,7 @@ def _draw_losses(axes: Axes, config: ConfigDict, problem: Problem, records: Reco
         widest = records["ntk", config.widths[-1]]["loss_predicted"]
         predicted, label = np.median(widest, axis=0), "by $\\Theta_\\infty$"
     axes.plot(steps, predicted, "--", color="black", label=label)
-    axes.set_xscale("symlog", linthresh=config.every)
+    axes.set_xscale("symlog", linthresh=1)
     axes.set(yscale="log", xlabel="Step", ylabel="Training loss", title="Loss: networks and prediction")
     axes.legend(loc="lower left")
 
@@ -127,7 +155,7 @@ def _draw_outputs(axes: Axes, config: ConfigDict, records: Records, steps: np.nd
         for kind, (line, label) in kinds.items():
             values = np.array(record[kind])[0, :, point]
             axes.plot(steps, values, line, color=color, label=label if point == 0 else None)
-    axes.set_xscale("symlog", linthresh=config.every)
+    axes.set_xscale("symlog", linthresh=1)
     axes.set(xlabel="Step", ylabel="$f_t(x)$", title=f"Outputs on test digits, $n={config.widths[-1]}$")
     axes.legend(loc="best")
 
@@ -150,7 +178,7 @@ def _draw_errors(axes: Axes, config: ConfigDict, records: Records, steps: np.nda
     for width, color in zip(config.widths, plots.sequence_colors(len(config.widths)), strict=True):
         values = 100 * np.median(np.array(records["ntk", width]["error_test"]), axis=0)
         axes.plot(steps, values, color=color, label=f"$n={width}$")
-    axes.set_xscale("symlog", linthresh=config.every)
+    axes.set_xscale("symlog", linthresh=1)
     axes.set(xlabel="Step", ylabel="Test error, %", title="Error on test digits, median")
     axes.legend()
 
@@ -175,7 +203,7 @@ def _draw_drift(stem: Path, config: ConfigDict, records: Records, exponents: dic
     for axes, measure in zip(panels, ("drift", "movement", "to_linearized"), strict=False):
         for number, name in enumerate(config.parameterizations):
             exponent = exponents[name, measure]
-            label = f"{NAMES[name]}: {_digits(exponent.value)}".replace("-", "\N{MINUS SIGN}")
+            label = f"{NAMES[name]}: {_digits(exponent.value)} ({theory(config, name, measure):g})"
             plots.plot_band(
                 axes,
                 widths,
@@ -183,13 +211,13 @@ def _draw_drift(stem: Path, config: ConfigDict, records: Records, exponents: dic
                 quantiles=config.quantiles,
                 color=plots.PALETTE[number],
                 marker=plots.MARKERS[number],
-                label=label,
+                label=label.replace("-", "\N{MINUS SIGN}"),
             )
         plots.use_log_axes(axes, "Width $n$")
         low, high = np.log10(axes.get_ylim())
         axes.set(ylim=(10 ** np.floor(low), 10 ** np.ceil(high)))
         axes.set(ylabel=MEASURES[measure], title=titles.get(measure, "Distance from own linearization"))
-        axes.legend(title="Exponent", loc="best")
+        axes.legend(title="Exponent (theory)", loc="best")
     panels[2].set_ylabel("largest over time, test points")
     for number, name in enumerate(config.parameterizations):
         color, marker = plots.PALETTE[number], plots.MARKERS[number]

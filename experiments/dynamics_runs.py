@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 import ntk
@@ -70,6 +70,16 @@ def learning_rate(problem: Problem, parameterization: str, config: ConfigDict) -
     return config.rate * float(largest)
 
 
+def recorded_steps(config: ConfigDict) -> Int[np.ndarray, " steps"]:
+    """0 and each of the first `every` steps, and then each `every`-th.
+
+    Example:
+        >>> print(recorded_steps(ConfigDict({"steps": 12, "every": 4})))
+        [ 0  1  2  3  4  8 12]
+    """
+    return np.concatenate([np.arange(config.every), np.arange(config.every, config.steps + 1, config.every)])
+
+
 def train_networks(
     problem: Problem, parameterization: str, width: int, config: ConfigDict
 ) -> dict[str, Float[np.ndarray, "seeds ..."]]:
@@ -98,17 +108,26 @@ def train_networks(
     def measure(key: Array) -> dict[str, Array]:
         params = model.init(key, problem.x)
         optimizer = optax.sgd(rate * scale)
-        options: dict[str, Any] = {"loss": loss, "every": config.every}
-        found = dynamics.train(
-            model.apply, params, problem.x, y, optimizer, config.steps, x_test=problem.x_test, **options
-        )
+
+        def train(params: Any, steps: int, every: int) -> tuple[dynamics.Trajectory, Any]:
+            options: dict[str, Any] = {"loss": loss, "every": every, "x_test": problem.x_test}
+            found = dynamics.train(model.apply, params, problem.x, y, optimizer, steps, **options)
+            return found, found.params
+
+        found = _recorded(train, params, config)
         before = scale * ntk.empirical_ntk(model.apply, params, inputs, problem.x)
         after = scale * ntk.empirical_ntk(model.apply, found.params, problem.x)
-        options |= {"learning_rate": rate, "fx_train_0": found.fx_train[0], "fx_test_0": found.fx_test[0]}
         theta = (before[:num_train] + before[:num_train].T) / 2  # what rounding has made asymmetric
-        steps = config.steps
-        own = dynamics.loss_descent(theta, y, k_test_train=before[num_train:], num_steps=steps, **options)
-        ideal = dynamics.loss_descent(limit, y, k_test_train=limit_test, num_steps=steps, **options)
+
+        def predicted(kernel: Array, kernel_test: Array) -> dynamics.Trajectory:
+            def descend(start: tuple[Array, Array], steps: int, every: int) -> tuple[dynamics.Trajectory, Any]:
+                options: dict[str, Any] = {"fx_train_0": start[0], "fx_test_0": start[1], "k_test_train": kernel_test}
+                found = dynamics.loss_descent(kernel, y, loss, steps, learning_rate=rate, every=every, **options)
+                return found, (found.fx_train[-1], found.fx_test[-1])
+
+            return _recorded(descend, (found.fx_train[0], found.fx_test[0]), config)
+
+        own, ideal = predicted(theta, before[num_train:]), predicted(limit, limit_test)
 
         def distance(other: Array) -> Array:
             return jnp.max(jnp.sqrt(jnp.mean((found.fx_test - other) ** 2, axis=1)))
@@ -139,6 +158,20 @@ def train_networks(
     return {name: np.asarray(values) for name, values in measured.items()}
 
 
+def _recorded(run: Any, start: Any, config: ConfigDict) -> dynamics.Trajectory:
+    """Training at `recorded_steps`: plain gradient descent remembers nothing, and goes on from where it is.
+
+    `run(start, steps, every)` gives a trajectory, and where to go on.
+    """
+    first, reached = run(start, config.every, 1)
+    rest, _ = run(reached, config.steps - config.every, config.every)
+    records = (
+        jnp.concatenate([before, after[1:]])
+        for before, after in ((getattr(first, name), getattr(rest, name)) for name in ("loss", "fx_train", "fx_test"))
+    )
+    return dynamics.Trajectory(rest.params, jnp.asarray(recorded_steps(config)), *records)
+
+
 def _decay(
     found: dynamics.Trajectory, y: Array, directions: Array, factors: Array, config: ConfigDict
 ) -> dict[str, Array]:
@@ -165,5 +198,5 @@ def ensemble_loss(problem: Problem, config: ConfigDict) -> Float[np.ndarray, " s
         y = jnp.asarray(problem.labels, jnp.float64)
         rate = learning_rate(problem, "ntk", config)
         predict = dynamics.squared_loss_ensemble(kernels, y, learning_rate=rate, steps=True)
-        mean, covariance = predict(jnp.arange(0, config.steps + 1, config.every))
+        mean, covariance = predict(recorded_steps(config))
         return np.asarray(jnp.mean((mean - y) ** 2, axis=1) + jnp.trace(covariance, axis1=1, axis2=2) / len(y)) / 2

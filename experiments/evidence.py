@@ -20,10 +20,10 @@ _SMALLEST = 1e-3
 
 
 class Evidence(NamedTuple):
-    """Where gradient ascent on the marginal likelihood ended.
+    """What gradient ascent on the marginal likelihood found.
 
     Attributes:
-        numbers: Hyperparameters by name.
+        numbers: Hyperparameters by name, the best on the way.
         history: (steps,), ln p(y) per target along the way.
     """
 
@@ -43,6 +43,9 @@ def maximize_evidence(
         steps: How many.
         learning_rate: Of Adam.
 
+    Raises:
+        FloatingPointError: ln p(y) is not finite somewhere on the way.
+
     Example:
         >>> x = np.random.default_rng(0).normal(size=(50, 1))
         >>> found = maximize_evidence(
@@ -56,36 +59,46 @@ def maximize_evidence(
     def loss(logs: Logs) -> Array:
         return -dynamics.log_marginal_likelihood(kernel(logs), y, ridge=jnp.exp(logs["noise"])) / y.size
 
-    def step(state: tuple[Logs, Any], _: None) -> tuple[tuple[Logs, Any], Array]:
+    def step(state: tuple[Logs, Any], _: None) -> tuple[tuple[Logs, Any], tuple[Array, Logs]]:
         logs, moments = state
         value, gradient = jax.value_and_grad(loss)(logs)
         updates, moments = optimizer.update(gradient, moments)
-        return (optax.apply_updates(logs, updates), moments), -value
+        return (optax.apply_updates(logs, updates), moments), (-value, logs)
 
     first = {name: jnp.log(jnp.asarray(max(value, _SMALLEST), y.dtype)) for name, value in start.items()}
     run = jax.jit(lambda logs: jax.lax.scan(step, (logs, optimizer.init(logs)), length=steps))
-    (logs, _), history = run(first)
-    return Evidence({name: float(jnp.exp(value)) for name, value in logs.items()}, np.asarray(history))
+    history, path = jax.device_get(run(first)[1])
+    if not np.isfinite(history).all():
+        raise FloatingPointError(
+            f"the marginal likelihood is {history[~np.isfinite(history)][0]} in step {np.argmin(np.isfinite(history))};"
+            " expected more noise at the start, a smaller evidence_rate, or more samples of a limit that is sampled."
+        )
+    best = int(np.argmax(history))
+    return Evidence({name: float(np.exp(values[best])) for name, values in path.items()}, history)
 
 
 def standard_deviations(net: Any) -> dict[str, float]:
-    """Those of a description, by name; none of a program, whose limit may be sampled.
+    """Those of a description or of a program, by name.
 
     Example:
         >>> standard_deviations(ntk.MLP(depth=1, w_std=1.5))
         {'w_std': 1.5, 'b_std': 1.0, 'v_std': 1.0}
+        >>> standard_deviations(ntk.architectures.batch_norm_mlp())
+        {'w_std': 1.0, 'v_std': 1.0}
     """
     if isinstance(net, ntk.TensorProgram):
-        return {}
-    names = [field.name for field in dataclasses.fields(net) if field.name.endswith("_std")]
-    return {name: float(getattr(net, name)) for name in names}
+        numbers = net.numbers
+    else:
+        numbers = {field.name: getattr(net, field.name) for field in dataclasses.fields(net)}
+    return {name: float(value) for name, value in numbers.items() if name.endswith("_std")}
 
 
 def with_standard_deviations(net: Any, numbers: dict[str, Any]) -> Any:
-    """The description with those of `numbers` that are standard deviations.
+    """The description or program with those of `numbers` that are standard deviations.
 
     Example:
         >>> with_standard_deviations(ntk.MLP(depth=1), {"w_std": 2.0, "noise": 0.1}).w_std
         2.0
     """
-    return dataclasses.replace(net, **{name: value for name, value in numbers.items() if name.endswith("_std")})
+    stds = {name: value for name, value in numbers.items() if name.endswith("_std")}
+    return net(**stds) if isinstance(net, ntk.TensorProgram) else dataclasses.replace(net, **stds)

@@ -1,6 +1,6 @@
 """Networks from the `network` part of a config, and images in the form in which each network reads them."""
 
-import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,7 +24,19 @@ class Kind(NamedTuple):
         """The names that `make` takes."""
         if isinstance(self.make, ntk.TensorProgram):
             return [*self.make.numbers, *self.make.choices]
-        return [field.name for field in dataclasses.fields(self.make)]  # type: ignore[arg-type]
+        return list(inspect.signature(self.make).parameters)
+
+
+def mixture(parts: tuple[str, ...] = ("mlp", "residual_mlp"), weights: tuple[float, ...] | None = None) -> Any:
+    """`ntk.architectures.mixture` of programs that read vectors, by their names, with the options they have.
+
+    Example:
+        >>> mixture(("mlp", "mlp"), weights=(0.3, 0.7)).numbers["mixture_weight_2"]
+        0.7
+    """
+    for part in parts:
+        check_choice("a part of network.kind='mixture'", part, PROGRAMS[as_vectors])
+    return ntk.architectures.mixture(*(getattr(ntk.architectures, part) for part in parts), weights=weights)
 
 
 KINDS: dict[str, Kind] = {"MLP": Kind(ntk.MLP, as_vectors), "RNN": Kind(ntk.RNN, as_sequences)}
@@ -44,6 +56,7 @@ PROGRAMS: dict[Callable[[np.ndarray], np.ndarray], tuple[str, ...]] = {
     as_coarse_images: ("cnn_2d",),
 }
 KINDS |= {name: Kind(getattr(ntk.architectures, name), reads) for reads, names in PROGRAMS.items() for name in names}
+KINDS["mixture"] = Kind(mixture, as_vectors)
 
 
 def build_network(fields: ConfigDict) -> Any:

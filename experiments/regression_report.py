@@ -34,7 +34,7 @@ def _summary(config: ConfigDict, records: Records) -> str:
         for method in (name for name in METHODS if name in record):
             scores = record[method][-1]
             cells = [f"{100 * scores['error']:.1f} %", f"{scores['nll']:.3f}", f"{scores['ece']:.3f}"]
-            evidence = f"{record['evidence'][-1]:.3f}" if method == "nngp" else ""
+            evidence = f"{max(record['evidence']):.3f}" if method == "nngp" else ""
             rows.append([label, METHODS[method], *cells, evidence])
     found = [
         [label, ", ".join(f"{name} {value:.3g}" for name, value in record["hyperparameters"].items())]

@@ -58,7 +58,8 @@ class Fitted(NamedTuple):
 
     Attributes:
         net: The network.
-        noise: Variance of the observation noise, for the NNGP and for the NTK.
+        noise: Variance of the observation noise of targets, for the NNGP and for the NTK.
+        ridge: What is added to the NNGP and to the NTK: that noise, over the scale of the NTK as a covariance.
         train: Kernels of the training inputs.
         across: Those between test and training inputs.
         test: Those of the test inputs.
@@ -68,6 +69,7 @@ class Fitted(NamedTuple):
 
     net: Any
     noise: dict[str, float]
+    ridge: dict[str, float]
     train: KernelPair
     across: KernelPair
     test: KernelPair
@@ -86,42 +88,48 @@ def split_of(kind: str, data: Dataset) -> Split:
 def fit_network(fields: ConfigDict, split: Split, config: ConfigDict) -> Fitted:
     """Find hyperparameters by the marginal likelihood of training targets; float64 is to be enabled.
 
-    Of an `ntk.MLP` or an `ntk.RNN` all standard deviations, with gradients through the recursion of its kernel; of a
-    program, whose limit may be sampled, a scale of its kernels. Then the scale and the noise that suit the NTK.
+    These are the noise and all standard deviations of the network, with gradients through the recursion of its kernel,
+    or through the samples of its limit. Then the scale and the noise that suit the NTK of this network. Kernels of
+    training and test inputs are blocks of one kernel, also where it is sampled; to batch normalization they are one
+    batch.
+
+    Raises:
+        FloatingPointError: The marginal likelihood is not finite somewhere on the way.
     """
     net, size = build_network(fields), config.evidence_size
     x, y = split.x[:size], jnp.asarray(split.targets[:size])
     options = {"samples": config.samples} if isinstance(net, ntk.TensorProgram) else {}
     ascent = {"steps": config.evidence_steps, "learning_rate": config.evidence_rate}
     noise = {"noise": config.noise}
-    stds = standard_deviations(net)
 
     def nngp(logs: Logs) -> jax.Array:
         numbers = {name: jnp.exp(value) for name, value in logs.items()}
-        return ntk.infinite_kernels(with_standard_deviations(net, numbers), x).nngp
+        return ntk.infinite_kernels(with_standard_deviations(net, numbers), x, **options).nngp
 
-    found = None
-    if stds:
-        found = maximize_evidence(nngp, stds | noise, y, **ascent)
-        net = with_standard_deviations(net, found.numbers)
-    pairs = ((split.x,), (split.x_test, split.x), (split.x_test,))
-    found_kernels = (ntk.infinite_kernels(net, *pair, **options) for pair in pairs)
-    kernels = [KernelPair(part.ntk, part.nngp) for part in found_kernels]
-    if found is None:
-        found = maximize_evidence(_scaled(kernels[0].nngp[:size, :size]), {"scale": 1.0} | noise, y, **ascent)
-        kernels = [KernelPair(*(found.numbers["scale"] * part for part in pair)) for pair in kernels]
-    of_ntk = maximize_evidence(_scaled(kernels[0].ntk[:size, :size]), {"scale": 1.0} | noise, y, **ascent).numbers
-    # Training goes by Θ as it is: what the ridge is depends on the ratio alone.
-    noises = {"nngp": found.numbers["noise"], "ntk": of_ntk["noise"] / of_ntk["scale"]}
-    train, across, test = kernels
-    return Fitted(net, noises, train, across, test, found.numbers, found.history)
+    found = maximize_evidence(nngp, standard_deviations(net) | noise, y, **ascent)
+    fitted = with_standard_deviations(net, found.numbers)
+    kernels = ntk.infinite_kernels(fitted, np.concatenate([split.x, split.x_test]), **options)
+
+    def theta(logs: Logs) -> jax.Array:
+        return jnp.exp(logs["scale"]) * kernels.ntk[:size, :size]
+
+    of_ntk = maximize_evidence(theta, {"scale": 1.0} | noise, y, **ascent).numbers
+    noises = {"nngp": found.numbers["noise"], "ntk": of_ntk["noise"]}
+    # Training goes by Θ as it is, and its end depends on the ratio alone.
+    ridges = {"nngp": noises["nngp"], "ntk": noises["ntk"] / of_ntk["scale"]}
+    old, new = slice(len(split.x)), slice(len(split.x), None)
+    train, across, test = (
+        KernelPair(kernels.ntk[rows, columns], kernels.nngp[rows, columns])
+        for rows, columns in ((old, old), (new, old), (new, new))
+    )
+    return Fitted(fitted, noises, ridges, train, across, test, found.numbers, found.history)
 
 
 def measure_kernels(fitted: Fitted, split: Split, sizes: tuple[int, ...]) -> dict[str, list[dict[str, Any]]]:
     """Error, negative log likelihood, calibration error and reliability of both kernels, one for each sample size.
 
     "nngp" is its posterior. "ntk" is the ensemble of networks trained for ever with the ridge that the marginal
-    likelihood of Θ as a covariance chose, plus as much noise.
+    likelihood of a multiple of Θ as a covariance chose. Both have the noise of targets added.
     """
     measured: dict[str, list[dict[str, Any]]] = {"nngp": [], "ntk": []}
     for size in sizes:
@@ -129,8 +137,8 @@ def measure_kernels(fitted: Fitted, split: Split, sizes: tuple[int, ...]) -> dic
         train, across = (
             KernelPair(*(part[:rows, :size] for part in k)) for k, rows in ((fitted.train, size), (fitted.across, None))
         )
-        posterior = dynamics.gp_posterior(train.nngp, y, ridge=fitted.noise["nngp"])
-        ensemble = dynamics.squared_loss_ensemble(train, y, ridge=fitted.noise["ntk"])
+        posterior = dynamics.gp_posterior(train.nngp, y, ridge=fitted.ridge["nngp"])
+        ensemble = dynamics.squared_loss_ensemble(train, y, ridge=fitted.ridge["ntk"])
         predictions = {
             "nngp": posterior(across.nngp, fitted.test.nngp),
             "ntk": ensemble(None, across, fitted.test.nngp),
@@ -178,7 +186,3 @@ def _scores(
         "ece": expected_calibration_error(found),
         "reliability": [values.tolist() for values in found],
     }
-
-
-def _scaled(kernel: jax.Array) -> Any:
-    return lambda logs: jnp.exp(logs["scale"]) * kernel

@@ -29,12 +29,12 @@ from experiments.regularization.engine import Program, member_mesh
 from experiments.regularization.members import Member, Shape, grid
 from experiments.regularization.models import MODELS, make_model
 from experiments.regularization.optimizers import OPTIMIZERS
-from experiments.regularization.records import BoundOptions, member_record
+from experiments.regularization.records import bound_options, member_record
 from experiments.regularization.report import write_report
 from experiments.regularization.samples import Samples, load_samples
 from experiments.regularization.training import make_plan, train_chunk, use_all_cores
 from experiments.workdir import open_workdir
-from ntk.checks import check_choice, check_count
+from ntk.checks import check_choice, check_count, check_nonnegative
 
 LOSSES = ("cross_entropy", "squared")
 
@@ -65,6 +65,9 @@ def check_config(config: ConfigDict) -> None:
     check_count("num_probes", config.num_probes, minimum=0)
     if not 0 <= config.momentum < 1:
         raise ValueError(f"momentum is {config.momentum!r}; expected a number in [0, 1).")
+    for level in config.noise_levels:
+        check_nonnegative("noise_levels", level)
+    bound_options(config.bounds)
     if not config.memory_gib > 0:
         raise ValueError(f"memory_gib is {config.memory_gib!r}; expected a positive number.")
 
@@ -83,7 +86,7 @@ def program_of(config: ConfigDict, shape: Shape, samples: Samples) -> Program:
     """What the members of one shape are trained by."""
     fields = ConfigDict(config.network.to_dict() | {"width": shape.width})
     return Program(
-        model=make_model(fields, int(samples.y_train.max()) + 1, shape.layers, samples.x_train.dtype),
+        model=make_model(fields, samples.num_classes, shape.layers, samples.x_train.dtype),
         loss=config.loss,
         optimizer=config.optimizer,
         momentum=config.momentum,
@@ -151,13 +154,14 @@ def _train_group(
     done, schedule = {member_of(record) for record in metrics.records}, schedule_of(config)
     plan = make_plan(program, members, samples, member_mesh(), config.memory_gib)
     logging.info("%d members, %d at once in blocks of %d", len(members), plan.size, plan.block)
-    options = BoundOptions(**config.bounds) if config.bounds else None
+    options = bound_options(config.bounds)
     for place in range(0, len(members), plan.size):
         chunk = members[place : place + plan.size]
         if done.issuperset(chunk):
             bar.update(len(chunk) * len(schedule))
             continue
-        kept = folder / str(place)
+        # By size too: with another number of devices the same run has other chunks.
+        kept = folder / f"{place}_of_{plan.size}"
         trained = train_chunk(plan, chunk, samples, schedule, kept, functools.partial(bar.update, len(chunk)))
         for index, member in enumerate(chunk):
             if member not in done:

@@ -58,8 +58,8 @@ def check_config(config: ConfigDict) -> None:
     for name in ("num_train", "num_test", "batch_size", "steps", "every", "num_resamples"):
         check_count(name, config.get(name))
     check_count("seed", config.seed, minimum=0)
-    if config.steps % config.every:
-        raise ValueError(f"every is {config.every}; expected a divisor of steps = {config.steps}.")
+    if config.steps % config.every or config.steps == config.every:
+        raise ValueError(f"every is {config.every}; expected a divisor of steps = {config.steps} that is smaller.")
     if not 0 < config.rate < 1:
         raise ValueError(f"rate is {config.rate!r}; expected a share of the largest stable rate, between 0 and 1.")
     if not config.directions or not all(0 <= index < config.num_train for index in config.directions):

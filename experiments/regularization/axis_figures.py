@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from ml_collections import ConfigDict
 
 from experiments import plots
@@ -17,6 +18,13 @@ _TITLES = {
     "label_noise": "Share of labels drawn anew",
     "num_train": "Training points $N$",
 }
+# What a panel says of the axes that it does not show.
+_HELD = {
+    "width": "$n={:g}$",
+    "learning_rate": r"$\eta={:g}$",
+    "label_noise": "{:g} of labels drawn anew",
+    "num_train": "$N={:g}$",
+}
 
 
 def draw_axes(stem: Path, records: list[Record], config: ConfigDict) -> None:
@@ -25,9 +33,12 @@ def draw_axes(stem: Path, records: list[Record], config: ConfigDict) -> None:
     if not varied:
         return
     with plots.style():
-        figure, panels = plots.make_figure(len(varied), size=(1.2 + 3.4 * len(varied), 3.6))
+        figure, panels = plots.make_figure(len(varied), size=(1.2 + 3.4 * len(varied), 3.6), sharey=True)
         for axes, field in zip(panels, varied, strict=True):
             _draw_axis(axes, records, field, config)
+            held = {name: value for name, value in base_fields(config).items() if name in varied and name != field}
+            if held:
+                axes.set_title("at " + ", ".join(_HELD[name].format(value) for name, value in held.items()))
         panels[0].set_ylabel("Error, %")
         handles, labels = panels[0].get_legend_handles_labels()
         styles = [Line2D([], [], color="0.35", linestyle=line) for line in ("-", "--")]
@@ -53,4 +64,6 @@ def _draw_axis(axes: Axes, records: list[Record], field: str, config: ConfigDict
                 axes.plot(x, y, linestyle, color=COLORS[name], marker=marker, markerfacecolor=filled, label=label)
     if field != "label_noise":
         axes.set_xscale("log", base=2 if field in ("width", "num_train") else 10)
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(_TITLES[field])

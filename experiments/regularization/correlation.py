@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy import stats
 
 from experiments import plots
@@ -14,6 +15,12 @@ from experiments.regularization.members import REGULARIZERS
 from experiments.regularization.selection import COLORS, LABELS, Record, last, select
 
 _FEWEST = 3
+# Held against the gap one by one, with the names of their axes.
+_SHOWN = {
+    "spectral norms and margins": "Margin bound less training error",
+    "spectral complexity": "Spectral complexity",
+    "Frobenius norm": "Frobenius norm",
+}
 # Beside the rows of `bounds.report`, from the last values of curves; of layers, their sum.
 _READ: dict[str, Callable[[dict[str, Any]], float]] = {
     "Lipschitz constant, lower estimate": lambda end: end.get("lipschitz_estimate", math.nan),
@@ -86,38 +93,53 @@ def correlations(records: list[Record]) -> dict[str, Correlation]:
 
 
 def draw_correlations(stem: Path, records: list[Record]) -> None:
-    """τ of every measure as bars, and two measures against the gap, each member a point."""
+    """τ of every measure as bars, and a bound and two measures against the gap, each member a point."""
     found = correlations(records)
     if not found:
         return
     kept = select(records)
     names = list(found)[::-1]
-    shown = [name for name in ("spectral complexity", "Frobenius norm") if name in found] or names[-1:]
+    shown = [name for name in _SHOWN if name in found] or names[-1:]
     with plots.style():
         widths = [2.0, *[1.0] * len(shown)]
         height = max(3.4, 0.9 + 0.19 * len(names))
-        figure, panels = plots.make_figure(1 + len(shown), size=(4.4 + 2.5 * len(shown), height), width_ratios=widths)
+        figure, panels = plots.make_figure(1 + len(shown), size=(4.0 + 2.1 * len(shown), height), width_ratios=widths)
         places = np.arange(len(names))
         panels[0].barh(places + 0.2, [found[name].overall for name in names], 0.4, color=plots.PALETTE[0], label="all")
-        panels[0].barh(
-            places - 0.2, [found[name].within for name in names], 0.4, color=plots.PALETTE[4], label="strength alone"
-        )
+        within = [found[name].within for name in names]
+        if not np.isnan(within).all():
+            panels[0].barh(places - 0.2, within, 0.4, color=plots.PALETTE[4], label="strength alone")
         panels[0].set_yticks(places, names)
         panels[0].axvline(0, color="k", linewidth=0.8)
         panels[0].set(xlabel=r"Kendall's $\tau$ with the gap", xlim=(-1, 1), ylim=(-0.6, len(names) - 0.4))
         panels[0].legend(loc="lower right", frameon=True)
+        for axes in panels[2:]:
+            axes.sharey(panels[1])
+            axes.tick_params(labelleft=False)
         for axes, name in zip(panels[1:], shown, strict=True):
-            for regularizer in REGULARIZERS:
-                own = [record for record in select(kept, regularizer=regularizer) if name in measures_of(record)]
-                if own:
-                    values = [measures_of(record)[name] for record in own]
-                    axes.plot(values, 100 * last(own, "gap"), "o", color=COLORS[regularizer], label=LABELS[regularizer])
-            axes.set(xlabel=name[0].upper() + name[1:], xscale="log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _draw_against_gap(axes, kept, name)
         panels[1].set_ylabel("Gap, percentage points")
         handles, labels = panels[1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5)
         plots.save_figure(figure, stem)
+
+
+def _draw_against_gap(axes: Axes, records: list[Record], name: str) -> None:
+    everything = []
+    for regularizer in REGULARIZERS:
+        own = [record for record in select(records, regularizer=regularizer) if name in measures_of(record)]
+        if own:
+            values = [measures_of(record)[name] for record in own]
+            axes.plot(values, 100 * last(own, "gap"), "o", color=COLORS[regularizer], label=LABELS[regularizer])
+            everything += values
+    axes.set_xlabel(_SHOWN.get(name, name[0].upper() + name[1:]))
+    if max(everything) > 10 * min(everything) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
 def _tau(values: np.ndarray, gaps: np.ndarray) -> float:

@@ -92,7 +92,7 @@ def init_member(program: Program, member: Members, samples: Samples) -> State:
     # Flax keeps running averages in float32 until they are first moved.
     variables = jax.tree.map(lambda leaf: leaf.astype(program.model.dtype), variables)
     optimizer = _optimizer(program, member).init(params)
-    whole = {"variables": variables | {"params": params}, "gain": member.strengths.gain}
+    whole = {"variables": variables | {"params": params}, "gain": member.gain}
     probes = samples.x_validation[: program.num_probes]
     theta0 = network_ntk(program.model, whole, probes) if len(probes) else None
     labels = noisy_labels(member, samples.y_train, program.model.outputs)
@@ -129,8 +129,8 @@ def step_member(program: Program, state: State, member: Members, samples: Sample
             state.statistics | {"params": params},
             x,
             train=True,
-            dropout=member.strengths.dropout,
-            gain=member.strengths.gain,
+            dropout=member.dropout,
+            gain=member.gain,
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.fold_in(member_key(member, "dropout"), step)},
         )
@@ -146,9 +146,9 @@ def evaluate_member(program: Program, state: State, member: Members, samples: Sa
     """Everything that is recorded of a member at one time.
 
     Test and validation labels have no noise, but for the "gap": it is between the training error and the error on new
-    points of the same distribution, with its noise.
+    points of the same distribution, with its noise. "finite" is whether every other number is, and every parameter.
     """
-    whole = {"variables": state.statistics | {"params": state.params}, "gain": member.strengths.gain}
+    whole = {"variables": state.statistics | {"params": state.params}, "gain": member.gain}
 
     def apply(x: Array) -> Array:
         return model_function(program.model)(whole, x)
@@ -162,13 +162,11 @@ def evaluate_member(program: Program, state: State, member: Members, samples: Sa
 
     train = classification(program.loss, train_outputs, labels, own)
     test = classification(program.loss, test_outputs, samples.y_test)
-    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, train["loss"], test["loss"]))]
     found = {
-        "finite": jnp.stack(finite).all(),
         "train": train,
         "validation": classification(program.loss, apply(samples.x_validation), samples.y_validation),
         "test": test,
-        "gap": error_with_noise(test["error"], member, program.model.outputs) - train["error"],
+        "gap": error_with_noise(test["error"], test_outputs, member) - train["error"],
         "margins": margin_quantiles(train_outputs, labels, own),
         "calibration": calibration(program.loss, test_outputs, samples.y_test),
     } | weight_measures(effective_weights(program.model, whole["variables"], samples.x_train, whole["gain"]))
@@ -177,7 +175,8 @@ def evaluate_member(program: Program, state: State, member: Members, samples: Sa
     if state.theta0 is not None:
         probes = samples.x_validation[: program.num_probes]
         found |= function_measures(program.model, whole, state.theta0, probes)
-    return found
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, found))]
+    return found | {"finite": jnp.stack(finite).all()}
 
 
 @functools.partial(jax.jit, static_argnames=("program", "mesh"))

@@ -79,7 +79,7 @@ def _draw_penalty(axes: Axes, penalty: str, color: str) -> None:
     axes.plot(*_MINIMUM, "k*", markersize=9, label="least squares")
     axes.plot(*touching, "o", color=plots.PALETTE[1], markersize=7, label="penalized")
     value = "$w_2=0$ exactly" if touching[1] == 0 else f"$w_2={touching[1]:.2f}$"
-    axes.annotate(value, touching, (10, -16), textcoords="offset points", fontsize=9, bbox={"fc": "w", "ec": "none"})
+    axes.text(0.02, 0.97, value, transform=axes.transAxes, va="top")
     for line in (axes.axhline, axes.axvline):
         line(0, color="0.3", linewidth=0.8)
     axes.set(xlabel="$w_1$", title=_TITLES[penalty], aspect="equal", xlim=(-0.9, 1.55), ylim=(-0.9, 1.2))

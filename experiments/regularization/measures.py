@@ -10,7 +10,7 @@ from bounds.lipschitz import lipschitz_lower_estimate
 from bounds.margins import classification_margins
 from bounds.weights import WeightMatrices
 from experiments.regularization.models import CNN, Classifier, model_function, network_ntk
-from experiments.regularization.singular_values import svd
+from experiments.regularization.singular_values import singular_values
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NUM_BINS = 10
@@ -33,8 +33,11 @@ def pointwise_loss(kind: str, outputs: Float[Array, "N C"], labels: Int[Array, "
 def classification(
     kind: str, outputs: Float[Array, "N C"], labels: Int[Array, " N"], own: Bool[Array, " N"] | None = None
 ) -> dict[str, Array]:
-    """The mean loss and the share of errors over the points that are `own`, all unless told otherwise."""
-    losses, wrong = pointwise_loss(kind, outputs, labels), classification_margins(outputs, labels) <= 0
+    """The mean loss and the share of errors over the points that are `own`, all unless told otherwise.
+
+    Ties are errors, and so are outputs that are NaN.
+    """
+    losses, wrong = pointwise_loss(kind, outputs, labels), ~(classification_margins(outputs, labels) > 0)
     return {"loss": jnp.mean(losses, where=own), "error": jnp.mean(wrong, where=own, dtype=losses.dtype)}
 
 
@@ -64,7 +67,8 @@ def calibration(kind: str, outputs: Float[Array, "N C"], labels: Int[Array, " N"
         0.25 [0. 0. 0. 0. 0. 0. 0. 1. 0. 0.]
     """
     scores = jnp.clip(outputs, 0, 1) if kind == "squared" else jax.nn.softmax(outputs)
-    confidence, right = jnp.max(scores, axis=1), jnp.argmax(scores, axis=1) == labels
+    # The class is that of the largest output: several may be cut to one score.
+    confidence, right = jnp.max(scores, axis=1), jnp.argmax(outputs, axis=1) == labels
     bins = jnp.clip((confidence * NUM_BINS).astype(jnp.int32), 0, NUM_BINS - 1)
     members = jax.nn.one_hot(bins, NUM_BINS, dtype=outputs.dtype)
     sizes = jnp.maximum(jnp.sum(members, axis=0), 1)
@@ -81,10 +85,10 @@ def weight_measures(weights: WeightMatrices) -> dict[str, Any]:
         "sparsity": The share of weights that are exactly zero, of all together. "spectra": Descending singular values,
         a dictionary by name. By layer, (L,): "sparsities", "one" Σ|w|, "frobenius", "spectral", "stable_rank"
         ‖W‖_F²/‖W‖_σ², and "effective_rank" exp H(σ/Σσ) (Roy & Vetterli 2007); ranks are 0 of a zero matrix.
-        "lipschitz_product": Π‖W‖_σ·√(positions of its kernel), at least the Lipschitz constant of an MLP or CNN without
-        batch normalization.
+        "lipschitz_product": Π‖W‖_σ·√(positions of its kernel), at least the Lipschitz constant of an MLP or CNN
+        without batch normalization, with an activation of slope at most 1.
     """
-    spectra = {name: svd(w)[1] for name, w in zip(weights.names, weights.matrices, strict=True)}
+    spectra = {name: singular_values(w) for name, w in zip(weights.names, weights.matrices, strict=True)}
 
     def effective_rank(values: Array) -> Array:
         p = values / jnp.maximum(jnp.sum(values), jnp.finfo(values.dtype).tiny)

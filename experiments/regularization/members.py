@@ -1,7 +1,7 @@
 """What a sweep trains: regularizers by name, members of the grid, and which of them share a program."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -17,16 +17,18 @@ class Regularizer(NamedTuple):
     """A regularizer by name.
 
     Attributes:
-        shares: Fields of `Strengths`, each with the multiple of the sweep's strength that it gets.
+        shares: Fields of `Strengths` or of `Members`, each with the multiple of the sweep's strength that it gets.
         layers: Of the model.
         nuclear: Whether its program has the nuclear norm.
         largest: A strength must be below it.
+        may_be_zero: Whether there may be a strength of 0.
     """
 
     shares: dict[str, float]
     layers: str = "plain"
     nuclear: bool = False
     largest: float = float("inf")
+    may_be_zero: bool = True
 
 
 # The plain ones without nuclear norm are one program. "none" and "batch_norm" have no strength; it is given as 0.
@@ -40,7 +42,7 @@ REGULARIZERS = {
     "nuclear": Regularizer({"nuclear": 1.0}, nuclear=True),
     "dropout": Regularizer({"dropout": 1.0}, layers="dropout", largest=1.0),
     "batch_norm": Regularizer({}, layers="batch_norm"),
-    "spectral_norm": Regularizer({"gain": 1.0}, layers="spectral_norm"),
+    "spectral_norm": Regularizer({"gain": 1.0}, layers="spectral_norm", may_be_zero=False),
 }
 
 
@@ -60,7 +62,9 @@ class Members(NamedTuple):
     """Members as arrays, each with the leading axis of members; inside `jax.vmap` without it.
 
     Attributes:
-        strengths: Of all regularizers.
+        strengths: Of all penalties.
+        dropout: The share of hidden units that are dropped.
+        gain: What spectral normalization sets every ‖W‖_σ to.
         learning_rate: η.
         label_noise: The share of training labels that are replaced by classes drawn at random.
         num_train: How many of the training points are its own, the first.
@@ -68,6 +72,8 @@ class Members(NamedTuple):
     """
 
     strengths: Strengths
+    dropout: Array
+    gain: Array
     learning_rate: Array
     label_noise: Array
     num_train: Array
@@ -106,31 +112,39 @@ def _members(config: ConfigDict) -> Iterator[Member]:
     check_count("num_seeds", config.num_seeds)
     check_count("seed", config.seed, minimum=0)
     for name in ("widths", "train_sizes"):
-        for value in _axis(config, name):
+        for value in _each_once(name, config[name]):
             check_count(name, value)
-    for rate in _axis(config, "learning_rates"):
+    for rate in _each_once("learning_rates", config.learning_rates):
         if not 0 < rate < np.inf:
             raise ValueError(f"learning_rates holds {rate!r}; expected positive numbers.")
-    for share in _axis(config, "label_noise"):
+    for share in _each_once("label_noise", config.label_noise):
         if not 0 <= share <= 1:
             raise ValueError(f"label_noise holds {share!r}; expected shares from 0 to 1.")
+    for name in _each_once("regularizers", config.regularizers):
+        check_choice("regularizers", name, REGULARIZERS)
+        _check_strengths(name, _each_once(f"regularizers.{name}", config.regularizers[name]))
     seeds = range(config.seed, config.seed + config.num_seeds)
     for width, (name, strengths) in itertools.product(config.widths, config.regularizers.items()):
-        check_choice("regularizers", name, REGULARIZERS)
-        largest = REGULARIZERS[name].largest
-        for strength in strengths:
-            if not 0 <= strength < largest:
-                raise ValueError(f"regularizers.{name} holds {strength!r}; expected strengths in [0, {largest:g}).")
         axes = strengths, config.learning_rates, config.label_noise, config.train_sizes, seeds
         for strength, rate, share, size, seed in itertools.product(*axes):
             yield Member(name, float(strength), width, float(rate), float(share), size, seed)
 
 
-def _axis(config: ConfigDict, name: str) -> tuple:
-    values = tuple(config[name])
+def _each_once(name: str, values: Iterable[Any]) -> tuple:
+    values = tuple(values)
     if not values or len(set(values)) < len(values):
         raise ValueError(f"{name} is {values!r}; expected at least one value, each of them once.")
     return values
+
+
+def _check_strengths(name: str, strengths: tuple) -> None:
+    shares, _, _, largest, may_be_zero = REGULARIZERS[name]
+    if not shares and strengths != (0,):
+        raise ValueError(f"regularizers.{name} is {strengths!r}; expected (0.0,), since it has no strength.")
+    for strength in strengths:
+        if not 0 <= strength < largest or (strength == 0 and not may_be_zero):
+            expected = f"{'[' if may_be_zero else '('}0, {largest:g})"
+            raise ValueError(f"regularizers.{name} holds {strength!r}; expected strengths in {expected}.")
 
 
 def as_arrays(members: Sequence[Member], dtype: Any = jnp.float32) -> Members:
@@ -138,21 +152,21 @@ def as_arrays(members: Sequence[Member], dtype: Any = jnp.float32) -> Members:
 
     Example:
         >>> found = as_arrays([Member("elastic_net", 0.2, 8, 0.1, 0.0, 50, 3)])
-        >>> print(found.strengths.l1, found.strengths.gain, found.num_train, found.seed)
+        >>> print(found.strengths.l1, found.gain, found.num_train, found.seed)
         [0.1] [1.] [50] [3]
     """
 
     def strength(name: str, neutral: float) -> Array:
+        shares = (REGULARIZERS[member.regularizer].shares for member in members)
         values = [
-            member.strength * REGULARIZERS[member.regularizer].shares[name]
-            if name in REGULARIZERS[member.regularizer].shares
-            else neutral
-            for member in members
+            member.strength * own[name] if name in own else neutral for member, own in zip(members, shares, strict=True)
         ]
         return jnp.asarray(np.array(values), dtype)
 
     return Members(
-        strengths=Strengths(**{name: strength(name, value) for name, value in Strengths()._asdict().items()}),
+        strengths=Strengths(**{name: strength(name, 0.0) for name in Strengths._fields}),
+        dropout=strength("dropout", 0.0),
+        gain=strength("gain", 1.0),
         learning_rate=jnp.asarray(np.array([member.learning_rate for member in members]), dtype),
         label_noise=jnp.asarray(np.array([member.label_noise for member in members]), dtype),
         num_train=jnp.asarray(np.array([member.num_train for member in members], np.int32)),

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from experiments.regularization.members import Members
 
@@ -23,6 +23,11 @@ def noisy_labels(
     return jnp.where(replaced, jax.random.randint(drawn, labels.shape, 0, num_classes, labels.dtype), labels)
 
 
-def error_with_noise(error: Array, member: Members, num_classes: int) -> Array:
-    """The error where the member's share of labels is drawn anew, of which 1 − 1/C come out wrong."""
-    return (1 - member.label_noise) * error + member.label_noise * (1 - 1 / num_classes)
+def error_with_noise(error: Array, outputs: Float[Array, "N C"], member: Members) -> Array:
+    """The expected error where the member's share of labels is drawn anew from all classes.
+
+    A drawn label is right in one of C cases, where one class is ahead of all others, and in none where there is a tie.
+    """
+    ahead = jnp.sum(outputs == jnp.max(outputs, axis=1, keepdims=True), axis=1) == 1
+    right = jnp.mean(ahead, dtype=outputs.dtype) / outputs.shape[1]
+    return (1 - member.label_noise) * error + member.label_noise * (1 - right)

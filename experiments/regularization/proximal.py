@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from experiments.regularization.singular_values import svd
+from ntk.checks import check_nonnegative
 
 
 def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
@@ -23,17 +24,31 @@ def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
             decoupled from the gradient, as AdamW's is for L2; the minimum of L + λ Σ|w| it finds only without that.
 
     Returns:
-        An Optax transformation, the last in a chain; its update takes the parameters.
+        An Optax transformation, the last in a chain; its update takes the parameters. `optax.masked` keeps it from
+        biases, and with a schedule of rates `optax.inject_hyperparams(soft_threshold)(lambda count: λ * η(count))`
+        makes the threshold follow it.
+
+    Raises:
+        ValueError: The threshold is negative.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> import optax
-        >>> optimizer = optax.chain(optax.sgd(0.1), soft_threshold(0.1 * 2.0))
-        >>> w = jnp.array([1.0, -0.15])
-        >>> updates, _ = optimizer.update(jnp.zeros(2), optimizer.init(w), w)
-        >>> print(optax.apply_updates(w, updates))
-        [0.8 0. ]
+        >>> x, y = jnp.array([[1.0, 1.0], [1.0, -1.0]]), jnp.array([1.0, 0.9])
+        >>> def loss(w):
+        ...     return jnp.sum((x @ w - y) ** 2) / 2
+        >>> rate, strength = 0.1, 0.2
+        >>> optimizer = optax.chain(optax.sgd(rate), soft_threshold(rate * strength))
+        >>> w = jnp.zeros(2)
+        >>> state = optimizer.init(w)
+        >>> for _ in range(100):
+        ...     updates, state = optimizer.update(jax.grad(loss)(w), state, w)
+        ...     w = optax.apply_updates(w, updates)
+        >>> print(f"{w[0]:.4f} {w[1]}")  # least squares: 0.95 and 0.05, of which λ/2 is taken
+        0.8500 0.0
     """
+    check_nonnegative("threshold", threshold)
 
     def shrink(step: Array, param: Array) -> Array:
         moved = param + step
@@ -53,18 +68,30 @@ def singular_value_threshold(threshold: ArrayLike) -> optax.GradientTransformati
 
     Returns:
         An Optax transformation for parameters with two axes or more, (…, in, out), of which all but the last are taken
-        together.
+        together; the last in a chain, as `soft_threshold` is.
+
+    Raises:
+        ValueError: The threshold is negative.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> import optax
-        >>> optimizer = optax.chain(optax.sgd(0.1), singular_value_threshold(1.0))
-        >>> w = jnp.diag(jnp.array([3.0, 0.5]))
-        >>> updates, _ = optimizer.update(jnp.zeros((2, 2)), optimizer.init(w), w)
-        >>> print(optax.apply_updates(w, updates))
+        >>> target = jnp.diag(jnp.array([3.0, 0.5]))
+        >>> def loss(w):
+        ...     return jnp.sum((w - target) ** 2) / 2
+        >>> rate, strength = 0.5, 1.0
+        >>> optimizer = optax.chain(optax.sgd(rate), singular_value_threshold(rate * strength))
+        >>> w = jnp.ones((2, 2))
+        >>> state = optimizer.init(w)
+        >>> for _ in range(50):
+        ...     updates, state = optimizer.update(jax.grad(loss)(w), state, w)
+        ...     w = optax.apply_updates(w, updates)
+        >>> print(w.round(4) + 0.0)  # singular values 3 − λ and max(0.5 − λ, 0)
         [[2. 0.]
          [0. 0.]]
     """
+    check_nonnegative("threshold", threshold)
 
     def shrink(step: Array, param: Array) -> Array:
         left, values, right = svd(_as_matrix(param + step))

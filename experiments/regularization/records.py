@@ -1,4 +1,4 @@
-"""What is written of a trained member: its history, spectra before and after, and every bound."""
+"""What is written of a trained member: its history, and every bound."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,8 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jaxtyping import Array
+from ml_collections import ConfigDict
 
+from bounds.checks import as_delta, as_nonnegative, as_positive
+from bounds.entries import CONTRACTIONS, WITH_VC_BOUNDS
 from bounds.summary import report
 from experiments.regularization.engine import Program, State
 from experiments.regularization.members import Member, as_arrays
@@ -22,6 +26,7 @@ from experiments.regularization.models import (
 from experiments.regularization.noise import noisy_labels
 from experiments.regularization.samples import Samples
 from experiments.regularization.training import Trained
+from ntk.checks import check_count
 
 _DIGITS = 6
 _PARTS = ("train", "validation", "test")
@@ -48,6 +53,29 @@ class BoundOptions(NamedTuple):
     ridge: float
 
 
+def bound_options(fields: ConfigDict) -> BoundOptions | None:
+    """The options that a config gives, None where it gives none: bounds are left out then.
+
+    Raises:
+        TypeError: A field is missing, or unknown.
+        ValueError: One is out of range.
+
+    Example:
+        >>> bound_options(ConfigDict({"delta": 5.0, "sigmas": (0.1,), "num_draws": 10, "ridge": 0.1}))
+        Traceback (most recent call last):
+        ...
+        ValueError: bounds.delta is 5.0; expected a number between 0 and 1, both excluded.
+    """
+    if not fields:
+        return None
+    options = BoundOptions(**fields)
+    as_delta("bounds.delta", options.delta)
+    as_positive("bounds.sigmas", options.sigmas)
+    check_count("bounds.num_draws", options.num_draws, minimum=2)
+    as_nonnegative("bounds.ridge", options.ridge)
+    return options
+
+
 def member_record(
     program: Program,
     member: Member,
@@ -70,27 +98,26 @@ def member_record(
 
     Returns:
         The fields of `Member`; "diverged": the step at which its numbers were first found not to be finite, or None;
-        "steps"; "curves": by name, an entry for each of the steps; "layers": names of its weights, in their order in
-        the curves; "spectra": singular values "before" and "after"; "reliability"; "bounds" and "measures" by their
-        names in `bounds.report`, empty where it diverged. Numbers have 6 digits, and None where they are not finite.
+        "steps"; "curves": by name, an entry for each of the steps; likewise "spectra": the singular values of each
+        layer, and "reliability": "shares", "confidences" and "accuracies" of bins; "layers": names of its weights, in
+        their order in the curves; "bounds" and "measures" by their names in `bounds.report`, empty where it diverged;
+        "left_out": the reasons why there are no others. Numbers have 6 digits, and None where they are not finite.
     """
     history = jax.tree.map(lambda leaf: leaf[:, index], trained.history)
     curves = {f"{part}_{name}": history[part][name] for part in _PARTS for name in ("loss", "error")}
     curves |= {name: history[name] for name in _CURVES if name in history} | {"ece": history["calibration"]["ece"]}
     lost = np.flatnonzero(~history["finite"])
-    record = {
+    record: dict[str, Any] = {
         **member._asdict(),
         "diverged": schedule[lost[0]] if lost.size else None,
         "steps": list(schedule),
         "curves": curves,
         "layers": list(history["spectra"]),
-        "spectra": {
-            when: {name: values[place] for name, values in history["spectra"].items()}
-            for when, place in (("before", 0), ("after", -1))
-        },
-        "reliability": {name: values[-1] for name, values in history["calibration"].items()},
+        "spectra": history["spectra"],
+        "reliability": {name: values for name, values in history["calibration"].items() if name != "ece"},
         "bounds": {},
         "measures": {},
+        "left_out": {},
     }
     if options is not None and not lost.size:
         first, last = jax.tree.map(lambda leaf: leaf[index], (trained.first, trained.last))
@@ -103,33 +130,40 @@ def member_bounds(
 ) -> dict[str, dict[str, Any]]:
     """Every bound and measure of `bounds.report` for one member, of the functions before and after its training.
 
-    Bounds are of the error with label noise, which test labels have here too.
+    Bounds are of the error with label noise, which test labels have here too. Weights so large that the range of
+    float32 does not hold their norms have none: the reason that is given stands under "everything".
     """
     model = program.model
     numbers = jax.tree.map(lambda leaf: leaf[0], as_arrays([member], samples.x_train.dtype))
     x = samples.x_train[: member.num_train]
     labels = first.labels[: member.num_train]
-    apply, prior, params = _as_function(model, first, last, numbers.strengths.gain, x)
-    gram = network_ntk(model, _whole(first, numbers.strengths.gain), x)
-    found = report(
-        apply,
-        params,
-        x,
-        labels,
-        x_test=samples.x_test,
-        labels_test=noisy_labels(numbers, samples.y_test, model.outputs, "test labels"),
-        delta=options.delta,
-        network=model.activation if is_chain(model) else None,
-        gram=gram,
-        ridge=options.ridge * float(jnp.mean(jnp.diagonal(gram))),
-        prior=prior,
-        sigmas=options.sigmas,
-        num_draws=options.num_draws,
-        key=jax.random.key(member.seed),
-    )
+    apply, prior, params = _as_function(model, first, last, numbers.gain, x)
+    gram = network_ntk(model, _whole(first, numbers.gain), x)
+    is_known = is_chain(model) and model.activation in (*CONTRACTIONS, *WITH_VC_BOUNDS)
+    try:
+        found = report(
+            apply,
+            params,
+            x,
+            labels,
+            x_test=samples.x_test,
+            labels_test=noisy_labels(numbers, samples.y_test, model.outputs, "test labels"),
+            delta=options.delta,
+            network=model.activation if is_known else None,
+            gram=gram,
+            ridge=options.ridge * float(jnp.mean(jnp.diagonal(gram))),
+            prior=prior,
+            sigmas=options.sigmas,
+            num_draws=options.num_draws,
+            key=jax.random.key(member.seed),
+        )
+    except ValueError as error:
+        logging.warning("no bounds for %s: %s", member, error)
+        return {"left_out": {"everything": str(error)}}
     return {
         "bounds": {row.name: row.value for row in found.bounds},
         "measures": {row.name: row.value for row in found.measures},
+        "left_out": {entry.name: entry.reason for entry in found.left_out},
     }
 
 

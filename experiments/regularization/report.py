@@ -1,5 +1,6 @@
 """What a sweep has found: tables in summary.md, and every figure that its axes allow."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,28 @@ def _cells(found: list[Record]) -> list[str]:
 
 
 def _bounds(records: list[Record]) -> str:
-    """Every bound: its least and its median value over members, and how often the test error was above it."""
+    """Every bound: its least and its median value over members, and how often the error was above it; what has none.
+
+    Bounds from test data are made of the very errors at hand, and PAC-Bayes is of another one, with noise on the
+    parameters: neither is held against them.
+    """
     kept = select(records)
-    names = list(dict.fromkeys(name for record in kept for name in record["bounds"]))
+    held: dict[str, list[Record]] = {}
+    for record in kept:
+        for name in (name for name, value in record["bounds"].items() if value is not None):
+            held.setdefault(name, []).append(record)
     lines = []
-    for name in names:
-        own = [record for record in kept if record["bounds"].get(name) is not None]
+    for name, own in held.items():
         values = np.array([record["bounds"][name] for record in own])
-        above = int(np.sum(last(own, "train_error") + last(own, "gap") > values))
-        lines.append([name, f"{values.min():.3g}", f"{np.median(values):.3g}", f"{above} of {len(own)}"])
-    return markdown_table(["bound on the error", "least", "median", "error above"], lines) if lines else ""
+        above = f"{int(np.sum(last(own, 'train_error') + last(own, 'gap') > values))} of {len(own)}"
+        compared = "test data" not in name and "PAC-Bayes" not in name
+        lines.append([name, f"{values.min():.3g}", f"{np.median(values):.3g}", above if compared else "–"])
+    if not lines:
+        return ""
+    missing = Counter(pair for record in kept for pair in record["left_out"].items())
+    reasons = "".join(f"\n- {name}, of {count}: {reason}" for (name, reason), count in missing.items())
+    table = markdown_table(["bound on the error", "least", "median", "error above"], lines)
+    return f"{table}\n\nLeft out of {len(kept)} members:\n{reasons}" if reasons else table
 
 
 def _correlations(records: list[Record]) -> str:

@@ -27,6 +27,11 @@ class Samples(NamedTuple):
     y_test: Int[Array, " test"]
     noise: Float[Array, "test ..."]
 
+    @property
+    def num_classes(self) -> int:
+        """C: labels are 0, …, C − 1."""
+        return 1 + max(int(y.max()) for y in (self.y_train, self.y_validation, self.y_test))
+
 
 def load_samples(
     dataset: str,

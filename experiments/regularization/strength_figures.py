@@ -18,6 +18,7 @@ from experiments.regularization.selection import (
     base_fields,
     last,
     select,
+    stopped_early,
     strengths_of,
 )
 
@@ -82,10 +83,14 @@ def _draw_gap(axes: Axes, records: list[Record], name: str, config: ConfigDict) 
         axes.plot(strengths, low, color=color, marker="s", linestyle="--", markerfacecolor="w", label="training points")
         if config.label_noise[0]:
             axes.plot(strengths, clean, color="k", marker="^", label="new points, labels without noise")
-    plain = last(select(records, regularizer="none", **base_fields(config)), "test_error")
-    if plain.size:
-        height = 100 * float(np.median(plain))
-        axes.axhline(height, color=COLORS["none"], linewidth=1, linestyle=":", label="the same without penalty")
+    plain = select(records, regularizer="none", **base_fields(config))
+    if plain:
+        for linestyle, label, errors in (
+            (":", "the same without penalty", last(plain, "test_error")),
+            ("-.", "without penalty, stopped early", [stopped_early(record, "test_error") for record in plain]),
+        ):
+            height = 100 * float(np.median(errors))
+            axes.axhline(height, color=COLORS["none"], linewidth=1, linestyle=linestyle, label=label)
     axes.set_title(LABELS[name])
     _use_strength_axis(axes, name)
 

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg  # noqa: F401  the LAPACK that JAX calls on CPU, loaded before its threads are counted
+from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from threadpoolctl import threadpool_limits
 
 from experiments.regularization.checkpoints import Checkpoints
 from experiments.regularization.engine import Program, State, advance, on_devices, start
@@ -62,14 +65,7 @@ class Trained(NamedTuple):
     history: dict[str, Any]
 
 
-def make_plan(
-    program: Program,
-    members: Sequence[Member],
-    samples: Samples,
-    mesh: Mesh,
-    memory_gib: float,
-    block: int | None = None,
-) -> Plan:
+def make_plan(program: Program, members: Sequence[Member], samples: Samples, mesh: Mesh, memory_gib: float) -> Plan:
     """Compile for as many members at once as memory allows.
 
     Args:
@@ -77,14 +73,14 @@ def make_plan(
         members: All of its shape.
         samples: The data.
         mesh: The devices.
-        memory_gib: Of each accelerator, or of all CPU devices together.
-        block: Members side by side on one device; None chooses.
+        memory_gib: Of each accelerator, or of all CPU devices together; where one member a device needs more, these
+            are trained with a warning.
     """
     num_devices, on_cpu = mesh.size, mesh.devices.flat[0].platform == "cpu"
     sharing = num_devices if on_cpu else 1
     each = -(-len(members) // num_devices)
-    block = min(block or choose_block(program, samples), each)
-    blocks = -(-each // block)
+    block = _evenly(each, choose_block(program, samples))
+    blocks = all_blocks = -(-each // block)
     while True:
         size = num_devices * block * blocks
         options = {"program": program, "block": block, "mesh": mesh}
@@ -95,13 +91,25 @@ def make_plan(
         taken = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
         taken = sharing * (taken - memory.alias_size_in_bytes)
         share = memory_gib * 2**30 / taken
+        if share < 1 and block == blocks == 1:
+            logging.warning("memory_gib is %g; one member a device takes %.2g.", memory_gib, taken / 2**30)
         if share >= 1 or block == blocks == 1:
             return Plan(program, size, block, mesh, compiled, taken)
         # First shorter chunks; if one block of them is too much, fewer members side by side.
         if blocks > 1:
-            blocks = max(1, min(blocks - 1, int(blocks * share)))
+            blocks = _evenly(all_blocks, max(1, min(blocks - 1, int(blocks * share))))
         else:
-            block = max(1, min(block - 1, int(block * share)))
+            block = _evenly(each, max(1, min(block - 1, int(block * share))))
+
+
+def _evenly(total: int, largest: int) -> int:
+    """The size of parts, none beyond the largest, that leave the fewest places empty with as few parts as there can be.
+
+    Example:
+        >>> _evenly(9, 8), _evenly(5, 100)
+        (5, 5)
+    """
+    return -(-total // -(-total // largest))
 
 
 def choose_block(program: Program, samples: Samples) -> int:
@@ -114,10 +122,15 @@ def choose_block(program: Program, samples: Samples) -> int:
 
 
 def use_all_cores() -> None:
-    """Make every CPU core a device of its own, over which members are spread; without effect once JAX has started."""
+    """Make every CPU core a device of its own, over which members are spread; without effect once JAX has started.
+
+    LAPACK then takes one thread for each matrix: more of them would wait for the cores that other members have, up to
+    20 times as long as a small SVD takes.
+    """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", count)
+    threadpool_limits(1, user_api="blas")
 
 
 def train_chunk(

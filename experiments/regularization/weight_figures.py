@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from ml_collections import ConfigDict
 
 from experiments import plots
-from experiments.regularization.measures import NUM_BINS
 from experiments.regularization.selection import (
     COLORS,
     LABELS,
@@ -22,6 +21,8 @@ from experiments.regularization.selection import (
 )
 
 _SHRINKING = ("l2", "spectral_norm")
+# Among evaluations.
+_BEFORE, _AFTER = 0, -1
 
 
 def draw_spectra(stem: Path, records: list[Record], config: ConfigDict) -> None:
@@ -69,12 +70,12 @@ def draw_reliability(stem: Path, records: list[Record], config: ConfigDict) -> N
 
 
 def _draw_best(axes: Axes, chosen: dict[str, list[Record]], layer: str) -> None:
-    before = _spectrum(next(iter(chosen.values())), layer, "before")
+    before = _spectrum(next(iter(chosen.values())), layer, _BEFORE)
     axes.plot(np.arange(1, len(before) + 1), before, "k--", linewidth=1, label="before training")
     for name, found in chosen.items():
-        after = _spectrum(found, layer, "after")
+        after = _spectrum(found, layer, _AFTER)
         axes.plot(np.arange(1, len(after) + 1), after, color=COLORS[name], label=label_of(name, found[0]["strength"]))
-    axes.set(ylabel=r"Singular value $\sigma_i$", title="Each at its best strength", yscale="symlog")
+    axes.set(ylabel=r"Singular value $\sigma_i$", title="Each at its best strength")
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set_ylim(bottom=0)
 
@@ -84,30 +85,28 @@ def _draw_relative(axes: Axes, records: list[Record], name: str, layer: str, con
     for strength, color in zip(strengths, plots.sequence_colors(max(len(strengths), 4)), strict=False):
         found = select(records, regularizer=name, strength=strength, **base_fields(config))
         if found:
-            values = _spectrum(found, layer, "after")
+            values = _spectrum(found, layer, _AFTER)
             axes.plot(np.arange(1, len(values) + 1), values / max(values[0], 1e-30), color=color, label=f"{strength:g}")
     axes.set(ylabel=r"$\sigma_i/\sigma_1$", title=LABELS[name], ylim=(0, 1.02))
 
 
-def _spectrum(records: list[Record], layer: str, when: str) -> np.ndarray:
+def _spectrum(records: list[Record], layer: str, evaluation: int) -> np.ndarray:
     """The median over seeds of every singular value."""
-    return np.median([record["spectra"][when][layer] for record in records], axis=0)
+    return np.median([record["spectra"][layer][evaluation] for record in records], axis=0)
 
 
 def _hidden_layer(record: Record) -> str:
     """The layer with most singular values, the last of them."""
-    sizes = {name: len(values) for name, values in record["spectra"]["after"].items()}
+    sizes = {name: len(values[_AFTER]) for name, values in record["spectra"].items()}
     return max(reversed(list(sizes)), key=lambda name: sizes[name])
 
 
 def _pooled_reliability(records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
     """Confidence and accuracy of every bin that holds at least one in a hundred points, over all seeds."""
-    parts = {
-        name: np.array([record["reliability"][name] for record in records])
+    shares, confidences, accuracies = (
+        np.array([record["reliability"][name][_AFTER] for record in records])
         for name in ("shares", "confidences", "accuracies")
-    }
-    mass = parts["shares"].sum(0)
+    )
+    mass = shares.sum(0)
     held = mass >= 0.01 * len(records)
-    assert len(mass) == NUM_BINS
-    mean = {name: (parts["shares"] * parts[name]).sum(0)[held] / mass[held] for name in ("confidences", "accuracies")}
-    return mean["confidences"], mean["accuracies"]
+    return (shares * confidences).sum(0)[held] / mass[held], (shares * accuracies).sum(0)[held] / mass[held]

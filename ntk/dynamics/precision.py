@@ -35,7 +35,7 @@ def float64_on_request(method: Callable[..., Any]) -> Callable[..., Any]:
     def computed(self: Any, *arguments: Any, **options: Any) -> Any:
         if not self.float64:
             return method(self, *arguments, **options)
-        with working_precision(True, arguments, options):
+        with working_precision(True, self, arguments, options):
             found = jax.tree.map(np.asarray, method(self, *on_host(arguments), **on_host(options)))
         dtype = jax.dtypes.canonicalize_dtype(self.dtype)
         return jax.tree.map(lambda array: jnp.asarray(array, dtype), found)

@@ -85,7 +85,7 @@ class ConditionReport:
             lines.append("It is singular up to rounding, as with equal inputs: such directions are not trained.")
         else:
             lines.append(f"Solves keep about {self.digits:.0f} digits.")
-        if self.digits < _ENOUGH_DIGITS:
+        if self.digits < _ENOUGH_DIGITS and self.largest > 0:
             helpful = self.largest * float(jnp.finfo(self.dtype).eps) * 10**_ENOUGH_DIGITS
             double = "" if self.dtype == "float64" else "float64=True for a kernel computed in float64, or "
             lines.append(f"What helps: {double}a ridge of at least {helpful - min(self.smallest, 0):.1g}.")

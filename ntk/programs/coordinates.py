@@ -20,10 +20,9 @@ from jaxtyping import Array, Float
 
 from ntk.decomposition import gram, unit_scaled
 from ntk.programs.conditioning import Drawn, draw_given, root_of
-from ntk.programs.finite import applied_to_each
 from ntk.programs.graph import Node
 from ntk.programs.program import Recording
-from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option
+from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, applied_to_each
 from ntk.programs.vectors import Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
 
 _HIGHEST = lax.Precision.HIGHEST

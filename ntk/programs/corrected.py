@@ -11,16 +11,18 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_count, check_representable
+from ntk.checks import check_count, is_concrete
 from ntk.decomposition import gram, unit_scaled
 from ntk.programs.coordinates import Coordinates, num_variables
 from ntk.programs.evaluation import Averages, averages, warn_of_heavy_tails
 from ntk.programs.finite import check_stds
 from ntk.programs.graph import reachable
 from ntk.programs.infinite import JOINT_VARIABLES
+from ntk.programs.jumps import check_jumps, moments_before_jumps
 from ntk.programs.points import Points, points_for, scrambled_normals
 from ntk.programs.program import Recording, TensorProgram, check_batches, numbers_as
-from ntk.programs.refusals import check_no_width
+from ntk.programs.refusals import check_has_limit
+from ntk.programs.scalar_limits import check_numbers
 from ntk.programs.scalars import Moment
 from ntk.programs.vectors import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 
@@ -106,9 +108,10 @@ def corrected_kernels(
 
     Raises:
         TypeError: `program` is no tensor program, or an array is not floating-point.
-        ValueError: The program uses its width or batch means, its output is a constant, there are too many inputs to
-            be sampled together, or too few samples for the uses of a matrix, an argument has a wrong shape or value, or
-            a kernel is too large for the dtype.
+        ValueError: The program uses its width or batch means, divides by a Gaussian vector, has a constant output or a
+            function of scalars that jumps at their limits; there are too many inputs to be sampled together, or too few
+            samples for the uses of a matrix; an argument has a wrong shape or value, or a kernel is no number or too
+            large for the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -148,10 +151,13 @@ def corrected_kernels(
         )
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     flat = x.reshape(len(x), -1).astype(dtype)
-    found = _corrected(recording, assume_gia, len(x1), points, numbers_as(program, dtype), flat)
+    numbers = numbers_as(program, dtype)
+    if moments_before_jumps(recording) and is_concrete(numbers, flat):
+        check_jumps(recording, numbers, _moments(recording, assume_gia, points, numbers, flat), flat)
+    found = _corrected(recording, assume_gia, len(x1), points, numbers, flat)
     warn_of_heavy_tails(found)
     mean, error = jax.tree.map(lambda limit: limit.astype(x.dtype), (found.mean, found.error))
-    check_representable(ntk=mean.ntk, nngp=mean.nngp)
+    check_numbers(ntk=mean.ntk, nngp=mean.nngp)
     return CorrectedKernels(
         **mean._asdict(), standard_error=error, averaged=not recording.output.readouts, samples=points.samples
     )
@@ -159,7 +165,7 @@ def corrected_kernels(
 
 def _check_covered(recording: Recording) -> None:
     """Refuse what has no limit even so."""
-    check_no_width(recording)
+    check_has_limit(recording)
     for node in recording.nodes:
         if isinstance(node, BatchMean):
             raise ValueError(f"the program takes a batch mean at {node.line}; expected one that does not.")
@@ -196,6 +202,19 @@ def _corrected(
         return CorrectedLimits(ntk[first, second], nngp[first, second], drawn.theta[first], *second_moments, *means)
 
     return averages(lax.map(replicate, points.keys))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _moments(
+    recording: Recording, assume_gia: bool, points: Points, numbers: dict[str, Array], x: Float[Array, "N F"]
+) -> Float[Array, "R M N"]:
+    """The limits of the moments that functions read which may jump, once for each key."""
+
+    def replicate(key: Array) -> Float[Array, "M N"]:
+        drawn = Coordinates(recording, scrambled_normals(points.directions, key, x.dtype), numbers, x, assume_gia)
+        return jnp.stack([drawn.values[moment] for moment in moments_before_jumps(recording)])
+
+    return lax.map(replicate, points.keys)
 
 
 def _kernels(drawn: Coordinates) -> tuple[Array, Array]:

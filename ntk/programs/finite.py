@@ -6,17 +6,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ntk.checks import check_nonnegative, check_sizes, is_concrete
+from ntk.programs.forward import BATCH, ForwardPass
 from ntk.programs.graph import Node, reachable
 from ntk.programs.program import Recording, TensorProgram, check_inputs, numbers_as
-from ntk.programs.scalars import OPERATORS, Apply, Constant, Entry, Moment, Option, Scalar, Width
-from ntk.programs.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
-
-_BATCH = "inputs"  # the name of the axis over which a batch mean is taken
+from ntk.programs.scalars import Apply, Constant, Entry, Option, Scalar, applied
+from ntk.programs.vectors import Bias
 
 
 def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "FiniteProgram":
@@ -108,7 +106,7 @@ class FiniteProgram:
         def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
             return _evaluate(recording, numbers, params, entries, self.width, taps)
 
-        return jax.vmap(one_input, axis_name=_BATCH)(x.reshape(len(x), -1), taps)
+        return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
 
     def _shapes(self, recording: Recording) -> dict[str, tuple[int, ...]]:
         n = self.width
@@ -130,61 +128,8 @@ def _evaluate(
     width: int,
     taps: dict[str, Array],
 ) -> tuple[Array, dict[str, Array]]:
-    """The output and the watched vectors at one input of the batch, node after node."""
-    values: dict[Node, Any] = {}
-
-    def scaled(parameter: Parameter, fan_in: int) -> Any:
-        return values[parameter.std] / fan_in**0.5
-
-    def linear(vector: Vector) -> Array:
-        if len(vector.terms) > 2:  # one product, which XLA does not copy into all that reads it
-            factors = jnp.stack([jnp.asarray(values[factor], entries.dtype) for _, factor in vector.terms])
-            return factors @ jnp.stack([values[atom] for atom, _ in vector.terms])
-        zero = jnp.zeros((width,), entries.dtype)
-        return sum((values[factor] * values[atom] for atom, factor in vector.terms), zero)
-
-    def mean(vector: Vector) -> Array:
-        # Inner products where there are some: XLA would copy all that leads to a factor into each sum over it.
-        total = jnp.zeros((), entries.dtype)
-        for atom, factor in vector.terms:
-            if isinstance(atom, Nonlin) and atom.function is PRODUCT:
-                average = values[atom.args[0]] @ values[atom.args[1]] / width
-            else:
-                average = jnp.mean(values[atom])
-            total += values[factor] * average
-        return total
-
-    for node in recording.nodes:
-        match node:
-            case Constant(value=value):
-                values[node] = value
-            case Option(name=name):
-                values[node] = numbers[name]
-            case Width():
-                values[node] = float(width)
-            case Moment(vector=vector):
-                values[node] = mean(vector)
-            case Apply():
-                values[node] = applied(node, [values[arg] for arg in node.args])
-            case Entry(of=of, place=place):
-                values[node] = values[of][place]
-            case One():
-                values[node] = jnp.ones((width,), entries.dtype)
-            case MatMul(parameter=parameter, transposed=transposed, vector=vector):
-                W = params[parameter.name]
-                values[node] = scaled(parameter, width) * (values[vector] @ (W.T if transposed else W))
-            case Embed(parameter=parameter, entries=places):
-                values[node] = scaled(parameter, len(places)) * (entries[jnp.array(places)] @ params[parameter.name])
-            case Bias(parameter=parameter):
-                values[node] = values[parameter.std] * params[parameter.name]
-            case Tap(name=name):
-                values[node] = taps.get(name, jnp.zeros((width,), entries.dtype))
-            case Nonlin(function=function, args=args):
-                values[node] = function.fn(*(values[arg] for arg in args))
-            case BatchMean(vector=vector):
-                values[node] = lax.pmean(values[vector], _BATCH)
-            case Vector():
-                values[node] = linear(node)
+    """The output and the watched vectors at one input of the batch."""
+    values = ForwardPass(recording, numbers, params, entries, width, taps)
     output = values[recording.output.offset] + sum(
         (values[vector] / width**0.5) @ (values[weight.std] * params[weight.name] + values[weight.mean])
         for weight, vector in recording.output.readouts
@@ -217,19 +162,6 @@ def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Any]) -> dic
                 case Entry(of=of, place=place):
                     values[node] = values[of][place]
     return values
-
-
-def applied(node: Apply, args: list[Any]) -> Any:
-    """The value of a function of scalars at one input."""
-    return node.fn(*args) if node.fn in OPERATORS else node.fn(*(jnp.asarray(arg) for arg in args))
-
-
-def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any:
-    """The value of a function of scalars for each input of a batch (N, …), or one if all arguments are numbers."""
-    if all(jnp.ndim(arg) == 0 for arg in args):
-        return applied(node, args)
-    every = [jnp.broadcast_to(jnp.asarray(arg, x.dtype), (len(x),)) for arg in args]
-    return jax.vmap(lambda *args: applied(node, list(args)))(*every)
 
 
 def _check_weights_are_output_only(recording: Recording) -> None:

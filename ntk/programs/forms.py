@@ -36,6 +36,7 @@ class Forms:
         self._gaussians: dict[Node, frozenset[Gaussian]] = {}
         self._entries: dict[Node, frozenset[int]] = {}
         self._zero: set[Node] = set()
+        self._unbounded: set[Node] = set()
         self._sampled_families: set[Any] = set()
         for node in recording.nodes:
             self._learn(node)
@@ -96,6 +97,10 @@ class Forms:
         """What the vector is made of, down to its Gaussian vectors and scalars, in the order of their making."""
         return reachable([vector], up_to=(Gaussian, Scalar))
 
+    def may_diverge(self, scalar: Scalar) -> bool:
+        """Whether 0 times the scalar may be anything."""
+        return scalar in self._unbounded
+
     def entries(self, node: Node) -> frozenset[int]:
         """The places of the input that it depends on."""
         if node not in self._entries:
@@ -105,7 +110,9 @@ class Forms:
     def _learn(self, node: Node) -> None:
         """What there is to know of a node, from what is known of its parts."""
         self._entries[node] = frozenset(node.entries) if isinstance(node, Embed) else self.entries(node)
-        if isinstance(node, Scalar) and self._vanishes(node):
+        if isinstance(node, Scalar) and self._diverges(node):
+            self._unbounded.add(node)
+        elif isinstance(node, Scalar) and self._vanishes(node):
             self._zero.add(node)
         if isinstance(node, MatMul) and not self.has_closed_form(node.vector):
             self._sampled_families.add(node.family)
@@ -120,7 +127,10 @@ class Forms:
     def _vanishes(self, scalar: Scalar) -> bool:
         """Whether the scalar is 0 in the limit, whatever the inputs: the mean of a Gaussian vector, say."""
         if isinstance(scalar, Moment):
-            return all(isinstance(atom, Gaussian) or factor in self._zero for atom, factor in scalar.vector.terms)
+            return all(
+                factor in self._zero or (isinstance(atom, Gaussian) and not self.may_diverge(factor))
+                for atom, factor in scalar.vector.terms
+            )
         if isinstance(scalar, Apply):
             zeros = [arg in self._zero for arg in scalar.args]
             if scalar.fn in (operator.add, operator.sub):
@@ -132,6 +142,16 @@ class Forms:
             known = isinstance(divisor, Constant) and not is_number(divisor, 0.0)
             return scalar.fn is operator.truediv and zeros[0] and known
         return is_number(scalar, 0.0)
+
+    def _diverges(self, scalar: Scalar) -> bool:
+        """Whether it is made of a function, such as 1/θ, of something that vanishes."""
+        if isinstance(scalar, Moment):
+            return False
+        if isinstance(scalar, Apply) and scalar.fn not in (operator.add, operator.sub, operator.mul):
+            looked_at = scalar.args[1:] if scalar.fn is operator.truediv else scalar.args
+            if any(arg in self._zero for arg in looked_at):
+                return True
+        return any(part in self._unbounded for part in scalar.parts())
 
     def _as_unary(self, node: Nonlin) -> tuple[Unary, Vector] | None:
         if len(node.args) != 1 or not isinstance(node.args[0], Vector):

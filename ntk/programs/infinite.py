@@ -165,7 +165,7 @@ def _kernels(
     # Roots of covariances are not taken in half precision.
     dtype = x1.dtype if forms.is_exact else jnp.promote_types(x1.dtype, jnp.float32)
     arguments = numbers_as(program, dtype), _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
-    check_scalars(forms, *arguments)
+    check_scalars(forms, samples, *arguments)
     if forms.is_exact:
         limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
         result = ProgramKernels(

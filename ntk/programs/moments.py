@@ -23,9 +23,8 @@ from ntk.decomposition import gram, unit_scaled
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, same_inputs
 from ntk.programs.demand import Call, Rule
 from ntk.programs.expectations import mean_of, product_of, product_with_itself
-from ntk.programs.finite import applied_to_each
 from ntk.programs.forms import Forms
-from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, Scalar
+from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, Scalar, applied_to_each
 from ntk.programs.vectors import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap, Vector, single
 
 
@@ -227,10 +226,12 @@ class OwnInputs(Moments):
             return (yield [(self.sampler.expectation, vector)])[0]
         total = self.zeros()
         for atom, factor in vector.terms:
-            if isinstance(atom, Gaussian):
+            if isinstance(atom, Gaussian) and not self.forms.may_diverge(factor):
                 continue
             (c,) = yield [(self.scalar, factor)]
-            if isinstance(atom, One):
+            if isinstance(atom, Gaussian):
+                total += 0.0 * c
+            elif isinstance(atom, One):
                 total += c
             elif factors := self.forms.factors(atom):
                 total += c * (yield [(self.product, *factors)])[0]

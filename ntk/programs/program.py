@@ -154,7 +154,10 @@ def check_batches(x1: ArrayLike, x2: ArrayLike | None) -> tuple[jax.Array, jax.A
         return x1, None
     x2 = check_inputs("x2", x2)
     if x2.shape[1:] != x1.shape[1:]:
-        raise ValueError(f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1.")
+        raise ValueError(
+            f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1: a program is recorded for one"
+            " shape (ntk.RNN takes sequences of different lengths)."
+        )
     dtype = jnp.result_type(x1, x2)
     return x1.astype(dtype), x2.astype(dtype)
 

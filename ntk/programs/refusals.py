@@ -15,15 +15,7 @@ from ntk.programs.vectors import QUOTIENT, Gaussian, Nonlin, One
 
 def check_covered(recording: Recording) -> None:
     """Refuse what has no limit, or none by the gradient independence assumption."""
-    check_no_width(recording)
-    for node in recording.nodes:
-        if isinstance(node, Nonlin) and node.function is QUOTIENT:
-            atoms = [atom for atom, _ in getattr(node.args[1], "terms", ())]
-            if any(isinstance(atom, Gaussian) for atom in atoms) and all(isinstance(a, Gaussian | One) for a in atoms):
-                raise ValueError(
-                    f"the program divides by a Gaussian vector at {node.line}; expected a divisor that stays away from"
-                    " 0: the quotient has no second moment, and the network no kernel."
-                )
+    check_has_limit(recording)
     check = check_recording(recording)
     if not check:
         raise ValueError(
@@ -32,14 +24,21 @@ def check_covered(recording: Recording) -> None:
         )
 
 
-def check_no_width(recording: Recording) -> None:
-    """Refuse what depends on the width."""
+def check_has_limit(recording: Recording) -> None:
+    """Refuse what depends on the width, and quotients by Gaussian vectors."""
     for node in recording.nodes:
         if isinstance(node, Width):
             raise ValueError(
                 f"the program uses its width at {node.line}; expected one that does not: scores scaled by 1/√n,"
                 " say, stay random in the limit, and the theory covers averages over coordinates, .mean(), alone."
             )
+        if isinstance(node, Nonlin) and node.function is QUOTIENT:
+            atoms = [atom for atom, _ in getattr(node.args[1], "terms", ())]
+            if any(isinstance(atom, Gaussian) for atom in atoms) and all(isinstance(a, Gaussian | One) for a in atoms):
+                raise ValueError(
+                    f"the program divides by a Gaussian vector at {node.line}; expected a divisor that stays away from"
+                    " 0: the quotient has no second moment, and the network no kernel."
+                )
 
 
 def check_batch(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Array | None) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ntk.programs.graph import Graph, Node, users_line
 
@@ -157,3 +159,16 @@ def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
         if unit is not None and is_number(this, unit):
             return other
     return graph.make(Apply, fn, operands)
+
+
+def applied(node: Apply, args: list[Any]) -> Any:
+    """The value of a function of scalars at one input."""
+    return node.fn(*args) if node.fn in OPERATORS else node.fn(*(jnp.asarray(arg) for arg in args))
+
+
+def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any:
+    """The value of a function of scalars for each input of a batch (N, …), or one if all arguments are numbers."""
+    if all(jnp.ndim(arg) == 0 for arg in args):
+        return applied(node, args)
+    every = [jnp.broadcast_to(jnp.asarray(arg, x.dtype), (len(x),)) for arg in args]
+    return jax.vmap(lambda *args: applied(node, list(args)))(*every)

@@ -151,8 +151,12 @@ class Vector(Node):
 
     def __pow__(self, exponent: Any) -> "Vector":
         exponent = as_scalar(self.graph, exponent)
+        if is_number(exponent, 1.0):
+            return self
         if is_number(exponent, 2.0):
             return self * self
+        if isinstance(exponent, Constant) and exponent.value < 0:
+            return (1.0 / self) ** -exponent
         return _power(exponent.value)(self) if isinstance(exponent, Constant) else _POWER(self, exponent)
 
 

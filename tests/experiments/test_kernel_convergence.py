@@ -14,6 +14,7 @@ import pytest
 
 import ntk
 from experiments import kernel_convergence
+from experiments.convergence_report import remarks_on_limits
 from experiments.data import load_data
 from experiments.networks import build_network, network_inputs
 from experiments.power_law import fit_exponent
@@ -70,12 +71,22 @@ def test_every_config_runs(name, tmp_path, capsys):
     assert float(rows[0]["slope"]) == pytest.approx(expected, rel=1e-9)
 
 
-def test_networks_are_compared_in_one_figure(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("exact", "sampled"), [("mlp", "batch_norm_mlp"), pytest.param("transformer", "gru", marks=pytest.mark.slow)]
+)
+def test_networks_are_compared_in_one_figure(exact, sampled, tmp_path, capsys, monkeypatch):
+    """One whose limit is exact and one whose limit is sampled; sequences of the first two rows of images."""
     config = small_config("tensor_programs_figure1")
     assert set(config.networks) == {"RNN, average pooling", "transformer", "batch norm and ReLU MLP"}
+
+    def beginnings(kind, images):
+        x = network_inputs(kind, images)
+        return x if x.ndim == 2 else x[:, :2]
+
+    monkeypatch.setattr(kernel_convergence, "network_inputs", beginnings)
     with config.unlocked():
-        config.networks = {"a": {"kind": "mlp", "depth": 1}, "b": {"kind": "batch_norm_mlp", "depth": 1}}
-        config.samples = 2**10
+        config.networks = {"a": {"kind": exact}, "b": {"kind": sampled}}
+        config.samples = 2**10 if sampled == "batch_norm_mlp" else 256
     kernel_convergence.main(config, tmp_path)
     assert set(outputs(tmp_path)) == OUTPUTS
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -85,15 +96,26 @@ def test_networks_are_compared_in_one_figure(tmp_path, capsys):
     rows = [line.split("|") for line in printed.splitlines() if line.startswith("| a") or "| b" in line]
     medians = [np.median(record["errors"]["ntk"]) for record in records]
     assert [float(cell) for row in rows for cell in row[4:6]] == pytest.approx(medians, rel=6e-3)  # printed: 3 digits
-    # Of the two only batch norm is sampled.
-    assert re.search(r"sampled have relative standard errors: b \d\.\de-0[12]\.$", printed.strip())
+    assert re.search(r"^Limits that are sampled have relative standard errors: b \d\.\de-0[123]\.$", printed, re.M)
     assert (tmp_path / "summary.csv").read_text().startswith("network,width,median")
+
+
+def test_a_limit_that_is_not_known_well_enough_is_warned_of():
+    """Its own error is to be a tenth of the median one at the largest width; it halves with four times the samples."""
+    config = small_config(samples=1000)
+    errors = {"a": np.array([[9.0, 9.0, 9.0], [0.5, 1.0, 4.0]]), "b": np.ones((2, 3)), "c": np.ones((2, 3))}
+    listed, warning = remarks_on_limits(config, {"a": 0.3, "b": 0.1, "c": 0.0}, errors)
+    assert listed == "Limits that are sampled have relative standard errors: a 3.0e-01, b 1.0e-01."
+    assert warning == (
+        "Warning: that of a is 30% of its median error at n=16, which flattens the slope; expected at most 10%, as of"
+        " --config.samples=16000."
+    )
+    assert remarks_on_limits(config, {"c": 0.0}, errors) == []
 
 
 def test_a_config_for_every_program():
     everything = importlib.import_module("configs.tensor_programs_all").get_config().networks
-    # layer_norm is a part of programs, and a mixture is made of them, which a config does not hold.
-    assert set(everything) == set(ntk.architectures.__all__) - {"mixture", "layer_norm"}
+    assert set(everything) == set(ntk.architectures.__all__) - {"layer_norm"}  # which is a part of programs
     for kind, fields in everything.items():
         alone = importlib.import_module("configs.convergence_program").get_config(kind).network
         assert build_network(fields).__name__ == build_network(alone).__name__ == kind

@@ -1,5 +1,7 @@
 """What is measured of a network, against NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,14 @@ def test_losses_and_errors_are_of_the_points_that_count():
         assert found["error"] == pytest.approx(np.mean(OUTPUTS.argmax(1) != LABELS, where=OWN), rel=1e-12)
 
 
+def test_outputs_that_are_nan_are_errors():
+    outputs = jnp.asarray(OUTPUTS).at[:10].set(jnp.nan)
+    # Where values can be looked at, outside of programs, they are refused.
+    found = jax.jit(functools.partial(measures.classification, "squared"))(outputs, jnp.asarray(OUTPUTS.argmax(1)))
+    assert found["error"] == pytest.approx(10 / 50)
+    assert jnp.isnan(found["loss"])
+
+
 def test_margin_quantiles():
     right = OUTPUTS[np.arange(50), LABELS]
     others = np.where(np.eye(4, dtype=bool)[LABELS], -np.inf, OUTPUTS).max(1)
@@ -32,8 +42,9 @@ def test_margin_quantiles():
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "squared"])
 def test_the_calibration_error_is_the_sum_over_bins(kind):
+    # Several outputs above 1, or none above 0, have one score and not one class.
     scores = np.clip(OUTPUTS, 0, 1) if kind == "squared" else np.exp(OUTPUTS) / np.exp(OUTPUTS).sum(1, keepdims=True)
-    confidence, right = scores.max(1), scores.argmax(1) == LABELS
+    confidence, right = scores.max(1), OUTPUTS.argmax(1) == LABELS
     ece = 0.0
     for low in np.arange(measures.NUM_BINS) / measures.NUM_BINS:
         last = low > 1 - 1.5 / measures.NUM_BINS

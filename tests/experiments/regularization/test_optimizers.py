@@ -118,8 +118,31 @@ def test_penalties_want_the_parameters(transform):
         transform.update(w, transform.init(w), None)
 
 
-def test_refusals():
-    with pytest.raises(ValueError, match="optimizer is 'lion'; expected one of 'sgd', 'adam'"):
-        regularized_optimizer(Strengths(), 0.1, kind="lion")
-    with pytest.raises(ValueError, match="num_iterations is 0; expected an integer of at least 1"):
-        add_spectral_penalty(0.1, num_iterations=0)
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: regularized_optimizer(Strengths(), 0.1, kind="lion"), "optimizer is 'lion'; expected one of 'sgd'"),
+        (lambda: regularized_optimizer(Strengths(l2=-0.1), 0.1), "l2 is -0.1; expected a finite number"),
+        (lambda: regularized_optimizer(Strengths(), -0.1), "learning_rate is -0.1; expected a finite number"),
+        (lambda: regularized_optimizer(Strengths(nuclear=0.2), 0.1), "nuclear is False, with a strength of 0.2; exp"),
+        (lambda: add_spectral_penalty(0.1, num_iterations=0), "num_iterations is 0; expected an integer of at least 1"),
+        (lambda: add_spectral_penalty(-0.1), "strength is -0.1; expected a finite number that is not negative"),
+        (lambda: soft_threshold(float("nan")), "threshold is nan; expected a finite number that is not negative"),
+        (lambda: singular_value_threshold(-1.0), "threshold is -1.0; expected a finite number that is not negative"),
+    ],
+)
+def test_refusals(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+def test_proximal_steps_follow_a_schedule_of_rates():
+    # Two steps without a gradient at the rates 0.5 and 0.25: |w| falls by λ times their sum.
+    schedule = optax.exponential_decay(0.5, 1, 0.5)
+    injected = optax.inject_hyperparams(soft_threshold)(lambda count: 0.2 * schedule(count))
+    optimizer, w = optax.chain(optax.sgd(schedule), injected), jnp.array([1.0, -0.12])
+    state = optimizer.init(w)
+    for _ in range(2):
+        updates, state = optimizer.update(jnp.zeros(2), state, w)
+        w = optax.apply_updates(w, updates)
+    np.testing.assert_allclose(w, [1 - 0.2 * 0.75, 0], rtol=1e-6)

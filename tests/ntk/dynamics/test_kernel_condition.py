@@ -33,6 +33,9 @@ def test_learning_rates_above_the_largest_stable_one_diverge(momentum):
 
 def test_zero_kernel_is_stable_at_every_rate():
     assert float(dynamics.max_learning_rate(np.zeros((2, 2)))) == np.inf
+    report = dynamics.condition_report(np.zeros((2, 2)))
+    assert (report.rank, report.digits, report.semidefinite) == (0, 0, True)
+    assert "What helps" not in str(report)
 
 
 def test_report_of_a_regular_kernel():

@@ -58,15 +58,27 @@ def test_flow_solves_its_ode():
     np.testing.assert_allclose(np.concatenate(found, axis=1), expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("relative", [0.0, 0.05])
-def test_flow_agrees_with_neural_tangents(relative):
+@pytest.mark.parametrize(
+    ("relative", "kernel"),
+    [
+        (0.0, joint_kernel()),
+        (0.05, joint_kernel()),
+        pytest.param(0.05, with_duplicates(joint_kernel()), marks=pytest.mark.slow),
+        pytest.param(0.0, with_duplicates(joint_kernel()), marks=pytest.mark.slow),
+        pytest.param(0.0, joint_kernel(features=5), marks=pytest.mark.slow),
+    ],
+    ids=["regular", "ridge", "duplicates-ridge", "duplicates", "semidefinite"],
+)
+def test_flow_agrees_with_neural_tangents(relative, kernel):
     """Its loss is a mean over N·O targets: its time is N·O times ours. On the training points it ignores the ridge."""
     predict_theirs = ntk.load_neural_tangents().predict.gradient_descent_mse
-    k, k_test, _ = split(joint_kernel())
+    k, k_test, _ = split(kernel)
     y, start, start_test = targets()
     theirs = predict_theirs(k, y, learning_rate=0.7, diag_reg=relative)
     ours = dynamics.squared_loss_flow(k, y, learning_rate=0.7, ridge=relative, relative_ridge=True)
-    for t_ours, t_theirs in ((TIMES, TIMES * N * OUT), (None, None)):
+    # At the end of training it solves with the kernel as it is, singular or not.
+    ends = () if relative == 0 and np.linalg.matrix_rank(k) < N else ((None, None),)
+    for t_ours, t_theirs in ((TIMES, TIMES * N * OUT), *ends):
         # A ridge is in their predictions where the training points are given as test points.
         _, train = theirs(t_theirs, start, start, k)
         _, test = theirs(t_theirs, start, start_test, k_test)
@@ -175,6 +187,9 @@ def test_float64_on_request():
     assert np.abs(single - exact).max() > 1e-3
     with pytest.raises(ValueError, match=r"float64 is True under jit"):
         jax.jit(lambda k: dynamics.squared_loss_flow(k, y, float64=True)(1.0))(k)
+    predict = dynamics.squared_loss_flow(k, y, float64=True)
+    with pytest.raises(ValueError, match=r"float64 is True under jit"):
+        jax.jit(lambda predict: predict(1.0))(predict)
 
 
 def central_difference(f, x, direction, step):

@@ -46,6 +46,25 @@ def test_ensemble_agrees_with_neural_tangents(problem, trained, get):
     np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
+def test_ensemble_with_a_ridge_agrees_with_neural_tangents(problem):
+    """Of networks all of which is trained; of the read-out alone, theirs is the posterior with the ridge as noise."""
+    net, x, x_test, y, (train, across, test) = problem
+    options = {"learning_rate": 0.7, "diag_reg": 0.1}
+    theirs = ntk.load_neural_tangents().predict.gradient_descent_mse_ensemble(stax_kernel_fn(net), x, y, **options)
+    ours = dynamics.squared_loss_ensemble(train, y, learning_rate=0.7, ridge=0.1, relative_ridge=True)
+    for t in (TIMES, None):
+        t_theirs = None if t is None else t * N * OUT
+        expected = theirs(t=t_theirs, x_test=x_test, get="ntk", compute_cov=True)
+        found = ours(t, across, test.nngp)
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
+    expected = theirs(x_test=x_test, get="nngp", compute_cov=True)
+    found = dynamics.gp_posterior(train.nngp, y, ridge=0.1, relative_ridge=True)(across.nngp, test.nngp)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("relative", [0.0, 0.1])
 def test_gp_posterior_agrees_with_neural_tangents(problem, relative):
     _, _, _, y, (train, across, test) = problem

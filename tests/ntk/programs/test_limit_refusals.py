@@ -11,7 +11,7 @@ import program_zoo as zoo
 import pytest
 
 import ntk
-from ntk.programs import architectures, finite, infinite, tensor_program
+from ntk.programs import architectures, corrected_kernels, finite, infinite, tensor_program
 
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
 
@@ -267,3 +267,98 @@ def test_moments_of_a_vector_and_a_function_that_jumps():
 
     q = 2.5
     np.testing.assert_allclose(infinite(program, X[:1]).nngp, [[2 * q / np.pi * q]], rtol=1e-12)
+
+
+def u_w_k(net, x):
+    return [net.input_matrix(name) @ x for name in "uwk"]
+
+
+@tensor_program
+def sign_of_a_product(net, x):
+    """Both means go to 0: moved one at a time, the sign of their product stays 0."""
+    u, w, k = u_w_k(net, x)
+    t = net.scalar(lambda a, b: jnp.sign(a * b))(u.mean(), w.mean())  # jumps
+    return net.output("v") @ (u + t * k)
+
+
+@tensor_program
+def sign_of_a_sampled_moment(net, x):
+    u, w, k = u_w_k(net, x)
+    t = net.scalar(jnp.sign)((net.phi("sigmoid")(u) * w * k).mean())  # jumps
+    return net.output("v") @ (u + t * k)
+
+
+@tensor_program
+def threshold_of_a_sampled_moment(net, x):
+    """E (u w)² is q² for q the second moment of x."""
+    u, w, _ = u_w_k(net, x)
+    q = ((u * w) * (u * w)).mean()
+    return net.output("v") @ (u * net.scalar(lambda q: jnp.where(q > 4.0, 2.0, 1.0))(q))  # jumps
+
+
+def test_jumps_that_only_several_moments_or_samples_show():
+    with pytest.raises(ValueError, match=r"jumps where these have their limits, at .* # jumps"):
+        infinite(sign_of_a_product, X)
+    with pytest.raises(
+        ValueError, match=r"jumps where these have their limits, or too close by, at .* # jumps.*more sa"
+    ):
+        infinite(sign_of_a_sampled_moment, X, samples=256)
+    x = np.ones((20, 2)) * np.linspace(2.0, 3.0, 20)[:, None]
+    factors = infinite(threshold_of_a_sampled_moment, x, samples=2**12).nngp  # q² is 16 or more
+    np.testing.assert_allclose(factors, 4.0 * np.outer(x[:, 0], x[:, 0]), rtol=1e-9)
+    x[-1] = 2.0**0.5  # the last of many inputs has q² = 4
+    with pytest.raises(ValueError, match="or too close by"):
+        infinite(threshold_of_a_sampled_moment, x, samples=2**12)
+
+
+def test_a_product_of_zero_and_infinity_is_not_zero():
+    """As a quotient it is refused in test_tensor_traps; (1/n)Σu · 1/((1/n)Σw) is the same."""
+
+    @tensor_program
+    def program(net, x):
+        u, w, _ = u_w_k(net, x)
+        return net.output("v") @ net.phi("relu")(u + u.mean() * (1.0 / w.mean()))
+
+    @tensor_program
+    def inside_a_mean(net, x):
+        u, w, _ = u_w_k(net, x)
+        return net.output("v") @ net.phi("relu")(u + (u * (1.0 / w.mean())).mean())
+
+    for diverging in (program, inside_a_mean):
+        with pytest.raises(ValueError, match=r"the scalar at test_limit_refusals.py, line .*mean.* expected a number"):
+            infinite(diverging, X, samples=256)
+
+
+@pytest.mark.parametrize("exponent", [-1.0, -2.0])
+def test_negative_powers_are_quotients(exponent):
+    @tensor_program
+    def program(net, x):
+        return net.output("v") @ ((net.input_matrix("u") @ x) ** exponent)
+
+    for read in (infinite, corrected_kernels):
+        with pytest.raises(ValueError, match="divides by a Gaussian vector at"):
+            read(program, X)
+
+
+def test_what_the_corrected_limit_refuses():
+    with pytest.raises(ValueError, match=r"a function of scalars jumps .* # jumps"):
+        corrected_kernels(sign_of_a_moment, X, samples=256)
+    with pytest.raises(ValueError, match="divides by a Gaussian vector at"):
+        corrected_kernels(quotient, X)
+
+    @tensor_program
+    def normalized(net, x):
+        return net.output("v") @ architectures.layer_norm(net, net.input_matrix("u") @ x)
+
+    with pytest.raises(ValueError, match="ntk is not a number; expected functions that are finite"):
+        corrected_kernels(normalized, np.zeros((1, 2)), samples=256)
+
+
+def test_a_function_without_values_is_named():
+    @tensor_program
+    def program(net, x):
+        u, w, _ = u_w_k(net, x)
+        return net.output("v") @ net.phi(lambda a, b: jnp.log(a) * b)(u, w)
+
+    with pytest.raises(ValueError, match="ntk is not a number; expected functions that are finite"):
+        infinite(program, X, samples=256)

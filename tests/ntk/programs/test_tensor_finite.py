@@ -111,3 +111,19 @@ def test_transposes_and_widths():
     W, U, v = (np.asarray(params[name]) for name in ("W", "U", "v"))
     expected = np.asarray(x) @ U / 3**0.5 @ W @ W.T / 5.0 / 5.0 @ v / 5**0.5
     np.testing.assert_allclose(jax.jit(model.apply)(params, x), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("program", [transformer(depth=2), ntk.architectures.cnn_1d])
+def test_positions_add_no_operations(program):
+    """What is done at several positions is done once, on all of them."""
+    model = finite(program, 8)
+
+    def operations(length):
+        x = inputs(2, length, 3)
+        program = jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x)
+        return [str(equation.primitive) for equation in program.jaxpr.eqns]
+
+    few, many = operations(5), operations(9)
+    for name in ("dot_general", "rsqrt", "custom_jvp_call"):  # layer norm, ReLU
+        assert few.count(name) == many.count(name), name
+    assert few.count("dot_general") > 0
