@@ -36,6 +36,7 @@ def test_limit_adds_up():
     assert rates.limit(benchmark_infinite.Work(operations=2.0, angles=4.0, result_bytes=8)) == 3.5
 
 
+@pytest.mark.slow
 def test_script_writes_a_table(tmp_path):
     fields = {
         "num_runs": 1,

@@ -44,7 +44,11 @@ def test_indices_are_those_of_the_theory(net, last):
     np.testing.assert_allclose(first, 2 / np.pi * np.arcsin(2 * K / norm[:, None] / norm), rtol=1e-5)
 
 
-@pytest.mark.parametrize("net", NETWORKS, ids=["mlp", "rnn-last", "rnn-mean"])
+@pytest.mark.parametrize(
+    "net",
+    [MLP, *(pytest.param(net, marks=pytest.mark.slow) for net in NETWORKS[1:])],
+    ids=["mlp", "rnn-last", "rnn-mean"],
+)
 def test_errors_are_those_of_each_network_by_itself(net):
     x, width = inputs(net), 32
     (limits, _), keys = limit_blocks(net, x), member_keys(0, width, 3)

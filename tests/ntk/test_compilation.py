@@ -94,7 +94,7 @@ def test_a_network_described_twice_is_the_same_program(caplog):
         assert compiled(caplog, lambda: ntk.infinite_ntk(second, VECTORS)) == []  # noqa: B023
 
 
-@pytest.mark.parametrize("name", ["mlp", "mean"])
+@pytest.mark.parametrize("name", ["mlp", pytest.param("mean", marks=pytest.mark.slow)])
 def test_vmap_over_standard_deviations_is_a_loop(name):
     x, lengths = data(name)
     stds = np.array([0.0, 0.7, 1.9])
@@ -139,8 +139,11 @@ def readings(name):
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [(name, "infinite_ntk") for name in NETWORKS]
-    + [("mlp", "infinite_kernels"), ("mean", "infinite_kernels"), ("last", "empirical_kernels")],
+    [("mean", "infinite_kernels"), ("last", "empirical_kernels"), ("mlp", "infinite_ntk")]
+    + [
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (("mlp", "infinite_kernels"), ("last", "infinite_ntk"), ("mean", "infinite_ntk"))
+    ],
 )
 def test_derivatives_in_the_standard_deviations(name, function):
     """Reverse mode against central differences, over inputs among which are duplicates, opposites and multiples."""
@@ -155,7 +158,7 @@ def test_derivatives_in_the_standard_deviations(name, function):
         assert found == pytest.approx(float(up - down) / 2e-5, rel=1e-7, abs=1e-8 * abs(float(f(net))))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_gradients_in_the_data_are_finite_at_correlation_one(dtype):
     """Inputs equal, opposite, proportional and zero, without bias: correlations are exactly ±1, variances 0."""
     net = ntk.MLP(depth=2, activation="relu", b_std=0.0)
@@ -170,6 +173,7 @@ def test_gradients_in_the_data_are_finite_at_correlation_one(dtype):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_gradients_in_the_data():
     """Away from correlation ±1 the reverse mode is the central difference, also through the diagonal of x2=None."""
     x = np.random.default_rng(4).normal(size=(3, 4))

@@ -52,6 +52,7 @@ def test_activation_is_static_under_jit():
     assert jax.tree.leaves(activation("relu")) == []
 
 
+@pytest.mark.slow
 def test_the_same_function_is_the_same_activation():
     def fn(x):
         return jnp.tanh(2.0 * x)

@@ -123,7 +123,7 @@ def test_functions_with_several_kinks():
     assert_honest(unaware, covariances, references, np.inf)
 
 
-@pytest.mark.parametrize("fn", [jnp.tanh, squared_times_tanh])
+@pytest.mark.parametrize("fn", [jnp.tanh, pytest.param(squared_times_tanh, marks=pytest.mark.slow)])
 def test_derivatives_follow_price(fn):
     f, slope, curvature = (jnp.vectorize(g) for g in (fn, jax.grad(fn), jax.grad(jax.grad(fn))))
     act = activation(fn)

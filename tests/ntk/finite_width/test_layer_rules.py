@@ -58,7 +58,7 @@ def test_all_outputs_of_two_batches(models, name):
     assert_equal(ntk.empirical_ntk(*model, trace_axes=()), expected)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ZOO])
 def test_one_batch_by_gram_matrices(models, name):
     f, params, x, _ = models(name)
     num_outputs = jax.eval_shape(f, params, x).shape[1]
@@ -75,7 +75,7 @@ def test_which_parameters_have_no_rule(models, name):
     assert found == WITHOUT_RULE[name]
 
 
-@pytest.mark.parametrize("name", ["nested_scans", "embedded", "views", *SLOW])
+@pytest.mark.parametrize("name", ["embedded", "views", *SLOW, pytest.param("nested_scans", marks=pytest.mark.slow)])
 def test_parts_of_parameters_add_up(models, name):
     f, params, x1, x2 = models(name)
     parts = ntk.empirical_ntk(f, params, x1, x2, diagonal_axes=(-1,), per_layer=True)
@@ -104,7 +104,9 @@ def test_chosen_parameters_and_the_others_add_up(models, name, method):
     assert np.abs(parts[1]).max() > 0
 
 
-@pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian", "vector_products"])
+@pytest.mark.parametrize(
+    "method", ["auto", "vector_products", *(pytest.param(m, marks=pytest.mark.slow) for m in ("layerwise", "jacobian"))]
+)
 @pytest.mark.parametrize(
     "batch_size", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 3]
 )
@@ -187,7 +189,7 @@ def batch_normed(params, x):
 BATCH_NORMED = {"w": normal(3, 4), "scale": normal(4), "shift": normal(4, seed=1), "v": normal(4, 2)}
 
 
-@pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian"])
+@pytest.mark.parametrize("method", ["auto", "jacobian", pytest.param("layerwise", marks=pytest.mark.slow)])
 def test_outputs_that_depend_on_the_whole_batch(method):
     x1, x2 = normal(5, 3, seed=1), normal(4, 3, seed=2)
     for other in (None, x2):
@@ -239,5 +241,5 @@ def check_composition(data):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(scale, 1e-300))
 
 
-test_compositions = settings(max_examples=6, deadline=None)(given(st.data())(check_composition))
+test_compositions = settings(max_examples=3, deadline=None)(given(st.data())(check_composition))
 test_many_compositions = pytest.mark.slow(settings(max_examples=60, deadline=None)(given(st.data())(check_composition)))

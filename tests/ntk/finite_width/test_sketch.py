@@ -198,6 +198,7 @@ def test_keys_of_both_styles_and_directions_of_their_own():
     assert np.abs(found.ntk).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_gradient():
     """In parameters and data, for given directions, against central differences; finite for a dead input."""
 

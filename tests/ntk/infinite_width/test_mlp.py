@@ -195,6 +195,7 @@ networks = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     network=networks,

@@ -128,6 +128,7 @@ def test_the_kernel_function_of_a_network(activation, depth):
         np.testing.assert_allclose(measured, expected, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_a_network_that_neural_tangents_does_not_have():
     with pytest.raises(TypeError, match=r"net is of type RNN; expected an ntk.MLP for neural-tangents"):
         stax_kernel_fn(ntk.RNN())

@@ -12,7 +12,7 @@ from ntk.programs import finite, measured, tensor_program
 X1, X2 = (np.random.default_rng(seed).normal(size=(n, 3)) for seed, n in ((0, 4), (1, 2)))
 
 
-@pytest.mark.parametrize("other", [None, X2])
+@pytest.mark.parametrize("other", [pytest.param(None, marks=pytest.mark.slow), X2])
 def test_against_the_layers_of_an_mlp(other):
     net = ntk.MLP(depth=3, activation="relu", w_std=1.3, b_std=0.3, v_std=0.7)
     params = ntk.finite(net, 7).init(jax.random.key(0), X1)

@@ -63,6 +63,7 @@ def test_a_long_chain_is_no_deep_recursion():
     assert Demand()((count, 5000)) == [5000]
 
 
+@pytest.mark.slow
 def test_tiles_change_nothing():
     x = inputs(7, 3)
     whole = infinite(zoo.layer_norm_mlp, x)
