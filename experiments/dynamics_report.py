@@ -164,8 +164,9 @@ def _draw_decay(axes: Axes, config: ConfigDict, records: Records, steps: np.ndar
     record = records["ntk", config.widths[-1]]
     left, linear = (np.median(np.array(record[name]), axis=0) for name in ("left", "left_linear"))
     colors = plots.sequence_colors(len(config.directions))
+    apart = steps % config.every == 0
     for index, (number, color) in enumerate(zip(config.directions, colors, strict=True)):
-        axes.plot(steps, left[:, index], ".", color=color, markersize=4)
+        axes.plot(steps[apart], left[apart, index], ".", color=color, markersize=4)
         axes.plot(steps, linear[:, index], color=color, label=f"$i={number + 1}$")
     axes.plot([], [], ".", color="0.35", label="networks")
     shown = steps[: 1 + int(np.argmax(linear[:, -1] < _LEAST) or len(steps) - 1)]
