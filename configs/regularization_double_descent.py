@@ -3,7 +3,7 @@ r"""Double descent in width with and without L2: one hidden layer, the squared l
     python -m experiments.regularization_sweep \
         --config=configs/regularization_double_descent.py --workdir=runs/double_descent
 
-Takes some minutes on 2 CPU cores.
+Takes about two minutes on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
