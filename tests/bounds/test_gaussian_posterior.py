@@ -89,6 +89,7 @@ def test_gradient_in_the_scale():
     assert abs(mean(0.5) - 2 * 7 * 0.5) < 4 * error
 
 
+@pytest.mark.slow
 def test_coverage_of_the_whole_bound():
     """200 samples: the exact risk of the posterior, E = 0.1 + 0.8 E∠(w, e₁)/π, and its exact empirical risk.
 

@@ -94,6 +94,7 @@ def test_grid_shares_add_up_to_one():
         assert value <= up < 1.1 * value * (1 + 1e-12)
 
 
+@pytest.mark.slow
 def test_golowich_holds_for_networks_fitted_by_ascent():
     x = RNG.normal(size=(30, 3))
     weights = [RNG.normal(size=(3, 4)), RNG.normal(size=(4, 1))]

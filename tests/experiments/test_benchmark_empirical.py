@@ -38,6 +38,7 @@ def finished(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_the_table_says_what_was_measured(finished):
     assert {file.name for file in finished.iterdir()} == OUTPUTS
     records = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]

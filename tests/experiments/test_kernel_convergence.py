@@ -137,6 +137,7 @@ def test_errors_fall_like_one_over_the_root_of_the_width(tmp_path):
     assert standard_error < 0.08
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_where_it_was(finished, tmp_path, monkeypatch):
     measure, measured = kernel_convergence.errors_at_width, []
 

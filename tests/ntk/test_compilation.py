@@ -112,6 +112,7 @@ def test_vmap_over_standard_deviations_is_a_loop(name):
         np.testing.assert_allclose(ntks[i], alone.ntk, rtol=1e-12, atol=1e-13 * np.abs(alone.ntk).max())
 
 
+@pytest.mark.slow
 def test_described_under_jit():
     """Also with an activation that is a function not met before, whose check is not to be traced."""
 

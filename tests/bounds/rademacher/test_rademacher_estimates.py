@@ -169,6 +169,7 @@ def test_resampling_gives_the_expectation_over_samples():
     assert abs(np.mean(scores)) < 0.4  # four standard errors of a mean of 100 scores
 
 
+@pytest.mark.slow
 def test_signs_on_one_sample_are_not_taken_for_independent_ones():
     """All 5 points are r, which is 1 or 9: the means of 8 draws on a sample vary as r does, not by an eighth of it."""
 

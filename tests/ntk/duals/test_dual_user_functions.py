@@ -52,7 +52,8 @@ def assert_honest(act, covariances, references, accuracy):
             )
 
 
-@pytest.mark.parametrize("fn", [shifted_sigmoid, pytest.param(squared_times_tanh, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fn", [shifted_sigmoid, squared_times_tanh])
 def test_smooth_functions_at_moderate_variance(fn):
     functions = fn, jax.jit(jnp.vectorize(jax.grad(fn)))
     references = []

@@ -92,7 +92,7 @@ def test_parts_of_parameters_add_up(models, name):
 
 
 @pytest.mark.parametrize("name", ["gru", *SLOW])
-@pytest.mark.parametrize("method", ["auto", "vector_products"])
+@pytest.mark.parametrize("method", ["auto", pytest.param("vector_products", marks=pytest.mark.slow)])
 def test_chosen_parameters_and_the_others_add_up(models, name, method):
     f, params, x1, x2 = models(name)
     parts = [
@@ -119,6 +119,7 @@ def test_tiles_of_any_size(models, method, batch_size):
         assert_equal(ntk.empirical_ntk(f, params, x1, other, **options), expected)
 
 
+@pytest.mark.slow
 def test_tiles_of_parts(models):
     f, params, x, _ = models("nested_scans")
     parts = ntk.empirical_ntk(f, params, x, per_layer=True, batch_size=3)
@@ -126,7 +127,7 @@ def test_tiles_of_parts(models):
         assert_equal(part, whole)
 
 
-@pytest.mark.parametrize("name", ["embedded", "stacked_layers", *SLOW])
+@pytest.mark.parametrize("name", ["embedded", *SLOW, pytest.param("stacked_layers", marks=pytest.mark.slow)])
 def test_diagonal(models, name):
     f, params, x, _ = models(name)
     expected = dense_ntk(f, params, x, equation="iap,ibp->iab")
@@ -241,5 +242,4 @@ def check_composition(data):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(scale, 1e-300))
 
 
-test_compositions = settings(max_examples=3, deadline=None)(given(st.data())(check_composition))
-test_many_compositions = pytest.mark.slow(settings(max_examples=60, deadline=None)(given(st.data())(check_composition)))
+test_compositions = pytest.mark.slow(settings(max_examples=60, deadline=None)(given(st.data())(check_composition)))

@@ -91,7 +91,9 @@ def test_kernels_tend_to_the_limit(name, field):
     assert_zero(2 * wide - narrow - expected, 4 * wide_variance + narrow_variance, expected, power=0.06)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != "mlp")]
+)
 def test_first_activations_have_no_bias(name):
     """C¹ of an MLP, and C at the first times of both sequences, at every width."""
     first = np.s_[..., 1, :, :] if name == "mlp" else np.s_[..., 0, :, 0]

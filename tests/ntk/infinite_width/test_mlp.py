@@ -28,7 +28,9 @@ def relative_error(found, expected) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-10), (jnp.float32, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(jnp.float64, 1e-10), pytest.param(jnp.float32, 1e-5, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", SHARED)
 def test_agrees_with_neural_tangents(name, depth, dtype, tolerance):
@@ -47,7 +49,7 @@ def test_agrees_with_neural_tangents(name, depth, dtype, tolerance):
         assert relative_error(found.ntk, expected.ntk) <= tolerance
 
 
-@pytest.mark.parametrize("name", ["relu", "erf", "tanh"])
+@pytest.mark.parametrize("name", ["tanh", *(pytest.param(name, marks=pytest.mark.slow) for name in ("relu", "erf"))])
 def test_forward_only_ntk_is_the_sum_over_layers(name):
     net = ntk.MLP(depth=4, activation=name, w_std=1.3, b_std=0.3, v_std=0.7)
     x1, x2 = inputs(), inputs(seed=1)
@@ -125,7 +127,9 @@ def test_no_overflow_where_the_kernel_is_representable():
     assert relative_error(found, expected) < 400 * jnp.finfo(jnp.float32).eps
 
 
-@pytest.mark.parametrize("name", ["relu", "erf", "tanh", "gelu", "sign"])
+@pytest.mark.parametrize(
+    "name", ["relu", "tanh", "sign", *(pytest.param(name, marks=pytest.mark.slow) for name in ("erf", "gelu"))]
+)
 def test_float32_diagonal_and_duplicates_are_exact(name):
     """An entry whose correlation is 1 does not lose half of its digits."""
     net = ntk.MLP(depth=3, activation=name, w_std=1.3, b_std=0.3)

@@ -95,7 +95,7 @@ def test_agrees_with_a_double_loop_over_times(name, pooling, case):
 
 
 @pytest.mark.parametrize("lengths", [pytest.param(None, marks=pytest.mark.slow), [5, 2, 1, 5, 3]])
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", pytest.param("mean", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["erf", *(pytest.param(name, marks=pytest.mark.slow) for name in ("relu", "tanh"))])
 def test_one_batch_is_both_sides(name, pooling, lengths):
     """Leaving x2 out gives the kernel of x1 with a copy of itself, and an exact diagonal."""
@@ -125,7 +125,7 @@ def test_a_sequence_that_ends_another_is_not_the_same(name, constant):
         np.testing.assert_allclose(theta[i, j], expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("padding", [1e3, np.nan, np.inf])
+@pytest.mark.parametrize("padding", [np.nan, *(pytest.param(value, marks=pytest.mark.slow) for value in (1e3, np.inf))])
 @pytest.mark.parametrize("name", [pytest.param("erf", marks=pytest.mark.slow), "square"])
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_what_lies_past_a_sequence_does_not_matter(pooling, name, padding):

@@ -98,7 +98,9 @@ def gated_thrice(net, x):
 
 
 @pytest.mark.parametrize(
-    "program", [pytest.param(reusing, marks=pytest.mark.slow), gated_thrice], ids=lambda p: p.__name__
+    "program",
+    [pytest.param(program, marks=pytest.mark.slow) for program in (reusing, gated_thrice)],
+    ids=lambda p: p.__name__,
 )
 def test_where_the_check_holds_it_changes_nothing(program):
     """Two ways to the same numbers: from the inputs' end by closed forms and slopes, and by drawn gradients."""

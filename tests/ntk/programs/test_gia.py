@@ -126,6 +126,7 @@ def test_a_transpose_alone_is_a_matrix_like_any_other():
     np.testing.assert_array_equal(infinite(program(transposed=True), x).ntk, infinite(program, x).ntk)
 
 
+@pytest.mark.slow
 def test_the_example_violates_gia_in_truth():
     """In y = 1ᵀx²/n the gradient dx¹ = 2W²ᵀW²x¹ has mean 2 at width n, in expectation exactly, where GIA has 0."""
     import jax

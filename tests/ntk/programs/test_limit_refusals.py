@@ -212,6 +212,7 @@ def test_parameters_do_not_depend_on_the_length():
     assert ntk.empirical_kernels(architectures.lstm, short, sequences[:, :1]).ntk.shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_derivatives_of_sampled_limits_where_eigenvalues_coincide():
     """One-hot inputs: Σ = C(s)·s²K of gates, and s² d/ds² by differences of the same samples."""
     x = jnp.eye(4) * 2.0

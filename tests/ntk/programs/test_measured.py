@@ -41,6 +41,7 @@ def test_ntk_is_that_of_the_jacobian():
     np.testing.assert_allclose(found.nngp, parts["v"], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_batch_norm_keeps_its_batches():
     program = ntk.architectures.batch_norm_mlp
     model = ntk.finite(program, 6)

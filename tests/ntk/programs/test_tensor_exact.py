@@ -28,7 +28,7 @@ def assert_close(found, expected, tolerance):
 ROUNDING = 1e-13
 
 
-@pytest.mark.parametrize(("activation", "both"), [("relu", True), ("tanh", False)])
+@pytest.mark.parametrize(("activation", "both"), [("relu", True), pytest.param("tanh", False, marks=pytest.mark.slow)])
 def test_mlp_is_the_recursion(activation, both):
     x1, x2 = inputs(6, 4), inputs(5, 4, seed=1) if both else None
     found = infinite(zoo.mlp(activation=activation), x1, x2)

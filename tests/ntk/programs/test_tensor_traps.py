@@ -32,6 +32,7 @@ def test_a_residual_around_a_jump(name, expected):
     np.testing.assert_allclose(k.ntk, [[expected + Q]], rtol=1e-12)  # as at finite width, φ' = 0 there
 
 
+@pytest.mark.slow
 def test_functions_made_in_a_loop_keep_its_variable():
     """E (u + u³)² = q + 6q² + 15q³, by the moments 1, 3, 15."""
 
