@@ -166,7 +166,7 @@ def _constant(matrix: jax.Array, spectrum: Any) -> Any:
 
 @_constant.defjvp
 def _constant_jvp(primals: Any, tangents: Any) -> Any:
-    raise NotImplementedError(
+    raise ValueError(
         "a second derivative in the kernel is asked for; expected a first one: take differences of gradients, or"
         " log_marginal_likelihood, which has all derivatives."
     )

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ntk.checks import check_nonnegative, check_sizes, is_concrete
 from ntk.programs.forward import BATCH, ForwardPass
@@ -104,7 +104,7 @@ class FiniteProgram:
         numbers = numbers_as(self.program, x.dtype)
 
         def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-            return _evaluate(recording, numbers, params, entries, self.width, taps)
+            return ForwardPass(recording, numbers, params, entries, self.width, taps).results()
 
         return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
 
@@ -118,25 +118,6 @@ class FiniteProgram:
             name: shapes[parameter.kind] if parameter.fan_in is None else (parameter.fan_in, n)
             for name, parameter in recording.parameters.items()
         }
-
-
-def _evaluate(
-    recording: Recording,
-    numbers: dict[str, Array],
-    params: dict[str, Array],
-    entries: Float[Array, " F"],
-    width: int,
-    taps: dict[str, Array],
-) -> tuple[Array, dict[str, Array]]:
-    """The output and the watched vectors at one input of the batch."""
-    values = ForwardPass(recording, numbers, params, entries, width, taps)
-    output = values[recording.output.offset] + sum(
-        (values[vector] / width**0.5) @ (values[weight.std] * params[weight.name] + values[weight.mean])
-        for weight, vector in recording.output.readouts
-    )
-    return jnp.asarray(output, entries.dtype), {
-        name: values[vector] + values[tap] for name, (tap, vector) in recording.watched.items()
-    }
 
 
 def check_stds(program: TensorProgram, recording: Recording) -> None:

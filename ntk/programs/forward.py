@@ -29,6 +29,7 @@ class ForwardPass:
     """The values of all nodes of a program at one input of the batch: `passed[node]`.
 
     Attributes:
+        recording: The program.
         numbers: The values of its options.
         params: Its parameters.
         entries: The input.
@@ -45,7 +46,8 @@ class ForwardPass:
         width: int,
         taps: dict[str, Array],
     ):
-        self.numbers, self.params, self.entries, self.width, self.taps = numbers, params, entries, width, taps
+        self.recording, self.numbers, self.params = recording, numbers, params
+        self.entries, self.width, self.taps = entries, width, taps
         self._places: dict[Node, tuple[Any, int | None]] = {}  # an array, or one row of it
         for nodes in _schedule(recording):
             values = self._combinations(nodes) if isinstance(nodes[0], Vector) else self._values(nodes)
@@ -54,6 +56,16 @@ class ForwardPass:
     def __getitem__(self, node: Node) -> Any:
         array, row = self._places[node]
         return array if row is None else array[row]
+
+    def results(self) -> tuple[Array, dict[str, Array]]:
+        """The output, and the watched vectors by name."""
+        output = self[self.recording.output.offset] + sum(
+            (self[vector] / self.width**0.5) @ (self[weight.std] * self.params[weight.name] + self[weight.mean])
+            for weight, vector in self.recording.output.readouts
+        )
+        return jnp.asarray(output, self.entries.dtype), {
+            name: self[vector] + self[tap] for name, (tap, vector) in self.recording.watched.items()
+        }
 
     def _column(self, nodes: Sequence[Node]) -> tuple[Any, int | None]:
         """The values of one operand of alike operations, and the axis that they are stacked along, if they differ."""
