@@ -13,6 +13,8 @@ import numpy as np
 
 # Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
 _SYMMETRY_TOLERANCE = 1e-2
+# Of a value that a message shows: characters, bits of an integer, entries of an array.
+_LONGEST, _MOST_BITS, _MOST_ENTRIES = 100, 256, 8
 
 
 def is_concrete(*arrays: Any) -> bool:
@@ -20,16 +22,31 @@ def is_concrete(*arrays: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
 
 
-def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
+def shown(value: Any) -> str:
+    """A value in one short line, as a message names it."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, np.ndarray | jax.Array) and value.size > _MOST_ENTRIES:
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = " ".join(repr(value).split())
+    if len(text) <= _LONGEST:
+        return text
+    return (
+        text[:_LONGEST] + " …" if isinstance(value, str | Collection) else f"an object of type {type(value).__name__}"
+    )
+
+
+def check_choice(name: str, value: Any, choices: Collection[str | int | float]) -> None:
     """Refuse a `value` that is not one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
+    # Membership of an array is an array, and a list has no hash.
+    if not isinstance(value, str | int | float | np.generic) or value not in choices:
+        raise ValueError(f"{name} is {shown(value)}; expected one of {', '.join(map(repr, choices))}.")
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> None:
     """Refuse a `value` that is not an integer of at least `minimum`."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name} is {value!r}; expected an integer of at least {minimum}.")
+        raise ValueError(f"{name} is {shown(value)}; expected an integer of at least {minimum}.")
 
 
 def check_sizes(width: Any, outputs: Any) -> None:
@@ -44,15 +61,15 @@ def check_key(key: Any) -> None:
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
     if (typed and shape != ()) or (not typed and (dtype != jnp.uint32 or len(shape or ()) != 1)):
-        raise TypeError(f"key is {key!r}; expected one PRNG key, such as jax.random.key(0).")
+        raise TypeError(f"key is {shown(key)}; expected one PRNG key, such as jax.random.key(0).")
 
 
 def as_floating(name: str, array: Any) -> jax.Array:
     """`array` as a JAX array; refused where it is none or its dtype is not a real floating-point type."""
     try:
         array = jnp.asarray(array)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {array!r}; expected an array of real floating-point numbers.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {shown(array)}; expected an array of real floating-point numbers.") from None
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {array.dtype}; expected a real floating-point array.")
     return array
@@ -68,11 +85,22 @@ def check_finite(name: str, array: Any) -> None:
 
 
 def check_nonnegative(name: str, value: Any) -> None:
-    """Refuse a concrete number or array with an entry that is negative or not finite."""
+    """Refuse a concrete number or array with an entry that is no real number, negative or not finite."""
     if is_concrete(value):
-        numbers = np.asarray(value)
+        numbers = as_numpy(name, value, "a finite number that is not negative")
         if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
-            raise ValueError(f"{name} is {value!r}; expected a finite number that is not negative.")
+            raise ValueError(f"{name} is {shown(value)}; expected a finite number that is not negative.")
+
+
+def as_numpy(name: str, value: Any, expected: str) -> np.ndarray:
+    """A concrete number or array as NumPy's; refused where it is none of real numbers."""
+    try:
+        numbers = np.asarray(value)
+    except (TypeError, ValueError):  # a list of unequal lists
+        raise TypeError(f"{name} is {shown(value)}; expected {expected}.") from None
+    if not jnp.issubdtype(numbers.dtype, jnp.floating) and not jnp.issubdtype(numbers.dtype, jnp.integer):
+        raise TypeError(f"{name} is {shown(value)}; expected {expected}.")
+    return numbers
 
 
 def check_representable(**results: jax.Array) -> None:
