@@ -60,18 +60,19 @@ class MLP:
 
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
 
-    All parameters are N(0, 1) and trained; there is no output bias.
+    All parameters are N(0, 1) and trained; there is no output bias. With L = 0 there is no hidden layer. The network is
+    then the linear model f = (σ_v/√d) v·ξ, of kernels Θ = Σ = σ_v² ξ·ξ̄/d.
 
     Attributes:
-        depth: L, the number of hidden layers, at least 1.
+        depth: L, the number of hidden layers, at least 0.
         activation: φ, given by name, as a coordinate-wise function or as an `ntk.Activation`, which it becomes.
         w_std: σ_w.
         b_std: σ_b.
         v_std: σ_v.
 
     Raises:
-        ValueError: The depth is no positive integer, the activation is unknown, or a standard deviation is
-            not one finite number of at least 0.
+        ValueError: The depth is a negative number or not an integer, the activation is unknown, or a standard deviation
+            is not one finite number of at least 0.
         TypeError: The activation is no name or function, or a standard deviation no number.
 
     Example:
@@ -87,7 +88,7 @@ class MLP:
     v_std: Std = 1.0
 
     def __post_init__(self) -> None:
-        check_count("depth", self.depth)
+        check_count("depth", self.depth, minimum=0)
         _settle(self)
 
 

@@ -73,7 +73,8 @@ class ParameterizedModel:
         """What Θ times `learning_rate_scale` tends to as n → ∞, and stays at in training, (N1, N2).
 
         In standard parameterization that is the sum of the parts of hidden and output weights, each over its σ²:
-        C^L + Σ_{l ≥ 2} D^l C^{l−1} for an MLP, and likewise over pairs of times for an RNN.
+        C^L + Σ_{l ≥ 2} D^l C^{l−1} for an MLP, and likewise over pairs of times for an RNN. An MLP of depth 0 has input
+        weights alone, and the limit 0.
 
         Raises:
             TypeError: An array is not floating-point.
@@ -88,6 +89,8 @@ class ParameterizedModel:
         # With σ_v = 1 the NNGP is what the read-out's part over σ_v² is, and D lacks its factor σ_v².
         kernels = infinite_kernels(replace(self.net, v_std=1.0), x1, x2)
         if isinstance(self.net, MLP):
+            if self.net.depth == 0:
+                return jnp.zeros_like(kernels.nngp)
             hidden = jnp.sum(kernels.D[1:] * kernels.C[1:-1], axis=0)
         else:
             hidden = jnp.sum(kernels.D[:, 1:, :, 1:] * kernels.C[:, :-1, :, :-1], axis=(1, 3))

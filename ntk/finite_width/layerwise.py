@@ -77,7 +77,7 @@ def _of_description(
 
 
 def _size_of(params: Any) -> tuple[int, int | None]:
-    """Width and number of outputs of the network that has these parameters."""
+    """Width and number of outputs of the network that has these parameters; of depth 0 the width may be any."""
     try:
         shape = jnp.shape(params["params"]["v"])
     except (KeyError, TypeError, IndexError, AttributeError):

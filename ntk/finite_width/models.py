@@ -25,7 +25,7 @@ def finite(net: Any, width: int, outputs: int | None = None) -> Any:
 
     Args:
         net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
-        width: n, of every hidden layer, or of every vector of a program.
+        width: n, of every hidden layer, or of every vector of a program; an MLP of depth 0 has none, and ignores it.
         outputs: O, the number of outputs; None for a single one without an axis of its own.
 
     Returns:
@@ -65,7 +65,8 @@ def _finite_rnn(net: RNN, width: int, outputs: int | None = None) -> "FiniteRNN"
 class FiniteMLP(nn.Module):
     """An MLP of finite width; made by `finite`.
 
-    Parameters, with weights (in, out): w1 (d, n), w2…wL (n, n), b1…bL (n,), v (n,) or (n, O).
+    Parameters, with weights (in, out): w1 (d, n), w2…wL (n, n), b1…bL (n,), v (n,) or (n, O); of depth 0 v alone, (d,)
+    or (d, O).
     """
 
     net: MLP
@@ -91,7 +92,8 @@ class FiniteMLP(nn.Module):
             h = net.w_std / z.shape[-1] ** 0.5 * (z @ w) + net.b_std * b
             z = net.activation.fn(h + tap)
             activations.append(z)
-        return _read_out(self, net, z), jnp.stack(activations)
+        shape = (len(activations), len(z), self.width)
+        return _read_out(self, net, z), jnp.stack(activations) if activations else jnp.zeros(shape, z.dtype)
 
 
 class FiniteRNN(nn.Module):
@@ -133,10 +135,10 @@ class FiniteRNN(nn.Module):
 
 
 def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]) -> Array:
-    """(σ_v/√n) v·z, one output or as many as the model has."""
-    shape = (model.width,) if model.outputs is None else (model.width, model.outputs)
-    v = _parameter(model, "v", shape, z.dtype)
-    return net.v_std / model.width**0.5 * (z @ v)
+    """(σ_v/√n) v·z of the last layer, or of the input where there is none: one output or as many as the model has."""
+    fan_in = z.shape[-1]
+    v = _parameter(model, "v", (fan_in,) if model.outputs is None else (fan_in, model.outputs), z.dtype)
+    return net.v_std / fan_in**0.5 * (z @ v)
 
 
 def _parameter(module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:

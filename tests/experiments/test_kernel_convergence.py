@@ -237,7 +237,7 @@ def test_another_config_in_the_same_workdir_is_refused(finished):
         ({"num_resamples": 0}, "num_resamples is 0; expected an integer of at least 1"),
         ({"seed": -1}, "seed is -1; expected an integer of at least 0"),
         ({"network.kind": "CNN"}, "network.kind is 'CNN'; expected one of 'MLP', 'RNN'"),
-        ({"network.depth": 0}, "depth is 0; expected an integer of at least 1"),
+        ({"network.depth": -1}, "depth is -1; expected an integer of at least 0"),
         ({"network.w_std": -1.0}, "w_std is -1.0; expected a finite number that is not negative"),
         ({"network.activation": "rleu"}, "'rleu'"),
         (

@@ -173,7 +173,7 @@ def test_the_ensemble_starts_and_ends_as_it_must():
         ({"num_train": 0}, "num_train is 0; expected an integer of at least 1"),
         ({"dataset": "mnits"}, "dataset is 'mnits'; expected one of 'digits'"),
         ({"network.kind": "lstm"}, "network.kind is 'lstm'; expected one of 'MLP', 'RNN'"),
-        ({"network.depth": 0}, "depth is 0; expected an integer of at least 1"),
+        ({"network.depth": -1}, "depth is -1; expected an integer of at least 0"),
     ],
 )
 def test_refusals_are_one_sentence_and_leave_nothing(changes, sentence, tmp_path):

@@ -14,7 +14,7 @@ SEQUENCES = np.random.default_rng(1).normal(size=(4, 5, 3)).astype("float32")
 
 # What does not depend on values is refused under jit too, where x and s are tracers.
 ALWAYS = [
-    ("ntk.MLP(depth=0)", ValueError, "depth is 0; expected an integer of at least 1"),
+    ("ntk.MLP(depth=-1)", ValueError, "depth is -1; expected an integer of at least 0"),
     ("ntk.MLP(depth=2.0)", ValueError, "depth is 2.0; expected an integer"),
     ("ntk.MLP(depth='3')", ValueError, "depth is '3'; expected an integer"),
     ("ntk.MLP(depth=True)", ValueError, "depth is True; expected an integer"),
