@@ -17,8 +17,8 @@ STRENGTHS = {
     "l2": (1e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "elastic_net": (1e-3, 3e-3, 1e-2),
     "weight_decay": (3e-3, 1e-2, 3e-2),
+    # For these two an SVD of every matrix at every step costs more than all else.
     "spectral": (1e-2, 3e-2, 1e-1, 3e-1),
-    # An SVD of every matrix at every step costs more than all else.
     "nuclear": (3e-3, 1e-2, 3e-2, 1e-1),
     "dropout": (0.2, 0.5, 0.8),
     "batch_norm": (0.0,),

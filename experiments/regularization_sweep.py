@@ -91,7 +91,7 @@ def program_of(config: ConfigDict, shape: Shape, samples: Samples) -> Program:
         optimizer=config.optimizer,
         momentum=config.momentum,
         batch_size=config.batch_size,
-        nuclear=shape.nuclear,
+        singular_values=shape.singular_values,
         sized=len(config.train_sizes) > 1,
         noise_levels=tuple(config.noise_levels),
         num_probes=config.num_probes,

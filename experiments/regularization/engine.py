@@ -46,7 +46,7 @@ class Program:
         optimizer: "sgd" or "adam".
         momentum: Of "sgd".
         batch_size: Points of a batch, drawn with replacement; None for all points at every step.
-        nuclear: Whether the nuclear norm takes part.
+        singular_values: Whether penalties of singular values take part, the spectral and the nuclear norm.
         sized: Whether members differ in their numbers of training points; if not, all have all of them, and their
             batches are the same.
         noise_levels: Standard deviations of Gaussian noise on test inputs at which the error is measured.
@@ -60,7 +60,7 @@ class Program:
     optimizer: str = "sgd"
     momentum: float = 0.9
     batch_size: int | None = None
-    nuclear: bool = False
+    singular_values: bool = False
     sized: bool = False
     noise_levels: tuple[float, ...] = ()
     num_probes: int = 0
@@ -265,7 +265,7 @@ def _optimizer(program: Program, member: Members) -> optax.GradientTransformatio
         member.learning_rate,
         kind=program.optimizer,
         momentum=program.momentum,
-        nuclear=program.nuclear,
+        singular_values=program.singular_values,
     )
 
 

@@ -19,27 +19,28 @@ class Regularizer(NamedTuple):
     Attributes:
         shares: Fields of `Strengths` or of `Members`, each with the multiple of the sweep's strength that it gets.
         layers: Of the model.
-        nuclear: Whether its program has the nuclear norm.
+        singular_values: Whether its program has the penalties of singular values.
         largest: A strength must be below it.
         may_be_zero: Whether there may be a strength of 0.
     """
 
     shares: dict[str, float]
     layers: str = "plain"
-    nuclear: bool = False
+    singular_values: bool = False
     largest: float = float("inf")
     may_be_zero: bool = True
 
 
-# The plain ones without nuclear norm are one program. "none" and "batch_norm" have no strength; it is given as 0.
+# Of those with plain layers, the penalties of singular values are one program, and all others are one. "none" and
+# "batch_norm" have no strength; it is given as 0.
 REGULARIZERS = {
     "none": Regularizer({}),
     "l1": Regularizer({"l1": 1.0}),
     "l2": Regularizer({"l2": 1.0}),
     "elastic_net": Regularizer({"l1": 0.5, "l2": 0.5}),
     "weight_decay": Regularizer({"weight_decay": 1.0}),
-    "spectral": Regularizer({"spectral": 1.0}),
-    "nuclear": Regularizer({"nuclear": 1.0}, nuclear=True),
+    "spectral": Regularizer({"spectral": 1.0}, singular_values=True),
+    "nuclear": Regularizer({"nuclear": 1.0}, singular_values=True),
     "dropout": Regularizer({"dropout": 1.0}, layers="dropout", largest=1.0),
     "batch_norm": Regularizer({}, layers="batch_norm"),
     "spectral_norm": Regularizer({"gain": 1.0}, layers="spectral_norm", may_be_zero=False),
@@ -85,7 +86,7 @@ class Shape(NamedTuple):
 
     width: int
     layers: str
-    nuclear: bool
+    singular_values: bool
 
 
 def grid(config: ConfigDict) -> dict[Shape, list[Member]]:
@@ -104,7 +105,7 @@ def grid(config: ConfigDict) -> dict[Shape, list[Member]]:
     groups: dict[Shape, list[Member]] = {}
     for member in _members(config):
         regularizer = REGULARIZERS[member.regularizer]
-        groups.setdefault(Shape(member.width, regularizer.layers, regularizer.nuclear), []).append(member)
+        groups.setdefault(Shape(member.width, regularizer.layers, regularizer.singular_values), []).append(member)
     return groups
 
 

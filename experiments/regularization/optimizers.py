@@ -8,8 +8,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from experiments.regularization.proximal import singular_value_threshold, soft_threshold
-from experiments.regularization.spectral import add_spectral_penalty
+from experiments.regularization.proximal import singular_value_shrinkage, soft_threshold
 from ntk.checks import check_choice, check_nonnegative, is_concrete
 
 OPTIMIZERS = ("sgd", "adam")
@@ -22,8 +21,8 @@ class Strengths(NamedTuple):
         l1: Of Σ|w|, by a proximal step.
         l2: Of Σ‖W‖_F², its gradient 2λW added to the loss's.
         weight_decay: W shrinks by the factor 1 − ηλ at each step, apart from the gradient (Loshchilov & Hutter 2019).
-        spectral: Of Σ‖W‖_σ.
-        nuclear: Of Σ‖W‖_*, by a proximal step.
+        spectral: Of Σ‖W‖_σ, by a proximal step.
+        nuclear: Of Σ‖W‖_*, likewise.
     """
 
     l1: ArrayLike = 0.0
@@ -39,26 +38,27 @@ def regularized_optimizer(
     *,
     kind: str = "sgd",
     momentum: float = 0.9,
-    nuclear: bool = False,
+    singular_values: bool = False,
 ) -> optax.GradientTransformation:
     """Gradient descent or Adam on L + Σ λ R over the penalties R of `Strengths`.
 
-    L1 and the nuclear norm, if both are there, take their proximal steps one after the other, which ends near the
-    minimum of the sum and not at it.
+    Penalties of singular values, spectral and nuclear norm, take one proximal step together. L1 takes its own after it,
+    so that its zeros are exact; with both the end is near the minimum of the sum and not at it.
 
     Args:
         strengths: Numbers or traced arrays of no axes.
         learning_rate: η, likewise. A schedule goes through `optax.inject_hyperparams`, as below: proximal steps follow
             it too.
         kind: "sgd", whose steps follow the average (1 − β) Σ βⁱ g of past gradients, so that they end where those of
-            plain gradient descent end, proximal ones too; or "adam", which rescales L2's gradient with the loss's and
-            weight decay not.
+            plain gradient descent end, proximal ones too; or "adam", which rescales L2's gradient with the loss's,
+            weight decay and proximal steps not.
         momentum: β of "sgd".
-        nuclear: Whether there is a nuclear norm at all: it takes an SVD of every matrix at every step.
+        singular_values: Whether there is a spectral or nuclear norm at all: they take an SVD of every matrix at every
+            step.
 
     Raises:
-        ValueError: `kind` is neither, a strength or the rate is negative, or there is a strength of the nuclear norm
-            and `nuclear` is False.
+        ValueError: `kind` is neither, a strength or the rate is negative, or there is a strength of the spectral or
+            nuclear norm and `singular_values` is False.
 
     Example:
         >>> import jax
@@ -67,9 +67,9 @@ def regularized_optimizer(
         >>> y = 2 * x[:, :1] - x[:, 1:2]  # of five inputs two matter
         >>> def loss(params):
         ...     return jnp.mean((x @ params["kernel"] + params["bias"] - y) ** 2) / 2
-        >>> optimizer = optax.inject_hyperparams(regularized_optimizer, static_args=("kind", "momentum", "nuclear"))(
-        ...     Strengths(l1=0.1, l2=0.01), learning_rate=optax.cosine_decay_schedule(0.5, 100)
-        ... )
+        >>> scheduled = optax.inject_hyperparams(
+        ...     regularized_optimizer, static_args=("kind", "momentum", "singular_values"))
+        >>> optimizer = scheduled(Strengths(l1=0.1, l2=0.01), learning_rate=optax.cosine_decay_schedule(0.5, 100))
         >>> @jax.jit
         ... def step(params, state):
         ...     updates, state = optimizer.update(jax.grad(loss)(params), state, params)
@@ -84,15 +84,18 @@ def regularized_optimizer(
     check_choice("optimizer", kind, OPTIMIZERS)
     for name, value in (*strengths._asdict().items(), ("learning_rate", learning_rate)):
         check_nonnegative(name, value)
-    if not nuclear and is_concrete(strengths.nuclear) and np.any(strengths.nuclear):
-        raise ValueError(f"nuclear is False, with a strength of {strengths.nuclear!r}; expected True.")
+    for name in ("spectral", "nuclear"):
+        strength = getattr(strengths, name)
+        if not singular_values and is_concrete(strength) and np.any(strength):
+            raise ValueError(f"singular_values is False, with a {name} strength of {strength!r}; expected True.")
     direction = optax.scale_by_adam() if kind == "adam" else optax.ema(momentum, debias=False)
-    proximal = [soft_threshold(learning_rate * strengths.l1)]
-    if nuclear:
-        proximal.append(singular_value_threshold(learning_rate * strengths.nuclear))
+    proximal = []
+    if singular_values:
+        nuclear, spectral = learning_rate * strengths.nuclear, learning_rate * strengths.spectral
+        proximal.append(singular_value_shrinkage(nuclear=nuclear, spectral=spectral))
+    proximal.append(soft_threshold(learning_rate * strengths.l1))
     return optax.chain(
         optax.add_decayed_weights(2 * strengths.l2, mask=weight_mask),
-        optax.masked(add_spectral_penalty(strengths.spectral), weight_mask),
         direction,
         optax.add_decayed_weights(strengths.weight_decay, mask=weight_mask),
         optax.scale_by_learning_rate(learning_rate),

@@ -24,9 +24,10 @@ from experiments.regularization.samples import Samples
 from experiments.regularization.selection import stopped_early
 
 WIDTH, CLASSES, NUM_TRAIN, STEPS = 6, 3, 40, 120
-STRENGTHS = {"dropout": 0.3, "spectral_norm": 1.5, "nuclear": 0.1, "spectral": 3e-2, "batch_norm": 0.0, "none": 0.0}
+STRENGTHS = {"dropout": 0.3, "spectral_norm": 1.5, "nuclear": 0.1, "spectral": 0.2, "batch_norm": 0.0, "none": 0.0}
 SHAPES = {MLP: (5,), RNN: (3, 2), CNN: (4, 4, 1)}
-PENALTIES = [name for name, found in REGULARIZERS.items() if found.layers == "plain" and not found.nuclear]
+PENALTIES = [name for name, found in REGULARIZERS.items() if found.layers == "plain" and not found.singular_values]
+SINGULAR_VALUES = [name for name, found in REGULARIZERS.items() if found.singular_values]
 
 
 def samples(dtype="float64", shape=(5,)):
@@ -45,7 +46,8 @@ def samples(dtype="float64", shape=(5,)):
 def program(name="none", dtype="float64", model=MLP, **options):
     regularizer = REGULARIZERS[name]
     network = model(outputs=CLASSES, width=WIDTH, depth=2, layers=regularizer.layers, dtype=jnp.dtype(dtype))
-    return Program(network, **({"batch_size": 8, "nuclear": regularizer.nuclear, "noise_levels": (0.5,)} | options))
+    defaults = {"batch_size": 8, "singular_values": regularizer.singular_values, "noise_levels": (0.5,)}
+    return Program(network, **(defaults | options))
 
 
 def member(name, seed=0, **changes):
@@ -75,7 +77,7 @@ def largest_difference(together, alone):
 
 @pytest.fixture(scope="module")
 def penalized():
-    """One member of every penalty in a program of all of them, and what became of them, trained together."""
+    """One member of every penalty of weights in a program of all of them, and what became of them, trained together."""
     members = [member(name, seed) for seed, name in enumerate(PENALTIES)]
     return members, trained(program(), members, samples())
 
@@ -105,15 +107,15 @@ def test_members_are_stopped_early_together_where_they_are_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["penalties", "adam", "nuclear", "dropout", "batch_norm", "spectral_norm"])
+@pytest.mark.parametrize("name", ["penalties", "adam", "singular_values", "dropout", "batch_norm", "spectral_norm"])
 @pytest.mark.parametrize("model", SHAPES)
 def test_members_of_every_network_together_are_the_same_as_alone(model, name):
-    plain = name in ("penalties", "adam")
-    members = [member(own, seed) for seed, own in enumerate(PENALTIES if plain else [name] * 3)]
+    names = {"penalties": PENALTIES, "adam": PENALTIES, "singular_values": SINGULAR_VALUES}.get(name, [name] * 3)
+    members = [member(own, seed) for seed, own in enumerate(names)]
     options = {"model": model, "optimizer": "adam" if name == "adam" else "sgd"}
     # What takes derivatives of the function takes long to compile.
     for dtype, steps, num_probes in (("float64", STEPS, 3 if name == "penalties" else 0), ("float32", 20, 0)):
-        plan = program("none" if plain else name, dtype, num_probes=num_probes, **options)
+        plan = program(names[0], dtype, num_probes=num_probes, **options)
         data = samples(dtype, SHAPES[model])
         together = trained(plan, members, data, steps)
         assert len(set(np.asarray(together[1]["train"]["loss"]).tolist())) == len(members)
@@ -127,8 +129,10 @@ def test_members_of_every_network_together_are_the_same_as_alone(model, name):
                 assert largest_difference(own[1]["train"]["loss"], alone[1]["train"]["loss"]) < 2e-5
         if name == "spectral_norm":
             np.testing.assert_allclose(together[1]["spectral"], STRENGTHS[name], rtol=1e-3)
-        if name == "nuclear" and model is MLP and dtype == "float64":
-            assert np.any(together[1]["spectra"]["Dense_1/kernel"] < 1e-10)
+        if name == "singular_values" and model is MLP and dtype == "float64":
+            spectral, nuclear = together[1]["spectra"]["Dense_1/kernel"]
+            assert spectral[0] - spectral[1] < 1e-10 < spectral[-1]
+            assert nuclear[-1] < 1e-10 < nuclear[0] - nuclear[1]
     # The programs of all cases together are more than a process may map into its memory.
     jax.clear_caches()
 
@@ -136,8 +140,8 @@ def test_members_of_every_network_together_are_the_same_as_alone(model, name):
 def test_members_that_diverge_stay_alone_and_blocks_follow_each_other(penalized):
     members, together = penalized
     wild = member("l2", strength=1e9)
-    found = trained(program(), [members[0], wild, *members[1:], wild], samples(), block=2)
-    diverged = [1, len(members) + 1]
+    found = trained(program(), [members[0], wild, *members[1:], wild, wild], samples(), block=2)
+    diverged = [1, len(members) + 1, len(members) + 2]
     assert np.flatnonzero(~np.asarray(found[1]["finite"])).tolist() == diverged
     others = jax.tree.map(lambda leaf: np.delete(np.asarray(leaf), diverged, axis=0), found)
     assert largest_difference(others, together) < 1e-8

@@ -6,7 +6,8 @@ from ml_collections import ConfigDict
 from experiments.regularization.members import Shape, as_arrays, grid
 
 FIELDS = {
-    "regularizers": {"none": (0.0,), "elastic_net": (0.1, 0.3), "nuclear": (0.2,), "spectral_norm": (2.0,)},
+    "regularizers": {"none": (0.0,), "elastic_net": (0.1, 0.3), "nuclear": (0.2,), "spectral": (0.2,)}
+    | {"spectral_norm": (2.0,)},
     "widths": (4, 8),
     "learning_rates": (0.1, 0.2),
     "label_noise": (0.0, 0.5, 1.0),
@@ -19,8 +20,8 @@ FIELDS = {
 def test_every_combination_is_a_member_once():
     groups = grid(ConfigDict(FIELDS))
     places = 2 * 3 * 2  # of rates, noise and seeds
-    plain, nuclear, normalized = ("plain", False), ("plain", True), ("spectral_norm", False)
-    sizes = {plain: 3 * places, nuclear: places, normalized: places}
+    plain, shrunk, normalized = ("plain", False), ("plain", True), ("spectral_norm", False)
+    sizes = {plain: 3 * places, shrunk: 2 * places, normalized: places}
     assert {shape: len(members) for shape, members in groups.items()} == {
         Shape(width, *rest): size for width in (4, 8) for rest, size in sizes.items()
     }
@@ -37,7 +38,8 @@ def test_strengths_go_where_their_regularizer_wants_them():
         assert (found.strengths.l1[index], found.strengths.l2[index]) == (half, half)
         assert found.strengths.nuclear[index] == (0.2 if member.regularizer == "nuclear" else 0.0)
         assert found.gain[index] == (2.0 if member.regularizer == "spectral_norm" else 1.0)
-        assert found.strengths.spectral[index] == found.dropout[index] == 0.0
+        assert found.strengths.spectral[index] == (0.2 if member.regularizer == "spectral" else 0.0)
+        assert found.dropout[index] == 0.0
         assert found.label_noise[index] == member.label_noise
 
 

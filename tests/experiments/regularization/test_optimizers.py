@@ -8,8 +8,7 @@ import pytest
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from experiments.regularization.optimizers import Strengths, regularized_optimizer
-from experiments.regularization.proximal import singular_value_threshold, soft_threshold
-from experiments.regularization.spectral import add_spectral_penalty
+from experiments.regularization.proximal import singular_value_shrinkage, soft_threshold
 
 RNG = np.random.default_rng(0)
 N, D = 60, 12
@@ -60,7 +59,8 @@ def test_weight_decay_is_l2_under_plain_descent_and_not_under_adam():
 
 def test_zeros_stay_zeros_in_float32_and_biases_are_free():
     params = {"kernel": jnp.full((3, 2), 0.3, jnp.float32), "bias": jnp.full(2, 0.3, jnp.float32)}
-    optimizer = regularized_optimizer(Strengths(l1=jnp.float32(1.0), l2=1.0, weight_decay=1.0, spectral=1.0), 0.1)
+    strengths = Strengths(l1=jnp.float32(1.0), l2=1.0, weight_decay=1.0, spectral=1.0)
+    optimizer = regularized_optimizer(strengths, 0.1, singular_values=True)
     state = optimizer.init(params)
     for _ in range(5):
         updates, state = optimizer.update(jax.tree.map(jnp.zeros_like, params), state, params)
@@ -70,48 +70,7 @@ def test_zeros_stay_zeros_in_float32_and_biases_are_free():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-def test_the_spectral_gradient_is_that_of_the_largest_singular_value():
-    weight, step = RNG.normal(size=(5, 3)), 1e-6
-    penalty = add_spectral_penalty(2.0, num_iterations=200)
-    gradient, _ = penalty.update(jnp.zeros((5, 3)), penalty.init(weight), jnp.asarray(weight))
-    left, values, right = np.linalg.svd(weight)
-    assert values[1] < 0.9 * values[0]
-    # (0.9²)²⁰⁰ is far below; the vectors of a simple singular value are unique but for a common sign.
-    np.testing.assert_allclose(gradient, 2 * np.outer(left[:, 0], right[0]), atol=1e-10)
-    directions = np.eye(15).reshape(15, 5, 3)
-    differences = [
-        (np.linalg.norm(weight + step * e, 2) - np.linalg.norm(weight - step * e, 2)) / step for e in directions
-    ]
-    # Central differences are exact to step², and to ε/step by rounding.
-    np.testing.assert_allclose(gradient.ravel(), differences, atol=1e-8)
-
-
-def test_the_power_iteration_is_carried_from_step_to_step():
-    kernel = RNG.normal(size=(2, 2, 3, 4))  # a convolution: all axes but the last are taken together
-    penalty = add_spectral_penalty(1.0)
-    state = penalty.init(kernel)
-    for _ in range(300):
-        gradient, state = penalty.update(jnp.zeros(kernel.shape), state, jnp.asarray(kernel))
-    left, _, right = np.linalg.svd(kernel.reshape(12, 4), full_matrices=False)
-    np.testing.assert_allclose(gradient.reshape(12, 4), np.outer(left[:, 0], right[0]), atol=1e-8)
-    zero, kept = penalty.update(jnp.zeros(kernel.shape), state, jnp.zeros(kernel.shape))
-    np.testing.assert_array_equal(zero, 0.0)
-    np.testing.assert_array_equal(kept.right, state.right)
-
-
-def test_the_singular_value_step_is_the_proximal_point():
-    start, threshold = RNG.normal(size=(6, 4)), 1.5
-    step = singular_value_threshold(threshold)
-    updates, _ = step.update(jnp.zeros(start.shape), step.init(start), jnp.asarray(start))
-    found = start + np.asarray(updates)
-    # W minimizes ½‖W − Z‖² + t‖W‖_* exactly if ‖Z − W‖_σ ≤ t and ⟨Z − W, W⟩ = t‖W‖_*.
-    rest = start - found
-    assert np.linalg.norm(rest, 2) <= threshold * (1 + 1e-12)
-    assert np.sum(rest * found) == pytest.approx(threshold * np.linalg.norm(found, "nuc"), rel=1e-10)
-    assert np.linalg.matrix_rank(found, tol=1e-10) == np.sum(np.linalg.svd(start)[1] > threshold) < 4
-
-
-@pytest.mark.parametrize("transform", [soft_threshold(0.1), singular_value_threshold(0.1), add_spectral_penalty(0.1)])
+@pytest.mark.parametrize("transform", [soft_threshold(0.1), singular_value_shrinkage(spectral=0.1)])
 def test_penalties_want_the_parameters(transform):
     w = jnp.ones((2, 2))
     with pytest.raises(ValueError, match="params is None; expected the parameters"):
@@ -124,11 +83,11 @@ def test_penalties_want_the_parameters(transform):
         (lambda: regularized_optimizer(Strengths(), 0.1, kind="lion"), "optimizer is 'lion'; expected one of 'sgd'"),
         (lambda: regularized_optimizer(Strengths(l2=-0.1), 0.1), "l2 is -0.1; expected a finite number"),
         (lambda: regularized_optimizer(Strengths(), -0.1), "learning_rate is -0.1; expected a finite number"),
-        (lambda: regularized_optimizer(Strengths(nuclear=0.2), 0.1), "nuclear is False, with a strength of 0.2; exp"),
-        (lambda: add_spectral_penalty(0.1, num_iterations=0), "num_iterations is 0; expected an integer of at least 1"),
-        (lambda: add_spectral_penalty(-0.1), "strength is -0.1; expected a finite number that is not negative"),
+        (lambda: regularized_optimizer(Strengths(nuclear=0.2), 0.1), "singular_values is False, with a nuclear streng"),
+        (lambda: regularized_optimizer(Strengths(spectral=3), 0.1), "with a spectral strength of 3; expected True"),
         (lambda: soft_threshold(float("nan")), "threshold is nan; expected a finite number that is not negative"),
-        (lambda: singular_value_threshold(-1.0), "threshold is -1.0; expected a finite number that is not negative"),
+        (lambda: singular_value_shrinkage(nuclear=-1.0), "nuclear is -1.0; expected a finite number that is not neg"),
+        (lambda: singular_value_shrinkage(spectral=-1.0), "spectral is -1.0; expected a finite number that is not n"),
     ],
 )
 def test_refusals(make, sentence):
