@@ -43,10 +43,12 @@ def check_choice(name: str, value: Any, choices: Collection[str | int | float]) 
         raise ValueError(f"{name} is {shown(value)}; expected one of {', '.join(map(repr, choices))}.")
 
 
-def check_count(name: str, value: Any, minimum: int = 1) -> None:
-    """Refuse a `value` that is not an integer of at least `minimum`."""
+def check_count(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> None:
+    """Refuse a `value` that is not an integer of at least `minimum`, and at most `maximum` if there is one."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name} is {shown(value)}; expected an integer of at least {minimum}.")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"{name} is {shown(value)}; expected an integer of at most {maximum}.")
 
 
 def check_sizes(width: Any, outputs: Any) -> None:
@@ -62,6 +64,12 @@ def check_key(key: Any) -> None:
     typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
     if (typed and shape != ()) or (not typed and (dtype != jnp.uint32 or len(shape or ()) != 1)):
         raise TypeError(f"key is {shown(key)}; expected one PRNG key, such as jax.random.key(0).")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {shown(value)}; expected True or False.")
 
 
 def as_floating(name: str, array: Any) -> jax.Array:

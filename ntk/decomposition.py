@@ -77,12 +77,12 @@ def rnn_kernels(
 
 def time_mask(batch: Batch) -> Bool[Array, "N T"]:
     """True at the times up to each sequence's length."""
-    return jnp.arange(batch.x.shape[1]) < jnp.asarray(batch.lengths)[:, None]
+    return jnp.arange(batch.x.shape[1])[None] < jnp.asarray(batch.lengths)[:, None]
 
 
 def pooling_weights(net: RNN, batch: Batch) -> Float[Array, "N T"]:
     """How much each time counts in what the output weight reads; each row sums to 1."""
     lengths = jnp.asarray(batch.lengths)[:, None]
     if net.pooling == "last":
-        return (jnp.arange(batch.x.shape[1]) == lengths - 1).astype(batch.x.dtype)
+        return (jnp.arange(batch.x.shape[1])[None] == lengths - 1).astype(batch.x.dtype)
     return time_mask(batch).astype(batch.x.dtype) / lengths

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, check_finite, is_concrete
+from ntk.checks import as_floating, check_finite, is_concrete, shown
+from ntk.dtypes import common_dtype
 from ntk.networks import MLP, RNN, check_stds
 
 Network = MLP | RNN
@@ -44,7 +45,7 @@ def check_batches(
     batch2 = check_batch(net, x2, lengths2, "2")
     if batch1.x.shape[-1] != batch2.x.shape[-1]:
         raise ValueError(f"x2 has {batch2.x.shape[-1]} features; expected {batch1.x.shape[-1]} as in x1.")
-    dtype = jnp.result_type(batch1.x, batch2.x)
+    dtype = common_dtype(batch1.x, batch2.x)
     return batch1._replace(x=batch1.x.astype(dtype)), batch2._replace(x=batch2.x.astype(dtype))
 
 
@@ -63,20 +64,21 @@ def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str
     if lengths is None:
         lengths = jnp.full((x.shape[0],), x.shape[1])
     else:
-        lengths = _check_lengths(f"lengths{side}", lengths, x.shape[0], x.shape[1])
+        lengths = _check_lengths(f"lengths{side}", lengths, name, x.shape[0], x.shape[1])
         # What lies past a sequence's length may be anything, NaN included; it is not read.
-        x = jnp.where((jnp.arange(x.shape[1]) < lengths[:, None])[:, :, None], x, 0.0)
+        x = jnp.where((jnp.arange(x.shape[1])[None] < lengths[:, None])[:, :, None], x, 0.0)
     check_finite(name, x)
     return Batch(x, lengths)
 
 
-def _check_lengths(name: str, lengths: ArrayLike, num_inputs: int, num_steps: int) -> jax.Array:
+def _check_lengths(name: str, lengths: ArrayLike, of: str, num_inputs: int, num_steps: int) -> jax.Array:
+    expected = f"{num_inputs} integers, one for each input of {of}"
     try:
         lengths = jnp.asarray(lengths)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {lengths!r}; expected an array of {num_inputs} integers.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {shown(lengths)}; expected an array of {expected}.") from None
     if lengths.shape != (num_inputs,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise ValueError(f"{name} is {lengths.dtype} of shape {lengths.shape}; expected {num_inputs} integers.")
+        raise ValueError(f"{name} is {lengths.dtype} of shape {lengths.shape}; expected {expected}.")
     if is_concrete(lengths):
         values = np.asarray(lengths)
         if values.min() < 1 or values.max() > num_steps:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntk.checks import check_choice, check_count, check_nonnegative
+from ntk.checks import check_choice, check_count, check_nonnegative, shown
 from ntk.duals import activation
 
 Std = Any  # a number, or an array of shape ()
@@ -47,9 +47,10 @@ def check_stds(net: Any) -> None:
     for name in (field.name for field in fields(net) if field.name.endswith("_std")):
         std = getattr(net, name)
         if isinstance(std, bool) or not isinstance(std, int | float | np.number | np.ndarray | jax.Array):
-            raise TypeError(f"{name} is {std!r}; expected a real number.")
-        if np.shape(std) != () or not jnp.issubdtype(jnp.result_type(std), jnp.number) or jnp.iscomplexobj(std):
-            raise ValueError(f"{name} is {std!r}; expected one real number.")
+            raise TypeError(f"{name} is {shown(std)}; expected a real number.")
+        dtype = getattr(std, "dtype", float)
+        if np.shape(std) != () or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.floating)):
+            raise ValueError(f"{name} is {shown(std)}; expected one real number.")
         check_nonnegative(name, std)
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import check_finite, check_nonnegative, check_representable, is_concrete
+from ntk.checks import check_finite, check_nonnegative, check_representable, is_concrete, shown
+from ntk.dtypes import common_dtype
 from ntk.duals import closed_forms as forms
 from ntk.duals.quadrature import TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
@@ -140,21 +141,25 @@ def activation(
         >>> round(float(hard_tanh.dual_derivative(1.0, 1.0, 1.0)), 4)  # P(|u| < 1)
         0.6827
     """
-    if not isinstance(breakpoints, tuple | list) or not breakpoints or not np.all(np.isfinite(breakpoints)):
-        raise ValueError(f"breakpoints is {breakpoints!r}; expected a tuple of finite numbers, (0.0,) for none.")
+    if not isinstance(breakpoints, tuple | list) or not breakpoints or not all(map(_is_finite_number, breakpoints)):
+        raise ValueError(f"breakpoints is {shown(breakpoints)}; expected a tuple of finite numbers, (0.0,) for none.")
     if isinstance(name_or_function, str | Activation) and tuple(breakpoints) != (0.0,):
-        raise ValueError(f"breakpoints is {breakpoints!r}; expected none for an activation that has its maps.")
+        raise ValueError(f"breakpoints is {shown(breakpoints)}; expected none for an activation that has its maps.")
     if isinstance(name_or_function, Activation):
         return name_or_function
     if isinstance(name_or_function, str):
         if name_or_function not in _NAMED:
-            raise ValueError(f"activation is {name_or_function!r}; expected one of {', '.join(sorted(_NAMED))}.")
+            raise ValueError(f"activation is {shown(name_or_function)}; expected one of {', '.join(sorted(_NAMED))}.")
         return _NAMED[name_or_function]
     if not callable(name_or_function):
-        raise TypeError(f"activation is {name_or_function!r}; expected a name or a function of a scalar.")
+        raise TypeError(f"activation is {shown(name_or_function)}; expected a name or a function of a scalar.")
     act = _by_quadrature(name_or_function, tuple(float(b) for b in breakpoints))
     _warn_if_inaccurate(act)
     return act
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not np.iscomplexobj(value) and abs(value) < np.inf
 
 
 def _warn_if_inaccurate(act: Activation) -> None:
@@ -213,14 +218,11 @@ def _check_coordinate_wise(name: str, fn: Callable[[jax.Array], jax.Array]) -> N
 
 def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The three entries as floating-point arrays of one dtype, refused where they are no covariance."""
-    entries = {"q11": q11, "q12": q12, "q22": q22}
-    for name, q in entries.items():
-        if not isinstance(q, int | float | list | tuple | np.number | np.ndarray | jax.Array) or np.iscomplexobj(q):
-            raise TypeError(f"{name} is {q!r}; expected a real number or array.")
-    dtype = jnp.result_type(*(jnp.asarray(q) for q in entries.values()))
+    entries = [_real(name, q) for name, q in (("q11", q11), ("q12", q12), ("q22", q22))]
+    dtype = common_dtype(*entries)
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.result_type(float)
-    q11, q12, q22 = (jnp.asarray(q, dtype) for q in entries.values())
+    q11, q12, q22 = (q.astype(dtype) for q in entries)
     try:
         jnp.broadcast_shapes(q11.shape, q12.shape, q22.shape)
     except ValueError:
@@ -230,10 +232,24 @@ def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Arr
         check_nonnegative("q11", q11)
         check_nonnegative("q22", q22)
         check_finite("q12", q12)
-        largest = np.sqrt(q11) * np.sqrt(q22)
-        if not np.all(np.abs(q12) <= (1 + 100 * jnp.finfo(dtype).eps) * largest):
-            raise ValueError(f"q12 is {q12}; expected a covariance of at most sqrt(q11*q22) = {largest}.")
+        found, largest = np.broadcast_arrays(np.asarray(q12), np.sqrt(q11) * np.sqrt(q22))
+        allowed = np.abs(found) <= (1 + 100 * jnp.finfo(dtype).eps) * largest
+        if not np.all(allowed):
+            first = np.argmin(allowed)
+            raise ValueError(
+                f"q12 is {found.flat[first]}; expected a covariance of at most sqrt(q11*q22) = {largest.flat[first]}."
+            )
     return q11, q12, q22
+
+
+def _real(name: str, q: ArrayLike) -> jax.Array:
+    try:
+        array = jnp.asarray(q)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {shown(q)}; expected a real number or array.") from None
+    if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{name} is {shown(q)}; expected a real number or array.")
+    return array
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,14 +1,15 @@
 """The arguments of every function of a model f(params, x): looked at before anything is computed."""
 
 import functools
+import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntk.checks import check_results, is_concrete
-from ntk.finite_width.functions import ModelFunction, batch_of_one, leaf_paths, num_inputs, trained_leaves
+from ntk.checks import check_results, is_concrete, shown
+from ntk.finite_width.functions import ModelFunction, batch_of_one, leaf_paths, num_inputs, of_user, trained_leaves
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.rules.equations import equations
 
@@ -16,7 +17,7 @@ from ntk.finite_width.rules.equations import equations
 def checked_trained(f: Any, params: Any, param_filter: Any) -> tuple[int, ...]:
     """Which leaves of the parameters are trained, after a look at the function and all of them."""
     if param_filter is not None and not callable(param_filter):
-        raise TypeError(f"param_filter is {param_filter!r}; expected a function of a path such as 'params/w'.")
+        raise TypeError(f"param_filter is {shown(param_filter)}; expected a function of a path such as 'params/w'.")
     check_function(f, params)
     return trained_leaves(params, param_filter)
 
@@ -30,38 +31,40 @@ def checked_inputs(
         TypeError: An argument is of the wrong kind.
         ValueError: A shape is not what is expected, or rows of f depend on other rows of x unless they may.
     """
-    x1 = check_inputs("x1", x1)
-    x2 = None if x2 is None or x2 is x1 else check_inputs("x2", x2)
-    outputs = check_outputs(f, params, x1)
-    if x2 is not None:
-        structures: list[Any] = [jax.tree.structure(x) for x in (x1, x2)]
-        if structures[0] != structures[1]:
-            raise ValueError(f"x2 has the structure {structures[1]}; expected {structures[0]} as x1.")
-        try:
-            outputs2 = check_outputs(f, params, x2)
-        except Exception as error:
-            shapes = [leaf.shape for leaf in jax.tree.leaves(x2)]
-            raise ValueError(
-                f"f(params, x2) fails for shapes {shapes} where f(params, x1) does not; expected inputs like x1."
-            ) from error
-        if outputs2 != outputs:
-            raise ValueError(f"f returns outputs of shape {outputs2} for x2; expected {outputs} as for x1.")
-    if not batch_dependent:
-        for x in (x1,) if x2 is None else (x1, x2):
-            check_inputs_apart(f, params, x)
+    same = x2 is None or x2 is x1
+    x1 = checked_batch("x1", f, params, x1, batch_dependent)
+    if same:
+        return x1, None
+    x2 = check_inputs("x2", x2)
+    structures: list[Any] = [jax.tree.structure(x) for x in (x1, x2)]
+    if structures[0] != structures[1]:
+        raise ValueError(f"x2 has the structure {shown(structures[1])}; expected {shown(structures[0])} as x1.")
+    x2 = checked_batch("x2", f, params, x2, batch_dependent)
+    outputs1, outputs2 = (check_outputs(f, params, x) for x in (x1, x2))
+    if outputs2 != outputs1:
+        raise ValueError(f"f returns outputs of shape {outputs2} for x2; expected {outputs1} as for x1.")
     return x1, x2
+
+
+def checked_batch(name: str, f: ModelFunction, params: Any, x: Any, batch_dependent: bool = False) -> Any:
+    """The inputs of one side, for which f returns a row each; errors as for `checked_inputs`."""
+    x = check_inputs(name, x)
+    check_outputs(f, params, x, name)
+    if not batch_dependent:
+        check_inputs_apart(f, params, x)
+    return x
 
 
 def check_function(f: Any, params: Any) -> None:
     """Refuse what is no function with a hash, and parameters that hold complex or no floating-point leaves."""
     if not callable(f):
-        raise TypeError(f"f is {f!r}; expected a function f(params, x).")
+        raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")
     try:
         hash(f)
     except TypeError:
-        message = f"f is {f!r}, which has no hash; expected a function or a method, to compile it once."
+        message = f"f is {shown(f)}, which has no hash; expected a function or a method, to compile it once."
         raise TypeError(message) from None
-    dtypes = [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
+    dtypes = leaf_dtypes(params)
     if any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes):
         raise TypeError("params has complex leaves; expected real ones, such as real and imaginary parts.")
     if not any(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
@@ -69,19 +72,27 @@ def check_function(f: Any, params: Any) -> None:
         raise ValueError(f"params has {found}; expected a pytree with at least one floating-point leaf.")
 
 
+def leaf_dtypes(params: Any) -> list[Any]:
+    """The dtypes of all leaves, refused where one is neither an array nor a number."""
+    return [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
+
+
 def _dtype_of(path: str, leaf: Any) -> Any:
+    where = f" at '{path}'" if path else ""
+    if not isinstance(leaf, int | float | complex | np.ndarray | np.generic | jax.Array):
+        raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers.")
     try:
-        return jnp.asarray(leaf).dtype if isinstance(leaf, int | float | complex) else leaf.dtype
-    except AttributeError:
-        raise TypeError(f"params has {leaf!r} at '{path}'; expected arrays and numbers.") from None
+        return jnp.asarray(leaf).dtype
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers that JAX has.") from None
 
 
 def check_inputs(name: str, x: Any) -> Any:
     """A pytree of arrays with one leading axis of inputs in common."""
     try:
         x = jax.tree.map(jnp.asarray, x)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {x!r}; expected an array or a pytree of arrays.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {shown(x)}; expected an array or a pytree of arrays.") from None
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
     if len(lengths) != 1 or lengths <= {(), (0,)}:
         shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
@@ -89,25 +100,34 @@ def check_inputs(name: str, x: Any) -> Any:
     return x
 
 
-def check_outputs(f: ModelFunction, params: Any, x: Any) -> tuple[int, ...]:
-    """The shape of one input's output; refused where f does not return one floating-point row for each input."""
+def check_outputs(f: ModelFunction, params: Any, x: Any, name: str = "x") -> tuple[int, ...]:
+    """The shape of one input's output; refused where f does not return one floating-point row for each input.
+
+    `name` is what messages call x.
+    """
     leaves, structure = jax.tree.flatten((params, x))
-    return _outputs(f, structure, tuple(map(jax.typeof, leaves)))
+    whole = _outputs(f, structure, tuple(map(jax.typeof, leaves)), name)
+    called = f"f(params, {name})"
+    if not isinstance(whole, jax.ShapeDtypeStruct) or whole.shape[:1] != (num_inputs(x),):
+        raise ValueError(
+            f"{called} returns {shown(whole)} for {num_inputs(x)} inputs; expected one array with a row for each."
+        )
+    if 0 in whole.shape:
+        raise ValueError(f"{called} returns outputs of shape {whole.shape[1:]}; expected at least one output.")
+    if not jnp.issubdtype(whole.dtype, jnp.floating):
+        raise TypeError(f"{called} has dtype {whole.dtype}; expected a real floating-point array.")
+    return whole.shape[1:]
 
 
 @functools.lru_cache(maxsize=256)
-def _outputs(f: ModelFunction, structure: Any, avals: tuple) -> tuple[int, ...]:
+def _outputs(f: ModelFunction, structure: Any, avals: tuple, name: str) -> Any:
     params, x = jax.tree.unflatten(structure, avals)
-    whole = jax.eval_shape(f, params, x)
-    if not isinstance(whole, jax.ShapeDtypeStruct) or whole.shape[:1] != (num_inputs(x),):
-        raise ValueError(
-            f"f returns {whole} for {num_inputs(x)} inputs; expected one array with a row for each of them."
-        )
-    if 0 in whole.shape:
-        raise ValueError(f"f returns outputs of shape {whole.shape[1:]}; expected at least one output.")
-    if not jnp.issubdtype(whole.dtype, jnp.floating):
-        raise TypeError(f"f(params, x) has dtype {whole.dtype}; expected a real floating-point array.")
-    return whole.shape[1:]
+    expected = f"a function of such params and {name}, which have shapes {_shapes(params)} and {_shapes(x)}"
+    return of_user(f"f(params, {name})", expected, jax.eval_shape, f, params, x)
+
+
+def _shapes(tree: Any) -> str:
+    return shown([leaf.shape for leaf in jax.tree.leaves(tree)])
 
 
 def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
@@ -146,7 +166,7 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
         seen.append(True)
 
 
-def check_kernels(kernels: Any, params: Any, x1: Any, x2: Any) -> None:
+def check_kernels(name: str, kernels: Any, params: Any, **inputs: Any) -> None:
     """Refuse a pytree of kernels that are not finite, and say whether an argument or the dtype is at fault."""
 
     def named(name: str, tree: Any) -> dict[str, Any]:
@@ -154,7 +174,10 @@ def check_kernels(kernels: Any, params: Any, x1: Any, x2: Any) -> None:
         leaves = zip(paths, jax.tree.leaves(tree), strict=True)
         return {path: leaf for path, leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)}
 
-    check_results(named("ntk", kernels), lambda: named("params", params) | named("x1", x1) | named("x2", x2))
+    def arguments() -> dict[str, Any]:
+        return functools.reduce(operator.or_, (named(of, tree) for of, tree in {"params": params, **inputs}.items()))
+
+    check_results(named(name, kernels), arguments)
 
 
 @functools.lru_cache(maxsize=256)

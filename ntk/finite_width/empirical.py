@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ntk.checks import check_choice, check_count
-from ntk.finite_width.arguments import check_kernels, check_outputs, checked_inputs, checked_trained
+from ntk.checks import check_choice, check_count, check_flag, shown
+from ntk.finite_width.arguments import check_kernels, check_outputs, checked_batch, checked_inputs, checked_trained
 from ntk.finite_width.functions import (
     ModelFunction,
     ParamFilter,
@@ -163,7 +163,7 @@ def empirical_ntk(
     options = checked_options(trace_axes, diagonal_axes, method, batch_size, per_layer, trained, batch_dependent)
     x1, x2 = checked_inputs(f, params, x1, x2, batch_dependent=batch_dependent)
     result = _compute(f, options, params, x1, x2)
-    check_kernels(result, params, x1, x2)
+    check_kernels("ntk", result, params, x1=x1, x2=x2)
     return result
 
 
@@ -204,9 +204,9 @@ def ntk_diagonal(
     """
     trained = checked_trained(f, params, param_filter)
     options = checked_options(trace_axes, diagonal_axes, "auto", batch_size, False, trained, False)
-    x, _ = checked_inputs(f, params, x, None)
+    x = checked_batch("x", f, params, x)
     result = _diagonal(f, options, params, x)
-    check_kernels(result, params, x, None)
+    check_kernels("ntk", result, params, x=x)
     return result
 
 
@@ -215,9 +215,9 @@ def checked_options(
     diagonal_axes: Any,
     method: Any,
     batch_size: Any,
-    per_layer: bool,
+    per_layer: Any,
     trained: tuple[int, ...],
-    batch_dependent: bool,
+    batch_dependent: Any,
 ) -> Options:
     """The options of a kernel, refused where they are none or exclude each other."""
     check_choice("method", method, METHODS)
@@ -225,9 +225,11 @@ def checked_options(
         check_choice("batch_size", batch_size, ("auto",))
     elif batch_size is not None:
         check_count("batch_size", batch_size)
+    check_flag("per_layer", per_layer)
+    check_flag("batch_dependent", batch_dependent)
     if batch_dependent and batch_size is not None:
         raise ValueError(
-            f"batch_size is {batch_size!r} with batch_dependent=True; expected None, a batch has no tiles."
+            f"batch_size is {shown(batch_size)} with batch_dependent=True; expected None, a batch has no tiles."
         )
     if method == "vector_products" and (per_layer or batch_dependent):
         raise ValueError("method is 'vector_products' with per_layer or batch_dependent; expected another method.")

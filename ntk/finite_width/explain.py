@@ -95,7 +95,7 @@ def explain_empirical(
         v                         jacobian  1.28   0.0244
         tiles of 100 inputs, 0.00454 MiB or less an input
     """
-    if method == "vector_products":
+    if isinstance(method, str) and method == "vector_products":
         raise ValueError("method is 'vector_products'; expected one with a rule for every parameter.")
     trained = checked_trained(f, params, param_filter)
     options = checked_options(trace_axes, diagonal_axes, method, batch_size, False, trained, batch_dependent)

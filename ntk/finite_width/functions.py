@@ -6,7 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ntk.checks import shown
 from ntk.finite_width.rules.contraction import OutputAxes
 
 ModelFunction = Callable[[Any, Any], jax.Array]
@@ -25,18 +27,18 @@ def _normalized_axes(name: str, axes: Any, outputs: tuple[int, ...]) -> tuple[in
     for axis in axes:
         if not -len(outputs) <= axis < len(outputs):
             raise ValueError(
-                f"{name} is {axes!r}; expected axes of an output of shape {outputs}, the batch not counted."
+                f"{name} is {shown(axes)}; expected axes of an output of shape {outputs}, the batch not counted."
             )
     normalized = tuple(axis % len(outputs) for axis in axes)
     if len(set(normalized)) < len(normalized):
-        raise ValueError(f"{name} is {axes!r}; expected each axis once.")
+        raise ValueError(f"{name} is {shown(axes)}; expected each axis once.")
     return normalized
 
 
 def check_axes(name: str, axes: Any) -> tuple[int, ...]:
     """Axes as a tuple of integers."""
-    if not isinstance(axes, tuple | list) or not all(isinstance(axis, int) for axis in axes):
-        raise ValueError(f"{name} is {axes!r}; expected a tuple of integers.")
+    if not isinstance(axes, tuple | list) or not all(type(axis) is int for axis in axes):
+        raise ValueError(f"{name} is {shown(axes)}; expected a tuple of integers.")
     return tuple(axes)
 
 
@@ -51,10 +53,31 @@ def trained_leaves(params: Any, param_filter: ParamFilter | None) -> tuple[int, 
     if param_filter is None:
         return floating
     paths = leaf_paths(params)
-    trained = tuple(i for i in floating if param_filter(paths[i]))
+    trained = tuple(i for i in floating if _is_chosen(param_filter, paths[i]))
     if not trained:
         raise ValueError(f"param_filter is false for all of {', '.join(paths)}; expected it to be true for some.")
     return trained
+
+
+def _is_chosen(param_filter: ParamFilter, path: str) -> bool:
+    called, expected = f"param_filter({path!r})", "a function of a path that returns True or False"
+    chosen = of_user(called, expected, param_filter, path)
+    if not isinstance(chosen, bool | np.bool_):
+        raise TypeError(f"{called} returns {shown(chosen)}; expected {expected}.")
+    return bool(chosen)
+
+
+def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any) -> Any:
+    """What a function of the user returns; what it raises is told in one sentence, with the error itself as its cause.
+
+    `called` is how the caller knows the function and its arguments.
+    """
+    try:
+        return function(*args)
+    except Exception as error:
+        (reason, *_) = str(error).strip().splitlines() or [""]
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{called} fails with {type(error).__name__}: {reason[:200]}; expected {expected}.") from error
 
 
 def of_trained(f: Callable[..., Any], params: Any, trained: tuple[int, ...]) -> tuple[Callable[..., Any], Values]:

@@ -15,12 +15,13 @@ from jaxtyping import Array, Float
 
 from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
+from ntk.dispatch import of_networks
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
 from ntk.inputs import Batch, Network, check_batches, no_network, with_dtype
 from ntk.networks import MLP, RNN
 
 
-@functools.singledispatch
+@of_networks
 def empirical_kernels(net: Any, params: Any, x1: ArrayLike, x2: ArrayLike | None = None, **options: Any) -> Any:
     """The C, D, NNGP and NTK of `ntk.finite(net, width)` at these parameters, in the layout of the limits.
 
@@ -58,8 +59,7 @@ def empirical_kernels(net: Any, params: Any, x1: ArrayLike, x2: ArrayLike | None
     raise no_network(net)
 
 
-@empirical_kernels.register(MLP)
-@empirical_kernels.register(RNN)
+@empirical_kernels.register(MLP, RNN)
 def _of_description(
     net: Network,
     params: Any,
@@ -98,7 +98,7 @@ def _check_params(model: FiniteMLP | FiniteRNN, params: Any, batch: Batch) -> No
         if shapes[0] != shapes[1]:
             raise ValueError(f"params{path} has shape {shapes[0]}; expected {shapes[1]} {wanted}.")
         if jnp.result_type(found[path]) != batch.x.dtype:
-            raise TypeError(f"params{path} has dtype {found[path].dtype}; expected {batch.x.dtype} as the inputs.")
+            raise TypeError(f"params{path} has dtype {found[path].dtype}; expected {batch.x.dtype} as x1 with x2.")
 
 
 def _leaves(tree: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The described networks as Flax models in NTK parameterization: parameters N(0, 1), scales in the forward pass."""
 
-import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -9,13 +9,14 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_sizes
+from ntk.checks import check_key, check_sizes, shown
 from ntk.decomposition import pooling_weights, time_mask
+from ntk.dispatch import of_networks
 from ntk.inputs import Batch, Network, check_batch, no_network, with_dtype
 from ntk.networks import MLP, RNN
 
 
-@functools.singledispatch
+@of_networks
 def finite(net: Any, width: int, outputs: int | None = None) -> Any:
     """The network at finite width, as a Flax model in NTK parameterization.
 
@@ -62,7 +63,25 @@ def _finite_rnn(net: RNN, width: int, outputs: int | None = None) -> "FiniteRNN"
     return FiniteRNN(net, width, outputs)
 
 
-class FiniteMLP(nn.Module):
+class FiniteNetwork(nn.Module):
+    """What the networks of finite width have in common: a look at what Flax is given."""
+
+    @nn.nowrap
+    def init(self, rngs: Any, *args: Any, **options: Any) -> Any:
+        """Parameters for inputs like x, as by Flax; rngs is a key, or a dictionary of them."""
+        if not isinstance(rngs, Mapping) or "params" not in rngs:
+            check_key(rngs)
+        return super().init(rngs, *args, **options)
+
+    @nn.nowrap
+    def apply(self, variables: Any, *args: Any, **options: Any) -> Any:
+        """The outputs, as by Flax, for variables {"params": …} that `init` returned."""
+        if not isinstance(variables, Mapping):
+            raise TypeError(f"variables is {shown(variables)}; expected what init returns, a dictionary with 'params'.")
+        return super().apply(variables, *args, **options)
+
+
+class FiniteMLP(FiniteNetwork):
     """An MLP of finite width; made by `finite`.
 
     Parameters, with weights (in, out): w1 (d, n), w2…wL (n, n), b1…bL (n,), v (n,) or (n, O); of depth 0 v alone, (d,)
@@ -89,14 +108,14 @@ class FiniteMLP(nn.Module):
         for layer, tap in enumerate(taps.astype(z.dtype), start=1):
             w = _parameter(self, f"w{layer}", (z.shape[-1], self.width), z.dtype)
             b = _parameter(self, f"b{layer}", (self.width,), z.dtype)
-            h = net.w_std / z.shape[-1] ** 0.5 * (z @ w) + net.b_std * b
+            h = net.w_std / z.shape[-1] ** 0.5 * (z @ w) + net.b_std * b[None]
             z = net.activation.fn(h + tap)
             activations.append(z)
         shape = (len(activations), len(z), self.width)
         return _read_out(self, net, z), jnp.stack(activations) if activations else jnp.zeros(shape, z.dtype)
 
 
-class FiniteRNN(nn.Module):
+class FiniteRNN(FiniteNetwork):
     """A simple RNN of finite width; made by `finite`.
 
     Parameters, with weights (in, out): w (n, n), u (d, n), b (n,), v (n,) or (n, O).
@@ -127,7 +146,7 @@ class FiniteRNN(nn.Module):
             s = jnp.where(counts[:, None], net.activation.fn(h), s)
             return s, s
 
-        drives = net.u_std / x.shape[-1] ** 0.5 * (x @ u) + net.b_std * b
+        drives = net.u_std / x.shape[-1] ** 0.5 * (x @ u) + net.b_std * b[None, None]
         start = jnp.zeros((len(x), self.width), x.dtype)
         times = (drives.swapaxes(0, 1), taps.astype(x.dtype), time_mask(batch).T)
         states = lax.scan(step, start, times)[1]
@@ -143,10 +162,12 @@ def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]
 
 def _parameter(module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
     """A parameter of N(0, 1) entries; one that is given must have the shape and the dtype of the data."""
-    if not module.is_initializing() and module.has_variable("params", name):
+    if not module.is_initializing():
+        if not module.has_variable("params", name):
+            raise ValueError(f"variables has no '{name}' in 'params'; expected {dtype} of shape {shape}, as by init.")
         found: Any = module.get_variable("params", name)
         if jnp.shape(found) != shape:
-            raise ValueError(f"params has '{name}' of shape {jnp.shape(found)}; expected {shape} for these inputs.")
+            raise ValueError(f"params has '{name}' of shape {jnp.shape(found)}; expected {shape} for this x.")
         if jnp.result_type(found) != dtype:
-            raise TypeError(f"params has '{name}' of dtype {jnp.result_type(found)}; expected {dtype} as the inputs.")
+            raise TypeError(f"params has '{name}' of dtype {jnp.result_type(found)}; expected {dtype} as x has.")
     return module.param(name, nn.initializers.normal(1.0), shape, dtype)

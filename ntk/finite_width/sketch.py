@@ -15,8 +15,8 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ntk.checks import check_choice, check_count, check_key, check_representable
-from ntk.finite_width.arguments import checked_inputs, checked_trained
+from ntk.checks import check_choice, check_count, check_key
+from ntk.finite_width.arguments import check_kernels, checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, batch_of_one, loops_refused, of_trained
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.vector_products import OfValues, jacobian_times
@@ -105,7 +105,7 @@ def sketched_ntk(
         [[0.01 0.01]
          [0.01 0.01]]
     """
-    check_count("num_projections", num_projections, minimum=2)
+    check_count("num_projections", num_projections, minimum=2, maximum=2**31 - 1)
     check_choice("kind", kind, tuple(_DRAWS))
     check_key(key)
     if batch_size is not None:
@@ -113,7 +113,7 @@ def sketched_ntk(
     trained = checked_trained(f, params, param_filter)
     x1, x2 = checked_inputs(f, params, x1, x2)
     result = _sketched(f, num_projections, kind, batch_size, trained, params, x1, x2, key)
-    check_representable(**vars(result))
+    check_kernels("sketch", vars(result), params, x1=x1, x2=x2)
     return result
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntk.checks import check_count
-from ntk.finite_width.arguments import check_function
+from ntk.checks import check_count, shown
+from ntk.finite_width.arguments import check_function, leaf_dtypes
 from ntk.finite_width.functions import Values, of_trained, trained_leaves
 
 
@@ -62,8 +62,10 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
     check_count("degree", degree, minimum=0)
     of_values, center = of_trained(f, params, trained_leaves(params, None))
 
-    def polynomial(moved: Any, *args: Any, **kwargs: Any) -> Any:
-        step = [value - at for value, at in zip(_trained_like(params, moved), center, strict=True)]
+    reference = params
+
+    def polynomial(params: Any, /, *args: Any, **kwargs: Any) -> Any:
+        step = [value - at for value, at in zip(_trained_like(reference, params), center, strict=True)]
         terms = _derivatives(lambda values: of_values(values, *args, **kwargs), step, degree)(center)
         return jax.tree.map(lambda *leaves: _sum_over_factorials(leaves), *terms)
 
@@ -91,9 +93,11 @@ def _sum_over_factorials(terms: tuple[Any, ...]) -> jax.Array:
 
 def _trained_like(reference: Any, params: Any) -> Values:
     """The floating-point leaves of params, which are to have the structure, shapes and dtypes of the reference."""
+    leaf_dtypes(params)
     found: Any = jax.tree.structure(params)
     if found != (expected := jax.tree.structure(reference)):
-        raise ValueError(f"params has the structure {found}; expected {expected} as where f was expanded.")
+        message = f"params has the structure {shown(found)}; expected {shown(expected)} as where f was expanded."
+        raise ValueError(message)
     leaves, references = jax.tree.leaves(params), jax.tree.leaves(reference)
     values = []
     for i in trained_leaves(reference, None):

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, check_count, check_finite, check_representable
-from ntk.finite_width.arguments import checked_inputs, checked_trained
+from ntk.checks import as_floating, check_count, check_finite
+from ntk.finite_width.arguments import check_kernels, checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, loops_refused, num_inputs, of_trained
 
 # A model as a function of them, (values, x) → (N, …outputs).
@@ -77,7 +77,7 @@ def ntk_vector_product(
         raise TypeError(f"v has dtype {v.dtype}; expected {expected.dtype} as f(params, x2) has.")
     check_finite("v", v)
     result = _product(f, batch_size, trained, params, x1, x2, v)
-    check_representable(product=result)
+    check_kernels("product", result, params, x1=x1, x2=x2)
     return result
 
 

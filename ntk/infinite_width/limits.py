@@ -1,6 +1,5 @@
 """Kernels in the limit of infinite width, for every network that has a recursion."""
 
-import functools
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +8,7 @@ from jax.typing import ArrayLike
 
 from ntk.checks import check_representable
 from ntk.decomposition import Kernels
+from ntk.dispatch import of_networks
 from ntk.infinite_width import mlp, rnn
 from ntk.inputs import Batch, Network, check_batches, no_network, with_dtype
 from ntk.networks import MLP, RNN
@@ -16,7 +16,7 @@ from ntk.networks import MLP, RNN
 _RECURSIONS: dict[type, ModuleType] = {MLP: mlp, RNN: rnn}
 
 
-@functools.singledispatch
+@of_networks
 def infinite_kernels(net: Any, x1: ArrayLike, x2: ArrayLike | None = None, **options: Any) -> Any:
     """C, D, NNGP and NTK of an infinitely wide network (THEORY sections 1 to 3).
 
@@ -47,8 +47,7 @@ def infinite_kernels(net: Any, x1: ArrayLike, x2: ArrayLike | None = None, **opt
     raise no_network(net)
 
 
-@infinite_kernels.register(MLP)
-@infinite_kernels.register(RNN)
+@infinite_kernels.register(MLP, RNN)
 def _kernels_of_description(
     net: Network,
     x1: ArrayLike,
@@ -63,7 +62,7 @@ def _kernels_of_description(
     return result
 
 
-@functools.singledispatch
+@of_networks
 def infinite_ntk(net: Any, x1: ArrayLike, x2: ArrayLike | None = None, **options: Any) -> jax.Array:
     """The NTK of an infinitely wide network alone, on the fastest path: forward only, nothing kept per layer.
 
@@ -84,8 +83,7 @@ def infinite_ntk(net: Any, x1: ArrayLike, x2: ArrayLike | None = None, **options
     raise no_network(net)
 
 
-@infinite_ntk.register(MLP)
-@infinite_ntk.register(RNN)
+@infinite_ntk.register(MLP, RNN)
 def _ntk_of_description(
     net: Network,
     x1: ArrayLike,

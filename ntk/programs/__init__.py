@@ -8,7 +8,7 @@ from ntk.programs.finite import FiniteProgram, finite
 from ntk.programs.gia import GIACheck, Violation, check_gia
 from ntk.programs.infinite import ProgramKernels, infinite, infinite_ntk
 from ntk.programs.measured import measured
-from ntk.programs.program import TensorProgram, refusing_other_options, tensor_program
+from ntk.programs.program import TensorProgram, tensor_program
 
 # What reads a description of a network reads a program too.
 for public, own in (
@@ -17,7 +17,7 @@ for public, own in (
     (ntk.infinite_width.infinite_kernels, infinite),
     (ntk.infinite_width.infinite_ntk, infinite_ntk),
 ):
-    public.register(TensorProgram, refusing_other_options(own))
+    public.register(TensorProgram)(own)
 
 __all__ = [
     "CorrectedKernels",

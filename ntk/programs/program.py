@@ -123,21 +123,6 @@ def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
     return TensorProgram(fn, numbers, choices)
 
 
-def refusing_other_options(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, which says what it expects when it is given an option of other networks, such as lengths."""
-    known = list(inspect.signature(fn).parameters)
-
-    @functools.wraps(fn)
-    def checked(*args: Any, **options: Any) -> Any:
-        for name in options:
-            if name not in known:
-                expected = ", ".join(known[len(args) :]) or "no more"
-                raise TypeError(f"{name} is given for a tensor program; expected one of its options: {expected}.")
-        return fn(*args, **options)
-
-    return checked
-
-
 def check_inputs(name: str, x: ArrayLike) -> jax.Array:
     """A batch of inputs (N, …) as a floating-point array."""
     x = as_floating(name, x)

@@ -286,7 +286,7 @@ def of_batch(params, x):
         ({"key": jax.random.split(jax.random.key(0))}, TypeError, "key is .*; expected one PRNG key"),
         ({"key": np.uint32(3)}, TypeError, "key is .*; expected one PRNG key"),
         ({"param_filter": 3}, TypeError, "param_filter is 3; expected a function"),
-        ({"f": lambda params, x: x @ params["w"], "x1": 1e160 * X1}, ValueError, r"ntk exceeds 1.8e\+308"),
+        ({"f": lambda params, x: x @ params["w"], "x1": 1e160 * X1}, ValueError, r"sketch 'ntk' exceeds 1.8e\+308"),
     ],
 )
 def test_refusals(plain, changes, exception, sentence):

@@ -1,0 +1,148 @@
+"""Every public function of networks and models, one argument at a time replaced by what it should not be."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hostile import judge, replaced
+
+X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+S = np.random.default_rng(1).normal(size=(4, 5, 3)).astype("float32")
+W = np.random.default_rng(2).normal(size=(3, 2)).astype("float32")
+V = np.ones((4, 2), "float32")
+LENGTHS = np.array([5, 1, 2, 3])
+
+SAID = {"name_or_function": "activation", "rngs": "key"}  # what messages call an argument
+# In shapes that fit: what only the dtype or the entries are wrong about.
+ALIKE = {
+    "nan alike": lambda array: np.full_like(array, np.nan),
+    "inf alike": lambda array: np.full_like(array, np.inf),
+    "int alike": lambda array: array.astype(int),
+    "bool alike": lambda array: array.astype(bool),
+    "half alike": lambda array: array.astype("float16"),
+    "double alike": lambda array: array.astype(float),
+    "complex alike": lambda array: array.astype(complex),
+    "object alike": lambda array: array.astype(object),
+    "an axis more": lambda array: array[None],
+    "an axis less": lambda array: array[0],
+    "an empty axis": lambda array: array[:0],
+    "one row less": lambda array: array[:-1],
+    "a list": lambda array: array.tolist(),
+}
+
+
+def linear(params, x):
+    return x @ params
+
+
+# By name: a function of the package, and arguments of it that are good.
+CALLS = {
+    "MLP": lambda ntk: (ntk.MLP, {"depth": 1, "activation": "relu", "w_std": 1.0, "b_std": 1.0, "v_std": 1.0}),
+    "RNN": lambda ntk: (
+        ntk.RNN,
+        {"activation": "relu", "w_std": 1.0, "u_std": 1.0, "b_std": 1.0, "v_std": 1.0, "pooling": "last"},
+    ),
+    "activation": lambda ntk: (ntk.activation, {"name_or_function": jnp.tanh, "breakpoints": (0.0,)}),
+    "dual": lambda ntk: (ntk.activation("erf").dual, COVARIANCE),
+    "dual_derivative": lambda ntk: (ntk.activation("erf").dual_derivative, COVARIANCE),
+    "error_estimate": lambda ntk: (ntk.activation("erf").error_estimate, COVARIANCE),
+    "infinite_kernels of an MLP": lambda ntk: (ntk.infinite_kernels, {"net": ntk.MLP(depth=1), **SIDES}),
+    "infinite_kernels of an RNN": lambda ntk: (ntk.infinite_kernels, {"net": ntk.RNN(), **SEQUENCES}),
+    "infinite_ntk of an MLP": lambda ntk: (ntk.infinite_ntk, {"net": ntk.MLP(depth=1), **SIDES}),
+    "infinite_ntk of an RNN": lambda ntk: (ntk.infinite_ntk, {"net": ntk.RNN(), **SEQUENCES}),
+    "finite": lambda ntk: (ntk.finite, {"net": ntk.MLP(depth=1), "width": 4, "outputs": 2}),
+    "init of an MLP": lambda ntk: (mlp(ntk)[1].init, {"rngs": jax.random.key(0), "x": X}),
+    "init of an RNN": lambda ntk: (rnn(ntk)[1].init, {"rngs": jax.random.key(0), "x": S, "lengths": LENGTHS}),
+    "apply of an MLP": lambda ntk: (mlp(ntk)[1].apply, {"variables": mlp(ntk)[2], "x": X}),
+    "apply of an RNN": lambda ntk: (rnn(ntk)[1].apply, {"variables": rnn(ntk)[2], "x": S, "lengths": LENGTHS}),
+    "empirical_kernels of an MLP": lambda ntk: (ntk.empirical_kernels, {**described(mlp(ntk)), **SIDES}),
+    "empirical_kernels of an RNN": lambda ntk: (ntk.empirical_kernels, {**described(rnn(ntk)), **SEQUENCES}),
+    "empirical_ntk": lambda ntk: (ntk.empirical_ntk, {**OF_F, **OPTIONS, "per_layer": False}),
+    "explain_empirical": lambda ntk: (ntk.explain_empirical, {**OF_F, **OPTIONS}),
+    "ntk_diagonal": lambda ntk: (ntk.ntk_diagonal, {"f": linear, "params": W, "x": X, **AXES, **CHOSEN}),
+    "ntk_vector_product": lambda ntk: (ntk.ntk_vector_product, {**OF_F, "v": V, **CHOSEN}),
+    "sketched_ntk": lambda ntk: (
+        ntk.sketched_ntk,
+        {**OF_F, "num_projections": 2, "key": jax.random.key(0), "kind": "gaussian", **CHOSEN},
+    ),
+    "linearize": lambda ntk: (ntk.linearize, {"f": linear, "params": W}),
+    "a linearized model": lambda ntk: (lambda params: ntk.linearize(linear, W)(params, X), {"params": W}),
+    "taylor_expand": lambda ntk: (ntk.taylor_expand, {"f": linear, "params": W, "degree": 2}),
+    "load_neural_tangents": lambda ntk: (ntk.load_neural_tangents, {}),
+}
+COVARIANCE = {"q11": 1.0, "q12": 0.5, "q22": 1.0}
+SIDES = {"x1": X, "x2": X + 1}
+SEQUENCES = {"x1": S, "x2": S + 1, "lengths1": LENGTHS, "lengths2": LENGTHS}
+OF_F = {"f": linear, "params": W, **SIDES}
+AXES = {"trace_axes": (-1,), "diagonal_axes": ()}
+CHOSEN = {"batch_size": 2, "param_filter": lambda path: True}
+OPTIONS = {**AXES, "method": "auto", **CHOSEN, "batch_dependent": False}
+
+
+def mlp(ntk):
+    """A description, the network of finite width and its parameters."""
+    return with_parameters(ntk, ntk.MLP(depth=1), X)
+
+
+def rnn(ntk):
+    return with_parameters(ntk, ntk.RNN(), S)
+
+
+def with_parameters(ntk, net, x):
+    model = ntk.finite(net, 4)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    return net, model, jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+
+
+def described(network):
+    return {"net": network[0], "params": network[2]}
+
+
+def hostile(arguments):
+    """As `replaced`, and what is nearly good."""
+    yield from replaced(arguments)
+    for (argument, good), alike in itertools.product(arguments.items(), ALIKE):
+        if isinstance(good, np.ndarray) and not (good is LENGTHS and alike in ("nan alike", "inf alike")):
+            yield argument, alike, arguments | {argument: ALIKE[alike](good)}
+
+
+def wrong_answers(function, calls):
+    found = []
+    for argument, bad, given in calls:
+        wrong = judge(lambda given=given: function(**given), SAID.get(argument, argument), bad)
+        if wrong:
+            found.append(f"{argument} = {bad}: {wrong}")
+    return "\n".join(found)
+
+
+def test_every_public_function_of_networks_and_models_is_called(plain):
+    other = {"save", "load", "dynamics", "architectures", "check_gia", "corrected_kernels", "tensor_program"}
+    functions = {name for name in plain.__all__ if not isinstance(getattr(plain, name), type)} | {"MLP", "RNN"}
+    assert functions - other - set(dir(plain.spectrum)) <= {name.partition(" of ")[0] for name in CALLS} | {
+        "Activation"
+    }
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_some_careless_calls(plain, name):
+    """Every argument meets some of the bad values, and every bad value some of the arguments."""
+    function, good = CALLS[name](plain)
+    function(**good)
+    assert not wrong_answers(function, itertools.islice(hostile(good), None, None, 11))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALLS)
+def test_all_careless_calls(plain, name):
+    function, good = CALLS[name](plain)
+    assert not wrong_answers(function, hostile(good))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_misspelt_argument_is_named(plain, name):
+    function, good = CALLS[name](plain)
+    with pytest.raises(TypeError, match="argument 'lenghts'") as refusal:
+        function(**good, lenghts=3)
+    assert " _" not in str(refusal.value)
