@@ -24,8 +24,9 @@ def get_config() -> ConfigDict:
     )
     # Each network with as many outputs, over which the kernel is averaged.
     config.outputs = (1, 10)
-    # Every program runs at least once, then until it has spent this time or has run this often.
+    # Every program runs at least once, then until it has spent this time or has run as often as `max_runs`.
     config.budget_seconds = 1.0
+    # Most runs of a program.
     config.max_runs = 31
     # An implementation of neural-tangents that needs more memory is left out; the table says so.
     config.memory_gib = 6.0

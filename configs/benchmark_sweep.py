@@ -10,11 +10,17 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     # MLPs with two hidden layers of these widths, on digits.
     config.widths = (32, 64, 128, 256)
+    # Members of the sweep, a multiple of the number of devices.
     config.num_members = 32
+    # Training points.
     config.num_train = 1000
+    # Points of a batch.
     config.batch_size = 64
+    # Steps of each member.
     config.num_steps = 200
-    # Every way runs at least once after it was compiled, then until it has spent this time or has run this often.
+    # Every way runs at least once after it was compiled, then until it has spent this time or has run as often as
+    # `max_runs`.
     config.budget_seconds = 30.0
+    # Most runs of a way.
     config.max_runs = 5
     return config

@@ -27,7 +27,8 @@ def get_config() -> ConfigDict:
     config.memory_gib = 4.0
     # Ends of the band over seeds in the figure and the table.
     config.quantiles = (0.1, 0.9)
-    # Confidence level of the slopes' bootstrap intervals, and the number of resamples.
+    # Confidence level of the slopes' bootstrap intervals.
     config.confidence = 0.95
+    # Resamples of the bootstrap.
     config.num_resamples = 2000
     return config

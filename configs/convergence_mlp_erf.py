@@ -13,12 +13,16 @@ from configs import convergence_base
 
 def get_config() -> ConfigDict:
     config = convergence_base.get_config()
+    # A class of ntk.
     config.network.kind = "MLP"
     # Number of hidden layers.
     config.network.depth = 3
+    # Name of the activation.
     config.network.activation = "erf"
-    # Standard deviations of weights, biases and read-out weights (NTK parameterization).
+    # Standard deviation of weights (NTK parameterization).
     config.network.w_std = 1.0
+    # Standard deviation of biases.
     config.network.b_std = 1.0
+    # Standard deviation of read-out weights.
     config.network.v_std = 1.0
     return config

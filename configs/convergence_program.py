@@ -14,6 +14,7 @@ from configs import convergence_base
 
 def get_config(kind: str = "lstm") -> ConfigDict:
     config = convergence_base.get_config()
+    # Name of the program.
     config.network.kind = kind
     config.num_inputs = 8
     config.num_seeds = 32

@@ -13,13 +13,18 @@ from configs import convergence_base
 
 def get_config() -> ConfigDict:
     config = convergence_base.get_config()
+    # A class of ntk.
     config.network.kind = "RNN"
+    # Name of the activation.
     config.network.activation = "erf"
     # "last" reads the last state out, "mean" the average over time.
     config.network.pooling = "mean"
-    # Standard deviations of recurrent weights, input weights, biases and read-out weights (NTK parameterization).
+    # Standard deviation of recurrent weights (NTK parameterization).
     config.network.w_std = 1.0
+    # Standard deviation of input weights.
     config.network.u_std = 1.0
+    # Standard deviation of biases.
     config.network.b_std = 1.0
+    # Standard deviation of read-out weights.
     config.network.v_std = 1.0
     return config

@@ -10,7 +10,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     # Each task: its kind, "teacher" or "digits", and the arguments of that function in experiments.binary_tasks.
     config.tasks = ConfigDict()
+    # Arguments of `teacher_task`: dimension of the inputs, and the share of labels that are turned over.
     config.tasks.teacher = ConfigDict({"kind": "teacher", "dim": 10, "noise": 0.1})
+    # Arguments of `digits_task`: an ntk.MLP, and images that are never trained on.
     config.tasks.digits = ConfigDict(
         {"kind": "digits", "depth": 1, "width": 256, "activation": "relu", "num_test": 597}
     )
@@ -18,15 +20,18 @@ def get_config() -> ConfigDict:
     config.sizes = ConfigDict({"teacher": (128, 512, 2048, 8192, 32768), "digits": (75, 150, 300, 600, 1200)})
     # Samples, each with its own initial parameters, at every N.
     config.num_seeds = 5
+    # Seed of the first sample; the others have those that follow.
     config.seed = 0
-    # Steps of Adam on the whole sample, and its learning rate.
+    # Steps of Adam on the whole sample.
     config.steps = 300
+    # Learning rate of Adam.
     config.learning_rate = 0.05
     # Probability with which each bound may fail.
     config.delta = 0.05
     # Ridge of kernel regression, as a share of the mean of the kernel's diagonal.
     config.ridge = 0.5
-    # Scales of the noise that PAC-Bayes tries, and draws at each.
+    # Scales of the noise that PAC-Bayes tries.
     config.sigmas = (0.01, 0.03, 0.1, 0.3)
+    # Draws of parameters at each scale.
     config.num_draws = 300
     return config

@@ -10,13 +10,15 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # "digits" (embedded) or another name that experiments.data knows, with the folder of its files.
+    # "digits" (embedded) or another name that experiments.data knows.
     config.dataset = "digits"
+    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
     config.data_dir = config_dict.placeholder(str)
     # Images that the kernels are computed on.
     config.num_inputs = 8
-    # Hidden widths, increasing, and random networks at each.
+    # Hidden widths, increasing.
     config.widths = (32, 64, 128, 256, 512, 1024, 2048)
+    # Random networks at each width.
     config.num_seeds = 32
     # Samples of the limits, which are averages.
     config.samples = 2**16

@@ -21,20 +21,34 @@ def get_config() -> ConfigDict:
     )
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
+    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
     config.data_dir = config_dict.placeholder(str)
-    # Sample sizes of the learning curves, and how many training points hyperparameters are found with.
+    # Sample sizes of the learning curves.
     config.sizes = (20, 60, 180)
+    # How many training points hyperparameters are found with.
     config.evidence_size = 60
+    # How many test images.
     config.num_test = 297
     # How many samples the limit of a program is an average of, where it has no closed form.
     config.samples = 2**11
-    # Gradient ascent (Adam) on the marginal likelihood: steps, learning rate, and the noise variance it starts from.
+    # Steps of gradient ascent (Adam) on the marginal likelihood.
     config.evidence_steps = 40
+    # Its learning rate.
     config.evidence_rate = 0.15
+    # Noise variance that it starts from.
     config.noise = 0.01
-    # Finite networks, trained on squared loss for these labels: width, random starts, steps, and the learning rate as a
-    # share of the largest stable one.
-    config.finite = ConfigDict({"networks": ("MLP", "RNN"), "width": 128, "num_seeds": 5, "steps": 400, "rate": 0.5})
+    # Finite networks, trained on squared loss.
+    config.finite = ConfigDict()
+    # Labels of networks that are trained too.
+    config.finite.networks = ("MLP", "RNN")
+    # Their width.
+    config.finite.width = 128
+    # Random starts.
+    config.finite.num_seeds = 5
+    # Steps of gradient descent.
+    config.finite.steps = 400
+    # Learning rate, as a share of the largest stable one.
+    config.finite.rate = 0.5
     # Seed of the networks and of the choice of images.
     config.seed = 0
     return config

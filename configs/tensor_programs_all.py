@@ -31,6 +31,7 @@ PROGRAMS = (
 def get_config() -> ConfigDict:
     config = convergence_base.get_config()
     del config.network
+    # Networks by label: `kind` is a program of ntk.architectures.
     config.networks = ConfigDict({name: {"kind": name} for name in PROGRAMS})
     config.num_inputs = 8
     config.num_seeds = 32

@@ -15,6 +15,7 @@ from configs import convergence_base
 def get_config() -> ConfigDict:
     config = convergence_base.get_config()
     del config.network
+    # Networks by label: `kind` is a program of ntk.architectures, the others are its options.
     config.networks = ConfigDict(
         {
             "RNN, average pooling": {"kind": "rnn", "activation": "erf", "pooling": "mean"},

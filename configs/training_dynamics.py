@@ -16,19 +16,25 @@ def get_config() -> ConfigDict:
     config.loss = "squared"
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
+    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
     config.data_dir = config_dict.placeholder(str)
+    # Training images.
     config.num_train = 40
+    # Test images.
     config.num_test = 100
     # "ntk" and "standard" have a kernel limit; "mup" (maximal update) learns features at any width.
     config.parameterizations = ("ntk", "standard", "mup")
+    # Hidden widths, increasing.
     config.widths = (64, 128, 256, 512)
-    # Random networks per width; worked on together so many at a time.
+    # Random networks per width.
     config.num_seeds = 10
+    # Networks that are worked on together.
     config.batch_size = 5
-    # Learning rate, as a share of the largest stable one of the limit; steps; steps from one record to the next, after
-    # as many that are all recorded.
+    # Learning rate, as a share of the largest stable one of the limit.
     config.rate = 0.25
+    # Steps of gradient descent.
     config.steps = 800
+    # Steps from one record to the next, after as many that are all recorded.
     config.every = 10
     # Eigenvectors of the kernel along which the error is followed, the one of the largest eigenvalue being 0.
     config.directions = (1, 3, 9, 19)
@@ -36,8 +42,10 @@ def get_config() -> ConfigDict:
     config.num_shown = 3
     # Seed of the networks, of the choice of images and of the bootstrap.
     config.seed = 0
-    # Ends of the bands over seeds, confidence level of the exponents, and the number of resamples.
+    # Ends of the bands over seeds.
     config.quantiles = (0.1, 0.9)
+    # Confidence level of the exponents' bootstrap intervals.
     config.confidence = 0.95
+    # Resamples of the bootstrap.
     config.num_resamples = 2000
     return config

@@ -17,10 +17,12 @@ def get_config() -> ConfigDict:
     config.network = ConfigDict({"width": 4, "max_points": 7, "steps": 400, "restarts": 16})
     # Random placements of every number of points for rays, intervals and rectangles too; all must agree with a formula.
     config.num_placements = 5
-    # Sample sizes m at which the chain E sup(E − Ê) ≤ 2 R_m is simulated, samples for each, and the share of labels
-    # that are turned over.
+    # Sample sizes m at which the chain E sup(E − Ê) ≤ 2 R_m is simulated.
     config.sample_sizes = (4, 8, 16, 32, 64, 128, 256)
+    # Samples for each size.
     config.num_draws = 2000
+    # Share of labels that are turned over.
     config.noise = 0.1
+    # Seed of the points, the network and the samples.
     config.seed = 0
     return config

@@ -26,8 +26,7 @@ from experiments import script
 from experiments.benchmark_networks import KINDS, Workload, build_workload
 from experiments.benchmark_report import write_report
 from experiments.benchmarking import compile_program, machine, matrix_product, time_in_turns
-from experiments.metrics import MetricsFile
-from experiments.workdir import flat_fields, open_workdir
+from experiments.workdir import flat_fields
 from ntk.checks import check_choice, check_count
 
 # Both sides compute in float32, in another order.
@@ -152,19 +151,20 @@ def main(config: ConfigDict, workdir: Path) -> None:
         ntk.load_neural_tangents()
         # Budget and number of runs say how well a time is known, not what it is.
         may_change = ["outputs", "budget_seconds", "max_runs", *grid]
-        workdir = open_workdir(workdir, config, may_change=may_change)
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    wanted = cells(config)
-    measured = [record["cell"] for record in metrics.records]
-    remaining = [cell for cell in wanted if cell not in measured]
-    logging.info("%d networks, %d measured before, on %s", len(wanted), len(wanted) - len(remaining), machine())
-    for cell in tqdm(remaining, desc="networks", initial=len(wanted) - len(remaining), total=len(wanted)):
-        workload = build_workload(**cell, seed=config.seed)
-        limits = {name: config[name] for name in ("budget_seconds", "max_runs", "memory_gib")}
-        with script.refuse_bad_input((ArithmeticError,)):
-            metrics.append({"cell": cell, "machine": machine(), **measure(workload, **limits)})
-    print(write_report(workdir, [record for cell in wanted for record in metrics.records if record["cell"] == cell]))
+    with script.opened(workdir, config, may_change=may_change) as (workdir, metrics):
+        wanted = cells(config)
+        measured = [record["cell"] for record in metrics.records]
+        remaining = [cell for cell in wanted if cell not in measured]
+        logging.info("%d networks, %d measured before, on %s", len(wanted), len(wanted) - len(remaining), machine())
+        for cell in tqdm(remaining, desc="networks", initial=len(wanted) - len(remaining), total=len(wanted)):
+            workload = build_workload(**cell, seed=config.seed)
+            limits = {name: config[name] for name in ("budget_seconds", "max_runs", "memory_gib")}
+            with script.refuse_bad_input((ArithmeticError,)):
+                metrics.append({"cell": cell, "machine": machine(), **measure(workload, **limits)})
+        print(
+            write_report(workdir, [record for cell in wanted for record in metrics.records if record["cell"] == cell])
+        )
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/benchmark_empirical.py")

@@ -25,7 +25,7 @@ from tqdm import tqdm
 import ntk
 from experiments import full_rnn_recursion, script
 from experiments.benchmarking import compile_program, machine, markdown_table, matrix_product, time_in_turns
-from experiments.workdir import open_workdir
+from experiments.environment import write_summary
 from ntk.checks import check_choice, check_count
 from ntk.duals.arcsine import arcsine
 from ntk.interop.neural_tangents import stax_kernel_fn
@@ -124,12 +124,11 @@ def main(config: ConfigDict, workdir: Path) -> None:
     with script.refuse_bad_input():
         check_config(config)
         workloads = [*_mlps(config), *_rnns(config)]
-        workdir = open_workdir(workdir, config)
-    rates = measure_rates(config.num_runs)
-    rows = [measure(workload, rates, config.num_runs) for workload in tqdm(workloads, desc="kernels")]
-    report = f"{machine()}. {_describe(rates)}\n\n{markdown_table(HEADER, rows)}\n"
-    (workdir / "benchmark.md").write_text(report, encoding="utf-8")
-    print(report)
+    with script.opened(workdir, config) as (workdir, _):
+        rates = measure_rates(config.num_runs)
+        rows = [measure(workload, rates, config.num_runs) for workload in tqdm(workloads, desc="kernels")]
+        report = f"{machine()}. {_describe(rates)}\n\n{markdown_table(HEADER, rows)}"
+        print(write_summary(workdir / "benchmark.md", report))
 
 
 def measure_rates(num_runs: int, size: int = 2000) -> Rates:
@@ -224,4 +223,4 @@ def _rnns(config: ConfigDict) -> list[Workload]:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/benchmark_infinite.py", go_on="the same command starts anew")

@@ -8,6 +8,8 @@ import numpy as np
 
 from experiments import plots
 from experiments.benchmarking import markdown_table, spread
+from experiments.environment import write_summary
+from experiments.files import replacing
 
 Record = dict[str, Any]
 TITLES = {
@@ -44,8 +46,7 @@ def write_report(workdir: Path, records: list[Record]) -> str:
     _draw(workdir / "benchmark", records)
     machines = "; ".join(sorted({record["machine"] for record in records}))
     table = f"{machines}.\n\n" + markdown_table(HEADER, [_line(record) for record in records])
-    (workdir / "benchmark.md").write_text(table + "\n", encoding="utf-8")
-    return table
+    return write_summary(workdir / "benchmark.md", table)
 
 
 def better_side(record: Record) -> str | None:
@@ -109,7 +110,7 @@ def _number(value: float) -> str:
 
 
 def _write_csv(path: Path, records: list[Record]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         columns = [
             f"{side}_{name}" for side in SIDES for name in ("ms", "spread", "runs", "compile_seconds", "peak_mib")

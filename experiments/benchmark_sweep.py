@@ -22,7 +22,8 @@ from ml_collections import ConfigDict
 
 from experiments import script
 from experiments.benchmarking import machine, markdown_table, time_in_turns
-from experiments.data import as_vectors
+from experiments.data import as_vectors, load_data
+from experiments.environment import write_summary
 from experiments.regularization.engine import (
     Program,
     State,
@@ -36,9 +37,8 @@ from experiments.regularization.engine import (
 )
 from experiments.regularization.members import Member, Members, as_arrays
 from experiments.regularization.models import MLP
-from experiments.regularization.samples import Samples, load_samples
+from experiments.regularization.samples import Samples, draw_samples
 from experiments.regularization.training import choose_block, use_all_cores
-from experiments.workdir import open_workdir
 from ntk.checks import check_count
 
 
@@ -91,16 +91,16 @@ def main(config: ConfigDict, workdir: Path) -> None:
     use_all_cores()
     with script.refuse_bad_input():
         check_config(config)
-        samples = load_samples("digits", (config.num_train, 300, 400), as_vectors)
-        workdir = open_workdir(workdir, config)
-    lines = [measure(config, width, samples) for width in config.widths]
-    header = ["width", "loop, ms", "vmap, times faster", "map, times faster", f"rule, {jax.device_count()} devices"]
-    summary = (
-        f"{config.num_members} members, {config.num_steps} steps on batches of {config.batch_size} and one evaluation;"
-        f" {machine()}.\n\n{markdown_table(header, lines)}"
-    )
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
-    print(summary)
+        data = load_data("digits")
+        samples = draw_samples(data, (config.num_train, 300, 400), as_vectors)
+    with script.opened(workdir, config, data=data.fingerprint) as (workdir, _):
+        lines = [measure(config, width, samples) for width in config.widths]
+        header = ["width", "loop, ms", "vmap, times faster", "map, times faster", f"rule, {jax.device_count()} devices"]
+        summary = (
+            f"{config.num_members} members, {config.num_steps} steps on batches of {config.batch_size} and one"
+            f" evaluation; {machine()}.\n\n{markdown_table(header, lines)}"
+        )
+        print(write_summary(workdir / "summary.md", summary))
 
 
 def _loop(program: Program, members: list[Member], samples: Samples, num_steps: int) -> Callable[[], Any]:
@@ -145,4 +145,4 @@ def _together(
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/benchmark_sweep.py", go_on="the same command starts anew")

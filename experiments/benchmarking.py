@@ -1,17 +1,16 @@
 """What benchmarks share: compiled programs with their cost, timing in alternation, the machine in words, tables."""
 
 import functools
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from experiments.environment import device
 
 
 class Program(NamedTuple):
@@ -101,10 +100,7 @@ def machine() -> str:
         >>> machine().endswith(f"JAX {jax.__version__}")
         True
     """
-    device = jax.devices()[0]
-    name = _processor() if device.platform == "cpu" else device.device_kind
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name} ({device.platform}), {cores} {'core' if cores == 1 else 'cores'}, JAX {jax.__version__}"
+    return f"{device()}, JAX {jax.__version__}"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -122,11 +118,3 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
     padded.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
-
-
-def _processor() -> str:
-    """The processor's name as Linux knows it, or as Python does elsewhere."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

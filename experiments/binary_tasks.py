@@ -31,6 +31,7 @@ class Task(NamedTuple):
         init: From a seed to parameters.
         apply: f(params, x), (N,).
         network: As `bounds.report` takes it.
+        data: Fingerprint of the data set that points are taken from, None where they are drawn anew.
     """
 
     draw: Callable[[int, int], tuple[Sample, Sample]]
@@ -38,6 +39,7 @@ class Task(NamedTuple):
     init: Callable[[int], Any]
     apply: Callable[[Any, Any], Any]
     network: Any
+    data: str | None = None
 
 
 def make_task(fields: ConfigDict) -> Task:
@@ -128,7 +130,7 @@ def digits_task(depth: int, width: int, activation: str, num_test: int) -> Task:
     def init(seed: int) -> Any:
         return model.init(jax.random.key(seed), jnp.asarray(x[:1]))
 
-    return Task(draw, error, init, model.apply, net)
+    return Task(draw, error, init, model.apply, net, data.fingerprint)
 
 
 def error_rate(outputs: Any, labels: Any) -> float:

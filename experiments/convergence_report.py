@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from experiments import plots
 from experiments.benchmarking import markdown_table
+from experiments.environment import write_summary
+from experiments.files import replacing
 from experiments.power_law import Exponent, fit_exponent
 
 Errors = dict[str, Float[np.ndarray, "widths seeds"]]
@@ -89,8 +91,7 @@ def _write_tables(workdir: Path, config: ConfigDict, errors: Errors, slopes: dic
     widths = np.array(config.widths)
     _write_csv(workdir / "summary.csv", config, errors, slopes)
     table = _table(widths, errors, slopes, config, closing)
-    (workdir / "summary.md").write_text(table + "\n", encoding="utf-8")
-    return table
+    return write_summary(workdir / "summary.md", table)
 
 
 def _table(
@@ -132,7 +133,7 @@ def _table(
 
 
 def _write_csv(path: Path, config: ConfigDict, errors: Errors, slopes: dict[str, Exponent]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         low, high = (f"quantile_{quantile:g}" for quantile in config.quantiles)
         writer.writerow([_what(config), "width", "median", low, high, "slope", "slope_low", "slope_high"])

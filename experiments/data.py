@@ -1,6 +1,7 @@
 """Image data sets, shuffled by seed and normalized, and the ways in which networks read an image."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from experiments.readers import OPENML, RawData, embedded_digits, fetch_openml, 
 from ntk.checks import check_choice, check_count
 
 NAMES = ("digits", *OPENML)
+_LARGEST_LABEL = np.iinfo(np.int32).max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +21,17 @@ class Dataset:
     One mean and one standard deviation, taken over all pixels of the whole training split, make pixels of mean 0
     and variance 1. So ξ·ξ/d averages 1 over the training images, whether ξ is an image or one of its rows, and
     the scale of an image does not depend on how many were asked for.
+
+    Attributes:
+        fingerprint: of all images and labels before any were chosen, whatever the files they came from; results of
+            equal fingerprints are of the same data.
     """
 
     train_images: Float[np.ndarray, "train height width channels"]
     train_labels: Int[np.ndarray, " train"]
     test_images: Float[np.ndarray, "test height width channels"]
     test_labels: Int[np.ndarray, " test"]
+    fingerprint: str
 
 
 def load_data(
@@ -58,21 +65,31 @@ def load_data(
     """
     raw = _checked(name, _read(name, data_dir))
     rng = np.random.default_rng(seed)
+    with np.errstate(over="ignore", invalid="ignore"):  # both are refused below
+        mean, std = np.mean(raw.train_images, dtype=np.float64), np.std(raw.train_images, dtype=np.float64)
     train = _choose("num_train", num_train, name, rng.permutation(len(raw.train_images)))
     test = _choose("num_test", num_test, name, rng.permutation(len(raw.test_images)))
-    mean, std = np.mean(raw.train_images, dtype=np.float64), np.std(raw.train_images, dtype=np.float64)
-    if std == 0:
-        raise ValueError(f"{name!r} has one constant for every training pixel; expected images that differ.")
+    if not 0 < std < np.inf:
+        raise ValueError(
+            f"{name!r} has training pixels of standard deviation {std}; expected images that differ, by finite amounts."
+        )
 
-    def normalize(images: np.ndarray) -> np.ndarray:
-        images = images if images.ndim == 4 else images[..., None]
-        return ((images - mean) / std).astype(np.float32)
+    def normalize(split: str, images: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            pixels = (images - mean) / std
+        if not np.abs(pixels).max() <= np.finfo(np.float32).max:
+            raise ValueError(
+                f"{name!r} has {split} pixels beyond float32 in units of the standard deviation {std:.3g} of training"
+                " pixels; expected images of one scale."
+            )
+        return pixels.astype(np.float32)
 
     return Dataset(
-        train_images=normalize(raw.train_images[train]),
+        train_images=normalize("training", raw.train_images[train]),
         train_labels=raw.train_labels[train].astype(np.int32),
-        test_images=normalize(raw.test_images[test]),
+        test_images=normalize("test", raw.test_images[test]),
         test_labels=raw.test_labels[test].astype(np.int32),
+        fingerprint=_fingerprint(raw),
     )
 
 
@@ -139,7 +156,8 @@ def _read(name: str, data_dir: str | Path | None) -> RawData:
 
 def _checked(name: str, raw: RawData) -> RawData:
     for split, images, labels in (("training", *raw[:2]), ("test", *raw[2:])):
-        if images.ndim not in (3, 4) or images.dtype.kind not in "uif" or not np.isfinite(images).all():
+        has_pixels = images.ndim in (3, 4) and images.dtype.kind in "uif" and 0 not in images.shape[1:]
+        if not has_pixels or not np.isfinite(images).all():
             raise ValueError(
                 f"{name!r} has {split} images of shape {images.shape} and dtype {images.dtype}; expected finite "
                 "numbers of shape (N, height, width) or (N, height, width, channels)."
@@ -149,7 +167,37 @@ def _checked(name: str, raw: RawData) -> RawData:
                 f"{name!r} has {split} labels of shape {labels.shape} and dtype {labels.dtype}; expected one integer "
                 f"for each of its {len(images)} images."
             )
-    return raw
+        if labels.min() < 0 or labels.max() > _LARGEST_LABEL:
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise ValueError(f"{name!r} has the {split} label {wrong}; expected labels from 0 to {_LARGEST_LABEL}.")
+    # With channels.
+    train_images, test_images = (
+        images if images.ndim == 4 else images[..., None] for images in (raw.train_images, raw.test_images)
+    )
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise ValueError(
+            f"{name!r} has test images of shape {test_images.shape[1:]} and training images of shape"
+            f" {train_images.shape[1:]}; expected one shape (height, width, channels)."
+        )
+    return raw._replace(train_images=train_images, test_images=test_images)
+
+
+def _fingerprint(raw: RawData) -> str:
+    """A hash of all shapes and values, the same for every type of number that holds them."""
+    found = hashlib.sha256()
+    for array in raw:
+        found.update(repr(array.shape).encode())
+        found.update(_canonical(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+def _canonical(array: np.ndarray) -> np.ndarray:
+    """As bytes where all values are integers from 0 to 255, and in float64 otherwise."""
+    if array.min() >= 0 and array.max() <= 255:
+        small = array.astype(np.uint8)
+        if np.array_equal(small, array):
+            return small
+    return array.astype("<f8")
 
 
 def _choose(argument: str, count: int | None, name: str, order: np.ndarray) -> np.ndarray:

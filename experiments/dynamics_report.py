@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from experiments import plots
 from experiments.benchmarking import markdown_table
 from experiments.dynamics_runs import Problem, ensemble_loss, limit_kernels, recorded_steps
+from experiments.environment import write_summary
 from experiments.power_law import Exponent, fit_exponent
 
 Records = dict[tuple[str, int], dict[str, Any]]
@@ -55,8 +56,7 @@ def write_report(workdir: Path, config: ConfigDict, problem: Problem, records: R
         _draw_trajectories(workdir / "trajectories", config, problem, records)
         _draw_drift(workdir / "drift", config, records, exponents)
     summary = _summary(config, problem, records, exponents)
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
-    return summary
+    return write_summary(workdir / "summary.md", summary)
 
 
 def theory(config: ConfigDict, name: str, measure: str) -> float:

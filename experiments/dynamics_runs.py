@@ -31,6 +31,7 @@ class Problem(NamedTuple):
         labels: (N,), −1 or 1.
         x_test: Test inputs.
         labels_test: (M,).
+        data: Fingerprint of the data set.
     """
 
     net: Any
@@ -38,6 +39,7 @@ class Problem(NamedTuple):
     labels: Array
     x_test: Array
     labels_test: Array
+    data: str
 
 
 def make_problem(config: ConfigDict) -> Problem:
@@ -51,7 +53,7 @@ def make_problem(config: ConfigDict) -> Problem:
     images = (data.train_images, data.test_images)
     x, x_test = (jnp.asarray(network_inputs(config.network.kind, part)) for part in images)
     labels, labels_test = (jnp.asarray(part % 2 * 2.0 - 1, x.dtype) for part in (data.train_labels, data.test_labels))
-    return Problem(net, x, labels, x_test, labels_test)
+    return Problem(net, x, labels, x_test, labels_test, data.fingerprint)
 
 
 def limit_kernels(problem: Problem, parameterization: str) -> tuple[Array, Array]:

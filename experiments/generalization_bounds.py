@@ -28,9 +28,8 @@ from bounds.summary import report
 from experiments import plots, script
 from experiments.benchmarking import markdown_table
 from experiments.binary_tasks import Task, make_task
-from experiments.metrics import MetricsFile
+from experiments.environment import write_summary
 from experiments.training import train
-from experiments.workdir import open_workdir
 from ntk.checks import check_count
 
 TITLES = {"teacher": "linear classifier, Gaussian inputs", "digits": "ReLU network, odd against even digits"}
@@ -108,20 +107,21 @@ def main(config: ConfigDict, workdir: Path) -> None:
         tasks = {name: make_task(fields) for name, fields in config.tasks.items()}
         for name, task in tasks.items():
             task.draw(config.seed, max(config.sizes[name]))
-        workdir = open_workdir(workdir, config, may_change=[f"sizes.{name}" for name in tasks])
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    seeds = range(config.seed, config.seed + config.num_seeds)
-    wanted = [(name, n, seed) for name in tasks for n, seed in product(config.sizes[name], seeds)]
-    done = {_place(record) for record in metrics.records} & set(wanted)
-    remaining = [place for place in wanted if place not in done]
-    logging.info("%d networks, %d measured before, on %s", len(wanted), len(done), jax.devices())
-    for name, n, seed in tqdm(remaining, desc="networks", initial=len(done), total=len(wanted)):
-        metrics.append({"task": name, "size": n, "seed": seed} | measure(tasks[name], n, seed, config))
-    records = [record for record in metrics.records if _place(record) in set(wanted)]
-    _draw(workdir / "bounds", records, config)
-    summary = _summary(records, config)
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
-    print(summary)
+        # There is one data set that tasks can be of.
+        data = next((task.data for task in tasks.values() if task.data is not None), None)
+    sizes = [f"sizes.{name}" for name in tasks]
+    with script.opened(workdir, config, data=data, may_change=sizes) as (workdir, metrics):
+        seeds = range(config.seed, config.seed + config.num_seeds)
+        wanted = [(name, n, seed) for name in tasks for n, seed in product(config.sizes[name], seeds)]
+        done = {_place(record) for record in metrics.records} & set(wanted)
+        remaining = [place for place in wanted if place not in done]
+        logging.info("%d networks, %d measured before, on %s", len(wanted), len(done), jax.devices())
+        for name, n, seed in tqdm(remaining, desc="networks", initial=len(done), total=len(wanted)):
+            metrics.append({"task": name, "size": n, "seed": seed} | measure(tasks[name], n, seed, config))
+        records = [record for record in metrics.records if _place(record) in set(wanted)]
+        _draw(workdir / "bounds", records, config)
+        summary = _summary(records, config)
+        print(write_summary(workdir / "summary.md", summary))
 
 
 def _place(record: dict[str, Any]) -> tuple[str, int, int]:
@@ -195,4 +195,4 @@ def _draw_task(axes: Axes, records: list[dict[str, Any]], task: str, config: Con
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/generalization_bounds.py")

@@ -26,10 +26,9 @@ import ntk
 from experiments import plots, script
 from experiments.benchmarking import markdown_table
 from experiments.data import as_vectors, load_data
+from experiments.environment import write_summary
 from experiments.kernel_errors import member_keys
-from experiments.metrics import MetricsFile
 from experiments.power_law import fit_exponent
-from experiments.workdir import open_workdir
 from ntk.checks import check_count
 from ntk.programs import CorrectedKernels, corrected_kernels
 
@@ -137,27 +136,25 @@ def main(config: ConfigDict, workdir: Path) -> None:
     with script.refuse_bad_input():
         check_config(config)
         data = load_data(config.dataset, config.num_inputs, data_dir=config.data_dir, seed=config.seed)
-        workdir = open_workdir(workdir, config, may_change=MAY_CHANGE)
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    x = jnp.asarray(as_vectors(data.train_images), jnp.float32)
-    limits = {name: limits_of(program, x, config) for name, program in PROGRAMS.items()}
-    at_zero = limits_of(averaged_squares, jnp.zeros((1, 1)), config)
-    wanted = [(name, width) for name in (GRADIENT, *PROGRAMS) for width in config.widths]
-    done = {(record["what"], record["width"]) for record in metrics.records} & set(wanted)
-    logging.info("%d measurements, %d made before, on %s", len(wanted), len(done), jax.devices())
-    remaining = [place for place in wanted if place not in done]
-    for what, width in tqdm(remaining, desc="widths", initial=len(done), total=len(wanted)):
-        keys = member_keys(config.seed, width, config.num_seeds)
-        measured = (
-            gradient_moments(width, keys)
-            if what == GRADIENT
-            else kernel_errors(PROGRAMS[what], x, limits[what], width, keys)
-        )
-        metrics.append({"what": what, "width": width} | measured)
-    summary = _summary(metrics.records, at_zero, limits, config)
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
-    _draw(workdir / "gia", metrics.records, at_zero, config)
-    print(summary)
+    with script.opened(workdir, config, data=data.fingerprint, may_change=MAY_CHANGE) as (workdir, metrics):
+        x = jnp.asarray(as_vectors(data.train_images), jnp.float32)
+        limits = {name: limits_of(program, x, config) for name, program in PROGRAMS.items()}
+        at_zero = limits_of(averaged_squares, jnp.zeros((1, 1)), config)
+        wanted = [(name, width) for name in (GRADIENT, *PROGRAMS) for width in config.widths]
+        done = {(record["what"], record["width"]) for record in metrics.records} & set(wanted)
+        logging.info("%d measurements, %d made before, on %s", len(wanted), len(done), jax.devices())
+        remaining = [place for place in wanted if place not in done]
+        for what, width in tqdm(remaining, desc="widths", initial=len(done), total=len(wanted)):
+            keys = member_keys(config.seed, width, config.num_seeds)
+            measured = (
+                gradient_moments(width, keys)
+                if what == GRADIENT
+                else kernel_errors(PROGRAMS[what], x, limits[what], width, keys)
+            )
+            metrics.append({"what": what, "width": width} | measured)
+        summary = _summary(metrics.records, at_zero, limits, config)
+        _draw(workdir / "gia", metrics.records, at_zero, config)
+        print(write_summary(workdir / "summary.md", summary))
 
 
 def _values(records: Records, what: str, name: str, config: ConfigDict) -> Float[np.ndarray, "widths seeds"]:
@@ -235,4 +232,4 @@ def _draw(stem: Path, records: Records, at_zero: dict[str, CorrectedKernels], co
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/gia.py")

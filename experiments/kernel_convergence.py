@@ -27,9 +27,7 @@ from experiments import script
 from experiments.convergence_report import collect, networks_of, write_comparison, write_report
 from experiments.data import load_data
 from experiments.kernel_errors import Blocks, error_scales, errors_at_width, limit_blocks, member_keys
-from experiments.metrics import MetricsFile
 from experiments.networks import build_network, network_inputs
-from experiments.workdir import open_workdir
 from ntk.checks import check_count
 
 # Each width is measured by itself, and the others change no measurement.
@@ -85,27 +83,26 @@ def main(config: ConfigDict, workdir: Path) -> None:
         data = load_data(config.dataset, config.num_inputs, data_dir=config.data_dir, seed=config.seed)
         networks = networks_of(config)
         cases = {label: prepared(fields, data.train_images, config) for label, fields in networks.items()}
-        workdir = open_workdir(workdir, config, may_change=MAY_CHANGE)
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    wanted = [(label, width) for label in cases for width in config.widths]
-    measured = {(record["network"], record["width"]) for record in metrics.records} & set(wanted)
-    logging.info("%d measurements, %d made before, on %s", len(wanted), len(measured), jax.devices())
-    remaining = [case for case in wanted if case not in measured]
-    for label, width in tqdm(remaining, desc="widths", initial=len(measured), total=len(wanted)):
-        keys = member_keys(config.seed, width, config.num_seeds)
-        net, x, limits, _ = cases[label]
-        with script.refuse_bad_input((FloatingPointError,)):
-            errors = errors_at_width(net, x, limits, width, keys, config.memory_gib)
-        errors_by_name = {name: error.tolist() for name, error in errors.items()}
-        metrics.append({"network": label, "width": width, "errors": errors_by_name})
-    logging.info("writing table and figure into %s", workdir)
-    limit_errors = {label: case.limit_error for label, case in cases.items()}
-    if "networks" in config:
-        print(write_comparison(workdir, config, metrics.records, limit_errors))
-    else:
-        ((label, limit_error),) = limit_errors.items()
-        print(write_report(workdir, config, collect(metrics.records, label, config.widths), limit_error))
+    with script.opened(workdir, config, data=data.fingerprint, may_change=MAY_CHANGE) as (workdir, metrics):
+        wanted = [(label, width) for label in cases for width in config.widths]
+        measured = {(record["network"], record["width"]) for record in metrics.records} & set(wanted)
+        logging.info("%d measurements, %d made before, on %s", len(wanted), len(measured), jax.devices())
+        remaining = [case for case in wanted if case not in measured]
+        for label, width in tqdm(remaining, desc="widths", initial=len(measured), total=len(wanted)):
+            keys = member_keys(config.seed, width, config.num_seeds)
+            net, x, limits, _ = cases[label]
+            with script.refuse_bad_input((FloatingPointError,)):
+                errors = errors_at_width(net, x, limits, width, keys, config.memory_gib)
+            errors_by_name = {name: error.tolist() for name, error in errors.items()}
+            metrics.append({"network": label, "width": width, "errors": errors_by_name})
+        logging.info("writing table and figure into %s", workdir)
+        limit_errors = {label: case.limit_error for label, case in cases.items()}
+        if "networks" in config:
+            print(write_comparison(workdir, config, metrics.records, limit_errors))
+        else:
+            ((label, limit_error),) = limit_errors.items()
+            print(write_report(workdir, config, collect(metrics.records, label, config.widths), limit_error))
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/convergence_mlp_relu.py")

@@ -23,11 +23,9 @@ from tqdm import tqdm
 
 from experiments import script
 from experiments.data import Dataset, load_data
-from experiments.metrics import MetricsFile
 from experiments.networks import build_network
 from experiments.regression_report import write_report
 from experiments.regression_runs import CLASSES, fit_network, measure_finite, measure_kernels, split_of
-from experiments.workdir import open_workdir
 from ntk.checks import check_count
 
 
@@ -104,16 +102,15 @@ def main(config: ConfigDict, workdir: Path) -> None:
         num_train = config.sizes[-1]
         data = load_data(config.dataset, num_train, config.num_test, data_dir=config.data_dir, seed=config.seed)
         check_labels(data)
-        workdir = open_workdir(workdir, config, may_change=("data_dir",))
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    done = {record["network"] for record in metrics.records} & set(config.networks)
-    logging.info("%d networks, %d measured before, on %s", len(config.networks), len(done), jax.devices())
-    remaining = [label for label in config.networks if label not in done]
-    for label in tqdm(remaining, desc="networks", initial=len(done), total=len(config.networks)):
-        metrics.append(measure(label, data, config))
-    records = {record["network"]: record for record in metrics.records if record["network"] in config.networks}
-    print(write_report(workdir, config, {label: records[label] for label in config.networks}))
+    with script.opened(workdir, config, data=data.fingerprint, may_change=("data_dir",)) as (workdir, metrics):
+        done = {record["network"] for record in metrics.records} & set(config.networks)
+        logging.info("%d networks, %d measured before, on %s", len(config.networks), len(done), jax.devices())
+        remaining = [label for label in config.networks if label not in done]
+        for label in tqdm(remaining, desc="networks", initial=len(done), total=len(config.networks)):
+            metrics.append(measure(label, data, config))
+        records = {record["network"]: record for record in metrics.records if record["network"] in config.networks}
+        print(write_report(workdir, config, {label: records[label] for label in config.networks}))
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/kernel_regression.py")

@@ -11,6 +11,8 @@ from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.files import replacing
+
 # Okabe and Ito (2008), "Color Universal Design": told apart with every common colour vision deficiency.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X"
@@ -68,9 +70,10 @@ def make_figure(columns: int, *, size: tuple[float, float], **options: Any) -> t
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write STEM.png and STEM.pdf, without dates: the same figure gives the same files."""
-    figure.savefig(stem.with_suffix(".png"))
-    figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})
+    """Write STEM.png and STEM.pdf, without dates: the same figure gives the same files, whole or not at all."""
+    for kind, options in (("png", {}), ("pdf", {"metadata": {"CreationDate": None}})):
+        with replacing(stem.with_suffix(f".{kind}")) as unfinished:
+            figure.savefig(unfinished, format=kind, **options)
 
 
 def sequence_colors(count: int) -> list[Any]:

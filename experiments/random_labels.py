@@ -30,9 +30,8 @@ from bounds.weights import ntk_weight_matrices
 from experiments import plots, script
 from experiments.benchmarking import markdown_table
 from experiments.binary_tasks import Task, make_task
-from experiments.metrics import MetricsFile
+from experiments.environment import write_summary
 from experiments.training import train
-from experiments.workdir import open_workdir
 from ntk.checks import check_count
 
 # Rows of the report. The last is so far from 1 that its covering bound is at its ceiling: it is in the table alone.
@@ -103,24 +102,22 @@ def main(config: ConfigDict, workdir: Path) -> None:
         check_config(config)
         task = make_task(config.task)
         task.draw(config.seed, config.num_train)
-        workdir = open_workdir(workdir, config, may_change=MAY_CHANGE)
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    seeds = range(config.seed, config.seed + config.num_seeds)
-    wanted = [("fraction", *place) for place in product(config.fractions, seeds)]
-    wanted += [("width", *place) for place in product(config.widths, seeds)]
-    done = {_place(record) for record in metrics.records} & set(wanted)
-    logging.info("%d networks, %d trained before, on %s", len(wanted), len(done), jax.devices())
-    remaining = [place for place in wanted if place not in done]
-    for what, value, seed in tqdm(remaining, desc="networks", initial=len(done), total=len(wanted)):
-        measured = (
-            measure_mixture(task, value, seed, config) if what == "fraction" else measure_noise(value, seed, config)
-        )
-        metrics.append({what: value, "seed": seed} | measured)
-    records = [record for record in metrics.records if _place(record) in set(wanted)]
-    _draw(workdir / "random_labels", records, config)
-    summary = _summary(records, config)
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
-    print(summary)
+    with script.opened(workdir, config, data=task.data, may_change=MAY_CHANGE) as (workdir, metrics):
+        seeds = range(config.seed, config.seed + config.num_seeds)
+        wanted = [("fraction", *place) for place in product(config.fractions, seeds)]
+        wanted += [("width", *place) for place in product(config.widths, seeds)]
+        done = {_place(record) for record in metrics.records} & set(wanted)
+        logging.info("%d networks, %d trained before, on %s", len(wanted), len(done), jax.devices())
+        remaining = [place for place in wanted if place not in done]
+        for what, value, seed in tqdm(remaining, desc="networks", initial=len(done), total=len(wanted)):
+            measured = (
+                measure_mixture(task, value, seed, config) if what == "fraction" else measure_noise(value, seed, config)
+            )
+            metrics.append({what: value, "seed": seed} | measured)
+        records = [record for record in metrics.records if _place(record) in set(wanted)]
+        _draw(workdir / "random_labels", records, config)
+        summary = _summary(records, config)
+        print(write_summary(workdir / "summary.md", summary))
 
 
 def _coins(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -188,4 +185,4 @@ def _draw(stem: Path, records: Records, config: ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/random_labels.py")

@@ -4,11 +4,12 @@ Each returns the raw pixels of both splits as `RawData`; `experiments.data` shuf
 """
 
 import gzip
+import lzma
 import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import sklearn.datasets
@@ -25,6 +26,10 @@ OPENML = {
     "fashion_mnist": ("Fashion-MNIST", (1, 28, 28)),
     "cifar10": ("CIFAR_10", (3, 32, 32)),
 }
+# The most that one file may unpack to, and the most that DEFLATE makes of a stored byte (the format allows no more).
+_MOST_BYTES, _MOST_RATIO = 2**32, 1032
+_MOST_AXES = 8
+_GZIP = b"\x1f\x8b"
 OPENML_TEST_IMAGES = 10_000
 DIGITS_TEST_IMAGES = 297
 
@@ -45,7 +50,8 @@ def read_idx(path: Path) -> np.ndarray:
     (32-bit, big-endian), and the entries (big-endian, last axis fastest).
 
     Raises:
-        ValueError: if the file is not of this format or ends early.
+        ValueError: if the file is not of this format, or its header asks for other bytes than it has. No more is
+            unpacked than the header asks for.
 
     Example:
         >>> import tempfile
@@ -54,21 +60,40 @@ def read_idx(path: Path) -> np.ndarray:
         >>> read_idx(path)
         array([7, 8, 9], dtype=uint8)
     """
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error):
-            raise ValueError(f"{path} is damaged: its gzip stream cannot be read to the end.") from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_DTYPES:
+    with path.open("rb") as file:
+        compressed = file.read(2) == _GZIP
+    stored = path.stat().st_size
+    most = min(_MOST_BYTES, _MOST_RATIO * stored) if compressed else stored
+    try:
+        with gzip.open(path) if compressed else path.open("rb") as file:
+            dtype, shape = _idx_header(path, file)
+            start, size = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
+            if start + size > most:
+                raise ValueError(
+                    f"{path} is damaged: its IDX header {shape} asks for {start + size} bytes; expected at most {most}"
+                    f" of a file of {stored}."
+                )
+            content = file.read(size + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise ValueError(f"{path} is damaged: its gzip stream cannot be read to the end.") from None
+    if len(content) != size:
+        found = f"{start + len(content)}" if len(content) < size else "more"
+        raise ValueError(f"{path} is damaged: it has {found} bytes; its IDX header {shape} asks for {start + size}.")
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _idx_header(path: Path, file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of the entries that follow."""
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES:
         raise ValueError(f"{path} is not an IDX file: it does not start with the IDX magic number.")
-    dtype, ndim = np.dtype(IDX_DTYPES[content[2]]), content[3]
-    start = 4 + 4 * ndim
-    shape = tuple(int(length) for length in np.frombuffer(content[4:start], ">u4"))
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(shape) != ndim or len(content) != expected:
-        raise ValueError(f"{path} is damaged: it has {len(content)} bytes; its IDX header {shape} asks for {expected}.")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    ndim = magic[3]
+    if not 1 <= ndim <= _MOST_AXES:
+        raise ValueError(f"{path} is damaged: its IDX header has {ndim} axes; expected 1 to {_MOST_AXES}.")
+    lengths = file.read(4 * ndim)
+    if len(lengths) < 4 * ndim:
+        raise ValueError(f"{path} is damaged: it ends within its IDX header.")
+    return np.dtype(IDX_DTYPES[magic[2]]), tuple(int(length) for length in np.frombuffer(lengths, ">u4"))
 
 
 def read_cifar10_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -87,10 +112,10 @@ def read_cifar10_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         >>> images.shape, labels.tolist()
         ((1, 32, 32, 3), [5])
     """
-    content = np.fromfile(path, np.uint8)
-    if content.size == 0 or content.size % 3073:
-        raise ValueError(f"{path} is not a CIFAR-10 batch: its {content.size} bytes are not records of 3073.")
-    records = content.reshape(-1, 3073)
+    size = path.stat().st_size
+    if size == 0 or size % 3073:
+        raise ValueError(f"{path} is not a CIFAR-10 batch: its {size} bytes are not records of 3073.")
+    records = np.fromfile(path, np.uint8).reshape(-1, 3073)
     if records[:, 0].max() > 9:
         raise ValueError(f"{path} is not a CIFAR-10 batch: it has label {records[:, 0].max()}; expected 0 to 9.")
     return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
@@ -100,7 +125,8 @@ def read_npz(path: Path) -> RawData:
     """Read the arrays x_train, y_train, x_test, y_test of an .npz file, never unpickling anything.
 
     Raises:
-        ValueError: if the file is damaged, lacks an array, or has one that only pickle could read.
+        ValueError: if the file is damaged, lacks an array, has one that only pickle could read, or declares more than
+            it can hold.
 
     Example:
         >>> import tempfile
@@ -111,12 +137,48 @@ def read_npz(path: Path) -> RawData:
         (2, 8, 8)
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return RawData(*(archive[name] for name in NPZ_ARRAYS))
-    except KeyError as error:
-        raise ValueError(f"{path} has no array {error.args[0].split()[0]}; expected {', '.join(NPZ_ARRAYS)}.") from None
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        with zipfile.ZipFile(path) as archive:
+            return RawData(*(_read_member(path, archive, name) for name in NPZ_ARRAYS))
+    except (EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{path} cannot be read as arrays without pickle ({error}).") from None
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array of an .npz file, after its declared sizes have been checked; no more than they say is unpacked."""
+    try:
+        member = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"{path} has no array {name}; expected {', '.join(NPZ_ARRAYS)}.") from None
+    most = min(_MOST_BYTES, _MOST_RATIO * member.compress_size)
+    if member.file_size > most:
+        raise ValueError(
+            f"{path} declares {member.file_size} bytes for {name}; expected at most {most} of"
+            f" {member.compress_size} stored ones."
+        )
+    try:
+        with archive.open(member) as file:
+            shape, dtype = _npy_header(file)
+            start = file.tell()
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as arrays without pickle ({name}: {error}).") from None
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise ValueError(f"{path} cannot be read as arrays without pickle ({name} holds Python objects).")
+    if start + size != member.file_size:
+        raise ValueError(
+            f"{path} is damaged: {name} has {member.file_size} bytes; its header {shape} asks for {start + size}."
+        )
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"version {version[0]}.{version[1]} of the format is for names of fields alone")
+    shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def read_folder(name: str, folder: Path) -> RawData:
@@ -157,6 +219,7 @@ def fetch_openml(name: str) -> RawData:
 
     Raises:
         ConnectionError: if OpenML cannot be reached; the sentence says what to do instead.
+        ValueError: if a pixel is not an integer from 0 to 255.
     """
     openml_name, image_shape = OPENML[name]
     try:
@@ -167,6 +230,8 @@ def fetch_openml(name: str) -> RawData:
             f"{name!r} cannot be fetched from OpenML ({error}); connect to a network, or put its files into a folder "
             "and name that with --config.data_dir."
         ) from error
+    if not ((table.data >= 0) & (table.data <= 255) & (table.data == np.round(table.data))).all():
+        raise ValueError(f"{name!r} from OpenML has pixels that are not integers from 0 to 255; remove its copy.")
     images = table.data.astype(np.uint8).reshape(-1, *image_shape).transpose(0, 2, 3, 1)
     # Targets are strings; their sorted order is the order of the published integer labels.
     labels = np.unique(table.target, return_inverse=True)[1]

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import plots
 from experiments.benchmarking import markdown_table
+from experiments.environment import write_summary
 
 Records = dict[str, dict[str, Any]]
 # How each prediction is called, its colour and its marker.
@@ -24,8 +25,7 @@ def write_report(workdir: Path, config: ConfigDict, records: Records) -> str:
         _draw_regression(workdir / "regression", config, records)
         _draw_networks(workdir / "networks", config, records)
     summary = _summary(config, records)
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
-    return summary
+    return write_summary(workdir / "summary.md", summary)
 
 
 def _summary(config: ConfigDict, records: Records) -> str:

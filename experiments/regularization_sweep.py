@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments import script
+from experiments.data import load_data
 from experiments.metrics import MetricsFile
 from experiments.regularization.engine import Program, member_mesh
 from experiments.regularization.members import Member, Shape, grid
@@ -31,9 +32,8 @@ from experiments.regularization.models import MODELS, make_model
 from experiments.regularization.optimizers import OPTIMIZERS
 from experiments.regularization.records import bound_options, member_record
 from experiments.regularization.report import write_report
-from experiments.regularization.samples import Samples, load_samples
+from experiments.regularization.samples import Samples, draw_samples
 from experiments.regularization.training import make_plan, train_chunk, use_all_cores
-from experiments.workdir import open_workdir
 from ntk.checks import check_choice, check_count, check_nonnegative
 
 LOSSES = ("cross_entropy", "squared")
@@ -107,29 +107,24 @@ def main(config: ConfigDict, workdir: Path) -> None:
     with script.refuse_bad_input():
         check_config(config)
         groups = grid(config)
-        samples = load_samples(
-            config.dataset,
-            (max(config.train_sizes), config.num_validation, config.num_test),
-            MODELS[config.network.kind][1],
-            data_dir=config.data_dir,
-            seed=config.seed,
-        )
+        data = load_data(config.dataset, data_dir=config.data_dir, seed=config.seed)
+        sizes = (max(config.train_sizes), config.num_validation, config.num_test)
+        samples = draw_samples(data, sizes, MODELS[config.network.kind][1], seed=config.seed)
         programs = {shape: program_of(config, shape, samples) for shape in groups}
-        workdir = open_workdir(workdir, config, may_change=("data_dir",))
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    done = {member_of(record) for record in metrics.records}
-    num_members = sum(map(len, groups.values()))
-    logging.info("%d members, %d finished before, on %s", num_members, len(done), jax.devices())
-    schedule = schedule_of(config)
-    with tqdm(total=num_members * len(schedule), desc="evaluations") as bar:
-        for shape, members in groups.items():
-            if done.issuperset(members):
-                bar.update(len(members) * len(schedule))
-            else:
-                folder = workdir / "checkpoints" / "_".join(map(str, shape))
-                _train_group(folder, config, programs[shape], members, samples, metrics, bar)
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
-    print(write_report(workdir, config, metrics.records))
+    with script.opened(workdir, config, data=data.fingerprint, may_change=("data_dir",)) as (workdir, metrics):
+        done = {member_of(record) for record in metrics.records}
+        num_members = sum(map(len, groups.values()))
+        logging.info("%d members, %d finished before, on %s", num_members, len(done), jax.devices())
+        schedule = schedule_of(config)
+        with tqdm(total=num_members * len(schedule), desc="evaluations") as bar:
+            for shape, members in groups.items():
+                if done.issuperset(members):
+                    bar.update(len(members) * len(schedule))
+                else:
+                    folder = workdir / "checkpoints" / "_".join(map(str, shape))
+                    _train_group(folder, config, programs[shape], members, samples, metrics, bar)
+        shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+        print(write_report(workdir, config, metrics.records))
 
 
 def member_of(record: dict[str, Any]) -> Member:
@@ -170,4 +165,4 @@ def _train_group(
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/regularization_sweep.py")

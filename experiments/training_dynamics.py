@@ -26,8 +26,6 @@ from tqdm import tqdm
 from experiments import script
 from experiments.dynamics_report import write_report
 from experiments.dynamics_runs import LOSSES, make_problem, train_networks
-from experiments.metrics import MetricsFile
-from experiments.workdir import open_workdir
 from ntk.checks import check_choice, check_count
 from ntk.dynamics.parameterizations import PARAMETERIZATIONS
 
@@ -77,21 +75,22 @@ def main(config: ConfigDict, workdir: Path) -> None:
     with script.refuse_bad_input():
         check_config(config)
         problem = make_problem(config)
-        workdir = open_workdir(workdir, config, may_change=MAY_CHANGE)
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    wanted = list(product(config.parameterizations, config.widths))
-    done = {_place(record) for record in metrics.records} & set(wanted)
-    logging.info("%d trainings, %d made before, on %s", len(wanted), len(done), jax.devices())
-    remaining = [place for place in wanted if place not in done]
-    for name, width in tqdm(remaining, desc="widths", initial=len(done), total=len(wanted)):
-        found = train_networks(problem, name, width, config)
-        bad = [measure for measure, values in found.items() if not np.isfinite(values).all()]
-        if bad:
-            raise SystemExit(f"{bad[0]} is not finite at width {width} ({name}); expected a smaller rate or network.")
-        rounded = {measure: _rounded(values) for measure, values in found.items()}
-        metrics.append({"parameterization": name, "width": width, **rounded})
-    records = {place: record for record in metrics.records if (place := _place(record)) in set(wanted)}
-    print(write_report(workdir, config, problem, records))
+    with script.opened(workdir, config, data=problem.data, may_change=MAY_CHANGE) as (workdir, metrics):
+        wanted = list(product(config.parameterizations, config.widths))
+        done = {_place(record) for record in metrics.records} & set(wanted)
+        logging.info("%d trainings, %d made before, on %s", len(wanted), len(done), jax.devices())
+        remaining = [place for place in wanted if place not in done]
+        for name, width in tqdm(remaining, desc="widths", initial=len(done), total=len(wanted)):
+            found = train_networks(problem, name, width, config)
+            bad = [measure for measure, values in found.items() if not np.isfinite(values).all()]
+            if bad:
+                raise SystemExit(
+                    f"{bad[0]} is not finite at width {width} ({name}); expected a smaller rate or network."
+                )
+            rounded = {measure: _rounded(values) for measure, values in found.items()}
+            metrics.append({"parameterization": name, "width": width, **rounded})
+        records = {place: record for record in metrics.records if (place := _place(record)) in set(wanted)}
+        print(write_report(workdir, config, problem, records))
 
 
 def _rounded(values: np.ndarray) -> Any:
@@ -104,4 +103,4 @@ def _place(record: dict[str, Any]) -> tuple[str, int]:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/training_dynamics.py")

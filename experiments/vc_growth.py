@@ -24,10 +24,8 @@ import ntk
 from bounds import dichotomies, growth
 from bounds.pattern_fitting import network_dichotomies
 from experiments import script
-from experiments.metrics import MetricsFile
 from experiments.symmetrization import simulate_chain
 from experiments.vc_report import write_report
-from experiments.workdir import open_workdir
 from ntk.checks import check_count
 
 Place = tuple[str, int]  # what is measured, and at how many points
@@ -113,17 +111,16 @@ def main(config: ConfigDict, workdir: Path) -> None:
     """Run or resume the experiment that `config` describes in `workdir`."""
     with script.refuse_bad_input():
         check_config(config)
-        workdir = open_workdir(workdir, config)
-        metrics = MetricsFile(workdir / "metrics.jsonl")
-    wanted = places(config)
-    done = {(record["what"], record["n"]) for record in metrics.records}
-    logging.info("%d counts and simulations, %d made before", len(wanted), len(done))
-    remaining = [place for place in wanted if place not in done]
-    for what, n in tqdm(remaining, desc="counts", initial=len(done), total=len(wanted)):
-        exact = None if what == "chain" else growth_function(what, n)
-        metrics.append({"what": what, "n": n, "growth_function": exact} | measure(what, n, config))
-    print(write_report(workdir, config, metrics.records))
+    with script.opened(workdir, config) as (workdir, metrics):
+        wanted = places(config)
+        done = {(record["what"], record["n"]) for record in metrics.records}
+        logging.info("%d counts and simulations, %d made before", len(wanted), len(done))
+        remaining = [place for place in wanted if place not in done]
+        for what, n in tqdm(remaining, desc="counts", initial=len(done), total=len(wanted)):
+            exact = None if what == "chain" else growth_function(what, n)
+            metrics.append({"what": what, "n": n, "growth_function": exact} | measure(what, n, config))
+        print(write_report(workdir, config, metrics.records))
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, "configs/vc_growth.py")

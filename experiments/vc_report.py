@@ -13,6 +13,7 @@ from bounds.dichotomies import linear_separators
 from bounds.growth import sauer
 from experiments import plots
 from experiments.benchmarking import markdown_table
+from experiments.environment import write_summary
 from experiments.symmetrization import STEPS, massart_bound
 
 Records = list[dict[str, Any]]
@@ -27,8 +28,7 @@ def write_report(workdir: Path, config: ConfigDict, records: Records) -> str:
     chain = [record for record in records if record["what"] == "chain"]
     draw_chain(workdir / "chain", chain)
     summary = f"{_counts_table(records)}\n\n{_chain_table(chain)}"
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
-    return summary
+    return write_summary(workdir / "summary.md", summary)
 
 
 def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:

@@ -1,14 +1,32 @@
-"""The last checkpoint of a chunk of members, kept by Orbax: whole or not there, whenever a run is killed."""
+"""The last checkpoints of a chunk of members, kept by Orbax: whole or not there, whenever a run is killed.
 
+Beside each stands the checksum of its files. One that does not agree with it is damaged: it is named and removed, and
+the one before is taken.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
+
+from experiments.files import check_no_link, write_text
+
+# One to go on from, and the one before it.
+_KEPT = 2
 
 
 class Checkpoints:
-    """One folder of checkpoints, of which the last is kept.
+    """One folder of checkpoints, of which the last two are kept.
+
+    Args:
+        folder: The folder; checkpoints in it that are damaged are removed, with a warning that names them.
 
     Example:
         >>> import tempfile
@@ -20,9 +38,15 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        check_no_link(self._folder)
+        for path in self._folder.glob("[0-9]*"):
+            if path.is_dir() and path.name.isdigit() and not _agrees(path):
+                logging.warning("checkpoint %s is damaged: it does not agree with its checksum.", path)
+                shutil.rmtree(path)
         # Saved before training goes on, since that uses the memory of the state again.
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -36,8 +60,16 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, number: int, tree: Any) -> None:
-        """Keep a pytree of arrays in place of what was kept before."""
-        self._manager.save(number, args=ocp.args.StandardSave(_by_number(tree)))
+        """Keep a pytree of arrays, and of those kept before only the last.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        _on_disk(lambda: self._manager.save(number, args=ocp.args.StandardSave(_by_number(tree))))
+        write_text(_checksum_file(self._folder / str(number)), _checksum(self._folder / str(number)))
+        for file in self._folder.glob("*.sha256"):
+            if not (self._folder / file.stem).exists():
+                file.unlink()
 
     def restore(self, like: Any) -> Any:
         """The last checkpoint, in the structure, shapes and shardings of abstract arrays."""
@@ -48,3 +80,32 @@ class Checkpoints:
 def _by_number(tree: Any) -> dict[str, Any]:
     """Leaves under numbers, so that no container of another library has to be known on disk."""
     return {f"{number:05}": leaf for number, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def _agrees(checkpoint: Path) -> bool:
+    file = _checksum_file(checkpoint)
+    return file.is_file() and file.read_bytes() == _checksum(checkpoint).encode()
+
+
+def _checksum_file(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f"{checkpoint.name}.sha256")
+
+
+def _checksum(checkpoint: Path) -> str:
+    """Of the names and contents of all files."""
+    found = hashlib.sha256()
+    for file in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
+        found.update(f"{file.relative_to(checkpoint)} {file.stat().st_size}\n".encode())
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()
+
+
+def _on_disk(save: Callable[[], Any]) -> None:
+    """Save; that the disk is full, Orbax says in errors of several types."""
+    try:
+        save()
+    except Exception as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.benchmarking import markdown_table
+from experiments.environment import write_summary
 from experiments.regularization.axis_figures import draw_axes
 from experiments.regularization.correlation import correlations, draw_correlations
 from experiments.regularization.geometry import draw_geometry
@@ -27,7 +28,6 @@ def write_report(workdir: Path, config: ConfigDict, records: list[Record]) -> st
     summary = "\n\n".join(
         part for part in (_opening(config), _members(config, records), _bounds(records), _correlations(records)) if part
     )
-    (workdir / "summary.md").write_text(summary + "\n", encoding="utf-8")
     draw_gaps(workdir / "gap", records, config)
     draw_sparsity(workdir / "sparsity", records, config)
     draw_spectra(workdir / "spectra", records, config)
@@ -36,7 +36,7 @@ def write_report(workdir: Path, config: ConfigDict, records: list[Record]) -> st
     draw_correlations(workdir / "correlation", records)
     if {"l1", "l2"} & set(config.regularizers):
         draw_geometry(workdir / "geometry")
-    return summary
+    return write_summary(workdir / "summary.md", summary)
 
 
 def _opening(config: ConfigDict) -> str:

@@ -1,7 +1,6 @@
 """Training, validation and test points of one distribution, on the device."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from experiments.data import load_data
+from experiments.data import Dataset
 from ntk.checks import check_count
 
 
@@ -33,12 +32,11 @@ class Samples(NamedTuple):
         return 1 + max(int(y.max()) for y in (self.y_train, self.y_validation, self.y_test))
 
 
-def load_samples(
-    dataset: str,
+def draw_samples(
+    data: Dataset,
     sizes: tuple[int, int, int],
     reads: Callable[[np.ndarray], np.ndarray],
     *,
-    data_dir: str | Path | None = None,
     seed: int = 0,
     dtype: Any = jnp.float32,
 ) -> Samples:
@@ -47,30 +45,29 @@ def load_samples(
     The usual split of digits is by writers, so that its halves are not of one distribution, as bounds want it.
 
     Args:
-        dataset: As `experiments.data.load_data` takes it, like `data_dir`.
+        data: All images.
         sizes: Numbers of training, validation and test points.
         reads: From images to inputs.
-        data_dir: Where the files are.
         seed: Of the choice of points.
         dtype: Of the inputs.
 
     Raises:
-        ValueError: A size is no positive integer, there are not enough images, or as `load_data`.
+        ValueError: A size is no positive integer, or there are not enough images.
 
     Example:
-        >>> samples = load_samples("digits", (100, 50, 20), lambda images: images)
+        >>> from experiments.data import load_data
+        >>> samples = draw_samples(load_data(), (100, 50, 20), lambda images: images)
         >>> samples.x_train.shape, samples.y_test.shape
         ((100, 8, 8, 1), (20,))
     """
     for name, size in zip(("train_sizes", "num_validation", "num_test"), sizes, strict=True):
         check_count(name, size)
-    data = load_data(dataset, data_dir=data_dir, seed=seed)
     images = np.concatenate([data.train_images, data.test_images])
     labels = np.concatenate([data.train_labels, data.test_labels])
     if sum(sizes) > len(images):
         raise ValueError(
             f"train_sizes, num_validation and num_test come to {sum(sizes)}; expected at most {len(images)}, all that"
-            f" {dataset!r} has."
+            " the data set has."
         )
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(images))[: sum(sizes)]

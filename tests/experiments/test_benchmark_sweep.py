@@ -21,7 +21,7 @@ def test_a_run_prints_the_ratios(tmp_path, capsys):
     benchmark_sweep.main(small_config(), tmp_path)
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "summary.md").read_text()
-    cells = printed.splitlines()[-1].split("|")[1:-1]
+    cells = printed.splitlines()[-3].split("|")[1:-1]
     assert int(cells[0]) == 4
     assert all(float(cell) > 0 for cell in cells)
 

@@ -89,7 +89,18 @@ GOOD |= {"x_test": GOOD["x_train"], "y_test": GOOD["y_train"]}
         ({"y_train": np.array([1])}, r"training labels of shape \(1,\) .* one integer for each of its 2 images"),
         ({"y_test": np.array([1.0, 2.0])}, "test labels .* dtype float64"),
         ({"x_test": np.zeros((0, 2, 2)), "y_test": np.zeros(0, int)}, r"test labels of shape \(0,\)"),
-        ({"x_train": np.ones((2, 2, 2))}, "one constant for every training pixel"),
+        ({"x_train": np.ones((2, 2, 2))}, "training pixels of standard deviation 0.0; expected images that differ"),
+        ({"x_train": np.array([1e200, 0, 0, 0, 0, 0, 0, 1]).reshape(2, 2, 2)}, "of standard deviation inf"),
+        ({"x_test": np.full((2, 2, 2), 1e300)}, "test pixels beyond float32 in units of the standard deviation 2.29"),
+        ({"x_train": np.zeros((2, 0, 2)), "x_test": np.zeros((2, 0, 2))}, r"training images of shape \(2, 0, 2\)"),
+        ({"x_test": np.zeros((2, 3, 3))}, r"test images of shape \(3, 3, 1\) and training images of shape \(2, 2, 1\)"),
+        (
+            {"x_test": np.zeros((2, 2, 2, 3))},
+            r"test images of shape \(2, 2, 3\) and training images of shape \(2, 2, 1\)",
+        ),
+        ({"y_train": np.array([2**32 + 3, 1])}, "the training label 4294967299; expected labels from 0 to 2147483647"),
+        ({"y_test": np.array([2**63, 1], np.uint64)}, "the test label 9223372036854775808; expected labels from 0"),
+        ({"y_test": np.array([0, -1])}, "the test label -1; expected labels from 0"),
     ],
 )
 def test_refuses_arrays_that_are_no_images(tmp_path, changes, sentence):
@@ -104,6 +115,19 @@ def test_own_data_set_by_name(tmp_path):
     # The pixels 0..7 have mean 3.5 and variance (8² - 1)/12.
     expected = (np.arange(8) - 3.5) / np.sqrt(63 / 12)
     np.testing.assert_allclose(np.sort(data.train_images.ravel()), expected, rtol=1e-6)
+
+
+def test_the_fingerprint_is_of_the_values_alone(tmp_path):
+    np.savez(tmp_path / "mine.npz", **GOOD)
+    found = load_data("mine", data_dir=tmp_path).fingerprint
+    assert load_data("mine", 1, 1, data_dir=tmp_path, seed=7).fingerprint == found
+    same = {name: (array[..., None] if array.ndim == 3 else array).astype(np.uint8) for name, array in GOOD.items()}
+    np.savez_compressed(tmp_path / "same.npz", **same)
+    assert load_data("same", data_dir=tmp_path).fingerprint == found
+    others = [{"y_train": np.array([1, 3])}, {"x_test": GOOD["x_test"] + 0.5}, {"x_test": GOOD["x_test"][:, ::-1]}]
+    for number, other in enumerate(others):
+        np.savez(tmp_path / f"{number}.npz", **(GOOD | other))
+    assert len({found, *(load_data(str(number), data_dir=tmp_path).fingerprint for number in range(3))}) == 4
 
 
 def test_without_a_network_one_sentence_says_what_to_do(monkeypatch):

@@ -11,7 +11,7 @@ from experiments import generalization_bounds
 from experiments.binary_tasks import digits_task, make_task, teacher_task
 from experiments.training import train
 
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "bounds.png", "bounds.pdf"}
+OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "bounds.png", "bounds.pdf", "environment.json", ".lock"}
 SMALL = {
     "sizes.teacher": (40,),
     "sizes.digits": (30,),

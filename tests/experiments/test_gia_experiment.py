@@ -8,7 +8,7 @@ import pytest
 
 from experiments import gia
 
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "gia.png", "gia.pdf"}
+OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "gia.png", "gia.pdf", "environment.json", ".lock"}
 SMALL = {"num_inputs": 3, "widths": (32, 128), "num_seeds": 16, "samples": 2**12}
 
 

@@ -22,7 +22,16 @@ from experiments.power_law import fit_exponent
 ROOT = Path(__file__).parents[2]
 CONFIGS = ["convergence_mlp_relu"]
 SLOW_CONFIGS = ["convergence_mlp_erf", "convergence_rnn_last", "convergence_rnn_mean"]
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "summary.csv", "convergence.png", "convergence.pdf"}
+OUTPUTS = {
+    "config.json",
+    "metrics.jsonl",
+    "summary.md",
+    "summary.csv",
+    "convergence.png",
+    "convergence.pdf",
+    "environment.json",
+    ".lock",
+}
 SMALL = {"widths": (8, 16), "num_seeds": 3, "num_inputs": 4, "num_resamples": 100}
 
 
@@ -60,7 +69,9 @@ def test_every_config_runs(name, tmp_path, capsys):
         assert all(len(errors) == 3 and min(errors) > 0 for errors in record["errors"].values())
     printed = capsys.readouterr().out
     assert printed == files["summary.md"].decode()
-    assert printed.splitlines()[-1].startswith("Slope of Θ's error: ")
+    slope, _, environment = printed.splitlines()[-3:]
+    assert slope.startswith("Slope of Θ's error: ")
+    assert environment.startswith("Made by ")
     with (tmp_path / "summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * num_blocks
@@ -181,7 +192,7 @@ def test_widths_come_and_go_and_those_measured_before_are_reused(finished, tmp_p
         return measure(net, x, limits, width, *arguments)
 
     monkeypatch.setattr(kernel_convergence, "errors_at_width", watch)
-    for name in ("config.json", "metrics.jsonl"):
+    for name in ("config.json", "environment.json", "metrics.jsonl"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
     kernel_convergence.main(
         small_config(widths=(4, 8), confidence=0.9, quantiles=(0.25, 0.75), memory_gib=1.0), tmp_path

@@ -18,7 +18,7 @@ from experiments.evidence import maximize_evidence, with_standard_deviations
 from experiments.networks import build_network
 from ntk import dynamics
 
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md"} | {
+OUTPUTS = {"config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md"} | {
     f"{name}.{ending}" for name in ("regression", "networks") for ending in ("png", "pdf")
 }
 SMALL = {

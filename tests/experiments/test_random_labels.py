@@ -8,7 +8,15 @@ import pytest
 
 from experiments import random_labels
 
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "random_labels.png", "random_labels.pdf"}
+OUTPUTS = {
+    "config.json",
+    "metrics.jsonl",
+    "summary.md",
+    "random_labels.png",
+    "random_labels.pdf",
+    "environment.json",
+    ".lock",
+}
 SMALL = {
     "fractions": (0.0, 1.0),
     "widths": (2,),

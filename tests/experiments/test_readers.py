@@ -1,7 +1,10 @@
 """Readers against files that the tests pack byte by byte from the published descriptions of the formats."""
 
 import gzip
+import io
 import struct
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -57,9 +60,23 @@ def test_idx_without_entries(tmp_path):
         (b"", "is not an IDX file"),
         (b"\x89PNG\r\n", "is not an IDX file"),
         (struct.pack(">HBB", 0, 0x0A, 1), "is not an IDX file"),
-        (idx_bytes(0x08, (2, 3), "B", [1, 2, 3, 4, 5]), r"it has 17 bytes; its IDX header \(2, 3\) asks for 18"),
-        (idx_bytes(0x08, (2, 3), "B", range(7)), r"it has 19 bytes; its IDX header \(2, 3\) asks for 18"),
-        (idx_bytes(0x08, (2, 3), "B", [])[:-4], "is damaged"),
+        (
+            idx_bytes(0x08, (2, 3), "B", [1, 2, 3, 4, 5]),
+            r"header \(2, 3\) asks for 18 bytes; expected at most 17",
+        ),
+        (idx_bytes(0x08, (2, 3), "B", range(7)), r"it has more bytes; its IDX header \(2, 3\) asks for 18"),
+        (idx_bytes(0x08, (2, 3), "B", [])[:-4], "it ends within its IDX header"),
+        # Headers that lie.
+        (
+            idx_bytes(0x08, (2**32 - 1,) * 4, "B", []),
+            r"asks for 340282366604025813516997721482669850645 bytes; expected",
+        ),
+        (
+            idx_bytes(0x0E, (2**20, 2**20), "d", []),
+            "asks for 8796093022220 bytes; expected at most 12 of a file of 12",
+        ),
+        (idx_bytes(0x08, (1,) * 9, "B", [1]), "its IDX header has 9 axes; expected 1 to 8"),
+        (idx_bytes(0x08, (), "B", [1]), "its IDX header has 0 axes; expected 1 to 8"),
         # Without the time of day, which would be in the name of the test.
         (gzip.compress(idx_bytes(0x08, (6,), "B", range(6)), mtime=0)[:-6], "gzip stream cannot be read to the end"),
     ],
@@ -69,6 +86,66 @@ def test_idx_refuses_what_is_not_whole(tmp_path, content, sentence):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=sentence):
         read_idx(path)
+
+
+def peak_memory(call):
+    """Most bytes that Python has allocated at once in a call that must be refused, and the sentence."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"expected at most|asks for") as refusal:
+            call()
+        return tracemalloc.get_traced_memory()[1], str(refusal.value)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path):
+    """100 MB of zeros in 100 kB: behind an honest small header, and behind one that asks for more than can be there."""
+    for shape in ((10,), (2**31,)):
+        path = tmp_path / "bomb"
+        path.write_bytes(gzip.compress(idx_bytes(0x08, shape, "B", []) + bytes(10**8), 9))
+        peak, sentence = peak_memory(lambda path=path: read_idx(path))
+        assert peak < 10**6
+        assert "asks for 18" if shape == (10,) else "asks for 2147483656" in sentence
+
+
+def npy_bytes(shape, entries=b""):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue() + entries
+
+
+@pytest.mark.parametrize(
+    ("member", "sentence"),
+    [
+        (npy_bytes((2**45,)), "asks for 35184372088960"),
+        (npy_bytes((4,), bytes(10**7)), "has 10000128 bytes; its header"),
+        (npy_bytes((10,), bytes(9)), "has 137 bytes; its header"),
+    ],
+    ids=["more", "less", "one short"],
+)
+def test_npz_headers_that_lie_are_refused_before_they_are_read(tmp_path, member, sentence):
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NPZ_ARRAYS:
+            archive.writestr(f"{name}.npy", member)
+    peak, said = peak_memory(lambda: read_npz(tmp_path / "mine.npz"))
+    assert peak < 10**6
+    assert sentence in said
+
+
+def test_npz_members_of_a_declared_size_that_cannot_be_are_refused(tmp_path):
+    """The size of the central directory is what zipfile goes by; the format's limit is 1,032 bytes for one."""
+    path = tmp_path / "mine.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NPZ_ARRAYS:
+            archive.writestr(f"{name}.npy", npy_bytes((10,), bytes(10)))
+    content = path.read_bytes()
+    size = struct.pack("<I", len(npy_bytes((10,), bytes(10))))
+    directory = content.index(b"PK\1\2")
+    path.write_bytes(content[:directory] + content[directory:].replace(size, struct.pack("<I", 2**31)))
+    peak, sentence = peak_memory(lambda: read_npz(path))
+    assert peak < 10**6
+    assert "declares 2147483648 bytes for x_train; expected at most" in sentence
 
 
 def cifar_record(label, pixel):
@@ -194,6 +271,17 @@ def test_folder_names_the_missing_file(tmp_path, name, sentence):
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data_dir is '.*nowhere'; expected an existing folder"):
         read_folder("mnist", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("pixel", [256.0, -1.0, 0.5, np.nan])
+def test_openml_pixels_are_not_wrapped(monkeypatch, pixel):
+    class Table:
+        data = np.full((10_001, 784), pixel)
+        target = np.array(["0"] * 10_001)
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: Table)
+    with pytest.raises(ValueError, match="'mnist' from OpenML has pixels that are not integers from 0 to 255"):
+        fetch_openml("mnist")
 
 
 def test_openml_table_becomes_images(monkeypatch):

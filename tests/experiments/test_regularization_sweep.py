@@ -17,6 +17,7 @@ from experiments.regularization import training
 from experiments.regularization.selection import select
 
 ROOT = Path(__file__).parents[2]
+OUTPUTS = {"config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md"}
 FIGURES = ("gap", "sparsity", "spectra", "reliability", "correlation", "geometry")
 SMALL = {
     "regularizers": {"none": (0.0,), "l1": (1e-3, 1e-2, 3e-2)},
@@ -77,7 +78,7 @@ def records(workdir):
 
 def test_a_run_leaves_its_files(finished):
     figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
-    assert {file.name for file in finished.iterdir()} == {"config.json", "metrics.jsonl", "summary.md"} | figures
+    assert {file.name for file in finished.iterdir()} == OUTPUTS | figures
     found = records(finished)
     assert len(found) == (1 + 3) * 2
     for record in found:
@@ -139,6 +140,30 @@ def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monke
     assert not (tmp_path / "metrics.jsonl").exists()
     regularization_sweep.main(small_config(), tmp_path)
     assert saved == [0, 1, 2, 3]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_changes_no_metrics(finished, tmp_path, monkeypatch, caplog):
+    saved, save = [], training.Checkpoints.save
+
+    def stop_after_the_second(self, number, tree):
+        save(self, number, tree)
+        saved.append(number)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Checkpoints, "save", stop_after_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        regularization_sweep.main(small_config(), tmp_path)
+    (last,) = (tmp_path / "checkpoints").glob("*/*/1")
+    largest = max((path for path in last.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    regularization_sweep.main(small_config(), tmp_path)
+    assert f"checkpoint {last} is damaged" in caplog.text
+    assert saved == [0, 1, 1, 2, 3]
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
 
 

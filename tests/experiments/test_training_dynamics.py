@@ -12,7 +12,7 @@ import ntk
 from experiments import dynamics_runs, training_dynamics
 from experiments.kernel_errors import member_keys
 
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md"} | {
+OUTPUTS = {"config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md"} | {
     f"{name}.{ending}" for name in ("trajectories", "drift") for ending in ("png", "pdf")
 }
 SMALL = {

@@ -47,7 +47,9 @@ def records(workdir):
 
 def test_a_run_leaves_its_files(finished):
     figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
-    assert {file.name for file in finished.iterdir()} == figures | {"config.json", "metrics.jsonl", "summary.md"}
+    assert {file.name for file in finished.iterdir()} == figures | {
+        *("config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md")
+    }
     before = (finished / "metrics.jsonl").read_bytes()
     vc_growth.main(small_config(), finished)
     assert (finished / "metrics.jsonl").read_bytes() == before

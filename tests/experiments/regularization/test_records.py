@@ -4,13 +4,13 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from experiments.data import as_vectors
+from experiments.data import as_vectors, load_data
 from experiments.regularization import records
 from experiments.regularization.engine import Program, member_mesh
 from experiments.regularization.measures import NUM_BINS, QUANTILES
 from experiments.regularization.members import Member
 from experiments.regularization.models import MLP
-from experiments.regularization.samples import load_samples
+from experiments.regularization.samples import draw_samples
 from experiments.regularization.training import make_plan, train_chunk
 
 MEMBER = Member("none", 0.0, 4, 0.1, 0.0, 30, 0)
@@ -26,7 +26,7 @@ BY_LAYER = {"sparsities", "one", "frobenius", "spectral", "stable_rank", "effect
 def run():
     """A small network, its data and what became of it."""
     program = Program(MLP(outputs=10, width=4, depth=1), batch_size=10, noise_levels=(0.5, 1.0), num_probes=3)
-    samples = load_samples("digits", (30, 20, 20), as_vectors)
+    samples = draw_samples(load_data(), (30, 20, 20), as_vectors)
     plan = make_plan(program, [MEMBER], samples, member_mesh(jax.devices()[:1]), memory_gib=1.0)
     return program, samples, train_chunk(plan, [MEMBER], samples, SCHEDULE)
 

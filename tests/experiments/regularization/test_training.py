@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from experiments.data import as_vectors
+from experiments.data import as_vectors, load_data
 from experiments.regularization.engine import Program, member_mesh
 from experiments.regularization.members import Member
 from experiments.regularization.models import MLP
-from experiments.regularization.samples import load_samples
+from experiments.regularization.samples import draw_samples
 from experiments.regularization.training import make_plan, train_chunk, use_all_cores
 
 PROGRAM = Program(MLP(outputs=10, width=4, depth=1), batch_size=10)
@@ -19,7 +19,7 @@ SCHEDULE = [0, 5, 12]
 
 @pytest.fixture(scope="module")
 def samples():
-    return load_samples("digits", (50, 20, 20), as_vectors)
+    return draw_samples(load_data(), (50, 20, 20), as_vectors)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_budget_that_one_member_exceeds_is_told(samples, caplog):
 
 
 def test_classes_are_those_of_all_points():
-    few = load_samples("digits", (3, 20, 100), as_vectors)
+    few = draw_samples(load_data(), (3, 20, 100), as_vectors)
     assert len(set(few.y_train.tolist())) <= 3
     assert few.num_classes == 10
 

@@ -1,0 +1,100 @@
+"""SIGKILL, ten times a run, at every stage: what it ends with is what an uninterrupted run has, byte for byte."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+RUNS = {
+    "training_dynamics": {
+        "config.widths": "8,16",
+        "config.num_seeds": 2,
+        "config.num_train": 8,
+        "config.num_test": 6,
+        "config.steps": 20,
+        "config.directions": "0,3",
+        "config.num_resamples": 50,
+    },
+    "kernel_regression": {
+        "config.sizes": "10,20",
+        "config.evidence_size": 10,
+        "config.num_test": 10,
+        "config.samples": 64,
+        "config.evidence_steps": 3,
+        "config.finite.width": 16,
+        "config.finite.num_seeds": 2,
+        "config.finite.steps": 10,
+    },
+    "gia": {"config.num_inputs": 2, "config.widths": "8,16", "config.num_seeds": 4, "config.samples": 256},
+    "random_labels": {
+        "config.fractions": "0,1",
+        "config.widths": "2,4",
+        "config.num_seeds": 1,
+        "config.num_train": 60,
+        "config.steps": 50,
+        "config.task.width": 16,
+    },
+}
+
+
+def start(name, workdir):
+    """The script in a process of its own."""
+    fields = [f"--{field}={value}" for field, value in RUNS[name].items()]
+    command = [sys.executable, "-m", f"experiments.{name}", f"--config=configs/{name}.py", f"--workdir={workdir}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen([*command, *fields], cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, **quiet)
+
+
+def outputs(workdir):
+    """Everything that is left but the note of what made it, which names a checkout that may be edited meanwhile."""
+    files = {file.name: file.read_bytes() for file in workdir.iterdir() if file.name != "environment.json"}
+    files["summary.md"] = files["summary.md"].partition(b"\n\nMade by")[0]
+    return files
+
+
+def written_at(path):
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def wait_until_open(process, workdir):
+    """Wait until it holds the lock of its folder."""
+    before = written_at(workdir / ".lock")
+    while process.poll() is None and written_at(workdir / ".lock") == before:
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_that_was_killed_ten_times_ends_like_one_that_was_not(name, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(name, whole)
+    wait_until_open(process, whole)
+    opened = time.monotonic()
+    assert process.wait() == 0
+    working = time.monotonic() - opened
+    rng, kills, ends = np.random.default_rng(0), 0, 0
+    # Those that come to their end are held against the other and begin anew; so does the last one.
+    while kills < KILLS or not ends:
+        process = start(name, killed)
+        if kills < KILLS:
+            wait_until_open(process, killed)
+            # From the moment when the folder is made to that of the last figure.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, working))
+            process.kill()
+        if process.wait() == 0:
+            assert outputs(killed) == outputs(whole)
+            shutil.rmtree(killed)
+            ends += 1
+        else:
+            assert process.returncode == -signal.SIGKILL
+            kills, ends = kills + 1, 0
