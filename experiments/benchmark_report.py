@@ -9,7 +9,7 @@ import numpy as np
 from experiments import plots
 from experiments.benchmarking import markdown_table, spread
 from experiments.environment import write_summary
-from experiments.files import replacing
+from ntk.files import replacing
 
 Record = dict[str, Any]
 TITLES = {

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from experiments import plots
 from experiments.benchmarking import markdown_table
 from experiments.environment import write_summary
-from experiments.files import replacing
 from experiments.power_law import Exponent, fit_exponent
+from ntk.files import replacing
 
 Errors = dict[str, Float[np.ndarray, "widths seeds"]]
 SYMBOLS = {"ntk": "Θ", "nngp": "NNGP"}

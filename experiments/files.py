@@ -1,41 +1,8 @@
-"""Files that are whole or not there, and are never written through a symbolic link."""
+"""Text files of a run: whole or not there, and no symbolic links."""
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-_SUFFIX = ".part"
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A new file under a name of its own, which takes the place of `path` when the enclosed code has written it.
-
-    A file that the enclosed code fails to write is removed. What stood at `path` stays as it was until then; a
-    symbolic link there is replaced, and what it points to is left alone.
-
-    Raises:
-        OSError: the folder cannot be written.
-
-    Example:
-        >>> path = Path(tempfile.mkdtemp()) / "summary.md"
-        >>> with replacing(path) as unfinished:
-        ...     _ = unfinished.write_text("whole")
-        >>> path.read_text(), len(list(path.parent.iterdir()))
-        ('whole', 1)
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
-    os.close(descriptor)
-    unfinished = Path(name)
-    try:
-        yield unfinished
-        # Temporary files can be read by their owner alone; results have the rights of any other new file.
-        unfinished.chmod(0o666 & ~_umask())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+from ntk.files import UNFINISHED_SUFFIX, replacing
 
 
 def write_text(path: Path, text: str) -> None:
@@ -50,7 +17,7 @@ def write_text(path: Path, text: str) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left unfinished in a folder that nobody else is writing."""
-    for left in folder.glob(f".*{_SUFFIX}"):
+    for left in folder.glob(f".*{UNFINISHED_SUFFIX}"):
         left.unlink(missing_ok=True)
 
 
@@ -61,6 +28,7 @@ def check_no_link(path: Path) -> None:
         ValueError: `path` is one.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> (folder / "metrics.jsonl").symlink_to("elsewhere")
         >>> check_no_link(folder / "metrics.jsonl")  # doctest: +ELLIPSIS
@@ -72,9 +40,3 @@ def check_no_link(path: Path) -> None:
         raise ValueError(
             f"{path} is a symbolic link, which a run does not write through; remove it, or choose another --workdir."
         )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -21,6 +21,7 @@ import numpy as np
 import optax
 
 from ntk.duals import Activation, activation
+from ntk.files import replacing
 from ntk.named import has_a_name, known_program
 from ntk.programs import TensorProgram
 
@@ -108,15 +109,9 @@ def save(path: str | os.PathLike, value: Any) -> None:
     """
     arrays: list[np.ndarray] = []
     structure = json.dumps({"version": _VERSION, "value": _encoded(value, arrays)}, ensure_ascii=False)
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
     members: dict[str, Any] = {_STRUCTURE: np.array(structure)} | {f"a{i}": array for i, array in enumerate(arrays)}
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, **members)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(Path(path)) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **members)
 
 
 def load(path: str | os.PathLike) -> Any:

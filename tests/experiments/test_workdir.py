@@ -11,8 +11,9 @@ import pytest
 from ml_collections import ConfigDict, config_dict
 
 from experiments import workdir
-from experiments.files import replacing, write_text
+from experiments.files import write_text
 from experiments.metrics import MetricsFile
+from ntk.files import replacing
 
 ROOT = Path(__file__).parents[2]
 

@@ -129,6 +129,17 @@ def test_a_file_that_is_there_is_replaced_whole_or_not_at_all(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["value.npz"]
 
 
+def test_writers_of_one_path_do_not_meet_and_links_are_not_followed(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("precious")
+    for name in ("value.npz", "value.npz.part"):
+        (tmp_path / name).symlink_to(other)
+    ntk.save(tmp_path / "value.npz", 1)
+    assert ntk.load(tmp_path / "value.npz") == 1
+    assert other.read_text() == "precious"
+    assert not (tmp_path / "value.npz").is_symlink()
+
+
 @ntk.tensor_program
 def lstm(net, x):
     return net.output("v") @ net.phi("relu")(net.input_matrix("u") @ x)
