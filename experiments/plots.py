@@ -71,7 +71,8 @@ def make_figure(columns: int, *, size: tuple[float, float], **options: Any) -> t
 
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write STEM.png and STEM.pdf, without dates: the same figure gives the same files, whole or not at all."""
-    for kind, options in (("png", {}), ("pdf", {"metadata": {"CreationDate": None}})):
+    dates: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"metadata": {"CreationDate": None}}}
+    for kind, options in dates.items():
         with replacing(stem.with_suffix(f".{kind}")) as unfinished:
             figure.savefig(unfinished, format=kind, **options)
 

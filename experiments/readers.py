@@ -4,6 +4,7 @@ Each returns the raw pixels of both splits as `RawData`; `experiments.data` shuf
 """
 
 import gzip
+import io
 import lzma
 import math
 import zipfile
@@ -82,7 +83,7 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def _idx_header(path: Path, file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
+def _idx_header(path: Path, file: io.BufferedIOBase) -> tuple[np.dtype, tuple[int, ...]]:
     """Type and shape of the entries that follow."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES:

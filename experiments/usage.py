@@ -109,8 +109,9 @@ def _entries(field: str, value: ast.expr) -> Iterator[tuple[str, int, int]]:
     if isinstance(value, ast.Dict):
         for key, entry in zip(value.keys, value.values, strict=True):
             if isinstance(key, ast.Constant):
-                yield f"{field}.{key.value}", key.lineno, entry.end_lineno or key.lineno
-                yield from _entries(f"{field}.{key.value}", entry)
+                inner = f"{field}.{key.value!s}"
+                yield inner, key.lineno, entry.end_lineno or key.lineno
+                yield from _entries(inner, entry)
 
 
 def _comments(source: str) -> dict[int, tuple[str, bool]]:

@@ -27,6 +27,7 @@ def test_the_readme_has_blocks():
     assert PAGES[0] in PLAIN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PLAIN, ids=lambda page: page.name)
 def test_blocks_run_in_order_in_a_fresh_session(page, tmp_path):
     # On the lines that they have in the page, so that an error names its line.
