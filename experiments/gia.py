@@ -136,10 +136,10 @@ def main(config: ConfigDict, workdir: Path) -> None:
     with script.refuse_bad_input():
         check_config(config)
         data = load_data(config.dataset, config.num_inputs, data_dir=config.data_dir, seed=config.seed)
-    with script.opened(workdir, config, data=data.fingerprint, may_change=MAY_CHANGE) as (workdir, metrics):
         x = jnp.asarray(as_vectors(data.train_images), jnp.float32)
         limits = {name: limits_of(program, x, config) for name, program in PROGRAMS.items()}
         at_zero = limits_of(averaged_squares, jnp.zeros((1, 1)), config)
+    with script.opened(workdir, config, data=data.fingerprint, may_change=MAY_CHANGE) as (workdir, metrics):
         wanted = [(name, width) for name in (GRADIENT, *PROGRAMS) for width in config.widths]
         done = {(record["what"], record["width"]) for record in metrics.records} & set(wanted)
         logging.info("%d measurements, %d made before, on %s", len(wanted), len(done), jax.devices())

@@ -80,6 +80,7 @@ def test_a_run_leaves_its_files_and_goes_on(finished, monkeypatch):
         ({"widths": (64,)}, r"widths is \(64,\); expected at least two widths in increasing order"),
         ({"num_seeds": 1}, "num_seeds is 1; expected an integer of at least 2"),
         ({"samples": 0}, "samples is 0; expected an integer of at least 1"),
+        ({"samples": 256}, "samples is 256; expected at least 512, as a matrix is used 2 times"),
     ],
 )
 def test_refusals(changes, sentence, tmp_path):

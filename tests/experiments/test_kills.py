@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = 10
 RUNS = {
     "training_dynamics": {
+        "config.parameterizations": "ntk,mup",
         "config.widths": "8,16",
         "config.num_seeds": 2,
         "config.num_train": 8,
@@ -33,7 +34,7 @@ RUNS = {
         "config.finite.num_seeds": 2,
         "config.finite.steps": 10,
     },
-    "gia": {"config.num_inputs": 2, "config.widths": "8,16", "config.num_seeds": 4, "config.samples": 256},
+    "gia": {"config.num_inputs": 2, "config.widths": "8,16", "config.num_seeds": 4, "config.samples": 512},
     "random_labels": {
         "config.fractions": "0,1",
         "config.widths": "2,4",
@@ -55,13 +56,13 @@ def get_config():
 """
 
 
-def start(name, workdir):
+def start(name, workdir, stderr=subprocess.DEVNULL):
     """The script in a process of its own."""
     config = workdir.with_name("config.py")
     config.write_text(CONFIG.format(name=name))
     fields = [f"--{field}={value}" for field, value in RUNS[name].items()]
     command = [sys.executable, "-m", f"experiments.{name}", f"--config={config}", f"--workdir={workdir}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": stderr}
     return subprocess.Popen([*command, *fields], cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, **quiet)
 
 
@@ -109,3 +110,15 @@ def test_a_run_that_was_killed_ten_times_ends_like_one_that_was_not(name, tmp_pa
         else:
             assert process.returncode == -signal.SIGKILL
             kills, ends = kills + 1, 0
+
+
+@pytest.mark.slow
+def test_a_script_that_is_asked_to_stop_says_how_to_go_on(tmp_path):
+    process = start("gia", tmp_path / "run", stderr=subprocess.PIPE)
+    wait_until_open(process, tmp_path / "run")
+    process.terminate()
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    sentence = f"Stopped by SIGTERM; the same command goes on with what is finished in '{tmp_path / 'run'}'."
+    assert printed.decode().splitlines()[-1] == sentence
+    assert b"Traceback" not in printed
