@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ntk.checks import as_floating, as_symmetric, check_finite, check_nonnegative, is_concrete
+from ntk.checks import (
+    as_floating,
+    as_numpy,
+    as_symmetric,
+    check_count,
+    check_finite,
+    check_nonnegative,
+    is_concrete,
+    shown,
+)
 
 # Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
 _TOLERANCE = 1e-2
@@ -16,17 +25,43 @@ _HOST_TOLERANCE = 1e-5
 # Relative to the largest eigenvalue: no negative one beyond this is rounding.
 NEGATIVE = 1e-4
 _REAL = (jnp.floating, jnp.integer)
+_LARGEST_COUNT = 2**31 - 1  # of what a program counts in int32
 
 
 def as_data(name: str, array: Any, shape: str) -> jax.Array:
     """`array` as a finite JAX array of float32 or float64, with as many axes as `shape` names, such as "(m, d)"."""
-    array = as_floating(name, array)
-    if array.dtype not in (jnp.float32, jnp.float64):
-        raise TypeError(f"{name} has dtype {array.dtype}; expected float32 or float64.")
-    if array.ndim != _num_axes(shape) or array.size == 0:
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape} with no empty axis.")
+    array = as_stack(name, as_floating(name, array), shape)
+    if array.ndim != _num_axes(shape):
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}.")
     check_finite(name, array)
     return array
+
+
+def as_stack(name: str, array: Any, shape: str) -> Any:
+    """`array`, or its abstract shape, as `as_data` has it but with any axes before, and its values not looked at."""
+    if not isinstance(array, jax.ShapeDtypeStruct):
+        array = as_floating(name, array)
+    if array.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(f"{name} has dtype {array.dtype}; expected float32 or float64.")
+    if array.ndim < _num_axes(shape) or array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape} with no empty axis.")
+    return array
+
+
+def as_gram_stack(name: str, gram: Any) -> Any:
+    """`gram`, or its abstract shape, (…, m, m), its values not looked at."""
+    gram = as_stack(name, gram, "(m, m)")
+    if gram.shape[-2] != gram.shape[-1]:
+        raise ValueError(f"{name} has shape {gram.shape}; expected (m, m) with m at least 1.")
+    return gram
+
+
+def as_radius(name: str, radius: Any) -> Any:
+    """`radius`, one number or a stack of them, or its abstract shape; refused where it is concrete and negative."""
+    if isinstance(radius, jax.ShapeDtypeStruct):
+        return radius
+    check_nonnegative(name, radius)
+    return jnp.asarray(radius) if isinstance(radius, list | tuple) else radius
 
 
 def as_host_array(name: str, array: Any, shape: str) -> np.ndarray:
@@ -38,9 +73,7 @@ def as_host_numbers(name: str, array: Any, shape: str) -> np.ndarray:
     """`array` as `as_host_array` has it, but integers stay integers, of which float64 does not hold every one."""
     if not is_concrete(array):
         raise TypeError(f"{name} is traced by JAX; expected {shape} real numbers: this is computed on the host.")
-    numbers = np.asarray(array)
-    if not any(jnp.issubdtype(numbers.dtype, kind) for kind in _REAL):
-        raise TypeError(f"{name} has dtype {numbers.dtype}; expected real numbers.")
+    numbers = as_numpy(name, array, f"real numbers of shape {shape}")
     if numbers.ndim != _num_axes(shape) or numbers.size == 0:
         raise ValueError(f"{name} has shape {numbers.shape}; expected {shape} with no empty axis.")
     if not np.all(np.isfinite(numbers)):
@@ -98,19 +131,40 @@ def _against_its_diagonal(gram: jax.Array) -> tuple[jax.Array, jax.Array, jax.Ar
     """The smallest diagonal entry, how far an entry exceeds what the diagonal allows, and the largest entry."""
     roots = jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0.0))
     entries = jnp.abs(gram)
-    return jnp.min(jnp.diagonal(gram)), jnp.max(entries - roots[:, None] * roots), jnp.max(entries)
+    return jnp.min(jnp.diagonal(gram)), jnp.max(entries - roots[:, None] * roots[None, :]), jnp.max(entries)
 
 
 def as_nonnegative_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
     """One finite number of at least 0, which may be traced, in the dtype of the data."""
-    try:
-        valid = np.shape(value) == () and any(jnp.issubdtype(jnp.result_type(value), kind) for kind in _REAL)
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(f"{name} is {value!r}; expected one real number.")
+    numbers = as_numpy(name, value, "one real number") if is_concrete(value) else value
+    if numbers.shape != () or not any(jnp.issubdtype(numbers.dtype, kind) for kind in _REAL):
+        raise ValueError(f"{name} is {shown(value)}; expected one real number.")
     check_nonnegative(name, value)
     return jnp.asarray(value, dtype)
+
+
+def as_positive_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
+    """One finite number above 0, in the dtype of the data too, likewise."""
+    number = as_nonnegative_scalar(name, value, dtype)
+    if is_concrete(number) and not number > 0:
+        raise ValueError(f"{name} is {shown(value)}; expected a positive number.")
+    return number
+
+
+def as_labels(name: str, labels: Any, shape: str) -> jax.Array:
+    """Labels or signs as a JAX array of integers or floating-point numbers, with as many axes as `shape` names."""
+    if is_concrete(labels):
+        labels = as_numpy(name, labels, f"real numbers of shape {shape}")
+    if labels.ndim != _num_axes(shape):
+        raise ValueError(f"{name} has shape {labels.shape}; expected {shape}.")
+    return jnp.asarray(labels)
+
+
+def check_repeats(name: str, value: Any, minimum: int = 1) -> None:
+    """Refuse a number of steps or draws that is not an integer of at least `minimum`, or more than int32 counts."""
+    check_count(name, value, minimum)
+    if value > _LARGEST_COUNT:
+        raise ValueError(f"{name} is {shown(int(value))}; expected at most {_LARGEST_COUNT}.")
 
 
 def _num_axes(shape: str) -> int:

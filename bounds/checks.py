@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
-from ntk.checks import check_count, is_concrete
+from ntk.checks import as_numpy, check_count, is_concrete, shown
 
 Real = Any  # a real number: of Python, or without axes of NumPy or JAX
 Reals = Any  # a real number, or an array of them: results are a Python float or a float64 array accordingly
@@ -45,11 +46,14 @@ def as_risk(name: str, value: Reals) -> np.ndarray:
 
 def as_counts(name: str, value: Counts, minimum: int = 1) -> np.ndarray:
     """`value` in float64; refused where it is no integer of at least `minimum`."""
-    if np.ndim(value) == 0 and not isinstance(value, np.ndarray):
+    expected = f"an integer of at least {minimum}"
+    if not isinstance(value, list | tuple | np.ndarray | jax.Array):
         value = float(as_count(name, value, minimum))
-    elif not np.issubdtype(np.asarray(value).dtype, np.integer):
-        raise TypeError(f"{name} has dtype {np.asarray(value).dtype}; expected integers of at least {minimum}.")
-    return _checked(name, value, lambda numbers: numbers >= minimum, f"an integer of at least {minimum}")
+    elif is_concrete(value):
+        numbers = as_numpy(name, value, expected)
+        if not np.issubdtype(numbers.dtype, np.integer):
+            raise TypeError(f"{name} has dtype {numbers.dtype}; expected integers of at least {minimum}.")
+    return _checked(name, value, lambda numbers: numbers >= minimum, expected)
 
 
 def as_count(name: str, value: int, minimum: int = 1, bits: int = 1023) -> int:
@@ -89,7 +93,7 @@ def log_sides(two_sided: bool) -> float:
 def check_flag(name: str, value: Any) -> None:
     """Refuse what is neither True nor False."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}; expected True or False.")
+        raise TypeError(f"{name} is {shown(value)}; expected True or False.")
 
 
 def broadcast(**arguments: Float64) -> list[np.ndarray]:
@@ -109,9 +113,7 @@ def plain(result: Any) -> Any:
 def _checked(name: str, value: Any, allowed: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:
     if not is_concrete(value):
         raise TypeError(f"{name} is traced by JAX; expected {expected}: closed forms are computed on the host.")
-    numbers = np.asarray(value)
-    if not np.issubdtype(numbers.dtype, np.integer) and not np.issubdtype(numbers.dtype, np.floating):
-        raise TypeError(f"{name} is {value!r}; expected {expected}.")
+    numbers = as_numpy(name, value, expected)
     refused = numbers[~allowed(numbers.astype(np.float64))]
     if refused.size:
         raise ValueError(f"{name} is {plain(refused[0])!r}; expected {expected}.")

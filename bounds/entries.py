@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from bounds.gaussian_posterior import pac_bayes_gaussian
 from bounds.kernel_ridge import kernel_ridge_margin_bound
 from bounds.layers import DenseLayers
 from bounds.lipschitz import lipschitz_upper_bound
-from bounds.margin_bounds import MarginBound, golowich_margin_bound, spectral_margin_bound
+from bounds.margin_bounds import SPECTRAL_CEILING, MarginBound, golowich_margin_bound, spectral_margin_bound
 from bounds.margins import classification_margins, spectral_complexity
 from bounds.network_vc import network_vc_bounds
 from bounds.norms import path_norm
@@ -45,9 +46,9 @@ def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
         return [LeftOut("bounds from test data", "there are none")]
     n, num_errors = len(margins), int(np.sum(margins <= 0))
     risk = num_errors / n
-    tail = binomial_tail_inversion(num_errors, n, delta) - risk
+    tail = binomial_tail_inversion(num_errors, n, delta)
     found = [
-        ("binomial tail, test data", tail, "Langford 2005, section 3"),
+        ("binomial tail, test data", tail - risk, "Langford 2005, section 3"),
         ("Hoeffding, test data", hoeffding_epsilon(n, delta, two_sided=False), "Hoeffding 1963, Thm 2"),
     ]
     if n > 1:
@@ -55,7 +56,8 @@ def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
         epsilon = empirical_bernstein_epsilon(variance, n, delta, two_sided=False)
         found.append(("empirical Bernstein, test data", epsilon, "Maurer & Pontil 2009, Thm 4"))
     note = "test data had no part in training"
-    return [_bound(name, risk, None, epsilon, note, source) for name, epsilon, source in found]
+    first, *others = [_bound(name, risk, None, epsilon, note, source) for name, epsilon, source in found]
+    return [replace(first, at_ceiling=tail >= 1), *others]
 
 
 def bits_entries(params: Any, train_error: float, n: int, delta: float) -> list[Entry]:
@@ -101,7 +103,9 @@ def margin_entries(
         else:
             found = [(bound(margins, weights, x, gamma, delta), gamma) for gamma in deciles]
             best, gamma = min(found, key=lambda pair: pair[0].bound)
-            entries.append(_of_parts(name, best, note.format(gamma), source))
+            row = _of_parts(name, best, note.format(gamma), source)
+            at_ceiling = bound is spectral_margin_bound and best.complexity >= SPECTRAL_CEILING
+            entries.append(replace(row, at_ceiling=at_ceiling))
     return entries
 
 
@@ -134,8 +138,9 @@ def pac_bayes_entries(
     excess = found.bound - found.risk_upper
     moved = jax.tree.map(lambda new, old: np.sum(np.square(np.asarray(new, float) - np.asarray(old))), params, prior)
     distance = math.sqrt(sum(jax.tree.leaves(moved)))
+    row = _bound(name, found.risk_upper, excess, None, note, "Seeger 2002, Thm 1; Maurer 2004, Thm 5")
     return [
-        _bound(name, found.risk_upper, excess, None, note, "Seeger 2002, Thm 1; Maurer 2004, Thm 5"),
+        replace(row, at_ceiling=found.bound >= 1),
         _measure("distance from the prior", distance, "‖params − prior‖₂", "Nagarajan & Kolter 2019"),
     ]
 
@@ -144,12 +149,10 @@ def kernel_entries(gram: Any, labels: Any, one_output: bool, ridge: float, delta
     """What a kernel says of its own regression on the labels."""
     if gram is None:
         return [LeftOut("NTK measures and kernel ridge regression", "gram is None")]
-    labels = jnp.asarray(labels)
-    gram = jnp.asarray(gram)
-    targets = labels.astype(gram.dtype) if one_output else jax.nn.one_hot(labels, int(labels.max()) + 1)
+    targets = labels if one_output else jax.nn.one_hot(labels, int(labels.max()) + 1)
     note = f"√(2 yᵀ(H + {ridge:.3g})⁻¹y/n) of ±1 or one-hot labels"
-    hardness = float(ntk_complexity(gram, targets.astype(gram.dtype), ridge))
     fixed_point = float(local_fixed_point(gram))
+    hardness = float(ntk_complexity(gram, targets.astype(gram.dtype), ridge))
     entries: list[Entry] = [
         _measure("NTK complexity", hardness, note, "Arora et al. 2019, Thm 5.1"),
         _measure("local complexity", fixed_point, "r* of the kernel's unit ball", "Bartlett et al. 2005, Cor 6.7"),

@@ -11,11 +11,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from bounds import batches
-from bounds.arrays import as_nonnegative_scalar
+from bounds.arrays import as_positive_scalar, check_repeats
+from bounds.calls import shapes_returned
 from bounds.checks import as_delta, as_positive, as_risk, as_scalar
 from bounds.concentration import chernoff_upper
 from bounds.pac_bayes import seeger_bound
-from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete
+from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete, shown
 
 
 class PACBayesBound(NamedTuple):
@@ -61,7 +62,9 @@ def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLik
         10.0
     """
     dtype = _check_trees(params, prior)
-    return _kl(params, prior, _scale("sigma", sigma, dtype), _scale("prior_sigma", prior_sigma, dtype))
+    return _kl(
+        params, prior, as_positive_scalar("sigma", sigma, dtype), as_positive_scalar("prior_sigma", prior_sigma, dtype)
+    )
 
 
 def posterior_risks(
@@ -79,7 +82,8 @@ def posterior_risks(
     `data` and `sigma` where `risk` is, the noise being σ times fixed normal numbers.
 
     Args:
-        risk: From (params, data) to a scalar, pure JAX; compiled once for each function object.
+        risk: From (params, data) to the empirical risk in [0, 1], a scalar, pure JAX; compiled once for each function
+            object.
         params: The posterior's mean, a pytree of floating-point arrays.
         data: What `risk` is taken on, a pytree.
         sigma: σ > 0.
@@ -88,7 +92,8 @@ def posterior_risks(
 
     Raises:
         ValueError: `params` holds nothing or is not finite, σ is not one positive number, `num_draws` no positive
-            integer, or `risk` returns no scalar.
+            integer, or `risk` fails, returns no scalar, or at some draw a number outside [0, 1] (under a transformation
+            it cannot be seen).
         TypeError: A leaf is not of float32 or float64, `risk` no function, or `key` no key.
 
     Example:
@@ -101,14 +106,15 @@ def posterior_risks(
         (5,)
     """
     dtype = _check_trees(params, params)
-    if not callable(risk):
-        raise TypeError(f"risk is {risk!r}; expected a function of params and data.")
     check_key(key)
-    check_count("num_draws", num_draws)
-    shape = jax.tree.map(jnp.shape, jax.eval_shape(risk, params, data))
+    check_repeats("num_draws", num_draws)
+    shape = shapes_returned("risk", risk, {"params": params, "data": data})
     if shape != ():
         raise ValueError(f"risk returns {shape}; expected a scalar, of shape ().")
-    return _risks(risk, params, data, _scale("sigma", sigma, dtype), key, num_draws)
+    risks = _risks(risk, params, data, as_positive_scalar("sigma", sigma, dtype), key, num_draws)
+    if is_concrete(risks):
+        as_risk("risk", risks)
+    return risks
 
 
 def pac_bayes_gaussian(
@@ -168,7 +174,7 @@ def pac_bayes_gaussian(
         as_scalar(as_delta, name, value) for name, value in (("delta", delta), ("monte_carlo_share", monte_carlo_share))
     )
     check_count("num_samples", num_samples)
-    check_count("num_draws", num_draws, minimum=2)
+    check_repeats("num_draws", num_draws, minimum=2)
     check_key(key)
     _check_trees(params, prior)
     draws = np.array(
@@ -177,7 +183,7 @@ def pac_bayes_gaussian(
             for sigma, key in zip(grid, jax.random.split(key, len(grid)), strict=True)
         ]
     )
-    risks = as_risk("risk", draws).mean(axis=1)
+    risks = draws.astype(np.float64).mean(axis=1)
     count, distance = _squared_distance(params, prior)
     with np.errstate(over="ignore"):  # an infinite divergence makes a bound of 1
         kl = _divergence(count, (distance**0.5 / grid) ** 2, grid[:, None], grid, np)
@@ -244,22 +250,17 @@ def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any
 
 def _check_trees(params: Any, prior: Any) -> Any:
     """The dtype of the parameters, of which the prior's must have the structure and the shapes."""
+    arrays = []
+    for name, tree in (("params", params), ("prior", prior)):
+        for leaf in jax.tree.leaves(tree):
+            array = as_floating(name, leaf)
+            if array.dtype not in (jnp.float32, jnp.float64):
+                raise TypeError(f"{name} has dtype {array.dtype}; expected float32 or float64.")
+            check_finite(name, array)
+            arrays.append(array)
+    if not jax.tree.leaves(params):
+        raise ValueError(f"params is {shown(params)}; expected a pytree of floating-point arrays.")
     shapes, prior_shapes = (jax.tree.map(jnp.shape, tree) for tree in (params, prior))
     if shapes != prior_shapes:
-        raise ValueError(f"prior has shapes {prior_shapes}; expected those of params, {shapes}.")
-    leaves = jax.tree.leaves(params)
-    if not leaves:
-        raise ValueError(f"params is {params!r}; expected a pytree of floating-point arrays.")
-    for name, tree in (("params", params), ("prior", prior)):
-        for leaf in map(jnp.asarray, jax.tree.leaves(tree)):
-            if as_floating(name, leaf).dtype not in (jnp.float32, jnp.float64):
-                raise TypeError(f"{name} has dtype {leaf.dtype}; expected float32 or float64.")
-            check_finite(name, leaf)
-    return jnp.result_type(*leaves)
-
-
-def _scale(name: str, value: ArrayLike, dtype: Any) -> Array:
-    scale = as_nonnegative_scalar(name, value, dtype)
-    if is_concrete(scale) and not scale > 0:
-        raise ValueError(f"{name} is {value!r}; expected a positive number.")
-    return scale
+        raise ValueError(f"prior has shapes {shown(prior_shapes)}; expected those of params, {shown(shapes)}.")
+    return jnp.result_type(*arrays)

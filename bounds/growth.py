@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bounds.calls import called
 from bounds.checks import as_count, check_flag
 from ntk.checks import check_choice, check_count
 
@@ -218,7 +219,7 @@ def break_point(growth_function: Callable[[int], int], limit: int = 64) -> int |
 
     Raises:
         TypeError: `growth_function` is no function.
-        ValueError: `limit` is no positive integer.
+        ValueError: `limit` is no positive integer, or `growth_function` fails or returns something else than a count.
 
     Example:
         >>> from bounds.growth import break_point, convex_growth, cover_count, interval_growth
@@ -228,9 +229,13 @@ def break_point(growth_function: Callable[[int], int], limit: int = 64) -> int |
         True
     """
     check_count("limit", limit)
-    if not callable(growth_function):
-        raise TypeError(f"growth_function is {growth_function!r}; expected a function from N to an integer.")
-    return next((k for k in range(1, limit + 1) if growth_function(k) < 1 << k), None)
+
+    def dichotomies(k: int) -> int:
+        count = called("growth_function", growth_function, {"N": k})
+        check_count("what growth_function returns", count, minimum=0)
+        return int(count)
+
+    return next((k for k in range(1, limit + 1) if dichotomies(k) < 1 << k), None)
 
 
 def _power_of_two(name: str, exponent: int) -> int:

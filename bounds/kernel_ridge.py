@@ -69,7 +69,8 @@ def kernel_ridge_margin_bound(
     m = len(K)
     if labels.shape != (m,) or not np.all(np.abs(labels) == 1):
         raise ValueError(
-            f"y has shape {labels.shape} and values up to {np.abs(labels).max():g}; expected {m} of -1 and 1."
+            f"y has shape {labels.shape} and values up to {np.abs(labels).max():g}; expected {m} of -1 and 1, one for"
+            " each row of gram."
         )
     ridge, gamma = as_scalar(as_positive, "ridge", ridge), as_scalar(as_positive, "gamma", gamma)
     alpha = _solved(K, ridge, labels)

@@ -4,8 +4,9 @@ import numpy as np
 
 from bounds.checks import Float64, Reals, as_divergence, as_risk, broadcast, plain
 
-# Halvings of [0, 1] after which the two ends are neighbours unless the root is below 1e-20.
-_HALVINGS = 120
+# Of the two terms of kl, in absolute value, and of numbers below the normal ones: more than rounding may add to it.
+# Each term is a product of a logarithm and its factor, both within a few units in the last place.
+_RELATIVE, _ABSOLUTE = 16 * 2.0**-53, 1e-321
 
 
 def binary_kl(q: Reals, p: Reals) -> Reals:
@@ -26,11 +27,14 @@ def binary_kl(q: Reals, p: Reals) -> Reals:
         >>> binary_kl(0.5, 0.25), binary_kl([0.0, 1.0], 1.0)
         (0.14384103622589045, array([inf,  0.]))
     """
-    return plain(_kl(*broadcast(q=as_risk("q", q), p=as_risk("p", p))))
+    return plain(_kl_and_rounding(*broadcast(q=as_risk("q", q), p=as_risk("p", p)))[0])
 
 
 def kl_inverse_upper(q: Reals, c: Reals) -> Reals:
     """The largest p with kl(q‖p) ≤ c, by bisection, rounded up (Seeger 2002; Langford 2005).
+
+    Never below it, and above by about as little as float64 can tell: of the float64 p that is returned, kl(q‖p) ≥ c in
+    exact arithmetic, or p = 1.
 
     Args:
         q: Probabilities in [0, 1].
@@ -60,23 +64,35 @@ def kl_inverse_lower(q: Reals, c: Reals) -> Reals:
 
 
 def _inverse(q: Reals, c: Reals, outside: float) -> Reals:
-    """The end of {p: kl(q‖p) ≤ c} towards `outside`; of the last bracket, the end that is not in the set."""
+    """The end of {p: kl(q‖p) ≤ c} towards `outside`, or what is next to it on the side that is not in the set.
+
+    The set may only seem to go on, by what rounding takes from kl: the end is never inside.
+    """
     q, c = broadcast(q=as_risk("q", q), c=as_divergence("c", c))
     inner, outer = q, np.full(q.shape, outside)
-    for _ in range(_HALVINGS):
+    while True:
         middle = (inner + outer) / 2
-        within = _kl(q, middle) <= c
+        if np.all((middle == inner) | (middle == outer)):
+            return plain(np.where(c > 0, outer, q))
+        kl, rounding = _kl_and_rounding(q, middle)
+        within = kl - rounding < c
         inner, outer = np.where(within, middle, inner), np.where(within, outer, middle)
-    return plain(outer)
 
 
-def _kl(q: Float64, p: Float64) -> Float64:
-    # The sum of the two is never negative; rounding may say otherwise.
-    return np.maximum(_term(q, p, p - q) + _term(1 - q, 1 - p, q - p), 0.0)
+def _kl_and_rounding(q: Float64, p: Float64) -> tuple[Float64, Float64]:
+    """kl(q‖p), and a bound on how much too large it may be."""
+    one, other = _term(q, p, p - q), _term(1 - q, 1 - p, q - p)
+    with np.errstate(invalid="ignore"):  # of two infinite terms there is never one of each sign
+        rounding = _RELATIVE * (np.abs(one) + np.abs(other)) + _ABSOLUTE
+        # The sum of the two is never negative; rounding may say otherwise.
+        return np.maximum(one + other, 0.0), np.where(np.isinf(rounding), 0.0, rounding)
 
 
 def _term(q: Float64, p: Float64, difference: Float64) -> Float64:
-    """Q ln(q/p), of p = q + difference where these are close."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_ratio = np.where(np.abs(difference) < q / 2, np.log1p(difference / q), np.log(p / q))
-        return np.where(q > 0, -q * log_ratio, 0.0)
+    """q ln(q/p), of p = q + difference where these are close."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        near, ratio = np.abs(difference) < q / 2, p / q
+        # Beyond float64, and where it is subnormal, the ratio has lost its digits; the two logarithms have not.
+        lost = np.isinf(ratio) | (ratio < np.finfo(np.float64).tiny)
+        log_ratio = np.where(lost, np.log(p) - np.log(q), np.log(ratio))
+        return np.where(q > 0, -q * np.where(near, np.log1p(difference / q), log_ratio), 0.0)

@@ -4,8 +4,11 @@ import math
 from typing import Any, NamedTuple
 
 from bounds import trees
-from ntk.checks import check_count, is_concrete
+from bounds.checks import as_count
+from ntk.checks import check_count, is_concrete, shown
 from ntk.networks import MLP
+
+_MOST_BITS = 256  # of a count of units or parameters, of which products are taken in float64
 
 
 class DenseLayers(NamedTuple):
@@ -26,13 +29,28 @@ def check_layers(layers: Any) -> None:
     """Refuse what is no `DenseLayers`, and numbers that no network has."""
     if not isinstance(layers, DenseLayers):
         raise TypeError(f"layers is {type(layers).__name__}; expected the DenseLayers of mlp_layers or tree_layers.")
-    check_count("dim", layers.dim)
+    as_count("dim", layers.dim, bits=_MOST_BITS)
+    for name in ("units", "parameters"):
+        counts = getattr(layers, name)
+        if not isinstance(counts, tuple) or not counts:
+            raise TypeError(f"{name} is {shown(counts)}; expected a tuple of one integer for each layer.")
+        for count in counts:
+            as_count(f"{name} of layers", count, bits=_MOST_BITS)
+    fits = len(layers.units) == len(layers.parameters) and layers.units[-1] == 1
     inputs = (layers.dim, *layers.units)
-    fits = len(layers.units) == len(layers.parameters) > 0 and layers.units[-1] == 1
     if not fits or any(
-        k < 1 or not k * d <= w <= k * (d + 1) for d, k, w in zip(inputs, layers.units, layers.parameters, strict=False)
+        not k * d <= w <= k * (d + 1) for d, k, w in zip(inputs, layers.units, layers.parameters, strict=False)
     ):
-        raise ValueError(f"layers is {layers}; expected one output, and in each layer its weights and 0 to k biases.")
+        raise ValueError(
+            f"layers is {shown(layers)}; expected units and parameters of as many layers, the last with one output, in"
+            " each its weights, units times inputs of dim or of the layer before, and 0 to k biases."
+        )
+
+
+def check_activation_name(activation: Any) -> None:
+    """Refuse what is not a string."""
+    if not isinstance(activation, str):
+        raise TypeError(f"activation is {shown(activation)}; expected the name of an activation.")
 
 
 def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
@@ -101,7 +119,7 @@ def tree_layers(params: Any) -> DenseLayers:
         if name not in weights and not (trees.is_bias(name) and shape == (outputs_of.get(name),)):
             raise ValueError(f"params has {name} of shape {shape}; expected dense layers' weights and their biases.")
     if not weights:
-        raise ValueError("params has no weights; expected matrices (in, out).")
+        raise ValueError(f"params is {shown(params)}, without weights; expected matrices (in, out).")
     names = list(weights)
     chain = [names[place] for place in trees.in_chain("params", names, list(weights.values()))]
     if weights[chain[-1]][1] != 1:

@@ -9,9 +9,10 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounds import batches, trees
-from bounds.arrays import as_nonnegative_scalar, euclidean_norm, scale_of, square_root
-from bounds.weights import WeightMatrices, weight_matrices
-from ntk.checks import as_floating, check_count, check_finite, check_representable
+from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.calls import shapes_returned
+from bounds.weights import WeightMatrices, matrices_of
+from ntk.checks import as_floating, check_finite, check_representable
 
 
 def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
@@ -39,7 +40,7 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
         >>> print(f"{lipschitz_upper_bound([jnp.diag(jnp.array([1.0, 3.0])), jnp.ones((2, 2))]):.4f}")
         6.0000
     """
-    weights = weight_matrices(params)
+    weights = matrices_of("params", params)
     others = [name for name in weights.ignored if not trees.is_bias(name)]
     if others:
         raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
@@ -84,18 +85,18 @@ def lipschitz_lower_estimate(
         >>> print(f"{lipschitz_lower_estimate(lambda w, x: jnp.tanh(x @ w), w, x):.2f}")  # 5, at x = 0
         5.00
     """
-    if not callable(f):
-        raise TypeError(f"f is {f!r}; expected a function of params and inputs.")
     x = as_floating("x", x)
     if x.dtype not in (jnp.float32, jnp.float64):
         raise TypeError(f"x has dtype {x.dtype}; expected float32 or float64.")
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"x has shape {x.shape}; expected (N, …) with no empty axis.")
     check_finite("x", x)
-    check_count("num_steps", num_steps)
-    shape = jax.tree.map(jnp.shape, jax.eval_shape(f, params, x))
+    check_repeats("num_steps", num_steps)
+    shape = shapes_returned("f", f, {"params": params, "x": x})
     if not isinstance(shape, tuple) or shape[:1] != (len(x),):
-        raise ValueError(f"f returns {shape}; expected one array ({len(x)}, …), an output for each input.")
+        raise ValueError(
+            f"f returns {shape} for x {x.shape}; expected one array ({len(x)}, …), an output for each input."
+        )
     result = _lower_estimate(f, params, x, as_nonnegative_scalar("step_size", step_size, x.dtype), num_steps)
     check_representable(lipschitz_lower_estimate=result)
     return result

@@ -18,6 +18,8 @@ from bounds.rademacher.networks import golowich_complexity
 from bounds.union import round_up
 from bounds.weights import host_matrices
 
+SPECTRAL_CEILING = 8.0  # the complexity of `spectral_margin_bound` where no finer cover than that of one function pays
+
 
 class MarginBound(NamedTuple):
     """An upper bound on the probability of error and the three parts that add up to it.
@@ -170,7 +172,7 @@ def spectral_margin_bound(
 def _dudley(r: float, m: int) -> float:
     """The infimum over 0 < α ≤ √m of 4α/√m + (12/m) r ln(√m/α): covering numbers of logarithm (r/ε)²."""
     if not 3 * r < m:  # so too where r has left float64
-        return 4.0
+        return SPECTRAL_CEILING / 2
     return 12 * r / m * (1 + math.log(m / (3 * r))) if r > 0 else 0.0
 
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from bounds.arrays import as_data, as_nonnegative_scalar, euclidean_norm
+from bounds.arrays import as_data, as_labels, as_positive_scalar, euclidean_norm
 from bounds.norms import layer_norms
 from bounds.rademacher.networks import golowich_complexity
-from bounds.weights import dense_matrices, weight_matrices
-from ntk.checks import check_nonnegative, check_representable, is_concrete
+from bounds.weights import dense_matrices, layer_matrices, matrices_of
+from ntk.checks import as_floating, check_nonnegative, check_representable, is_concrete
 
 
 def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
@@ -34,22 +34,30 @@ def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
         >>> print(classification_margins(jnp.array([[0.0, 3.0, 1.0], [2.0, 0.0, 0.0]]), jnp.array([1, 2])))
         [ 2. -2.]
     """
-    binary = np.ndim(outputs) == 1
-    outputs = as_data("outputs", outputs, "(N,)" if binary else "(N, C)")
-    labels = jnp.asarray(labels)
+    return margins_of("outputs", outputs, "labels", labels)
+
+
+def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -> jax.Array:
+    """`classification_margins` of what was given under those names."""
+    outputs = as_floating(argument, outputs)
+    binary = outputs.ndim == 1
+    outputs = as_data(argument, outputs, "(N,)" if binary else "(N, C)")
+    labels = as_labels(labels_argument, labels, "(N,)")
     if labels.shape != outputs.shape[:1]:
-        raise ValueError(f"labels has shape {labels.shape}; expected {outputs.shape[:1]} as outputs has.")
+        raise ValueError(
+            f"{labels_argument} has shape {labels.shape}; expected {outputs.shape[:1]}, one for each row of {argument}."
+        )
     if not binary and (outputs.shape[1] < 2 or not jnp.issubdtype(labels.dtype, jnp.integer)):
         raise ValueError(
-            f"outputs has shape {outputs.shape} with labels of {labels.dtype}; expected two classes or more with"
-            " integer labels, or (N,) with labels -1 and 1."
+            f"{argument} has shape {outputs.shape} and {labels_argument} dtype {labels.dtype}; expected two classes or"
+            " more with integer labels, or (N,) with labels -1 and 1."
         )
     if is_concrete(labels):
         values = np.asarray(labels)
         allowed = np.abs(values) == 1 if binary else (values >= 0) & (values < outputs.shape[1])
         if not allowed.all():
             expected = "-1 or 1" if binary else f"classes from 0 to {outputs.shape[1] - 1}"
-            raise ValueError(f"labels holds {values[~allowed][0]}; expected {expected}.")
+            raise ValueError(f"{labels_argument} holds {values[~allowed][0]}; expected {expected}.")
     return _margins(outputs, labels)
 
 
@@ -74,10 +82,7 @@ def ramp_risk(margins: ArrayLike, gamma: ArrayLike) -> jax.Array:
         0.5625
     """
     margins = as_data("margins", margins, "(N,)")
-    gamma = as_nonnegative_scalar("gamma", gamma, margins.dtype)
-    if is_concrete(gamma) and float(gamma) == 0:
-        raise ValueError("gamma is 0; expected a positive number.")
-    return jnp.mean(ramp(margins, gamma))
+    return jnp.mean(ramp(margins, as_positive_scalar("gamma", gamma, margins.dtype)))
 
 
 def ramp(margins: Any, gamma: Any) -> Any:
@@ -100,7 +105,7 @@ def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) 
 
     Raises:
         TypeError: margins or x is not of float32 or float64.
-        ValueError: A shape does not fit, an entry is not finite, or the complexity is no number of at least 0.
+        ValueError: A shape does not fit, an entry is not finite, or the complexity is no positive number.
 
     Example:
         >>> import jax.numpy as jnp
@@ -111,7 +116,7 @@ def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) 
     margins, x = as_data("margins", margins, "(N,)"), as_data("x", x, "(N, d)")
     if len(margins) != len(x):
         raise ValueError(f"margins has {len(margins)} entries; expected {len(x)} as x has rows.")
-    complexity = as_nonnegative_scalar("complexity", complexity, margins.dtype)
+    complexity = as_positive_scalar("complexity", complexity, margins.dtype)
     # One division at a time: the product of the two divisors may leave the range where the quotient does not.
     result = margins / complexity / (euclidean_norm(x) / len(x))
     check_representable(normalized_margins=result)
@@ -137,8 +142,8 @@ def spectral_complexity(weights: Any, references: Any = None, activation_lipschi
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is not finite, references or activation_lipschitz does not fit, or the
-            result leaves the range of the dtype.
+        ValueError: There is no matrix, one is not finite, they fit in no order as layers, references or
+            activation_lipschitz does not fit, or the result leaves the range of the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -147,11 +152,11 @@ def spectral_complexity(weights: Any, references: Any = None, activation_lipschi
         >>> print(f"{spectral_complexity(weights):.3f}")  # (14^(2/3) + 8^(2/3))^(3/2)
         30.720
     """
-    weights = weight_matrices(weights)
+    weights = layer_matrices("weights", weights)
     norms = layer_norms(weights)
     distances = norms.l21
     if references is not None:
-        references = weight_matrices(references)
+        references = matrices_of("references", references)
         shapes, expected = ([w.shape for w in group.matrices] for group in (references, weights))
         if shapes != expected:
             raise ValueError(f"references has matrices of shapes {shapes}; expected {expected} as weights has.")

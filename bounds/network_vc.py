@@ -8,9 +8,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bounds.checks import as_count
 from bounds.layers import DenseLayers, check_layers
 from bounds.network_vc_lower import baum_vc_lower, bit_extraction_vc_lower, half_space_vc_lower
-from ntk.checks import check_choice, check_count
+from ntk.checks import check_choice
 
 # Breakpoints and degree of the activations of ntk that are piecewise polynomial; sign has a piece {0}.
 _PIECES = {
@@ -18,6 +19,7 @@ _PIECES = {
     **{"square": (1, 2), "cube": (1, 3), "step": (1, 0), "sign": (2, 0)},
 }
 _SIGMOIDS = ("sigmoid", "tanh")
+_MOST_BITS = 256  # of breakpoints and degrees, of which products are taken in float64
 
 
 class VCBounds(NamedTuple):
@@ -184,7 +186,10 @@ def _layer_terms(layers: DenseLayers, breakpoints: int, degree: int) -> list[tup
     terms, total = [], 0
     for i, (k, own) in enumerate(zip(layers.units, layers.parameters, strict=True)):
         total += own
-        terms.append((float(breakpoints * k * (1 + i * degree**i)), total if degree else own))
+        polynomials = int(breakpoints) * k * (1 + i * int(degree) ** i)
+        if polynomials.bit_length() > 1000:
+            raise ValueError(f"degree is {degree} in {len(layers.units)} layers; expected a smaller one, for float64.")
+        terms.append((float(polynomials), total if degree else own))
     return terms
 
 
@@ -205,5 +210,5 @@ def _largest(holds: Callable[[int], bool], start: int) -> int:
 
 
 def _check_pieces(breakpoints: int, degree: int) -> None:
-    check_count("breakpoints", breakpoints)
-    check_count("degree", degree, minimum=0)
+    as_count("breakpoints", breakpoints, bits=_MOST_BITS)
+    as_count("degree", degree, minimum=0, bits=_MOST_BITS)

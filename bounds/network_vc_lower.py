@@ -6,8 +6,8 @@ output's. A wider or deeper network contains the ones that are built here: units
 
 import math
 
-from bounds.layers import DenseLayers, check_layers
-from ntk.checks import check_count
+from bounds.checks import as_count
+from bounds.layers import DenseLayers, check_activation_name, check_layers
 
 # Units by which a layer passes on the sign of what it reads: φ or −φ(−·) is odd and grows, or φ − φ(−·) or φ − φ(0) is.
 _UNITS_FOR_SIGN = {"leaky_relu": 1, "cube": 1, "tanh": 1, "sign": 1, "relu": 2, "step": 2, "sigmoid": 2}
@@ -16,6 +16,7 @@ _UNITS_FOR_HAT = {"relu": 3, "leaky_relu": 3, "abs": 3, "step": 2, "sign": 2, "s
 # Units that make one ReLU of a bounded argument: relu(z) is a sum of φ(z), φ(−z), or of |z| and z = |z + c| − c.
 _UNITS_FOR_RELU = {"relu": 1, "leaky_relu": 2, "abs": 2}
 _UNITS_A_BIT = 5
+_MOST_BITS = 500  # of a count, of which products are taken in float64
 
 
 def half_space_vc_lower(layers: DenseLayers, activation: str) -> int:
@@ -29,7 +30,8 @@ def half_space_vc_lower(layers: DenseLayers, activation: str) -> int:
         activation: Of the hidden units, by name.
 
     Raises:
-        TypeError: `layers` is no `DenseLayers`.
+        TypeError: `layers` is no `DenseLayers`,
+            or `activation` no name.
         ValueError: It is no network.
 
     Example:
@@ -38,7 +40,7 @@ def half_space_vc_lower(layers: DenseLayers, activation: str) -> int:
         >>> half_space_vc_lower(DenseLayers(6, (2, 1), (14, 3)), "tanh")
         7
     """
-    check_layers(layers)
+    _check(layers, activation)
     even = activation in ("square", "abs")
     needed = 2 if even else _UNITS_FOR_SIGN.get(activation, math.inf)
     if any(k < needed for k in layers.units[:-1]) or (even and not all(_biases(layers))):
@@ -62,7 +64,7 @@ def baum_vc_lower(layers: DenseLayers, activation: str) -> int:
         >>> baum_vc_lower(DenseLayers(2, (10, 1), (30, 10)), "relu")
         13
     """
-    check_layers(layers)
+    _check(layers, activation)
     hidden = layers.units[:-1]
     if activation not in _UNITS_FOR_HAT or not hidden or min(hidden) < 2 or not all(_biases(layers)):
         return 1
@@ -95,7 +97,7 @@ def bit_extraction_vc_lower(layers: DenseLayers, activation: str = "relu") -> in
         >>> bit_extraction_vc_lower(DenseLayers(2, (100, 5, 5, 5, 1), (300, 505, 30, 30, 6)))
         300
     """
-    check_layers(layers)
+    _check(layers, activation)
     if activation not in _UNITS_FOR_RELU or not all(_biases(layers)):
         return 1
     widths = [k // _UNITS_FOR_RELU[activation] for k in layers.units[:-1]]
@@ -127,9 +129,18 @@ def bit_extraction_vc_measure(num_parameters: int, num_layers: int) -> float:
         >>> bit_extraction_vc_measure(1024, 4)
         32768.0
     """
-    check_count("num_layers", num_layers)
-    check_count("num_parameters", num_parameters, minimum=num_layers)
+    num_layers = as_count("num_layers", num_layers, bits=_MOST_BITS)
+    num_parameters = as_count("num_parameters", num_parameters, bits=_MOST_BITS)
+    if num_parameters < num_layers:
+        raise ValueError(
+            f"num_parameters is {num_parameters}; expected an integer of at least {num_layers}, that is num_layers."
+        )
     return num_parameters * num_layers * math.log2(num_parameters / num_layers)
+
+
+def _check(layers: DenseLayers, activation: str) -> None:
+    check_layers(layers)
+    check_activation_name(activation)
 
 
 def _biases(layers: DenseLayers) -> list[bool]:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from bounds.arrays import as_data, euclidean_norm, scale_of, square_root
-from bounds.weights import WeightMatrices, dense_matrices, weight_matrices
-from ntk.checks import check_choice, check_count, check_representable, is_concrete
+from bounds.arrays import as_data, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.checks import as_positive, as_scalar
+from bounds.weights import WeightMatrices, dense_matrices, layer_matrices
+from ntk.checks import check_choice, check_representable, is_concrete
 
 _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
@@ -100,9 +101,8 @@ def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: i
         3.0000 True
     """
     matrix = as_data("matrix", matrix, "(in, out)")
-    if not isinstance(tolerance, int | float) or isinstance(tolerance, bool) or not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance!r}; expected a positive number.")
-    check_count("max_steps", max_steps)
+    tolerance = as_scalar(as_positive, "tolerance", tolerance)
+    check_repeats("max_steps", max_steps)
     return _spectral_norm(matrix, tolerance, max_steps)
 
 
@@ -117,7 +117,8 @@ def layer_norms(params: Any) -> LayerNorms:
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is not finite, or a norm leaves the range of the dtype.
+        ValueError: There is no matrix, one is not finite, they fit in no order as layers, or a norm leaves the range of
+            the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -126,7 +127,7 @@ def layer_norms(params: Any) -> LayerNorms:
         layer   frobenius          l1         l21    spectral stable_rank
         w           5.099           8           6       5.064       1.014
     """
-    weights = weight_matrices(params)
+    weights = layer_matrices("params", params)
     norms = _layer_norms(weights)
     check_representable(frobenius=norms.frobenius, l1=norms.l1, l21=norms.l21, spectral=norms.spectral)
     if is_concrete(norms) and not norms.converged.all():

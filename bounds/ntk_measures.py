@@ -8,7 +8,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, check_spectrum, euclidean_norm
-from ntk.checks import check_representable, is_concrete
+from ntk.checks import as_floating, check_representable, is_concrete
 
 _FEWEST_DIGITS = 3
 
@@ -42,7 +42,8 @@ def ntk_complexity(H: ArrayLike, y: ArrayLike, ridge: ArrayLike = 0.0) -> jax.Ar
         >>> print(f"{ntk_complexity(H, jnp.array([1.0, 1.0])):.4f} {ntk_complexity(H, jnp.array([1.0, -1.0])):.4f}")
         0.8165 1.4142
     """
-    H, y = as_gram("H", H), as_data("y", y, "(n, O)" if jnp.ndim(y) == 2 else "(n,)")
+    H, y = as_gram("H", H), as_floating("y", y)
+    y = as_data("y", y, "(n, O)" if y.ndim == 2 else "(n,)")
     if len(y) != len(H):
         raise ValueError(f"y has {len(y)} rows; expected {len(H)} as H has.")
     ridge = as_nonnegative_scalar("ridge", ridge, H.dtype)

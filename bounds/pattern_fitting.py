@@ -12,9 +12,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from bounds import batches
-from bounds.arrays import as_nonnegative_scalar
+from bounds.arrays import as_labels, as_nonnegative_scalar, check_repeats
+from bounds.calls import shapes_returned
 from bounds.rounding import rounded_at_random
-from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete
+from ntk.checks import as_floating, check_finite, check_key, is_concrete
 
 _LARGEST_SAMPLE = 16  # 65,536 networks
 # Of the largest |f|: an output that is nearer to zero may owe its sign to rounding.
@@ -69,13 +70,15 @@ def fitted_dichotomies(
         [ True False False  True]
     """
     x, patterns, learning_rate = _check(model, x, patterns, learning_rate)
-    check_count("steps", steps)
-    check_count("restarts", restarts)
+    check_repeats("steps", steps)
+    check_repeats("restarts", restarts)
     check_key(key)
     return _fitted(model, x, patterns, key, steps, learning_rate, restarts)
 
 
-def network_dichotomies(model: Any, x: ArrayLike, key: Array, **training: Any) -> np.ndarray:
+def network_dichotomies(
+    model: Any, x: ArrayLike, key: Array, *, steps: int = 1000, learning_rate: ArrayLike = 0.1, restarts: int = 1
+) -> np.ndarray:
     """The dichotomies of the points x that training finds, among all 2^N: their number is a lower bound.
 
     One that rounding may have made is not counted, as far as random errors show it (see `fitted_dichotomies`). As a
@@ -85,7 +88,9 @@ def network_dichotomies(model: Any, x: ArrayLike, key: Array, **training: Any) -
         model: As for `fitted_dichotomies`.
         x: The points, (N, …), floating-point, N ≤ 16.
         key: Of the initial weights.
-        **training: `steps`, `learning_rate` and `restarts` of `fitted_dichotomies`.
+        steps: Of training, each on all N points.
+        learning_rate: Of Adam.
+        restarts: Networks per pattern.
 
     Returns:
         (M, N) of −1 and 1, int8, on the host.
@@ -107,7 +112,8 @@ def network_dichotomies(model: Any, x: ArrayLike, key: Array, **training: Any) -
     if x.ndim < 1 or not 1 <= len(x) <= _LARGEST_SAMPLE:
         raise ValueError(f"x has shape {x.shape}; expected from 1 to {_LARGEST_SAMPLE} points: all signs are tried.")
     patterns = np.array(list(itertools.product((-1, 1), repeat=len(x))), dtype=np.int8)
-    return patterns[np.asarray(fitted_dichotomies(model, x, patterns, key, **training))]
+    found = fitted_dichotomies(model, x, patterns, key, steps=steps, learning_rate=learning_rate, restarts=restarts)
+    return patterns[np.asarray(found)]
 
 
 @functools.partial(jax.jit, static_argnames=("model", "restarts"))
@@ -179,13 +185,18 @@ def _check(model: Any, x: ArrayLike, patterns: ArrayLike, learning_rate: ArrayLi
             raise TypeError(f"model is {type(model).__name__} without {method}; expected a hashable Flax Linen module.")
     x = as_floating("x", x)
     check_finite("x", x)
-    signs = jnp.asarray(patterns)
-    if x.ndim < 1 or signs.ndim != 2 or signs.shape[1] != len(x):
+    if x.ndim < 1:
+        raise ValueError(f"x has shape {x.shape}; expected points (N, …).")
+    signs = as_labels("patterns", patterns, "(P, N)")
+    if signs.shape[1] != len(x):
         raise ValueError(f"patterns has shape {signs.shape}; expected (P, N) with N points x, of shape {x.shape}.")
-    if is_concrete(patterns) and not np.isin(patterns, (-1, 1)).all():
+    if is_concrete(signs) and not np.isin(signs, (-1, 1)).all():
         raise ValueError("patterns holds entries other than -1 and 1; expected signs.")
-    params = jax.eval_shape(model.init, jax.random.key(0), x)
-    shape = jax.eval_shape(model.apply, params, x).shape
+
+    def outputs(x: Array) -> Array:
+        return model.apply(model.init(jax.random.key(0), x), x)
+
+    shape = shapes_returned("model", outputs, {"x": x})
     if shape not in ((len(x),), (len(x), 1)):
         raise ValueError(f"model returns outputs of shape {shape}; expected (N,) or (N, 1), one number per point.")
     return x, signs.astype(x.dtype), as_nonnegative_scalar("learning_rate", learning_rate, x.dtype)

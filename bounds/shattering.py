@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from bounds.arrays import check_repeats
+from bounds.calls import called, check_function
 from bounds.checks import check_flag
-from ntk.checks import check_count
+from ntk.checks import as_numpy, check_count, shown
 
 Dichotomies = Callable[[np.ndarray], np.ndarray]
 
@@ -30,12 +32,7 @@ def is_shattered(signs: np.ndarray) -> bool:
         >>> is_shattered(interval_dichotomies([0.0, 1.0])), is_shattered(interval_dichotomies([0.0, 1.0, 2.0]))
         (True, False)
     """
-    numbers = np.asarray(signs)
-    if numbers.ndim != 2:
-        raise ValueError(f"signs has shape {numbers.shape}; expected (M, N).")
-    if not np.isin(numbers, (-1, 1)).all():
-        raise ValueError("signs holds entries other than -1 and 1; expected one dichotomy in each row.")
-    return len(np.unique(numbers, axis=0)) == 1 << numbers.shape[1]
+    return _has_all("signs", signs)
 
 
 def find_shattered_set(dichotomies: Dichotomies, configurations: Iterable[np.ndarray]) -> np.ndarray | None:
@@ -61,11 +58,16 @@ def find_shattered_set(dichotomies: Dichotomies, configurations: Iterable[np.nda
         >>> find_shattered_set(rectangle_dichotomies, plane_configurations(5)) is None
         True
     """
-    if not callable(dichotomies):
-        raise TypeError(f"dichotomies is {dichotomies!r}; expected a function from points to signs.")
-    if not isinstance(configurations, Iterable):
-        raise TypeError(f"configurations is {configurations!r}; expected arrays of points.")
-    return next((x for x in configurations if is_shattered(dichotomies(x))), None)
+    check_function("dichotomies", dichotomies, ("points",))
+    try:
+        points = iter(configurations)
+    except TypeError:
+        raise TypeError(f"configurations is {shown(configurations)}; expected arrays of points.") from None
+
+    def shattered(x: np.ndarray) -> bool:
+        return _has_all("what dichotomies returns", called("dichotomies", dichotomies, {"configurations": x}))
+
+    return next((x for x in points if shattered(x)), None)
 
 
 def vc_dimension(
@@ -98,10 +100,11 @@ def vc_dimension(
         4
     """
     check_count("limit", limit)
-    if not callable(configurations):
-        raise TypeError(f"configurations is {configurations!r}; expected a function from a size to arrays of points.")
-    sizes = range(1, limit + 1)
-    return next((size - 1 for size in sizes if find_shattered_set(dichotomies, configurations(size)) is None), None)
+
+    def shattered(size: int) -> np.ndarray | None:
+        return find_shattered_set(dichotomies, called("configurations", configurations, {"a size": size}))
+
+    return next((size - 1 for size in range(1, limit + 1) if shattered(size) is None), None)
 
 
 def line_configurations(size: int) -> Iterator[np.ndarray]:
@@ -117,7 +120,7 @@ def line_configurations(size: int) -> Iterator[np.ndarray]:
         >>> [x.tolist() for x in line_configurations(3)]
         [[0, 1, 2]]
     """
-    check_count("size", size)
+    check_repeats("size", size)
     yield np.arange(size)
 
 
@@ -135,7 +138,7 @@ def plane_configurations(size: int) -> Iterator[np.ndarray]:
         >>> [x.tolist() for x in plane_configurations(2)]
         [[[0, 0], [1, 1]], [[0, 1], [1, 0]]]
     """
-    check_count("size", size)
+    check_repeats("size", size)
     for heights in itertools.permutations(range(size)):
         yield np.column_stack([np.arange(size), heights])
 
@@ -160,8 +163,8 @@ def half_space_configurations(size: int, dim: int, affine: bool = True) -> Itera
         >>> [x[-1].tolist() for x in half_space_configurations(4, dim=2)]  # beside (0, 0), (4, 0) and (0, 4)
         [[1, 1], [-4, 1], [-4, -4]]
     """
-    check_count("size", size)
-    check_count("dim", dim)
+    check_repeats("size", size)
+    check_repeats("dim", dim)
     check_flag("affine", affine)
     corners = np.vstack([np.zeros((int(affine), dim), dtype=int), 2 * dim * np.eye(dim, dtype=int)])
     if size > len(corners) + 1:
@@ -189,9 +192,19 @@ def subset_configurations(x: Any, size: int) -> Iterator[np.ndarray]:
         >>> [x.tolist() for x in subset_configurations([0.5, 1.5, 2.5], 2)]
         [[0.5, 1.5], [0.5, 2.5], [1.5, 2.5]]
     """
-    check_count("size", size)
-    points = np.asarray(x)
+    check_repeats("size", size)
+    points = as_numpy("x", x, "points (N,) or (N, dim)")
     if points.ndim == 0:
-        raise ValueError(f"x is {x!r}; expected points (N,) or (N, dim).")
+        raise ValueError(f"x is {shown(x)}; expected points (N,) or (N, dim).")
     for chosen in itertools.combinations(range(len(points)), size):
         yield points[list(chosen)]
+
+
+def _has_all(name: str, signs: Any) -> bool:
+    """Whether signs, given under that name, are all that there are."""
+    numbers = as_numpy(name, signs, "signs (M, N)")
+    if numbers.ndim != 2:
+        raise ValueError(f"{name} has shape {numbers.shape}; expected (M, N).")
+    if not np.isin(numbers, (-1, 1)).all():
+        raise ValueError(f"{name} holds entries other than -1 and 1; expected one dichotomy in each row.")
+    return len(np.unique(numbers, axis=0)) == 1 << numbers.shape[1]

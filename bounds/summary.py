@@ -1,20 +1,24 @@
 """Every bound and every measure of a trained classifier, side by side."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 import ntk
 from bounds import entries
-from bounds.checks import as_delta, as_nonnegative
+from bounds.arrays import as_gram
+from bounds.calls import called, check_leaves
+from bounds.checks import as_delta, as_nonnegative, as_scalar
 from bounds.layers import mlp_layers, tree_layers
-from bounds.margins import classification_margins
+from bounds.margins import margins_of
 from bounds.tables import LeftOut, Report, ReportRow
 from bounds.weights import WeightMatrices, ntk_weight_matrices, weight_matrices
-from ntk.checks import check_choice, is_concrete
+from ntk.checks import as_floating, check_choice, is_concrete, shown
 
 _SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -39,7 +43,8 @@ def report(
     """A table of all that applies to a classifier: bounds on its probability of error, and measures apart from them.
 
     Points are independent and identically distributed. Each bound holds with probability 1 − δ by itself, one-sided;
-    to read k of them at once, ask for δ/k. What does not apply is listed with the reason.
+    to read k of them at once, ask for δ/k. What does not apply is listed with the reason. A bound is vacuous that is at
+    or above the training error of always naming the most frequent class, which is 1 − 1/K for K classes of equal size.
 
     Args:
         apply: f(params, x) → (N, C) scores of C ≥ 2 classes, or (N,), whose sign is the class; pure JAX, hashable.
@@ -87,21 +92,27 @@ def report(
         VC, Rademacher penalty
         VC, Parrondo–van den Broek
         VC, Devroye
-        Frobenius norms and margins
+        Frobenius norms and margins    vacuous
         spectral norms and margins     vacuous
         >>> [row.name for row in found.measures][:2], found.left_out[0].name
         (['spectral complexity', 'product of spectral norms'], 'PAC-Bayes, Gaussian noise')
     """
     if not is_concrete((params, x, labels, x_test, labels_test, gram, prior)):
         raise TypeError("report is traced by JAX; expected concrete arrays: a report is made on the host.")
-    delta, ridge = float(as_delta("delta", delta)), float(as_nonnegative("ridge", ridge))
+    delta, ridge = as_scalar(as_delta, "delta", delta), as_scalar(as_nonnegative, "ridge", ridge)
     if (x_test is None) != (labels_test is None):
         raise ValueError("x_test and labels_test come together; expected both or neither.")
-    labels, outputs = jnp.asarray(labels), apply(params, x)
-    one_output = outputs.ndim == 1
-    margins = np.asarray(classification_margins(outputs, labels))
-    test_margins = None if x_test is None else np.asarray(classification_margins(apply(params, x_test), labels_test))
+    outputs, margins = _predicted(apply, params, "x", x, "labels", labels)
+    labels, one_output = jnp.asarray(labels), outputs.ndim == 1
+    test_margins = (
+        None if x_test is None else _predicted(apply, params, "x_test", x_test, "labels_test", labels_test)[1]
+    )
     n, train_error = len(margins), float(np.mean(margins <= 0))
+    guessing = 1 - float(np.unique_counts(np.asarray(labels)).counts.max()) / n
+    if gram is not None:
+        gram = as_gram("gram", gram)
+        if len(gram) != n:
+            raise ValueError(f"gram has shape {gram.shape}; expected {(n, n)} for {n} points x.")
 
     found = entries.held_out_entries(test_margins, delta)
     found += entries.bits_entries(params, train_error, n, delta)
@@ -115,16 +126,31 @@ def report(
     found += entries.pac_bayes_entries(apply, params, prior, (x, labels), key, delta, sigmas, num_draws)
     found += entries.kernel_entries(gram, labels, one_output, ridge, delta)
 
-    rows = [entry for entry in found if isinstance(entry, ReportRow)]
+    rows = [_judged(entry, guessing) for entry in found if isinstance(entry, ReportRow)]
     return Report(
         rows=tuple(sorted(rows, key=lambda row: row.kind != "bound")),
         left_out=tuple(entry for entry in found if isinstance(entry, LeftOut)),
         delta=delta,
         num_samples=n,
         train_error=train_error,
+        guessing_error=guessing,
         num_test=0 if test_margins is None else len(test_margins),
         test_error=None if test_margins is None else float(np.mean(test_margins <= 0)),
     )
+
+
+def _judged(row: ReportRow, guessing: float) -> ReportRow:
+    return replace(row, vacuous=row.value >= guessing) if row.kind == "bound" else row
+
+
+def _predicted(
+    apply: Any, params: Any, x_argument: str, x: Any, labels_argument: str, labels: Any
+) -> tuple[jax.Array, np.ndarray]:
+    """The outputs for x, and the margins."""
+    check_leaves("params", params)
+    outputs = called("apply", apply, {"params": params, x_argument: x})
+    argument = f"apply(params, {x_argument})"
+    return as_floating(argument, outputs), np.asarray(margins_of(argument, outputs, labels_argument, labels))
 
 
 def _read(network: Any, params: Any, one_output: bool) -> tuple[str, WeightMatrices, Any]:
@@ -134,6 +160,6 @@ def _read(network: Any, params: Any, one_output: bool) -> tuple[str, WeightMatri
         dim, width = weights.matrices[0].shape
         return network.activation.name, weights, mlp_layers(network, dim, width) if one_output else None
     if not isinstance(network, str):
-        raise TypeError(f"network is {network!r}; expected an ntk.MLP, the name of an activation, or None.")
+        raise TypeError(f"network is {shown(network)}; expected an ntk.MLP, the name of an activation, or None.")
     check_choice("network", network, (*entries.CONTRACTIONS, "square", "cube", "step", "sign", "sigmoid"))
     return network, weight_matrices(params), tree_layers(params) if one_output else None

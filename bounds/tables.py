@@ -18,6 +18,11 @@ class ReportRow:
         confidence: The part of δ alone; None if absent.
         assumptions: What must be true beside i.i.d. points, or what the measure measures.
         source: Author, year, theorem.
+        at_ceiling: Whether a bound, or its complexity, is the largest number that its formula gives. It is the same for
+            all worse networks then, and tells nothing of one from another: leave it out where bounds are compared
+            between networks.
+        vacuous: Whether a bound is at or above the error of guessing (see `Report`); None for a measure, and where that
+            error is not known.
     """
 
     name: str
@@ -28,11 +33,8 @@ class ReportRow:
     confidence: float | None
     assumptions: str
     source: str
-
-    @property
-    def vacuous(self) -> bool | None:
-        """Whether a bound says no more than that a probability is at most 1; None for a measure."""
-        return self.value >= 1 if self.kind == "bound" else None
+    at_ceiling: bool = False
+    vacuous: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,19 @@ class Report:
         delta: δ. Each bound holds with probability 1 − δ by itself; for all k at once, ask for δ/k.
         num_samples: N, of the training points.
         train_error: Share of them that are wrong.
+        guessing_error: Share of them that are wrong if the most frequent class is named always: 1 − 1/K for K classes
+            of equal size, less if one is more frequent. A bound of this or more is vacuous: a classifier that looks at
+            no input does as well, as far as the labels show it.
         num_test: Of the test points, 0 if there are none.
         test_error: Share of them that are wrong; None if there are none.
 
     Example:
         >>> from bounds.tables import Report, ReportRow
-        >>> row = ReportRow("Hoeffding, test data", "bound", 0.143, 0.1, None, 0.043, "none", "Hoeffding 1963")
-        >>> print(Report((row,), (), 0.05, 100, 0.0, 1000, 0.1))
+        >>> parts = (0.143, 0.1, None, 0.043)
+        >>> row = ReportRow("Hoeffding, test data", "bound", *parts, "none", "Hoeffding 1963", vacuous=False)
+        >>> print(Report((row,), (), 0.05, 100, 0.0, 0.5, 1000, 0.1))
         100 training points, error 0.0000; 1000 test points, error 0.1000.
-        Each bound holds with probability 0.95 by itself.
+        Each bound holds with probability 0.95 by itself. From 0.5000 on, the error of guessing, it is vacuous.
         <BLANKLINE>
         bound                 value    risk  complexity  confidence  vacuous  assumes
         Hoeffding, test data  0.143  0.1000           –      0.0430       no  none
@@ -72,6 +78,7 @@ class Report:
     delta: float
     num_samples: int
     train_error: float
+    guessing_error: float
     num_test: int
     test_error: float | None
 
@@ -107,7 +114,8 @@ class Report:
         data = f"{self.num_samples} training points, error {self.train_error:.4f}"
         if self.test_error is not None:
             data += f"; {self.num_test} test points, error {self.test_error:.4f}"
-        return f"{data}.{gap}Each bound holds with probability {1 - self.delta:g} by itself."
+        holds = f"Each bound holds with probability {1 - self.delta:g} by itself."
+        return f"{data}.{gap}{holds} From {self.guessing_error:.4f} on, the error of guessing, it is vacuous."
 
     def _tables(self, sources: bool = False) -> Iterator[tuple[list[str], list[list[str]]]]:
         """The header and the lines of each table that has any; the columns of numbers come after the first."""
@@ -124,7 +132,7 @@ class Report:
                             "–" if part is None else f"{part:.4f}" if part < 100 else f"{part:.3g}"
                             for part in (row.empirical_risk, row.complexity, row.confidence)
                         ),
-                        "yes" if row.vacuous else "no",
+                        _verdict(row),
                         row.assumptions,
                         *[row.source] * sources,
                     ]
@@ -141,6 +149,12 @@ class Report:
 
 
 _WORDS = ("bound", "measure", "left out", "assumes", "what it is", "because", "source")
+
+
+def _verdict(row: ReportRow) -> str:
+    if row.vacuous is None:
+        return "–"
+    return ("yes" if row.vacuous else "no") + ", at its ceiling" * row.at_ceiling
 
 
 def _as_text(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -1,12 +1,14 @@
 """Parameter trees: leaves by their names, and the order in which matrices follow each other as layers."""
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+_MOST_LISTED = 8  # of the matrices that a message lists
 _WRAPPERS = ("value", "raw_value")  # what NNX puts around an array
 
 
@@ -17,7 +19,7 @@ def named_leaves(params: Any) -> dict[str, Any]:
     """
     leaves = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if jnp.issubdtype(getattr(leaf, "dtype", type(None)), jnp.floating):
+        if hasattr(leaf, "shape") and jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating):
             keys = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
             leaves["/".join(keys[:-1] if keys[-1] in _WRAPPERS else keys)] = leaf
     return dict(sorted(leaves.items(), key=lambda item: _natural(item[0])))
@@ -42,26 +44,65 @@ def in_chain(argument: str, names: Sequence[str], shapes: Sequence[tuple[int, in
     Matrices whose names differ in numbers alone, as those of a list do, stay in the order of the numbers. Refused where
     no order is possible, and where there are several: names such as hidden, in and out say nothing of the order.
     """
+    found = list(itertools.islice(_orders(names, lambda one, other: shapes[one][1] == shapes[other][0]), 2))
+    if len(found) != 1:
+        fitting = "each fitting the one before" if not found else "in one order only: numbered layers, or a list"
+        raise ValueError(f"{argument} has {_listed(names, shapes)}; expected matrices (in, out), {fitting}.")
+    return found[0]
+
+
+def check_chain(
+    argument: str, names: Sequence[str], shapes: Sequence[tuple[int, int]], patch_sizes: Sequence[int]
+) -> None:
+    """Refuse matrices that are layers of a network in no order, some of them perhaps of convolutions.
+
+    A convolution's matrix has as many rows for each input as its kernel has positions. A dense layer may take what a
+    convolution gives at each of several positions.
+    """
+
+    def fits(one: int, other: int) -> bool:
+        given, taken = shapes[one][1], shapes[other][0] // patch_sizes[other]
+        flattened = patch_sizes[one] > 1 == patch_sizes[other]
+        return taken % given == 0 if flattened else taken == given
+
+    if next(_orders(names, fits), None) is None:
+        raise ValueError(
+            f"{argument} has {_listed(names, shapes)}; expected matrices (in, out), each fitting the one before: of"
+            " other networks take a part that is a chain, by weight_matrices(params, param_filter)."
+        )
+
+
+def _orders(names: Sequence[str], fits: Callable[[int, int], bool]) -> Iterator[list[int]]:
+    """Every order of the places in `names` in which each fits the one before, numbered names in their order."""
     stems: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         stems.setdefault(re.sub(r"\d+", "#", re.sub(r"(^|/)v$", r"\1w#", name)), []).append(place)
-    found: list[list[int]] = []
+    groups = list(stems.values())
+    dead_ends: set[tuple[int, ...]] = set()  # how many of each group are used, and the last one
 
-    def extend(chain: list[int], left: list[list[int]]) -> None:
-        if len(found) == 2:
+    def extended(chain: list[int], used: tuple[int, ...]) -> Iterator[list[int]]:
+        if len(chain) == len(names):
+            yield chain
             return
-        if not left:
-            found.append(chain)
-        for i, (first, *others) in enumerate(left):
-            if not chain or shapes[chain[-1]][1] == shapes[first][0]:
-                extend([*chain, first], left[:i] + [others] * bool(others) + left[i + 1 :])
+        state = (*used, *chain[-1:])
+        if state in dead_ends:
+            return
+        fruitful = False
+        for i, group in enumerate(groups):
+            if used[i] < len(group) and (not chain or fits(chain[-1], group[used[i]])):
+                longer = [*chain, group[used[i]]]
+                for order in extended(longer, (*used[:i], used[i] + 1, *used[i + 1 :])):
+                    fruitful = True
+                    yield order
+        if not fruitful:
+            dead_ends.add(state)
 
-    extend([], list(stems.values()))
-    if len(found) != 1:
-        listed = ", ".join(f"{name} {tuple(shape)}" for name, shape in zip(names, shapes, strict=True))
-        fitting = "each fitting the one before" if not found else "in one order only: numbered layers, or a list"
-        raise ValueError(f"{argument} has {listed}; expected matrices (in, out), {fitting}.")
-    return found[0]
+    return extended([], (0,) * len(groups))
+
+
+def _listed(names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> str:
+    listed = [f"{name} {tuple(shape)}" for name, shape in zip(names, shapes, strict=True)]
+    return ", ".join(listed if len(listed) <= _MOST_LISTED else [*listed[:_MOST_LISTED], "…"])
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

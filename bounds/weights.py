@@ -12,7 +12,8 @@ import numpy as np
 import ntk
 from bounds import trees
 from bounds.arrays import as_data, as_host_array
-from ntk.checks import is_concrete
+from bounds.calls import called
+from ntk.checks import as_floating, is_concrete, shown
 
 
 @functools.partial(
@@ -71,29 +72,44 @@ def weight_matrices(params: Any, param_filter: Callable[[str], bool] | None = No
         Dense_0/kernel: 3 x 4
         Dense_0/bias: ignored
     """
+    return matrices_of("params", params, param_filter)
+
+
+def matrices_of(argument: str, params: Any, param_filter: Callable[[str], bool] | None = None) -> WeightMatrices:
+    """`weight_matrices` of a tree that was given as an argument of that name."""
     if isinstance(params, WeightMatrices):
         return params
-    found = _taken(params, param_filter)
-    leaves = zip(found.names, found.matrices, strict=True)
-    kernels = (as_data(name, leaf, f"({', '.join('…' * (leaf.ndim - 2))}, in, out)") for name, leaf in leaves)
-    return replace(found, matrices=tuple(kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels))
+    found = _taken(argument, params, param_filter)
+    kernels = []
+    for name, leaf in zip(found.names, found.matrices, strict=True):
+        kernel = as_data(_place(argument, name), leaf, f"({', '.join([*'…' * (leaf.ndim - 2), 'in', 'out'])})")
+        kernels.append(kernel.reshape(-1, kernel.shape[-1]))
+    return replace(found, matrices=tuple(kernels))
+
+
+def layer_matrices(argument: str, params: Any) -> WeightMatrices:
+    """`weight_matrices` of layers of which each takes what another gives, dense and convolutional ones."""
+    found = matrices_of(argument, params)
+    trees.check_chain(argument, found.names, [w.shape for w in found.matrices], found.patch_sizes)
+    return found
 
 
 def dense_matrices(argument: str, params: Any) -> WeightMatrices:
     """The matrices of a chain of dense layers in its order, JAX arrays; convolutions are refused."""
-    return _in_chain(argument, weight_matrices(params))
+    return _in_chain(argument, matrices_of(argument, params))
 
 
 def host_matrices(argument: str, params: Any) -> list[np.ndarray]:
     """The matrices of a chain of dense layers without biases in its order, in float64 on the host."""
-    found = params if isinstance(params, WeightMatrices) else _taken(params, None)
+    found = params if isinstance(params, WeightMatrices) else _taken(argument, params, None)
     if found.ignored:
         raise ValueError(
             f"{argument} has leaves that are no matrices, {', '.join(found.ignored)}; expected a network without"
             " biases: pass the matrices alone where these have no part in it."
         )
     found = _in_chain(argument, found)
-    return [as_host_array(name, w, "(in, out)") for name, w in zip(found.names, found.matrices, strict=True)]
+    named = zip(found.names, found.matrices, strict=True)
+    return [as_host_array(_place(argument, name), w, "(in, out)") for name, w in named]
 
 
 def ntk_weight_matrices(net: ntk.MLP, params: Any) -> WeightMatrices:
@@ -128,28 +144,38 @@ def ntk_weight_matrices(net: ntk.MLP, params: Any) -> WeightMatrices:
         b2: ignored
     """
     if not isinstance(net, ntk.MLP):
-        raise TypeError(f"net is {net!r}; expected an ntk.MLP.")
+        raise TypeError(f"net is {shown(net)}; expected an ntk.MLP.")
     stds = {f"w{layer}": net.w_std for layer in range(1, net.depth + 1)} | {"v": net.v_std}
     parameters = params["params"] if isinstance(params, dict) and "params" in params else {}
     matrices = []
     for name, std in stds.items():
         if name not in parameters:
             raise ValueError(f"params has no '{name}'; expected the parameters of an MLP of depth {net.depth}.")
-        w = jnp.asarray(parameters[name])
-        w = as_data(name, w[:, None] if w.ndim == 1 else w, "(in, out)")
+        place = _place("params", name)
+        w = as_floating(place, parameters[name])
+        w = as_data(place, w[:, None] if w.ndim == 1 else w, "(in, out)")
         matrices.append(jnp.asarray(std, w.dtype) / w.shape[0] ** 0.5 * w)
     has_biases = not is_concrete(net.b_std) or float(net.b_std) != 0
     biases = tuple(f"b{layer}" for layer in range(1, net.depth + 1)) if has_biases else ()
     return WeightMatrices(tuple(matrices), tuple(stds), (1,) * len(stds), biases)
 
 
-def _taken(params: Any, param_filter: Callable[[str], bool] | None) -> WeightMatrices:
+def _place(argument: str, name: str) -> str:
+    """How a message names a leaf."""
+    return f"{argument} at {name}" if name else argument
+
+
+def _taken(argument: str, params: Any, param_filter: Callable[[str], bool] | None) -> WeightMatrices:
     """The leaves that are taken, as they are, in place of matrices."""
     leaves = trees.named_leaves(params)
-    taken = [name for name in leaves if leaves[name].ndim >= 2 and (param_filter is None or param_filter(name))]
+    matrices = [name for name in leaves if leaves[name].ndim >= 2]
+    if param_filter is None:
+        taken = matrices
+    else:
+        taken = [name for name in matrices if called("param_filter", param_filter, {"a path": name})]
     if not taken:
         listed = ", ".join(leaves) or "no leaves"
-        raise ValueError(f"params has no weight matrix among {listed}; expected at least one.")
+        raise ValueError(f"{argument} has no weight matrix among {listed}; expected at least one.")
     sizes = tuple(int(np.prod(leaves[name].shape[:-2])) for name in taken)
     ignored = tuple(name for name in leaves if name not in taken)
     return WeightMatrices(tuple(leaves[name] for name in taken), tuple(taken), sizes, ignored)

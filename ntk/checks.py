@@ -107,7 +107,8 @@ def as_numpy(name: str, value: Any, expected: str) -> np.ndarray:
     except (TypeError, ValueError):  # a list of unequal lists
         raise TypeError(f"{name} is {shown(value)}; expected {expected}.") from None
     if not jnp.issubdtype(numbers.dtype, jnp.floating) and not jnp.issubdtype(numbers.dtype, jnp.integer):
-        raise TypeError(f"{name} is {shown(value)}; expected {expected}.")
+        given = f"has dtype {numbers.dtype}" if isinstance(value, np.ndarray | jax.Array) else f"is {shown(value)}"
+        raise TypeError(f"{name} {given}; expected {expected}.")
     return numbers
 
 

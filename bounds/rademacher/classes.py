@@ -2,22 +2,66 @@
 
 A class G is given with the data of its sample S = (z_1, …, z_m), and knows the supremum of (1/m) Σ σ_i g(z_i) over g
 for given signs σ. Each is a frozen dataclass and a pytree of its data, so that estimates can be vmapped over samples
-and differentiated in them.
+and differentiated in them: made of arrays with more axes in front, it is a stack of classes for `jax.vmap`. Shapes are
+looked at when a class is made, values when it is used.
 """
 
 import functools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, euclidean_norm, square_root
+from bounds.arrays import (
+    as_data,
+    as_gram,
+    as_gram_stack,
+    as_nonnegative_scalar,
+    as_radius,
+    as_stack,
+    euclidean_norm,
+    square_root,
+)
 from ntk.checks import check_choice
 
+T = TypeVar("T")
 _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
+    """Register a dataclass as a pytree of its data; its constructor, which looks at the data, is the users' alone.
+
+    JAX makes pytrees of anything, for its own purposes: of tracers, of shapes, of stacks, of None.
+    """
+
+    def register(cls: type[T]) -> type[T]:
+        def with_keys(self: T) -> tuple[tuple, tuple]:
+            leaves = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in data)
+            return leaves, tuple(getattr(self, name) for name in meta)
+
+        def flatten(self: T) -> tuple[tuple, tuple]:
+            return tuple(getattr(self, name) for name in data), tuple(getattr(self, name) for name in meta)
+
+        def unflatten(fixed: tuple, leaves: Iterable) -> T:
+            made = object.__new__(cls)
+            for name, value in zip([*data, *meta], [*leaves, *fixed], strict=True):
+                object.__setattr__(made, name, value)
+            return made
+
+        jax.tree_util.register_pytree_with_keys(cls, with_keys, unflatten, flatten)
+        return cls
+
+    return register
+
+
+def set_fields(instance: Any, **fields: Any) -> None:
+    """Give a frozen dataclass its fields as arrays, when it is made."""
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)
 
 
 @runtime_checkable
@@ -48,7 +92,7 @@ class FunctionClass(Protocol):
         """At least |g(z_i)| for every g and every i; a scalar."""
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["x", "radius"], meta_fields=["norm"])
+@pytree_of(data=["x", "radius"], meta=["norm"])
 @dataclass(frozen=True)
 class LinearBall:
     """Linear functions x ↦ w·x with ‖w‖_p ≤ B (Mohri et al. 2018, Theorems 5.10 and 11.15; Kakade et al. 2008).
@@ -73,6 +117,10 @@ class LinearBall:
     radius: Any = 1.0
     norm: int | float = 2
 
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, (1, 2, math.inf))
+        set_fields(self, x=as_stack("x", self.x, "(m, d)"), radius=as_radius("radius", self.radius))
+
     @property
     def num_samples(self) -> int:
         """The sample's size m."""
@@ -85,7 +133,6 @@ class LinearBall:
 
     def checked(self) -> "LinearBall":
         """The class with its data as arrays; bad data is refused."""
-        check_choice("norm", self.norm, (1, 2, math.inf))
         x = as_data("x", self.x, "(m, d)")
         return replace(self, x=x, radius=as_nonnegative_scalar("radius", self.radius, x.dtype))
 
@@ -111,7 +158,7 @@ class LinearBall:
         return self.radius / self.num_samples * norms[self.norm]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["gram", "radius"], meta_fields=[])
+@pytree_of(data=["gram", "radius"], meta=[])
 @dataclass(frozen=True)
 class KernelBall:
     """Functions of norm at most B in the space of a kernel (Mohri et al. 2018, Theorem 6.12).
@@ -133,6 +180,9 @@ class KernelBall:
 
     gram: Any
     radius: Any = 1.0
+
+    def __post_init__(self) -> None:
+        set_fields(self, gram=as_gram_stack("gram", self.gram), radius=as_radius("radius", self.radius))
 
     @property
     def num_samples(self) -> int:
@@ -164,7 +214,7 @@ class KernelBall:
         return self.radius / self.num_samples * square_root(jnp.trace(self.gram))
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["predictions"], meta_fields=[])
+@pytree_of(data=["predictions"], meta=[])
 @dataclass(frozen=True)
 class FiniteClass:
     """Finitely many functions, given by their values (Massart's lemma: Mohri et al. 2018, Theorem 3.7).
@@ -183,6 +233,9 @@ class FiniteClass:
     """
 
     predictions: Any
+
+    def __post_init__(self) -> None:
+        set_fields(self, predictions=as_stack("predictions", self.predictions, "(number of functions, m)"))
 
     @property
     def num_samples(self) -> int:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from bounds import batches
-from bounds.arrays import square_root
+from bounds.arrays import check_repeats, square_root
+from bounds.calls import shapes_returned
 from bounds.rademacher.classes import FunctionClass
-from ntk.checks import check_count, check_key, check_representable
+from ntk.checks import check_key, check_representable, shown
 
 _LARGEST_ENUMERATED = 16
 _METHODS = ("checked", "supremum", "upper_bound", "largest_value")
@@ -62,7 +63,7 @@ def empirical_rademacher(function_class: FunctionClass, key: jax.Array, num_draw
     """
     function_class = _checked(function_class)
     check_key(key)
-    check_count("num_draws", num_draws, 2)
+    check_repeats("num_draws", num_draws, 2)
     result = _empirical(function_class, key, num_draws)
     check_representable(**result._asdict())
     return result
@@ -130,11 +131,10 @@ def rademacher_complexity(
         >>> print(abs(estimate - (2 / jnp.pi) ** 0.5 / 2) < 4 * standard_error)  # E|N(0, 4)|/4
         True
     """
-    if not callable(draw_class):
-        raise TypeError(f"draw_class is {draw_class!r}; expected a function from a key to a class.")
     check_key(key)
-    check_count("num_resamples", num_resamples, 2)
-    check_count("num_draws", num_draws)
+    check_repeats("num_resamples", num_resamples, 2)
+    check_repeats("num_draws", num_draws)
+    shapes_returned("draw_class", draw_class, {"key": key})
     result = _resampled(draw_class, key, num_resamples, num_draws)
     check_representable(**result._asdict())
     return result
@@ -167,7 +167,7 @@ def rademacher_upper_bound(function_class: FunctionClass) -> jax.Array:
 def _checked(function_class: Any) -> Any:
     # Of its type, so that a class in place of an instance is refused as well.
     if not all(hasattr(type(function_class), method) for method in _METHODS):
-        raise TypeError(f"function_class is {function_class!r}; expected a class such as KernelBall(gram).")
+        raise TypeError(f"function_class is {shown(function_class)}; expected a class such as KernelBall(gram).")
     return function_class.checked()
 
 

@@ -10,17 +10,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bounds.arrays import as_data, euclidean_norm
-from ntk.checks import check_count, check_key, check_nonnegative
+from bounds.arrays import as_data, as_stack, check_repeats, euclidean_norm
+from bounds.rademacher.classes import pytree_of, set_fields
+from ntk.checks import check_key, check_nonnegative
 
 _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["x", "radii", "key"],
-    meta_fields=["width", "num_steps", "num_restarts"],
-)
+@pytree_of(data=["x", "radii", "key"], meta=["width", "num_steps", "num_restarts"])
 @dataclass(frozen=True)
 class NetworkBall:
     """ReLU networks x ↦ W_L φ(… φ(W_1 x)) without biases, with one output and ‖W_j‖_F ≤ M_j (Golowich et al. 2018).
@@ -57,6 +54,11 @@ class NetworkBall:
     num_steps: int = 100
     num_restarts: int = 4
 
+    def __post_init__(self) -> None:
+        for name in ("width", "num_steps", "num_restarts"):
+            check_repeats(name, getattr(self, name))
+        set_fields(self, x=as_stack("x", self.x, "(m, d)"), radii=as_stack("radii", self.radii, "(L,)"))
+
     @property
     def num_samples(self) -> int:
         """The sample's size m."""
@@ -73,8 +75,6 @@ class NetworkBall:
         radii = as_data("radii", self.radii, "(L,)")
         check_nonnegative("radii", radii)
         check_key(self.key)
-        for name in ("width", "num_steps", "num_restarts"):
-            check_count(name, getattr(self, name))
         return replace(self, x=x, radii=radii.astype(x.dtype))
 
     def supremum(self, signs: jax.Array) -> jax.Array:

@@ -87,14 +87,14 @@ CASES = [
         ValueError,
         "x holds entries that are NaN or infinite; exp",
     ),
-    ("dichotomies.ray_dichotomies([1j])", TypeError, "x has dtype complex128; expected real numbers"),
+    ("dichotomies.ray_dichotomies([1j])", TypeError, "x is .*1j.*; expected real numbers"),
     (
         "dichotomies.rectangle_dichotomies(np.random.rand(100, 2))",
         ValueError,
         "x has 100 points, with .* boxes to try at",
     ),
     ("dichotomies.interval_dichotomies([[1.0]])", ValueError, r"x has shape \(1, 1\); expected \(N,\)"),
-    ("dichotomies.rectangle_dichotomies(['a'])", TypeError, "x has dtype <U1; expected real numbers"),
+    ("dichotomies.rectangle_dichotomies(['a'])", TypeError, "x is .*'a'.*; expected real numbers"),
     (
         "jax.jit(dichotomies.rectangle_dichotomies)(np.ones((2, 2)))",
         TypeError,
@@ -119,7 +119,7 @@ CASES = [
     (
         "shattering.find_shattered_set(None, [])",
         TypeError,
-        "dichotomies is None; expected a function from points to sig",
+        "dichotomies is None; expected a function of points",
     ),
     (
         "shattering.find_shattered_set(dichotomies.ray_dichotomies, 3)",
@@ -129,10 +129,10 @@ CASES = [
     (
         "shattering.vc_dimension(dichotomies.ray_dichotomies, 3)",
         TypeError,
-        "configurations is 3; expected a function fr",
+        "configurations is 3; expected a function of",
     ),
     ("list(shattering.subset_configurations(3, 1))", ValueError, r"x is 3; expected points \(N,\) or \(N, dim\)"),
-    ("growth.break_point(3)", TypeError, "growth_function is 3; expected a function from N to an integer"),
+    ("growth.break_point(3)", TypeError, "growth_function is 3; expected a function of N"),
     ("growth.convex_growth(10**12)", ValueError, "num_samples is 1000000000000; expected at most 1000000000"),
     ("growth.sauer(10**12, 10**12)", ValueError, "num_samples is 1000000000000; expected at most 1000000000"),
     ("growth.log_sauer(10**400, 10)", ValueError, "num_samples has 1329 bits; expected at most 1023"),
@@ -230,7 +230,7 @@ CASES = [
     (
         "network_vc.piecewise_vc_upper(layers.DenseLayers(3, (2, 1), (9, 2)))",
         ValueError,
-        r"layers is DenseLayers\(dim=3, .*; expected one output, and in each layer its weights and 0 to k biases",
+        r"layers is DenseLayers\(dim=3, .*; expected units and parameters of as many layers, .* 0 to k biases",
     ),
     ("network_vc_lower.half_space_vc_lower(None, 'relu')", TypeError, "layers is NoneType; expected the DenseLayers"),
     ("network_vc_lower.bit_extraction_vc_lower(3)", TypeError, "layers is int; expected the DenseLayers"),
@@ -239,7 +239,7 @@ CASES = [
     ("layers.mlp_layers(ntk.MLP(depth=1, v_std=0.0), 2, 3)", ValueError, "net has v_std 0; expected a positive one"),
     ("concentration.hoeffding_epsilon(2**2000, 0.1)", ValueError, "num_samples has 2001 bits; expected at most 1023"),
     ("layers.mlp_layers(ntk.MLP(depth=1), 2, 3.0)", ValueError, f"width is 3.0; {COUNT}"),
-    ("layers.tree_layers({})", ValueError, r"params has no weights; expected matrices \(in, out\)"),
+    ("layers.tree_layers({})", ValueError, r"params is {}, without weights; expected matrices \(in, out\)"),
     ("layers.tree_layers({'kernel': np.ones((3, 3, 1, 8))})", ValueError, r"params has kernel of shape \(3, 3, 1, 8\)"),
     ("layers.tree_layers({'scale': np.ones(3)})", ValueError, r"params has scale of shape \(3,\); expected dense"),
     (

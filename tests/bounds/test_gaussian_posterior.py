@@ -187,6 +187,17 @@ REFUSED = [
     ("g.gaussian_kl(w, w, 0.0, 1.0)", ValueError, "sigma is 0.0; expected a positive number"),
     ("g.gaussian_kl(w, w, 1.0, -1.0)", ValueError, "prior_sigma is -1.0; expected a finite number that is not"),
     ("g.gaussian_kl(w, w, w, 1.0)", ValueError, "sigma is .*; expected one real number"),
+    (
+        "g.posterior_risks(lambda w, x: jnp.sum(w), w, data, 9.0, key)",
+        ValueError,
+        "risk is .*; expected a number from 0",
+    ),
+    ("g.posterior_risks(lambda w, x: jnp.nan * w[0], w, data, 1.0, key)", ValueError, "risk is nan; expected a number"),
+    (
+        "g.posterior_risks(zero_one, w, w, 1.0, key)",
+        ValueError,
+        "risk raises .* for params and data as given; expected",
+    ),
     ("g.posterior_risks(None, w, data, 1.0, key)", TypeError, "risk is None; expected a function"),
     ("g.posterior_risks(vector, w, data, 1.0, key)", ValueError, r"risk returns \(2,\); expected a scalar"),
     ("g.posterior_risks(zero_one, w, data, 1.0, 5)", TypeError, "key is 5; expected one PRNG key"),
@@ -209,6 +220,7 @@ def large(w, data):
 def test_refused(plain_bounds, code, exception, sentence):
     names = {
         "np": np,
+        "jnp": jnp,
         "g": plain_bounds("gaussian_posterior")["gaussian_posterior"],
         "w": np.ones(2),
         "data": sample(RNG),

@@ -96,7 +96,7 @@ def test_memory_does_not_grow_with_the_number_of_patterns():
 REFUSED = [
     ("f(None, x, p, key)", TypeError, "model is NoneType without init; expected a hashable Flax Linen module"),
     ("f(model, x.astype(int), p, key)", TypeError, "x has dtype int64; expected a real floating-point array"),
-    ("f(model, x, p[0], key)", ValueError, r"patterns has shape \(4,\); expected \(P, N\) with N points x"),
+    ("f(model, x, p[0], key)", ValueError, r"patterns has shape \(4,\); expected \(P, N\)"),
     ("f(model, x[:3], p, key)", ValueError, r"patterns has shape \(2, 4\); expected \(P, N\)"),
     ("f(model, x, 0 * p, key)", ValueError, "patterns holds entries other than -1 and 1; expected signs"),
     ("f(model, x * np.nan, p, key)", ValueError, "x holds 8 entries that are NaN or infinite"),

@@ -124,7 +124,7 @@ def test_parts_add_up_and_measures_stand_apart(found):
     for row in found.bounds:
         parts = [part for part in (row.empirical_risk, row.complexity, row.confidence) if part is not None]
         assert row.value == pytest.approx(sum(parts), rel=1e-12)
-        assert row.vacuous == (row.value >= 1)
+        assert row.vacuous == (row.value >= found.guessing_error)
         assert row.source
         assert row.assumptions
     assert {row.vacuous for row in found.bounds} == {True, False}
@@ -169,15 +169,69 @@ def test_a_chain_of_dense_layers_is_known_by_its_activation(data):
     assert rows(found)["spectral complexity"].value == pytest.approx(float(bounds.spectral_complexity(weights)))
 
 
-ROW = ReportRow("VC", "bound", 1.25, 0.05, 1.2, None, "none", "Vapnik 1971")
+def constant(value):
+    """A classifier that looks at no input."""
+    return lambda params, x: params["b"] + jnp.full(len(x), value) + 0 * x[:, 0]
+
+
+@pytest.mark.parametrize(("share", "errors"), [(0.5, 30), (0.5, 35), (0.8, 8), (0.8, 16), (0.9, 30)])
+def test_vacuous_is_what_the_most_frequent_class_does_as_well(share, errors):
+    """Of 100 test points some are wrong; E ≤ errors/100 + √(ln 20/200) by Hoeffding, against 1 − share."""
+    labels = jnp.where(jnp.arange(1000) < 1000 * share, 1, -1)
+    labels_test = jnp.where(jnp.arange(100) < errors, -1, 1)
+    params, x = {"b": jnp.zeros(())}, jnp.zeros((1000, 1))
+    found = report(constant(1.0), params, x, labels, x_test=x[:100], labels_test=labels_test)
+    assert found.guessing_error == pytest.approx(1 - share, abs=1e-12)
+    bound = errors / 100 + np.sqrt(np.log(20) / 200)
+    row = rows(found)["Hoeffding, test data"]
+    assert row.value == pytest.approx(bound, rel=1e-9)
+    assert row.vacuous == (bound >= 1 - share)
+
+
+def test_guessing_among_balanced_classes_errs_on_all_but_one():
+    x = jnp.zeros((12, 1))
+    scores = {"b": jnp.zeros((3,))}
+    found = report(lambda params, x: params["b"] + 0 * x, scores, x, jnp.arange(12) % 3)
+    assert found.guessing_error == pytest.approx(2 / 3, abs=1e-12)
+
+
+def test_a_bound_at_its_ceiling_is_marked(found, arguments, data, params):
+    """The complexity of the spectral bound is 8 for all large networks, and smaller for one weight and many points."""
+    assert [row.name for row in found if row.at_ceiling] == ["spectral norms and margins"]
+    assert rows(found)["spectral norms and margins"].complexity == 8
+    assert "yes, at its ceiling" in str(found)
+    x = jnp.ones((10_000, 1), jnp.float32)
+
+    def apply(params, x):
+        return (x @ params["kernel"])[:, 0]
+
+    one = report(apply, {"kernel": jnp.ones((1, 1), jnp.float32)}, x, jnp.ones(10_000, int), network="identity")
+    row = rows(one)["spectral norms and margins"]
+    assert row.complexity < 8
+    assert not row.at_ceiling
+
+
+def test_all_wrong_and_a_divergence_without_end_are_at_their_ceilings(data, prior):
+    x, labels = data
+    params = jax.tree.map(lambda w: 1e6 + w, prior)
+    test = {"x_test": x[:5], "labels_test": jnp.where(MODEL.apply(params, x[:5]) > 0, -1, 1)}
+    found = report(
+        MODEL.apply, params, x, labels, prior=prior, sigmas=(0.1,), num_draws=2, key=jax.random.key(0), **test
+    )
+    assert rows(found)["binomial tail, test data"].at_ceiling
+    assert rows(found)["PAC-Bayes, Gaussian noise"].at_ceiling
+    assert not rows(found)["Hoeffding, test data"].at_ceiling
+
+
+ROW = ReportRow("VC", "bound", 1.25, 0.05, 1.2, None, "none", "Vapnik 1971", vacuous=True)
 MEASURE = ReportRow("path norm", "measure", 12345.678, None, None, None, "norm", "Neyshabur 2015")
-SMALL = Report((ROW, MEASURE), (LeftOut("PAC-Bayes", "no prior"),), 0.05, 100, 0.05, 0, None)
+SMALL = Report((ROW, MEASURE), (LeftOut("PAC-Bayes", "no prior"),), 0.05, 100, 0.05, 0.4, 0, None)
 
 
 def test_text():
     assert str(SMALL).splitlines() == [
         "100 training points, error 0.0500.",
-        "Each bound holds with probability 0.95 by itself.",
+        "Each bound holds with probability 0.95 by itself. From 0.4000 on, the error of guessing, it is vacuous.",
         "",
         "bound  value    risk  complexity  confidence  vacuous  assumes",
         "VC      1.25  0.0500      1.2000           –      yes  none",
@@ -208,8 +262,8 @@ def test_markdown():
         ({"ridge": -1.0}, ValueError, "ridge is -1.0; expected a finite number of at least 0"),
         ({"x_test": None}, ValueError, "x_test and labels_test come together; expected both or neither"),
         ({"network": "gelu"}, ValueError, "network is 'gelu'; expected one of 'identity', 'relu'"),
-        ({"gram": jnp.eye(3)}, ValueError, "y has 200 rows; expected 3 as H has"),
-        ({"labels_test": jnp.zeros(N_TEST)}, ValueError, "labels holds 0.0; expected -1 or 1"),
+        ({"gram": jnp.eye(3)}, ValueError, r"gram has shape \(3, 3\); expected \(200, 200\) for 200 points x"),
+        ({"labels_test": jnp.zeros(N_TEST)}, ValueError, "labels_test holds 0.0; expected -1 or 1"),
     ],
 )
 def test_refusals(changes, error, sentence, arguments):

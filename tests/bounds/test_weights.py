@@ -4,10 +4,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 import ntk
-from bounds.weights import ntk_weight_matrices, weight_matrices
+from bounds.margins import spectral_complexity
+from bounds.norms import layer_norms
+from bounds.weights import layer_matrices, ntk_weight_matrices, weight_matrices
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5, 5, 2)))
 
@@ -86,3 +89,44 @@ def test_the_matrices_of_an_mlp_compute_what_it_computes():
         np.testing.assert_allclose(z @ weights.matrices[-1], expected, rtol=1e-12, atol=1e-14)
         assert weights.ignored == ()
     assert ntk_weight_matrices(ntk.MLP(depth=2, b_std=0.1), params).ignored == ("b1", "b2")
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+CHAINS = {
+    "in the order of a list": [ones(2, 5), ones(5, 3)],
+    "in another order than that of the names": {"a": ones(5, 3), "b": ones(2, 5)},
+    "alone": {"w": ones(3, 4)},
+    "a convolution, and a dense layer at each position": {"Conv_0": ones(5, 5, 1, 3), "Dense_0": ones(3, 4)},
+    "convolutions, flattened": {"Conv_0": ones(3, 3, 1, 4), "Conv_1": ones(3, 3, 4, 8), "Dense_0": ones(8 * 49, 10)},
+}
+NO_CHAINS = {
+    "a list in the wrong order": [ones(5, 3), ones(2, 5)],
+    "side by side": {"a": ones(2, 5), "b": ones(2, 5)},
+    "a gap": [ones(2, 5), ones(6, 3)],
+    "a dense layer of another multiple": {"Conv_0": ones(3, 3, 1, 4), "Dense_0": ones(10, 2)},
+    "convolutions that do not fit": {"Conv_0": ones(3, 3, 1, 4), "Conv_1": ones(3, 3, 8, 8)},
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_layers_that_follow_each_other_are_taken(name):
+    for function in (layer_norms, spectral_complexity):
+        function(CHAINS[name])
+
+
+@pytest.mark.parametrize("name", NO_CHAINS)
+def test_matrices_that_are_no_chain_are_refused(name):
+    for function in (layer_norms, spectral_complexity):
+        with pytest.raises(ValueError, match=r"(params|weights) has .*; expected matrices \(in, out\), each fitting"):
+            function(NO_CHAINS[name])
+
+
+def test_many_layers_of_many_names_are_looked_at_without_trying_all_orders():
+    """Three blocks of six square matrices, and one that fits nowhere: 18!/6⁶ orders of the others."""
+    blocks = {f"block_{i}": {name: ones(4, 4) for name in "abcdef"} for i in range(3)}
+    layer_matrices("params", blocks)
+    with pytest.raises(ValueError, match=r"params has .*, …; expected matrices"):
+        layer_matrices("params", blocks | {"other": ones(5, 7)})
