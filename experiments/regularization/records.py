@@ -101,7 +101,8 @@ def member_record(
         "steps"; "curves": by name, an entry for each of the steps; likewise "spectra": the singular values of each
         layer, and "reliability": "shares", "confidences" and "accuracies" of bins; "layers": names of its weights, in
         their order in the curves; "bounds" and "measures" by their names in `bounds.report`, empty where it diverged;
-        "left_out": the reasons why there are no others. Numbers have 6 digits, and None where they are not finite.
+        "at_ceiling": names of bounds at their ceiling; "left_out": the reasons why there are no others. Numbers have 6
+        digits, and None where they are not finite.
     """
     history = jax.tree.map(lambda leaf: leaf[:, index], trained.history)
     curves = {f"{part}_{name}": history[part][name] for part in _PARTS for name in ("loss", "error")}
@@ -117,6 +118,7 @@ def member_record(
         "reliability": {name: values for name, values in history["calibration"].items() if name != "ece"},
         "bounds": {},
         "measures": {},
+        "at_ceiling": [],
         "left_out": {},
     }
     if options is not None and not lost.size:
@@ -127,7 +129,7 @@ def member_record(
 
 def member_bounds(
     program: Program, member: Member, first: State, last: State, samples: Samples, options: BoundOptions
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Every bound and measure of `bounds.report` for one member, of the functions before and after its training.
 
     Bounds are of the error with label noise, which test labels have here too. Weights so large that the range of
@@ -163,6 +165,8 @@ def member_bounds(
     return {
         "bounds": {row.name: row.value for row in found.bounds},
         "measures": {row.name: row.value for row in found.measures},
+        # PAC-Bayes tends to 1, and is 1 in the digits of a record before it is.
+        "at_ceiling": [row.name for row in found.bounds if row.at_ceiling or _plain(row.value) == 1],
         "left_out": {entry.name: entry.reason for entry in found.left_out},
     }
 

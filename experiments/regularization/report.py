@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from experiments.benchmarking import markdown_table
 from experiments.environment import write_summary
 from experiments.regularization.axis_figures import draw_axes
-from experiments.regularization.correlation import correlations, draw_correlations
+from experiments.regularization.correlation import correlations, draw_correlations, without_part
 from experiments.regularization.geometry import draw_geometry
 from experiments.regularization.members import REGULARIZERS
 from experiments.regularization.selection import AXES, Record, best_strength, last, select, stopped_early
@@ -93,7 +93,8 @@ def _cells(found: list[Record]) -> list[str]:
 
 
 def _bounds(records: list[Record]) -> str:
-    """Every bound: its least and its median value over members, and how often the error was above it; what has none.
+    """Every bound: its least and its median value over members, how often it was at its ceiling and how often the error
+    above it; what has none.
 
     Bounds from test data are made of the very errors at hand, and PAC-Bayes is of another one, with noise on the
     parameters: neither is held against them.
@@ -108,12 +109,14 @@ def _bounds(records: list[Record]) -> str:
         values = np.array([record["bounds"][name] for record in own])
         above = f"{int(np.sum(last(own, 'train_error') + last(own, 'gap') > values))} of {len(own)}"
         compared = "test data" not in name and "PAC-Bayes" not in name
-        lines.append([name, f"{values.min():.3g}", f"{np.median(values):.3g}", above if compared else "–"])
+        ceilings = sum(name in record["at_ceiling"] for record in own)
+        at_ceiling = f"{ceilings} of {len(own)}" if ceilings else ""
+        lines.append([name, f"{values.min():.3g}", f"{np.median(values):.3g}", at_ceiling, above if compared else "–"])
     if not lines:
         return ""
     missing = Counter(pair for record in kept for pair in record["left_out"].items())
     reasons = "".join(f"\n- {name}, of {count}: {reason}" for (name, reason), count in missing.items())
-    table = markdown_table(["bound on the error", "least", "median", "error above"], lines)
+    table = markdown_table(["bound on the error", "least", "median", "at its ceiling", "error above"], lines)
     return f"{table}\n\nLeft out of {len(kept)} members:\n{reasons}" if reasons else table
 
 
@@ -130,4 +133,6 @@ def _correlations(records: list[Record]) -> str:
     if not lines:
         return ""
     table = markdown_table(["measure", "τ, all members", "τ, strength alone", "members"], lines)
-    return f"Kendall's τ with the generalization gap; bounds less the training error.\n\n{table}"
+    without = "".join(f"\n- {name}: {reason}" for name, reason in without_part(records).items())
+    summary = f"Kendall's τ with the generalization gap; bounds less the training error.\n\n{table}"
+    return f"{summary}\n\nWithout part in it:\n{without}" if without else summary

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments.regularization.correlation import correlations, measures_of
+from experiments.regularization.correlation import correlations, measures_of, without_part
 from experiments.regularization.geometry import penalized_minima
 from experiments.regularization.selection import best_of_each, best_strength, stopped_early
 
@@ -22,7 +22,7 @@ def record(regularizer, strength, seed, gap, norm, validation=0.5, diverged=None
     curves |= {"lipschitz_estimate": [1.0], "sparsity": [0.0], "ntk_drift": [1.0]}
     curves |= {name: [[2.0]] for name in ("stable_rank", "effective_rank", "spectral", "one")}
     found = {"regularizer": regularizer, "strength": strength, "seed": seed, "curves": curves, "diverged": diverged}
-    return found | AXES | {"bounds": {"some": 0.1 + 2 * norm}, "measures": {"Frobenius norm": norm}}
+    return found | AXES | {"bounds": {"some": 0.1 + 2 * norm}, "at_ceiling": [], "measures": {"Frobenius norm": norm}}
 
 
 def brute_force_tau(x, y):
@@ -51,6 +51,27 @@ def test_kendalls_tau_overall_and_along_strengths():
 
 def test_bounds_are_compared_less_the_training_error():
     assert measures_of(record("l1", 0.1, 0, 0.2, 3.0))["some"] == pytest.approx(6.0)
+
+
+def test_bounds_at_their_ceiling_have_no_part_in_correlations():
+    def ending(place, at_ceiling):
+        one = record("l1", 0.1 * place, 0, 0.1 + 0.01 * place, 1.0 + place)
+        # At the ceiling values still differ, by what is paid for δ and by the training error.
+        return one | {"bounds": {"margins": 8.3 + 0.01 * place, "test data": 1.0}, "at_ceiling": at_ceiling}
+
+    ceiling = ["margins", "test data"]
+    everyone = [ending(place, ceiling) for place in range(1, 5)]
+    assert "margins" not in correlations(everyone)
+    assert correlations(everyone)["Frobenius norm"].overall == pytest.approx(1)
+    reasons = without_part(everyone)
+    assert reasons["margins"] == "at its ceiling"
+    assert reasons["L1 norm"] == "the same for all"
+    assert not {"Frobenius norm", "test data"} & set(reasons)
+    # The others are correlated among themselves.
+    some = [ending(place, ceiling if place == 2 else []) for place in range(1, 5)]
+    assert correlations(some)["margins"].num_members == 3
+    assert "margins" not in without_part(some)
+    assert without_part(some[2:])["margins"] == "of fewer than 3 members"
 
 
 def test_the_best_strength_has_the_least_validation_error_among_what_did_not_diverge():
