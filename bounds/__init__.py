@@ -4,8 +4,7 @@ Closed forms are host functions in float64 and counts exact integers; estimators
 constants only is a measure, and its name says so.
 """
 
-from bounds.binomial_tails import Interval, binomial_tail_inversion, clopper_pearson
-from bounds.concentration import (
+from bounds.concentration.averages import (
     chernoff_lower,
     chernoff_upper,
     empirical_bernstein_epsilon,
@@ -15,7 +14,13 @@ from bounds.concentration import (
     mcdiarmid_delta,
     mcdiarmid_epsilon,
 )
-from bounds.dichotomies import (
+from bounds.concentration.binomial_tails import Interval, binomial_tail_inversion, clopper_pearson
+from bounds.concentration.relative_entropy import (
+    binary_kl,
+    kl_inverse_lower,
+    kl_inverse_upper,
+)
+from bounds.counting.dichotomies import (
     LinearSeparators,
     count_linear_dichotomies,
     interval_dichotomies,
@@ -24,13 +29,7 @@ from bounds.dichotomies import (
     ray_dichotomies,
     rectangle_dichotomies,
 )
-from bounds.gaussian_posterior import (
-    PACBayesBound,
-    gaussian_kl,
-    pac_bayes_gaussian,
-    posterior_risks,
-)
-from bounds.growth import (
+from bounds.counting.growth import (
     break_point,
     convex_growth,
     cover_count,
@@ -41,38 +40,70 @@ from bounds.growth import (
     rectangle_growth,
     sauer,
 )
-from bounds.kernel_ridge import (
+from bounds.counting.shattering import (
+    find_shattered_set,
+    half_space_configurations,
+    is_shattered,
+    line_configurations,
+    plane_configurations,
+    subset_configurations,
+    vc_dimension,
+)
+from bounds.counting.vc import (
+    devroye_epsilon,
+    parrondo_van_den_broek_epsilon,
+    rademacher_penalty_epsilon,
+    vc_curves,
+    vc_epsilon,
+    vc_sample_size,
+)
+from bounds.kernels.kernel_ridge import (
     KernelRidgeRisk,
     kernel_ridge_margin_bound,
     kernel_ridge_risk_bound,
 )
-from bounds.kl import (
-    binary_kl,
-    kl_inverse_lower,
-    kl_inverse_upper,
+from bounds.kernels.ntk_measures import (
+    ntk_complexity,
 )
-from bounds.layers import (
+from bounds.networks.layers import (
     DenseLayers,
     mlp_layers,
     tree_layers,
 )
-from bounds.lipschitz import (
+from bounds.networks.lipschitz import (
     lipschitz_lower_estimate,
     lipschitz_upper_bound,
 )
-from bounds.margin_bounds import (
+from bounds.networks.margin_bounds import (
     MarginBound,
     golowich_margin_bound,
     spectral_margin_bound,
 )
-from bounds.margins import (
+from bounds.networks.margins import (
     classification_margins,
     golowich_rademacher,
     normalized_margins,
     ramp_risk,
     spectral_complexity,
 )
-from bounds.network_vc import (
+from bounds.networks.norms import (
+    LayerNorms,
+    SpectralNorm,
+    layer_norms,
+    path_norm,
+    spectral_norm,
+)
+from bounds.networks.pattern_fitting import (
+    fitted_dichotomies,
+    network_dichotomies,
+)
+from bounds.networks.vc_lower import (
+    baum_vc_lower,
+    bit_extraction_vc_lower,
+    bit_extraction_vc_measure,
+    half_space_vc_lower,
+)
+from bounds.networks.vc_upper import (
     VCBounds,
     anthony_bartlett_vc_upper,
     network_vc_bounds,
@@ -81,29 +112,20 @@ from bounds.network_vc import (
     sigmoid_vc_upper,
     threshold_vc_upper,
 )
-from bounds.network_vc_lower import (
-    baum_vc_lower,
-    bit_extraction_vc_lower,
-    bit_extraction_vc_measure,
-    half_space_vc_lower,
+from bounds.networks.weights import (
+    WeightMatrices,
+    ntk_weight_matrices,
+    weight_matrices,
 )
-from bounds.norms import (
-    LayerNorms,
-    SpectralNorm,
-    layer_norms,
-    path_norm,
-    spectral_norm,
-)
-from bounds.ntk_measures import (
-    ntk_complexity,
-)
-from bounds.pac_bayes import (
+from bounds.pac_bayes.closed_forms import (
     mcallester_bound,
     seeger_bound,
 )
-from bounds.pattern_fitting import (
-    fitted_dichotomies,
-    network_dichotomies,
+from bounds.pac_bayes.gaussian_posterior import (
+    PACBayesBound,
+    gaussian_kl,
+    pac_bayes_gaussian,
+    posterior_risks,
 )
 from bounds.rademacher import (
     Estimate,
@@ -124,30 +146,8 @@ from bounds.rademacher import (
     rademacher_monte_carlo_epsilon,
     rademacher_upper_bound,
 )
-from bounds.shattering import (
-    find_shattered_set,
-    half_space_configurations,
-    is_shattered,
-    line_configurations,
-    plane_configurations,
-    subset_configurations,
-    vc_dimension,
-)
-from bounds.summary import report
-from bounds.tables import LeftOut, Report, ReportRow
-from bounds.vc import (
-    devroye_epsilon,
-    parrondo_van_den_broek_epsilon,
-    rademacher_penalty_epsilon,
-    vc_curves,
-    vc_epsilon,
-    vc_sample_size,
-)
-from bounds.weights import (
-    WeightMatrices,
-    ntk_weight_matrices,
-    weight_matrices,
-)
+from bounds.reports.summary import report
+from bounds.reports.tables import LeftOut, Report, ReportRow
 
 __all__ = [
     "DenseLayers",

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Networks of experiments/benchmark_networks.py: each of its widths (channels) with each number of inputs.
+    # Networks of experiments/benchmarks/networks.py: each of its widths (channels) with each number of inputs.
     config.networks = ConfigDict(
         {
             "mlp": {"widths": (256, 1024), "num_inputs": (64,)},

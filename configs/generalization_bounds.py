@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Each task: its kind, "teacher" or "digits", and the arguments of that function in experiments.binary_tasks.
+    # Each task: its kind, "teacher" or "digits", and the arguments of that function in
+    # experiments.generalization.binary_tasks.
     config.tasks = ConfigDict()
     # Arguments of `teacher_task`: dimension of the inputs, and the share of labels that are turned over.
     config.tasks.teacher = ConfigDict({"kind": "teacher", "dim": 10, "noise": 0.1})

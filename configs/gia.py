@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # "digits" (embedded) or another name that experiments.data knows.
+    # "digits" (embedded) or another name that experiments.data.images knows.
     config.dataset = "digits"
     # Folder with the files of the data set; unset fetches it over the network (digits need neither).
     config.data_dir = config_dict.placeholder(str)

@@ -8,7 +8,7 @@ The programs read images of half the size. Compiling them takes most of the time
 from ml_collections import ConfigDict
 
 from configs import kernel_regression
-from experiments.networks import KINDS
+from experiments.common.networks import KINDS
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Fields of experiments.binary_tasks.digits_task: an ntk.MLP without biases.
+    # Fields of experiments.generalization.binary_tasks.digits_task: an ntk.MLP without biases.
     config.task = ConfigDict({"kind": "digits", "depth": 1, "width": 256, "activation": "relu", "num_test": 597})
     # Training images.
     config.num_train = 600

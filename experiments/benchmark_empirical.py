@@ -22,11 +22,11 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import ntk
-from experiments import script
-from experiments.benchmark_networks import KINDS, Workload, build_workload
-from experiments.benchmark_report import write_report
-from experiments.benchmarking import compile_program, machine, matrix_product, time_in_turns
-from experiments.workdir import flat_fields
+from experiments.benchmarks.networks import KINDS, Workload, build_workload
+from experiments.benchmarks.report import write_report
+from experiments.benchmarks.timing import compile_program, machine, matrix_product, time_in_turns
+from experiments.common import script
+from experiments.common.workdir import flat_fields
 from ntk.checks import check_choice, check_count
 
 # Both sides compute in float32, in another order.

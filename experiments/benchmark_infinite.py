@@ -23,9 +23,10 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import ntk
-from experiments import full_rnn_recursion, script
-from experiments.benchmarking import compile_program, machine, markdown_table, matrix_product, time_in_turns
-from experiments.environment import write_summary
+from experiments.benchmarks import full_rnn_recursion
+from experiments.benchmarks.timing import compile_program, machine, markdown_table, matrix_product, time_in_turns
+from experiments.common import script
+from experiments.common.environment import write_summary
 from ntk.checks import check_choice, check_count
 from ntk.duals.arcsine import arcsine
 from ntk.interop.neural_tangents import stax_kernel_fn

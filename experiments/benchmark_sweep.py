@@ -20,10 +20,10 @@ from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from experiments import script
-from experiments.benchmarking import machine, markdown_table, time_in_turns
-from experiments.data import as_vectors, load_data
-from experiments.environment import write_summary
+from experiments.benchmarks.timing import machine, markdown_table, time_in_turns
+from experiments.common import script
+from experiments.common.environment import write_summary
+from experiments.data.images import as_vectors, load_data
 from experiments.regularization.engine import (
     Program,
     State,

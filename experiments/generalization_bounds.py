@@ -24,12 +24,12 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import ntk
-from bounds.summary import report
-from experiments import plots, script
-from experiments.benchmarking import markdown_table
-from experiments.binary_tasks import Task, make_task
-from experiments.environment import write_summary
-from experiments.training import train
+from bounds.reports.summary import report
+from experiments.benchmarks.timing import markdown_table
+from experiments.common import plots, script
+from experiments.common.environment import write_summary
+from experiments.common.training import train
+from experiments.generalization.binary_tasks import Task, make_task
 from ntk.checks import check_count
 
 TITLES = {"teacher": "linear classifier, Gaussian inputs", "digits": "ReLU network, odd against even digits"}

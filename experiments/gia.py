@@ -23,12 +23,12 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import ntk
-from experiments import plots, script
-from experiments.benchmarking import markdown_table
-from experiments.data import as_vectors, load_data
-from experiments.environment import write_summary
-from experiments.kernel_errors import member_keys
-from experiments.power_law import fit_exponent
+from experiments.benchmarks.timing import markdown_table
+from experiments.common import plots, script
+from experiments.common.environment import write_summary
+from experiments.common.power_law import fit_exponent
+from experiments.convergence.kernel_errors import member_keys
+from experiments.data.images import as_vectors, load_data
 from ntk.checks import check_count
 from ntk.programs import CorrectedKernels, corrected_kernels
 

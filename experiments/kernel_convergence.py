@@ -23,11 +23,11 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import script
-from experiments.convergence_report import collect, networks_of, write_comparison, write_report
-from experiments.data import load_data
-from experiments.kernel_errors import Blocks, error_scales, errors_at_width, limit_blocks, member_keys
-from experiments.networks import build_network, network_inputs
+from experiments.common import script
+from experiments.common.networks import build_network, network_inputs
+from experiments.convergence.kernel_errors import Blocks, error_scales, errors_at_width, limit_blocks, member_keys
+from experiments.convergence.report import collect, networks_of, write_comparison, write_report
+from experiments.data.images import load_data
 from ntk.checks import check_count
 
 # Each width is measured by itself, and the others change no measurement.

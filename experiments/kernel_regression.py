@@ -21,11 +21,11 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import script
-from experiments.data import Dataset, load_data
-from experiments.networks import build_network
-from experiments.regression_report import write_report
-from experiments.regression_runs import CLASSES, fit_network, measure_finite, measure_kernels, split_of
+from experiments.common import script
+from experiments.common.networks import build_network
+from experiments.data.images import Dataset, load_data
+from experiments.regression.report import write_report
+from experiments.regression.runs import CLASSES, fit_network, measure_finite, measure_kernels, split_of
 from ntk.checks import check_count
 
 

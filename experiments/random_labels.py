@@ -23,15 +23,15 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import ntk
-from bounds.margins import classification_margins, normalized_margins, spectral_complexity
-from bounds.ntk_measures import ntk_complexity
-from bounds.summary import report
-from bounds.weights import ntk_weight_matrices
-from experiments import plots, script
-from experiments.benchmarking import markdown_table
-from experiments.binary_tasks import Task, make_task
-from experiments.environment import write_summary
-from experiments.training import train
+from bounds.kernels.ntk_measures import ntk_complexity
+from bounds.networks.margins import classification_margins, normalized_margins, spectral_complexity
+from bounds.networks.weights import ntk_weight_matrices
+from bounds.reports.summary import report
+from experiments.benchmarks.timing import markdown_table
+from experiments.common import plots, script
+from experiments.common.environment import write_summary
+from experiments.common.training import train
+from experiments.generalization.binary_tasks import Task, make_task
 from ntk.checks import check_count
 
 # Rows of the report. The last is so far from 1 that its covering bound is at its ceiling: it is in the table alone.

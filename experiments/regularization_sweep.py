@@ -23,15 +23,15 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import script
-from experiments.data import load_data
-from experiments.metrics import MetricsFile
+from experiments.common import script
+from experiments.common.metrics import MetricsFile
+from experiments.data.images import load_data
 from experiments.regularization.engine import Program, member_mesh
+from experiments.regularization.figures.report import write_report
 from experiments.regularization.members import Member, Shape, grid
 from experiments.regularization.models import MODELS, make_model
 from experiments.regularization.optimizers import OPTIMIZERS
 from experiments.regularization.records import bound_options, member_record
-from experiments.regularization.report import write_report
 from experiments.regularization.samples import Samples, draw_samples
 from experiments.regularization.training import make_plan, train_chunk, use_all_cores
 from ntk.checks import check_choice, check_count, check_nonnegative

@@ -23,9 +23,9 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import script
-from experiments.dynamics_report import write_report
-from experiments.dynamics_runs import LOSSES, make_problem, train_networks
+from experiments.common import script
+from experiments.dynamics.report import write_report
+from experiments.dynamics.runs import LOSSES, make_problem, train_networks
 from ntk.checks import check_choice, check_count
 from ntk.dynamics.parameterizations import PARAMETERIZATIONS
 

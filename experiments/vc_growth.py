@@ -2,7 +2,7 @@
 
 Counts the dichotomies of random points exactly for half-spaces, rectangles and intervals, and from below, by training,
 for a small ReLU network. Draws every dichotomy of three points and of four in the plane. Simulates the chain
-E sup(E − Ê) ≤ 2 R_m of the Rademacher bound (`experiments.symmetrization`).
+E sup(E − Ê) ≤ 2 R_m of the Rademacher bound (`experiments.generalization.symmetrization`).
 
     python -m experiments.vc_growth --config=configs/vc_growth.py --workdir=runs/vc_growth
 
@@ -21,11 +21,11 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import ntk
-from bounds import dichotomies, growth
-from bounds.pattern_fitting import network_dichotomies
-from experiments import script
-from experiments.symmetrization import simulate_chain
-from experiments.vc_report import write_report
+from bounds.counting import dichotomies, growth
+from bounds.networks.pattern_fitting import network_dichotomies
+from experiments.common import script
+from experiments.generalization.symmetrization import simulate_chain
+from experiments.generalization.vc_report import write_report
 from ntk.checks import check_count
 
 Place = tuple[str, int]  # what is measured, and at how many points

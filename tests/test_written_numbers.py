@@ -22,7 +22,7 @@ import bounds
 import ntk
 from configs import regularization_sweep as sweep_config
 from experiments import regularization_sweep
-from experiments.metrics import MetricsFile
+from experiments.common.metrics import MetricsFile
 
 TABLE = Path(__file__).with_name("written_numbers.csv")
 NUMBERS: dict[str, Callable[[], float]] = {}

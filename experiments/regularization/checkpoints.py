@@ -16,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from experiments.files import check_no_link, write_text
+from experiments.common.files import check_no_link, write_text
 
 # One to go on from, and the one before it.
 _KEPT = 2

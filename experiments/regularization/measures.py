@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from bounds.lipschitz import lipschitz_lower_estimate
-from bounds.margins import classification_margins
-from bounds.weights import WeightMatrices
+from bounds.networks.lipschitz import lipschitz_lower_estimate
+from bounds.networks.margins import classification_margins
+from bounds.networks.weights import WeightMatrices
 from experiments.regularization.models import CNN, Classifier, model_function, network_ntk
 from experiments.regularization.singular_values import singular_values
 

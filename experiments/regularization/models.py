@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 import ntk
-from bounds.weights import WeightMatrices, weight_matrices
-from experiments.data import as_sequences, as_vectors
+from bounds.networks.weights import WeightMatrices, weight_matrices
+from experiments.data.images import as_sequences, as_vectors
 from ntk.checks import check_choice, check_count
 
 LAYERS = ("plain", "dropout", "batch_norm", "spectral_norm")

@@ -11,8 +11,8 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from bounds.checks import as_delta, as_nonnegative, as_positive
-from bounds.entries import CONTRACTIONS, WITH_VC_BOUNDS
-from bounds.summary import report
+from bounds.reports.entries import CONTRACTIONS, WITH_VC_BOUNDS
+from bounds.reports.summary import report
 from experiments.regularization.engine import Program, State
 from experiments.regularization.members import Member, as_arrays
 from experiments.regularization.models import (

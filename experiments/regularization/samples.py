@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from experiments.data import Dataset
+from experiments.data.images import Dataset
 from ntk.checks import check_count
 
 
@@ -55,7 +55,7 @@ def draw_samples(
         ValueError: A size is no positive integer, or there are not enough images.
 
     Example:
-        >>> from experiments.data import load_data
+        >>> from experiments.data.images import load_data
         >>> samples = draw_samples(load_data(), (100, 50, 20), lambda images: images)
         >>> samples.x_train.shape, samples.y_test.shape
         ((100, 8, 8, 1), (20,))

@@ -9,8 +9,11 @@ from jax import export
 
 import bounds
 import ntk
-from bounds import gaussian_posterior, lipschitz, margins, norms, ntk_measures, pattern_fitting, rademacher
-from bounds import weights as weights_module
+from bounds import rademacher
+from bounds.kernels import ntk_measures
+from bounds.networks import lipschitz, margins, norms, pattern_fitting
+from bounds.networks import weights as weights_module
+from bounds.pac_bayes import gaussian_posterior
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # The names of bounds.__all__ that are not lowered, by the reason.

@@ -17,11 +17,11 @@ import pytest
 from jax import export
 
 from experiments.regularization.engine import Program, advance, evaluate_member, init_member, member_mesh, start
+from experiments.regularization.figures.selection import stopped_early
 from experiments.regularization.members import REGULARIZERS, Member, as_arrays
 from experiments.regularization.models import CNN, MLP, RNN
 from experiments.regularization.noise import error_with_noise, noisy_labels
 from experiments.regularization.samples import Samples
-from experiments.regularization.selection import stopped_early
 
 WIDTH, CLASSES, NUM_TRAIN, STEPS = 6, 3, 40, 120
 STRENGTHS = {"dropout": 0.3, "spectral_norm": 1.5, "nuclear": 0.1, "spectral": 0.2, "batch_norm": 0.0, "none": 0.0}

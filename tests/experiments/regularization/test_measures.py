@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bounds.weights import weight_matrices
+from bounds.networks.weights import weight_matrices
 from experiments.regularization import measures
 from experiments.regularization.models import MLP, network_ntk
 

@@ -4,7 +4,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from experiments.data import as_vectors, load_data
+from experiments.data.images import as_vectors, load_data
 from experiments.regularization import records
 from experiments.regularization.engine import Program, member_mesh
 from experiments.regularization.measures import NUM_BINS, QUANTILES

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments.regularization.correlation import correlations, measures_of, without_part
-from experiments.regularization.geometry import penalized_minima
-from experiments.regularization.selection import best_of_each, best_strength, stopped_early
+from experiments.regularization.figures.correlation import correlations, measures_of, without_part
+from experiments.regularization.figures.geometry import penalized_minima
+from experiments.regularization.figures.selection import best_of_each, best_strength, stopped_early
 
 AXES = {"width": 8, "learning_rate": 0.1, "label_noise": 0.0, "num_train": 40}
 CONFIG = ConfigDict(

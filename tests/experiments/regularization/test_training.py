@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from experiments.data import as_vectors, load_data
+from experiments.data.images import as_vectors, load_data
 from experiments.regularization.engine import Program, member_mesh
 from experiments.regularization.members import Member
 from experiments.regularization.models import MLP

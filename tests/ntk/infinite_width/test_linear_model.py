@@ -10,8 +10,8 @@ from jax import export
 from ml_collections import ConfigDict
 
 import ntk
-from experiments.kernel_errors import kernel_blocks
-from experiments.networks import build_network
+from experiments.common.networks import build_network
+from experiments.convergence.kernel_errors import kernel_blocks
 
 V_STD, D = 1.7, 5
 NET = ntk.MLP(depth=0, w_std=3.0, b_std=2.0, v_std=V_STD)  # of w and b there are none

@@ -1,0 +1,1 @@
+"""Averages near their expectations: inequalities, relative entropies, binomial tails, union bounds."""

@@ -1,0 +1,1 @@
+"""Bounds and measures of kernel regression."""

@@ -1,0 +1,132 @@
+"""A fully connected network as VC bounds count it: units and parameters of each layer."""
+
+import math
+from typing import Any, NamedTuple
+
+from bounds.checks import as_count
+from bounds.networks import trees
+from ntk.checks import check_count, is_concrete, shown
+from ntk.networks import MLP
+
+_MOST_BITS = 256  # of a count of units or parameters, of which products are taken in float64
+
+
+class DenseLayers(NamedTuple):
+    """A network of dense layers with one output, whose sign is the class.
+
+    Attributes:
+        dim: Dimension of the inputs.
+        units: k_1…k_L, of every layer, the output (1) last.
+        parameters: Weights and biases into the units of each layer, as many.
+    """
+
+    dim: int
+    units: tuple[int, ...]
+    parameters: tuple[int, ...]
+
+
+def check_layers(layers: Any) -> None:
+    """Refuse what is no `DenseLayers`, and numbers that no network has."""
+    if not isinstance(layers, DenseLayers):
+        raise TypeError(f"layers is {type(layers).__name__}; expected the DenseLayers of mlp_layers or tree_layers.")
+    as_count("dim", layers.dim, bits=_MOST_BITS)
+    for name in ("units", "parameters"):
+        counts = getattr(layers, name)
+        if not isinstance(counts, tuple) or not counts:
+            raise TypeError(f"{name} is {shown(counts)}; expected a tuple of one integer for each layer.")
+        for count in counts:
+            as_count(f"{name} of layers", count, bits=_MOST_BITS)
+    fits = len(layers.units) == len(layers.parameters) and layers.units[-1] == 1
+    inputs = (layers.dim, *layers.units)
+    if not fits or any(
+        not k * d <= w <= k * (d + 1) for d, k, w in zip(inputs, layers.units, layers.parameters, strict=False)
+    ):
+        raise ValueError(
+            f"layers is {shown(layers)}; expected units and parameters of as many layers, the last with one output, in"
+            " each its weights, units times inputs of dim or of the layer before, and 0 to k biases."
+        )
+
+
+def check_activation_name(activation: Any) -> None:
+    """Refuse what is not a string."""
+    if not isinstance(activation, str):
+        raise TypeError(f"activation is {shown(activation)}; expected the name of an activation.")
+
+
+def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
+    """The layers of an `ntk.MLP` of finite width; biases count unless σ_b is 0.
+
+    Args:
+        net: The network; it has L hidden layers and a read-out without bias.
+        dim: d, of the inputs.
+        width: n, of every hidden layer.
+
+    Raises:
+        TypeError: `net` is no `ntk.MLP`.
+        ValueError: `dim` or `width` is no positive integer, or σ_w or σ_v is 0.
+
+    Example:
+        >>> import ntk
+        >>> from bounds.networks.layers import mlp_layers
+        >>> mlp_layers(ntk.MLP(depth=2), dim=3, width=10)
+        DenseLayers(dim=3, units=(10, 10, 1), parameters=(40, 110, 10))
+    """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net is {type(net).__name__}; expected an ntk.MLP.")
+    check_count("dim", dim)
+    check_count("width", width)
+    for name in ("w_std", "v_std"):
+        if _is_zero(getattr(net, name)):
+            raise ValueError(f"net has {name} 0; expected a positive one, without which its weights do nothing.")
+    bias = not _is_zero(net.b_std)
+    hidden = (width * (dim + bias), *[width * (width + bias)] * (net.depth - 1))
+    return DenseLayers(int(dim), (*[int(width)] * net.depth, 1), (*map(int, hidden), int(width)))
+
+
+def tree_layers(params: Any) -> DenseLayers:
+    """The layers of a tree of parameters: of Flax Linen or NNX dense layers, of `ntk.finite`, or a list of matrices.
+
+    Weights are the leaves (in, out), and the read-out v (n,) of `ntk.finite`; a bias (out,) has the name that goes with
+    its weight's, bias with kernel and b1 with w1. Layers follow each other in the order of the numbers in their names,
+    or in the only order in which their shapes fit.
+
+    Biases of `ntk.finite` are in its tree even if σ_b is 0 and they do nothing: there, `mlp_layers` is right.
+
+    Args:
+        params: A pytree of arrays, or of their shapes (`jax.ShapeDtypeStruct`).
+
+    Raises:
+        ValueError: A leaf is neither, a bias has no weight or another size, the layers fit in no order or in several,
+            or there is more than one output.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> from bounds.networks.layers import tree_layers
+        >>> model = ntk.finite(ntk.MLP(depth=2), width=10)
+        >>> tree_layers(model.init(jax.random.key(0), jnp.ones((1, 3))))
+        DenseLayers(dim=3, units=(10, 10, 1), parameters=(40, 110, 10))
+    """
+    shapes = {name: tuple(leaf.shape) for name, leaf in trees.named_leaves(params).items()}
+    weights = {
+        name: (*shape, 1)[:2]
+        for name, shape in shapes.items()
+        if len(shape) == 2 or (len(shape) == 1 and name.rpartition("/")[2] == "v")
+    }
+    outputs_of = {trees.bias_of(name): shape[1] for name, shape in weights.items()}
+    for name, shape in shapes.items():
+        if name not in weights and not (trees.is_bias(name) and shape == (outputs_of.get(name),)):
+            raise ValueError(f"params has {name} of shape {shape}; expected dense layers' weights and their biases.")
+    if not weights:
+        raise ValueError(f"params is {shown(params)}, without weights; expected matrices (in, out).")
+    names = list(weights)
+    chain = [names[place] for place in trees.in_chain("params", names, list(weights.values()))]
+    if weights[chain[-1]][1] != 1:
+        raise ValueError(f"params has {weights[chain[-1]][1]} outputs; expected 1, whose sign is the class.")
+    parameters = (math.prod(weights[name]) + sum(shapes.get(trees.bias_of(name) or "", ())) for name in chain)
+    return DenseLayers(weights[chain[0]][0], tuple(weights[name][1] for name in chain), tuple(parameters))
+
+
+def _is_zero(std: Any) -> bool:
+    return is_concrete(std) and float(std) == 0

@@ -1,0 +1,159 @@
+"""Lipschitz constants of networks in Euclidean norm, from above and from below."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from bounds import batches
+from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.calls import shapes_returned
+from bounds.networks import trees
+from bounds.networks.weights import WeightMatrices, matrices_of
+from ntk.checks import as_floating, check_finite, check_representable
+
+
+def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
+    """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers, and nothing else.
+
+    A convolution of any stride reads each input in at most k of its patches, k the positions of its kernel, and so has
+    at most √k times the norm of its matrix. Not for transposed convolutions, normalization, attention or branches.
+
+    Args:
+        params: A Flax parameter tree, or anything that `weight_matrices` takes.
+        activation_lipschitz: The constant of the activation between layers: 1 for relu, tanh or max pooling.
+
+    Returns:
+        A scalar. Spectral norms are roots of the largest eigenvalue of WᵀW, to rounding: a power iteration, as of
+        `bounds.spectral_norm`, would err on the side of too small.
+
+    Raises:
+        TypeError: A matrix is not of float32 or float64.
+        ValueError: There is no matrix, one is not finite, a leaf is neither matrix nor bias, such as the scale of a
+            normalization, the constant is negative, or the result leaves the range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.lipschitz import lipschitz_upper_bound
+        >>> print(f"{lipschitz_upper_bound([jnp.diag(jnp.array([1.0, 3.0])), jnp.ones((2, 2))]):.4f}")
+        6.0000
+    """
+    weights = matrices_of("params", params)
+    others = [name for name in weights.ignored if not trees.is_bias(name)]
+    if others:
+        raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
+    dtype = jnp.result_type(*weights.matrices)
+    result = _upper_bound(weights, as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, dtype))
+    check_representable(lipschitz_upper_bound=result)
+    return result
+
+
+def lipschitz_lower_estimate(
+    f: Callable[[Any, jax.Array], jax.Array],
+    params: Any,
+    x: ArrayLike,
+    num_steps: int = 30,
+    step_size: ArrayLike = 0.1,
+) -> jax.Array:
+    """The largest ‖J(x)‖_σ met by ascent from given inputs: at most the Lipschitz constant where f is differentiable.
+
+    Each step improves the direction v by one power iteration on JᵀJ and moves x along the gradient of ‖J(x) v‖; where
+    that is zero, as for ReLU networks inside a linear region, along v. All that is met counts: **a lower estimate**.
+
+    Args:
+        f: Takes params and a batch (N, …) to outputs (N,) or (N, …), each of one input alone. Compiled once for each
+            function object, which is kept with its program: define it once, not anew for each call.
+        params: Anything.
+        x: Inputs from which the ascents start, (N, …), float32 or float64.
+        num_steps: Of each ascent.
+        step_size: The length of the first step in x; they shrink to nothing.
+
+    Returns:
+        A scalar, differentiable in params at the x and v that were found.
+
+    Raises:
+        TypeError: f is no function, or x is not of float32 or float64.
+        ValueError: x is empty or not finite, f returns something else than one output for each input, num_steps is
+            below 1, or step_size is negative.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.lipschitz import lipschitz_lower_estimate
+        >>> w, x = jnp.array([3.0, 4.0]), jnp.array([[0.3, 0.0]])
+        >>> print(f"{lipschitz_lower_estimate(lambda w, x: jnp.tanh(x @ w), w, x):.2f}")  # 5, at x = 0
+        5.00
+    """
+    x = as_floating("x", x)
+    if x.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(f"x has dtype {x.dtype}; expected float32 or float64.")
+    if x.ndim == 0 or x.size == 0:
+        raise ValueError(f"x has shape {x.shape}; expected (N, …) with no empty axis.")
+    check_finite("x", x)
+    check_repeats("num_steps", num_steps)
+    shape = shapes_returned("f", f, {"params": params, "x": x})
+    if not isinstance(shape, tuple) or shape[:1] != (len(x),):
+        raise ValueError(
+            f"f returns {shape} for x {x.shape}; expected one array ({len(x)}, …), an output for each input."
+        )
+    result = _lower_estimate(f, params, x, as_nonnegative_scalar("step_size", step_size, x.dtype), num_steps)
+    check_representable(lipschitz_lower_estimate=result)
+    return result
+
+
+@jax.jit
+def _upper_bound(weights: WeightMatrices, constant: jax.Array) -> jax.Array:
+    spectral = jnp.stack([_spectral_norm(w) for w in weights.matrices])
+    patches = jnp.sqrt(jnp.asarray(weights.patch_sizes, spectral.dtype))
+    return jnp.prod(spectral * patches) * constant ** (len(spectral) - 1)
+
+
+def _spectral_norm(w: jax.Array) -> jax.Array:
+    scale = scale_of(w)
+    narrow = w / scale if w.shape[0] >= w.shape[1] else w.T / scale
+    gram = jnp.matmul(narrow.T, narrow, precision=lax.Precision.HIGHEST)
+    return jnp.squeeze(scale) * square_root(jnp.linalg.eigvalsh(gram)[-1])
+
+
+@jax.jit(static_argnums=(0, 4))
+def _lower_estimate(
+    f: Callable[[Any, jax.Array], jax.Array], params: Any, x: jax.Array, step_size: jax.Array, num_steps: int
+) -> jax.Array:
+    def stretch(params: Any, x: jax.Array, v: jax.Array) -> jax.Array:
+        """‖J(x) v‖ for one input."""
+        return euclidean_norm(jax.jvp(lambda x: f(params, x[None])[0], (x,), (v,))[1])
+
+    def ascend(x: jax.Array, v: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        def step(state: tuple, rate: jax.Array) -> tuple[tuple, None]:
+            x, v, best, best_value = state
+            pushed = jax.jvp(f_of_one, (x,), (v,))[1]
+            v = _unit(jax.vjp(f_of_one, x)[1](pushed)[0], v)
+            value, gradient = jax.value_and_grad(stretch, argnums=1)(fixed, x, v)
+            better = value > best_value
+            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, v), best)
+            moved = x + rate * _unit(gradient, v)
+            return (moved, v, best, jnp.where(better, value, best_value)), None
+
+        start = (x, v, (x, v), jnp.asarray(-1, x.dtype))
+        rates = step_size * jnp.linspace(1, 0, num_steps, endpoint=False, dtype=x.dtype)
+        (_, _, best, value), _ = lax.scan(step, start, rates)
+        return best, value
+
+    def f_of_one(x: jax.Array) -> jax.Array:
+        return f(fixed, x[None])[0]
+
+    fixed = lax.stop_gradient(params)
+    x = lax.stop_gradient(x)
+    directions = jax.random.normal(jax.random.key(0), x.shape, x.dtype)
+    numbers = batches.numbers_made(jax.grad(stretch, argnums=1), fixed, x[0], directions[0])
+    size = batches.batch_size(numbers, len(x))
+    found, values = lax.map(lambda pair: ascend(pair[0], _unit(pair[1], pair[1])), (x, directions), batch_size=size)
+    best_x, best_v = jax.tree.map(lambda leaf: leaf[jnp.argmax(values)], found)
+    return stretch(params, best_x, best_v)
+
+
+def _unit(direction: jax.Array, otherwise: jax.Array) -> jax.Array:
+    norm = euclidean_norm(direction)
+    return jnp.where(norm > 0, direction / jnp.where(norm > 0, norm, 1), otherwise)

@@ -1,0 +1,235 @@
+"""Margins of classifiers, and what they are measured against: the spectral complexity of a network's weights."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from bounds.arrays import as_data, as_labels, as_positive_scalar, euclidean_norm
+from bounds.networks.norms import layer_norms
+from bounds.networks.weights import dense_matrices, layer_matrices, matrices_of
+from bounds.rademacher.networks import golowich_complexity
+from ntk.checks import as_floating, check_nonnegative, check_representable, is_concrete
+
+
+def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
+    """How clearly each point is classified: f(x)_y − max_{j≠y} f(x)_j, or y f(x) for one output; ≤ 0 is an error.
+
+    Args:
+        outputs: (N, C) of C ≥ 2 classes, or (N,), float32 or float64.
+        labels: (N,): classes 0, …, C − 1 as integers; for one output −1 and 1, of any dtype.
+
+    Returns:
+        (N,).
+
+    Raises:
+        TypeError: outputs is not of float32 or float64.
+        ValueError: A shape or a label does not fit, classes are no integers, or an output is not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.margins import classification_margins
+        >>> print(classification_margins(jnp.array([[0.0, 3.0, 1.0], [2.0, 0.0, 0.0]]), jnp.array([1, 2])))
+        [ 2. -2.]
+    """
+    return margins_of("outputs", outputs, "labels", labels)
+
+
+def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -> jax.Array:
+    """`classification_margins` of what was given under those names."""
+    outputs = as_floating(argument, outputs)
+    binary = outputs.ndim == 1
+    outputs = as_data(argument, outputs, "(N,)" if binary else "(N, C)")
+    labels = as_labels(labels_argument, labels, "(N,)")
+    if labels.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"{labels_argument} has shape {labels.shape}; expected {outputs.shape[:1]}, one for each row of {argument}."
+        )
+    if not binary and (outputs.shape[1] < 2 or not jnp.issubdtype(labels.dtype, jnp.integer)):
+        raise ValueError(
+            f"{argument} has shape {outputs.shape} and {labels_argument} dtype {labels.dtype}; expected two classes or"
+            " more with integer labels, or (N,) with labels -1 and 1."
+        )
+    if is_concrete(labels):
+        values = np.asarray(labels)
+        allowed = np.abs(values) == 1 if binary else (values >= 0) & (values < outputs.shape[1])
+        if not allowed.all():
+            expected = "-1 or 1" if binary else f"classes from 0 to {outputs.shape[1] - 1}"
+            raise ValueError(f"{labels_argument} holds {values[~allowed][0]}; expected {expected}.")
+    return _margins(outputs, labels)
+
+
+def ramp_risk(margins: ArrayLike, gamma: ArrayLike) -> jax.Array:
+    """The mean of the ramp loss min(1, max(0, 1 − margin/γ)): between the shares of margins ≤ 0 and of margins < γ.
+
+    Args:
+        margins: (N,), float32 or float64.
+        gamma: γ > 0.
+
+    Returns:
+        A scalar in [0, 1].
+
+    Raises:
+        TypeError: margins is not of float32 or float64.
+        ValueError: margins has not one axis or is not finite, or γ is no positive number.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.margins import ramp_risk
+        >>> print(ramp_risk(jnp.array([-1.0, 0.5, 1.0, 3.0]), 2.0))  # (1 + 0.75 + 0.5 + 0)/4
+        0.5625
+    """
+    margins = as_data("margins", margins, "(N,)")
+    return jnp.mean(ramp(margins, as_positive_scalar("gamma", gamma, margins.dtype)))
+
+
+def ramp(margins: Any, gamma: Any) -> Any:
+    """min(1, max(0, 1 − margin/γ)) of arrays of JAX or of NumPy."""
+    return (1 - margins / gamma).clip(0, 1)
+
+
+def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) -> jax.Array:
+    """Margins times N/(R ‖X‖_F), comparable between networks and data sets (Bartlett et al. 2017, section 2).
+
+    Their distribution is what that paper plots: the further right, the better a network may be expected to generalize.
+
+    Args:
+        margins: (N,), float32 or float64.
+        complexity: R, such as `spectral_complexity`.
+        x: Inputs, (N, d), of which the Frobenius norm is taken.
+
+    Returns:
+        (N,).
+
+    Raises:
+        TypeError: margins or x is not of float32 or float64.
+        ValueError: A shape does not fit, an entry is not finite, or the complexity is no positive number.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.margins import normalized_margins
+        >>> print(normalized_margins(jnp.array([1.0, -1.0]), 4.0, jnp.array([[1.0, 0.0], [0.0, 0.0]])))
+        [ 0.5 -0.5]
+    """
+    margins, x = as_data("margins", margins, "(N,)"), as_data("x", x, "(N, d)")
+    if len(margins) != len(x):
+        raise ValueError(f"margins has {len(margins)} entries; expected {len(x)} as x has rows.")
+    complexity = as_positive_scalar("complexity", complexity, margins.dtype)
+    # One division at a time: the product of the two divisors may leave the range where the quotient does not.
+    result = margins / complexity / (euclidean_norm(x) / len(x))
+    check_representable(normalized_margins=result)
+    if is_concrete(result) and bool(jnp.any((result == 0) & (margins != 0))):
+        raise ValueError(f"normalized_margins falls below the range of {result.dtype}; expected larger margins.")
+    return result
+
+
+def spectral_complexity(weights: Any, references: Any = None, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
+    """Πρ_i‖A_i‖_σ (Σ_i (‖A_iᵀ − M_iᵀ‖_{2,1}/‖A_i‖_σ)^{2/3})^{3/2} (Bartlett, Foster & Telgarsky 2017, equation 1.2).
+
+    A measure; the bound it stands in is `spectral_margin_bound`. A is (out, in) there, so ‖Aᵀ‖_{2,1} sums one
+    Euclidean norm per output unit. Computed without the quotients, so that a zero layer does no harm. Biases do not
+    count, a convolution counts by its matrix.
+
+    Args:
+        weights: A Flax parameter tree, or anything that `weight_matrices` takes; matrices (in, out).
+        references: M_i, of the same structure: the weights at initialization, say. None: zeros.
+        activation_lipschitz: ρ_i, of the activation that follows each layer, one number or (L,).
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: A matrix is not of float32 or float64.
+        ValueError: There is no matrix, one is not finite, they fit in no order as layers, references or
+            activation_lipschitz does not fit, or the result leaves the range of the dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.margins import spectral_complexity
+        >>> weights = [jnp.diag(jnp.array([3.0, 4.0])), jnp.array([[2.0], [0.0]])]
+        >>> print(f"{spectral_complexity(weights):.3f}")  # (14^(2/3) + 8^(2/3))^(3/2)
+        30.720
+    """
+    weights = layer_matrices("weights", weights)
+    norms = layer_norms(weights)
+    distances = norms.l21
+    if references is not None:
+        references = matrices_of("references", references)
+        shapes, expected = ([w.shape for w in group.matrices] for group in (references, weights))
+        if shapes != expected:
+            raise ValueError(f"references has matrices of shapes {shapes}; expected {expected} as weights has.")
+        pairs = zip(weights.matrices, references.matrices, strict=True)
+        distances = jnp.stack([jnp.sum(euclidean_norm(w - m, axis=0)) for w, m in pairs])
+    check_nonnegative("activation_lipschitz", activation_lipschitz)
+    constants = jnp.asarray(activation_lipschitz, norms.spectral.dtype)
+    if constants.shape not in ((), norms.spectral.shape):
+        raise ValueError(f"activation_lipschitz has shape {constants.shape}; expected () or {norms.spectral.shape}.")
+    result = _complexity(norms.spectral * constants, distances * constants)
+    check_representable(spectral_complexity=result)
+    return result
+
+
+def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
+    """(1/m) Π‖W_j‖_F (√(2 ln 2 · L) + 1) ‖X‖_F, for the networks with the norms of a given one (Golowich et al. 2018).
+
+    At least R̂_S of all ReLU networks without biases, with one output and L matrices whose Frobenius norms have no
+    larger product (Golowich, Rakhlin & Shamir 2018, Theorem 1; `NetworkBall` approaches it from below). With
+    `contracted_rademacher` it bounds the complexity of their losses, and with `rademacher_bound` the risk of networks
+    whose norms were fixed beforehand; for a trained network's own norms, use `golowich_margin_bound`.
+
+    Args:
+        weights: A Flax parameter tree, or anything that `weight_matrices` takes; matrices (in, out).
+        x: The sample, (m, d), float32 or float64.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: An array is not of float32 or float64.
+        ValueError: There is no matrix, one is a convolution, they fit in no order or in several, there is more than one
+            output, or an entry is not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.margins import golowich_rademacher
+        >>> from bounds.rademacher import contracted_rademacher
+        >>> complexity = golowich_rademacher([jnp.ones((1, 1))], jnp.ones((100, 1)))
+        >>> print(f"{contracted_rademacher(complexity, lipschitz=2.0):.4f}")  # 2 (√(2 ln 2) + 1)/√100
+        0.4355
+    """
+    weights, x = dense_matrices("weights", weights), as_data("x", x, "(m, d)")
+    sizes = weights.matrices[0].shape[0], weights.matrices[-1].shape[1]
+    if sizes != (x.shape[1], 1):
+        raise ValueError(f"weights has (inputs, outputs) {sizes}; expected {(x.shape[1], 1)} for x of {x.shape}.")
+    product = jnp.prod(jnp.stack([euclidean_norm(w) for w in weights.matrices]))
+    result = golowich_complexity(product, len(weights.matrices), euclidean_norm(x), len(x))
+    check_representable(golowich_rademacher=result)
+    return result
+
+
+@jax.jit
+def _margins(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    if outputs.ndim == 1:
+        return labels.astype(outputs.dtype) * outputs
+    own = jax.nn.one_hot(labels, outputs.shape[1], dtype=bool)
+    right = jnp.sum(jnp.where(own, outputs, 0), axis=1)
+    return right - jnp.max(jnp.where(own, -jnp.inf, outputs), axis=1)
+
+
+def complexity_of_norms(spectral: Any, distances: Any, numpy: Any = np) -> Any:
+    """Π s_i (Σ_i (b_i/s_i)^{2/3})^{3/2}, without the quotients, so that s_i may be 0; of NumPy's or JAX's arrays."""
+    one = numpy.ones(1, spectral.dtype)
+    before = numpy.cumprod(numpy.concatenate([one, spectral[:-1]]))
+    after = numpy.cumprod(numpy.concatenate([one, spectral[:0:-1]]))[::-1]
+    terms = distances * before * after
+    # The powers have no derivative at 0.
+    positive = ~(terms <= 0)
+    total = numpy.sum(numpy.where(positive, numpy.where(positive, terms, 1) ** (2 / 3), 0))
+    return numpy.where(total > 0, numpy.where(total > 0, total, 1) ** 1.5, total)
+
+
+@jax.jit
+def _complexity(spectral: jax.Array, distances: jax.Array) -> jax.Array:
+    return complexity_of_norms(spectral, distances, jnp)

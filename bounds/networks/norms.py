@@ -1,0 +1,228 @@
+"""Norms of weight matrices, layer by layer and along all paths."""
+
+import functools
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from bounds.arrays import as_data, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.checks import as_positive, as_scalar
+from bounds.networks.weights import WeightMatrices, dense_matrices, layer_matrices
+from ntk.checks import check_choice, check_representable, is_concrete
+
+_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+# So many vectors are iterated at once: no one start can be orthogonal to all it looks for, and the ninth singular value
+# sets the rate instead of the second.
+_BLOCK = 8
+_TOLERANCE = 1e-4
+_MAX_STEPS = 10_000
+
+
+class SpectralNorm(NamedTuple):
+    """The largest singular value as found.
+
+    Attributes:
+        norm: ‖W v‖ for the unit vector v found: never more than ‖W‖_σ, up to rounding.
+        residual: ‖WᵀW v − ‖Wv‖² v‖/‖Wv‖². Some singular value s has |s²/‖Wv‖² − 1| at most this.
+        converged: Whether the residual fell below the tolerance.
+    """
+
+    norm: jax.Array
+    residual: jax.Array
+    converged: jax.Array
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["frobenius", "l1", "l21", "spectral", "stable_rank", "converged"],
+    meta_fields=["names"],
+)
+@dataclass(frozen=True)
+class LayerNorms:
+    """Norms of each of L weight matrices W (in, out); printed, a table.
+
+    Attributes:
+        names: Their paths in the parameter tree, which says what was taken as a weight matrix.
+        frobenius: (L,), ‖W‖_F.
+        l1: (L,), ‖W‖₁ = Σ|w_ij|.
+        l21: (L,), ‖W‖_{2,1}: the sum over output units of Euclidean norms, ‖Aᵀ‖_{2,1} for A = Wᵀ (Bartlett et al.
+            2017).
+        spectral: (L,), ‖W‖_σ.
+        stable_rank: (L,), ‖W‖_F²/‖W‖_σ², 0 for a zero matrix.
+        converged: (L,), whether the power iteration of the spectral norm converged.
+    """
+
+    names: tuple[str, ...]
+    frobenius: jax.Array
+    l1: jax.Array
+    l21: jax.Array
+    spectral: jax.Array
+    stable_rank: jax.Array
+    converged: jax.Array
+
+    def __str__(self) -> str:
+        columns = {name: getattr(self, name) for name in ("frobenius", "l1", "l21", "spectral", "stable_rank")}
+        width = max(len("layer"), *map(len, self.names))
+        lines = [f"{'layer':<{width}}" + "".join(f"{name:>12}" for name in columns)]
+        for i, name in enumerate(self.names):
+            lines.append(f"{name:<{width}}" + "".join(f"{float(column[i]):>12.4g}" for column in columns.values()))
+        return "\n".join(lines)
+
+
+def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: int = _MAX_STEPS) -> SpectralNorm:
+    """‖W‖_σ, the largest singular value, by block power iteration from fixed pseudo-random vectors.
+
+    Its gradient is u vᵀ, with u and v held fixed: right to first order, and no further.
+
+    Args:
+        matrix: W, (in, out), float32 or float64.
+        tolerance: Of the residual, at which the iteration stops. Some singular value is then within half of it, the
+            largest one unless many others lie about as near to it. Below 1e-6 float32 cannot go.
+        max_steps: After which it stops anyway.
+
+    Returns:
+        `SpectralNorm`: the norm, the residual, whether it converged.
+
+    Raises:
+        TypeError: matrix is no array of float32 or float64.
+        ValueError: It has not two axes or is not finite, the tolerance is not positive, or max_steps is below 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.norms import spectral_norm
+        >>> norm, residual, converged = spectral_norm(jnp.diag(jnp.array([1.0, 3.0, 2.0])))
+        >>> print(f"{norm:.4f} {converged}")
+        3.0000 True
+    """
+    matrix = as_data("matrix", matrix, "(in, out)")
+    tolerance = as_scalar(as_positive, "tolerance", tolerance)
+    check_repeats("max_steps", max_steps)
+    return _spectral_norm(matrix, tolerance, max_steps)
+
+
+def layer_norms(params: Any) -> LayerNorms:
+    """All norms of every weight matrix.
+
+    Args:
+        params: A Flax parameter tree, or anything that `weight_matrices` takes.
+
+    Returns:
+        `LayerNorms`. Warns where a spectral norm has not converged.
+
+    Raises:
+        TypeError: A matrix is not of float32 or float64.
+        ValueError: There is no matrix, one is not finite, they fit in no order as layers, or a norm leaves the range of
+            the dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.norms import layer_norms
+        >>> print(layer_norms({"w": jnp.array([[3.0, 0.0], [4.0, 1.0]])}))
+        layer   frobenius          l1         l21    spectral stable_rank
+        w           5.099           8           6       5.064       1.014
+    """
+    weights = layer_matrices("params", params)
+    norms = _layer_norms(weights)
+    check_representable(frobenius=norms.frobenius, l1=norms.l1, l21=norms.l21, spectral=norms.spectral)
+    if is_concrete(norms) and not norms.converged.all():
+        late = ", ".join(name for name, done in zip(norms.names, norms.converged.tolist(), strict=True) if not done)
+        warnings.warn(f"The spectral norm of {late} has not converged in {_MAX_STEPS} steps.", stacklevel=2)
+    return norms
+
+
+def path_norm(params: Any, p: int = 2) -> jax.Array:
+    """(Σ over paths from an input to an output Π|w|^p)^{1/p} of a network of dense layers (Neyshabur et al. 2015).
+
+    Computed as (1ᵀ |W_1|^p … |W_L|^p 1)^{1/p}. Unlike products of norms it does not change when a unit's weights are
+    scaled up below and down above it. Biases do not count.
+
+    Args:
+        params: A Flax parameter tree, or anything that `weight_matrices` takes, of a chain of dense layers: numbered,
+            or with shapes that fit in one order only.
+        p: 1 or 2.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: A matrix is not of float32 or float64.
+        ValueError: There is no matrix, one is a convolution, they fit in no order or in several, or p is neither 1 nor
+            2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.networks.norms import path_norm
+        >>> weights = [jnp.array([[1.0, -2.0]]), jnp.array([[3.0], [1.0]])]
+        >>> print(f"{path_norm(weights, p=1):.4f} {path_norm(weights):.4f}")  # 3 + 2 and √(9 + 4)
+        5.0000 3.6056
+    """
+    check_choice("p", p, (1, 2))
+    result = _path_norm(dense_matrices("params", params), p)
+    check_representable(path_norm=result)
+    return result
+
+
+@jax.jit(static_argnums=(1, 2))
+def _spectral_norm(matrix: jax.Array, tolerance: float, max_steps: int) -> SpectralNorm:
+    fixed = lax.stop_gradient(matrix / scale_of(matrix))
+    num_vectors = min(_BLOCK, *matrix.shape)
+
+    def ritz(block: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The best right singular vector in the span of the block, its residual, and WᵀW times the block."""
+        image = _matmul(fixed, block)
+        product = _matmul(fixed.T, image)
+        values, vectors = jnp.linalg.eigh(_matmul(image.T, image))
+        best, squared = vectors[:, -1], values[-1]
+        residual = euclidean_norm(_matmul(product, best) - squared * _matmul(block, best))
+        return _matmul(block, best), residual / jnp.where(squared > 0, squared, 1), product
+
+    def unfinished(state: tuple) -> jax.Array:
+        step, _, residual, _ = state
+        return (residual > tolerance) & (step < max_steps)
+
+    def step(state: tuple) -> tuple:
+        return state[0] + 1, *ritz(jnp.linalg.qr(state[3])[0])
+
+    start = jax.random.normal(jax.random.key(0), (matrix.shape[1], num_vectors), matrix.dtype)
+    _, right, residual, _ = lax.while_loop(unfinished, step, step((0, None, None, start)))
+    right = right / euclidean_norm(right)
+    left = _matmul(fixed, right)
+    length = euclidean_norm(left)
+    left = left / jnp.where(length > 0, length, 1)
+    return SpectralNorm(_matmul(left, _matmul(matrix, right)), residual, residual <= tolerance)
+
+
+@jax.jit
+def _layer_norms(weights: WeightMatrices) -> LayerNorms:
+    found = [_spectral_norm(w, _TOLERANCE, _MAX_STEPS) for w in weights.matrices]
+    spectral = jnp.stack([layer.norm for layer in found])
+    frobenius = jnp.stack([euclidean_norm(w) for w in weights.matrices])
+    return LayerNorms(
+        names=weights.names,
+        frobenius=frobenius,
+        l1=jnp.stack([jnp.sum(jnp.abs(w)) for w in weights.matrices]),
+        l21=jnp.stack([jnp.sum(euclidean_norm(w, axis=0)) for w in weights.matrices]),
+        spectral=spectral,
+        stable_rank=(frobenius / jnp.where(spectral > 0, spectral, 1)) ** 2,
+        converged=jnp.stack([layer.converged for layer in found]),
+    )
+
+
+@jax.jit(static_argnums=1)
+def _path_norm(weights: WeightMatrices, p: int) -> jax.Array:
+    total = jnp.ones((), weights.matrices[0].dtype)
+    shares = jnp.ones(len(weights.matrices[0]), total.dtype)
+    for w in weights.matrices:
+        # The scale of every layer is kept apart, so that nothing on the way is larger than the result.
+        scale = scale_of(w)
+        shares = _matmul(shares, jnp.abs(w / scale) ** p)
+        mass = jnp.sum(shares)
+        total = total * jnp.squeeze(scale) * (mass if p == 1 else square_root(mass))
+        shares = shares / jnp.where(mass > 0, mass, 1)
+    return total

@@ -1,0 +1,202 @@
+"""Dichotomies of a sample that a network is seen to make: a lower bound on how many there are, by training."""
+
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from bounds import batches
+from bounds.arrays import as_labels, as_nonnegative_scalar, check_repeats
+from bounds.calls import shapes_returned
+from bounds.networks.rounding import rounded_at_random
+from ntk.checks import as_floating, check_finite, check_key, is_concrete
+
+_LARGEST_SAMPLE = 16  # 65,536 networks
+# Of the largest |f|: an output that is nearer to zero may owe its sign to rounding.
+_MARGIN = 1e-3
+# So often is a network evaluated with errors of up to some units in the last place of every number, more than rounding
+# makes: its outputs may then change by this share of themselves.
+_TRIALS, _UNITS, _CHANGE = 16, 4.0, 0.25
+
+
+def fitted_dichotomies(
+    model: Any,
+    x: ArrayLike,
+    patterns: ArrayLike,
+    key: Array,
+    *,
+    steps: int = 1000,
+    learning_rate: ArrayLike = 0.1,
+    restarts: int = 1,
+) -> Bool[Array, " P"]:
+    """Which patterns of signs training found weights for; False proves nothing.
+
+    One network per pattern and restart, as many at once as memory for a few million numbers allows: Adam on the
+    logistic loss, each from its own random weights. Of each network the step counts after which the output nearest to
+    zero, relative to the largest, is furthest on the side that the pattern asks for: by a thousandth at least. Nor may
+    any output change by a quarter of itself when every number on the way to it is moved at random by up to 4 units in
+    its last place, 16 times (`bounds.networks.rounding`): signs that owe themselves to rounding, as those of a
+    difference that cancels, do not count, as far as random errors can tell.
+
+    Args:
+        model: With `init(key, x)` to parameters and `apply(params, x)` to (N,) or (N, 1), hashable: what `ntk.finite`
+            returns, or a Flax Linen module.
+        x: The points, (N, …), floating-point; training runs in their dtype.
+        patterns: (P, N) of −1 and 1.
+        key: Of the initial weights.
+        steps: Of training, each on all N points.
+        learning_rate: Of Adam.
+        restarts: Networks per pattern.
+
+    Raises:
+        ValueError: The patterns are not (P, N) or not signs, the model's outputs not one number per point, a count no
+            positive integer, or a value not finite.
+        TypeError: `model` lacks a method or is not hashable, `x` is not floating-point, or `key` no key.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> from bounds.networks.pattern_fitting import fitted_dichotomies
+        >>> model = ntk.finite(ntk.MLP(depth=1, activation="identity", b_std=0.0), width=4)
+        >>> patterns = jnp.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+        >>> print(fitted_dichotomies(model, jnp.array([[1.0], [2.0]]), patterns, jax.random.key(0)))
+        [ True False False  True]
+    """
+    x, patterns, learning_rate = _check(model, x, patterns, learning_rate)
+    check_repeats("steps", steps)
+    check_repeats("restarts", restarts)
+    check_key(key)
+    return _fitted(model, x, patterns, key, steps, learning_rate, restarts)
+
+
+def network_dichotomies(
+    model: Any, x: ArrayLike, key: Array, *, steps: int = 1000, learning_rate: ArrayLike = 0.1, restarts: int = 1
+) -> np.ndarray:
+    """The dichotomies of the points x that training finds, among all 2^N: their number is a lower bound.
+
+    One that rounding may have made is not counted, as far as random errors show it (see `fitted_dichotomies`). As a
+    class for `bounds.counting.shattering`, a set that it finds shattered is; that it finds none proves nothing.
+
+    Args:
+        model: As for `fitted_dichotomies`.
+        x: The points, (N, …), floating-point, N ≤ 16.
+        key: Of the initial weights.
+        steps: Of training, each on all N points.
+        learning_rate: Of Adam.
+        restarts: Networks per pattern.
+
+    Returns:
+        (M, N) of −1 and 1, int8, on the host.
+
+    Raises:
+        ValueError: N > 16, or as for `fitted_dichotomies`.
+        TypeError: As for `fitted_dichotomies`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> from bounds.networks.pattern_fitting import network_dichotomies
+        >>> model = ntk.finite(ntk.MLP(depth=1, activation="identity", b_std=0.0), width=4)
+        >>> network_dichotomies(model, jnp.array([[1.0], [2.0]]), jax.random.key(0)).tolist()
+        [[-1, -1], [1, 1]]
+    """
+    x = as_floating("x", x)
+    if x.ndim < 1 or not 1 <= len(x) <= _LARGEST_SAMPLE:
+        raise ValueError(f"x has shape {x.shape}; expected from 1 to {_LARGEST_SAMPLE} points: all signs are tried.")
+    patterns = np.array(list(itertools.product((-1, 1), repeat=len(x))), dtype=np.int8)
+    found = fitted_dichotomies(model, x, patterns, key, steps=steps, learning_rate=learning_rate, restarts=restarts)
+    return patterns[np.asarray(found)]
+
+
+@functools.partial(jax.jit, static_argnames=("model", "restarts"))
+def _fitted(
+    model: Any,
+    x: Float[Array, "N ..."],
+    patterns: Float[Array, "P N"],
+    key: Array,
+    steps: Array,
+    learning_rate: Array,
+    restarts: int,
+) -> Bool[Array, " P"]:
+    optimizer = optax.adam(learning_rate)
+
+    def loss(params: Any, signs: Float[Array, " N"]) -> tuple[Array, Array]:
+        """The loss, and the smallest margin relative to the largest output."""
+        margins = signs * model.apply(params, x).reshape(len(x))
+        largest = jnp.abs(margins).max()
+        margin = margins.min() / jnp.where(largest > 0, largest, 1)
+        return jnp.mean(jax.nn.softplus(-margins)), margin.astype(x.dtype)  # the model may have a dtype of its own
+
+    def train(task: tuple[Array, Float[Array, " N"]]) -> Bool[Array, ""]:
+        key, signs = task
+
+        def step(_: Array, state: tuple) -> tuple:
+            params, moments, best, best_margin = state
+            gradient, margin = jax.grad(loss, has_aux=True)(params, signs)
+            updates, moments = optimizer.update(gradient, moments)
+            better = margin > best_margin
+            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, best)
+            return optax.apply_updates(params, updates), moments, best, jnp.where(better, margin, best_margin)
+
+        params = model.init(key, x)
+        start = (params, optimizer.init(params), params, jnp.asarray(-1, x.dtype))
+        # The number of steps is no constant of the program, which need not be compiled again for another.
+        _, _, best, margin = jax.lax.fori_loop(0, steps + 1, step, start)
+        return (margin > _MARGIN) & _beyond_rounding(model, best, x, key)
+
+    total = restarts * len(patterns)
+    tasks = jax.random.split(key, total), jnp.tile(patterns, (restarts, 1))
+    size = batches.batch_size(_numbers_held(model, loss, x), total)
+    return jax.lax.map(train, tasks, batch_size=size).reshape(restarts, -1).any(0)
+
+
+def _beyond_rounding(model: Any, params: Any, x: Array, key: Array) -> Bool[Array, ""]:
+    """Whether no output changes much when every number on the way to it is rounded otherwise."""
+    outputs = model.apply(params, x)
+
+    def holds(key: Array) -> Array:
+        moved = rounded_at_random(model.apply, (params, x), key, _UNITS)
+        return jnp.all(jnp.abs(moved - outputs) < _CHANGE * jnp.abs(outputs))
+
+    return jnp.all(jax.vmap(holds)(jax.random.split(jax.random.fold_in(key, 1), _TRIALS)))
+
+
+def _numbers_held(model: Any, loss: Any, x: Array) -> int:
+    """Parameters with their moments and the best ones, and the values of a step or of the trials."""
+    params = jax.eval_shape(model.init, jax.random.key(0), x)
+    signs = jax.ShapeDtypeStruct((len(x),), x.dtype)
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    step = batches.numbers_made(jax.grad(loss, has_aux=True), params, signs)
+    # Each number that a trial makes is moved, in a few steps of its own.
+    return 5 * size + max(step, 4 * _TRIALS * batches.numbers_made(model.apply, params, x))
+
+
+def _check(model: Any, x: ArrayLike, patterns: ArrayLike, learning_rate: ArrayLike) -> tuple[Array, Array, Array]:
+    for method in ("init", "apply", "__hash__"):
+        if not callable(getattr(model, method, None)):
+            raise TypeError(f"model is {type(model).__name__} without {method}; expected a hashable Flax Linen module.")
+    x = as_floating("x", x)
+    check_finite("x", x)
+    if x.ndim < 1:
+        raise ValueError(f"x has shape {x.shape}; expected points (N, …).")
+    signs = as_labels("patterns", patterns, "(P, N)")
+    if signs.shape[1] != len(x):
+        raise ValueError(f"patterns has shape {signs.shape}; expected (P, N) with N points x, of shape {x.shape}.")
+    if is_concrete(signs) and not np.isin(signs, (-1, 1)).all():
+        raise ValueError("patterns holds entries other than -1 and 1; expected signs.")
+
+    def outputs(x: Array) -> Array:
+        return model.apply(model.init(jax.random.key(0), x), x)
+
+    shape = shapes_returned("model", outputs, {"x": x})
+    if shape not in ((len(x),), (len(x), 1)):
+        raise ValueError(f"model returns outputs of shape {shape}; expected (N,) or (N, 1), one number per point.")
+    return x, signs.astype(x.dtype), as_nonnegative_scalar("learning_rate", learning_rate, x.dtype)

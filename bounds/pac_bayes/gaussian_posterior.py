@@ -1,0 +1,266 @@
+"""The PAC-Bayes bound of a network whose parameters carry Gaussian noise, at the best scale of the noise."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from bounds import batches
+from bounds.arrays import as_positive_scalar, check_repeats
+from bounds.calls import shapes_returned
+from bounds.checks import as_delta, as_positive, as_risk, as_scalar
+from bounds.concentration.averages import chernoff_upper
+from bounds.pac_bayes.closed_forms import seeger_bound
+from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete, shown
+
+
+class PACBayesBound(NamedTuple):
+    """A PAC-Bayes bound and its parts.
+
+    Attributes:
+        bound: On E, the risk averaged over the posterior N(params, σ²).
+        sigma: σ, of the posterior.
+        prior_sigma: λ, of the prior N(prior, λ²).
+        kl: KL of the two in nats.
+        risk: Average of the empirical risk over the posterior's draws.
+        standard_error: Of that average.
+        risk_upper: What the average over the posterior itself is below, with the confidence spent on it.
+    """
+
+    bound: float
+    sigma: float
+    prior_sigma: float
+    kl: float
+    risk: float
+    standard_error: float
+    risk_upper: float
+
+
+def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLike) -> Float[Array, ""]:
+    """KL of N(params, σ²I) from N(prior, λ²I): ½ (D (r − 1 − ln r) + ‖params − prior‖²/λ²) with r = σ²/λ², in nats.
+
+    Args:
+        params: The posterior's mean, a pytree of D floating-point numbers.
+        prior: The prior's mean, of the same structure and shapes.
+        sigma: σ > 0.
+        prior_sigma: λ > 0.
+
+    Raises:
+        ValueError: The trees differ in structure or shapes, hold nothing or are not finite, or a scale is not one
+            positive number.
+        TypeError: A leaf is not of float32 or float64.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from bounds.pac_bayes.gaussian_posterior import gaussian_kl
+        >>> print(gaussian_kl(jnp.array([1.0, 2.0]), jnp.zeros(2), 0.5, 0.5))
+        10.0
+    """
+    dtype = _check_trees(params, prior)
+    return _kl(
+        params, prior, as_positive_scalar("sigma", sigma, dtype), as_positive_scalar("prior_sigma", prior_sigma, dtype)
+    )
+
+
+def posterior_risks(
+    risk: Callable[[Any, Any], Array],
+    params: Any,
+    data: Any,
+    sigma: ArrayLike,
+    key: Array,
+    *,
+    num_draws: int = 100,
+) -> Float[Array, " draws"]:
+    """The empirical risk at draws from N(params, σ²I): their mean is the posterior's, unbiased.
+
+    As many draws at once as fit into a few megabytes, one after another where one does not. Differentiable in `params`,
+    `data` and `sigma` where `risk` is, the noise being σ times fixed normal numbers.
+
+    Args:
+        risk: From (params, data) to the empirical risk in [0, 1], a scalar, pure JAX; compiled once for each function
+            object.
+        params: The posterior's mean, a pytree of floating-point arrays.
+        data: What `risk` is taken on, a pytree.
+        sigma: σ > 0.
+        key: Of the draws.
+        num_draws: How many.
+
+    Raises:
+        ValueError: `params` holds nothing or is not finite, σ is not one positive number, `num_draws` no positive
+            integer, or `risk` fails, returns no scalar, or at some draw a number outside [0, 1] (under a transformation
+            it cannot be seen).
+        TypeError: A leaf is not of float32 or float64, `risk` no function, or `key` no key.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from bounds.pac_bayes.gaussian_posterior import posterior_risks
+        >>> def risk(w, data):
+        ...     return jnp.mean(data @ w < 0)
+        >>> posterior_risks(risk, jnp.ones(2), jnp.eye(2), 1.0, jax.random.key(0), num_draws=5).shape
+        (5,)
+    """
+    dtype = _check_trees(params, params)
+    check_key(key)
+    check_repeats("num_draws", num_draws)
+    shape = shapes_returned("risk", risk, {"params": params, "data": data})
+    if shape != ():
+        raise ValueError(f"risk returns {shape}; expected a scalar, of shape ().")
+    risks = _risks(risk, params, data, as_positive_scalar("sigma", sigma, dtype), key, num_draws)
+    if is_concrete(risks):
+        as_risk("risk", risks)
+    return risks
+
+
+def pac_bayes_gaussian(
+    risk: Callable[[Any, Any], Array],
+    params: Any,
+    prior: Any,
+    data: Any,
+    key: Array,
+    *,
+    num_samples: int,
+    delta: float,
+    sigmas: Any,
+    num_draws: int = 100,
+    monte_carlo_share: float = 0.1,
+) -> PACBayesBound:
+    """The smallest Seeger bound over the scales σ of a Gaussian posterior and λ of its prior, both from a grid.
+
+    With probability 1−δ over the sample and the draws. Of δ, `monte_carlo_share` is spent on the Monte Carlo average
+    (a Chernoff bound, Langford & Caruana 2002, at every σ of the grid at once) and the rest on the priors, one for each
+    λ (union bound). The noise is one number, so trying the grid is training it; Dziugaite & Roy 2017 give the idea.
+
+    Args:
+        risk: From (params, data) to the empirical risk in [0, 1], a scalar; pure JAX.
+        params: Trained parameters w, the posterior's mean.
+        prior: Parameters that the sample had no part in, such as those before training; the prior's mean.
+        data: The sample, as `risk` takes it.
+        key: Of the draws; independent of the sample.
+        num_samples: N, of the sample.
+        delta: δ in (0, 1).
+        sigmas: The grid, (K,) positive numbers, fixed before the sample was seen.
+        num_draws: Draws of parameters for each σ. ln(K/δ)/num_draws bounds how far kl stays open: the more the better.
+        monte_carlo_share: In (0, 1).
+
+    Returns:
+        `PACBayesBound`, on the host.
+
+    Raises:
+        ValueError: A number is out of its range, the trees differ, `sigmas` is no vector, or a risk is outside [0, 1].
+        TypeError: As for `posterior_risks`, or an argument is traced.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from bounds.pac_bayes.gaussian_posterior import pac_bayes_gaussian
+        >>> x = jax.random.normal(jax.random.key(0), (1000, 2))
+        >>> def risk(w, x):  # the label is the sign of the first coordinate
+        ...     return jnp.mean((x @ w) * x[:, 0] < 0)
+        >>> found = pac_bayes_gaussian(risk, jnp.array([1.0, 0.0]), jnp.zeros(2), x, jax.random.key(1),
+        ...                            num_samples=1000, delta=0.05, sigmas=[0.01, 0.1, 1.0])
+        >>> found.sigma, found.prior_sigma, found.risk < found.risk_upper < found.bound
+        (0.01, 1.0, True)
+    """
+    grid = as_positive("sigmas", sigmas)
+    if grid.ndim != 1 or not grid.size:
+        raise ValueError(f"sigmas has shape {grid.shape}; expected (K,), the scales to try.")
+    delta, share = (
+        as_scalar(as_delta, name, value) for name, value in (("delta", delta), ("monte_carlo_share", monte_carlo_share))
+    )
+    check_count("num_samples", num_samples)
+    check_repeats("num_draws", num_draws, minimum=2)
+    check_key(key)
+    _check_trees(params, prior)
+    draws = np.array(
+        [
+            posterior_risks(risk, params, data, sigma, key, num_draws=num_draws)
+            for sigma, key in zip(grid, jax.random.split(key, len(grid)), strict=True)
+        ]
+    )
+    risks = draws.astype(np.float64).mean(axis=1)
+    count, distance = _squared_distance(params, prior)
+    with np.errstate(over="ignore"):  # an infinite divergence makes a bound of 1
+        kl = _divergence(count, (distance**0.5 / grid) ** 2, grid[:, None], grid, np)
+    upper = chernoff_upper(risks, num_draws, delta * share, num_hypotheses=len(grid))
+    bounds = seeger_bound(upper[:, None], kl, num_samples, delta * (1 - share) / len(grid))
+    i, j = np.unravel_index(np.argmin(bounds), bounds.shape)
+    standard_error = draws[i].std(ddof=1) / num_draws**0.5
+    best = (bounds[i, j], grid[i], grid[j], kl[i, j], risks[i], standard_error, upper[i])
+    return PACBayesBound(*map(float, best))
+
+
+@jax.jit
+def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
+    # Divided before it is squared: neither scale need have a square that the dtype holds.
+    moved = jax.tree.map(lambda mean, center: jnp.sum(((mean - center) / prior_sigma) ** 2), params, prior)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return _divergence(count, sum(jax.tree.leaves(moved)), sigma, prior_sigma, jnp)
+
+
+@functools.partial(jax.jit, static_argnames=("risk", "num_draws"))
+def _risks(
+    risk: Callable[[Any, Any], Array],
+    params: Any,
+    data: Any,
+    sigma: Array,
+    key: Array,
+    num_draws: int,
+) -> Array:
+    leaves, structure = jax.tree.flatten(params)
+
+    def draw(key: Array) -> Array:
+        keys = jax.random.split(key, len(leaves))
+        noisy = [
+            leaf + sigma.astype(leaf.dtype) * jax.random.normal(own, leaf.shape, leaf.dtype)
+            for leaf, own in zip(leaves, keys, strict=True)
+        ]
+        return risk(jax.tree.unflatten(structure, noisy), data)
+
+    keys = jax.random.split(key, num_draws)
+    size = batches.batch_size(batches.numbers_made(draw, keys[0]), num_draws)
+    return jax.lax.map(draw, keys, batch_size=size)
+
+
+def _squared_distance(params: Any, prior: Any) -> tuple[int, float]:
+    """D and ‖params − prior‖², in float64 on the host."""
+    pairs = list(zip(jax.tree.leaves(params), jax.tree.leaves(prior), strict=True))
+    moved = (np.asarray(mean, np.float64) - np.asarray(center, np.float64) for mean, center in pairs)
+    return sum(np.size(mean) for mean, _ in pairs), float(sum(np.sum(np.square(step)) for step in moved))
+
+
+def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any) -> Any:
+    """½ (D (r − 1 − ln r) + ‖w − v‖²/λ²), from the last term, of NumPy's or JAX's numbers."""
+    # Scales that are nearly one: the digits of ln r and of r − 1 − ln r are in their difference.
+    near = numpy.abs(sigma - prior_sigma) < prior_sigma / 2
+    difference = numpy.where(near, (sigma - prior_sigma) / prior_sigma, 0)
+    log_ratio = 2 * numpy.where(near, numpy.log1p(difference), numpy.log(sigma) - numpy.log(prior_sigma))
+    small = numpy.abs(log_ratio) < 0.1
+    series = 1.0
+    for k in range(10, 2, -1):  # e^x − 1 − x = x²/2 (1 + x/3 (1 + x/4 (…)))
+        series = 1.0 + numpy.where(small, log_ratio, 0) / k * series
+    excess = numpy.where(small, log_ratio**2 / 2 * series, numpy.expm1(log_ratio) - log_ratio)
+    return (count * excess + moved) / 2
+
+
+def _check_trees(params: Any, prior: Any) -> Any:
+    """The dtype of the parameters, of which the prior's must have the structure and the shapes."""
+    arrays = []
+    for name, tree in (("params", params), ("prior", prior)):
+        for leaf in jax.tree.leaves(tree):
+            array = as_floating(name, leaf)
+            if array.dtype not in (jnp.float32, jnp.float64):
+                raise TypeError(f"{name} has dtype {array.dtype}; expected float32 or float64.")
+            check_finite(name, array)
+            arrays.append(array)
+    if not jax.tree.leaves(params):
+        raise ValueError(f"params is {shown(params)}; expected a pytree of floating-point arrays.")
+    shapes, prior_shapes = (jax.tree.map(jnp.shape, tree) for tree in (params, prior))
+    if shapes != prior_shapes:
+        raise ValueError(f"prior has shapes {shown(prior_shapes)}; expected those of params, {shown(shapes)}.")
+    return jnp.result_type(*arrays)

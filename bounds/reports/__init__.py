@@ -1,0 +1,1 @@
+"""Every bound and measure that applies to one trained classifier."""

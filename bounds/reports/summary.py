@@ -1,0 +1,165 @@
+"""Every bound and every measure of a trained classifier, side by side."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import ntk
+from bounds.arrays import as_gram
+from bounds.calls import called, check_leaves
+from bounds.checks import as_delta, as_nonnegative, as_scalar
+from bounds.networks.layers import mlp_layers, tree_layers
+from bounds.networks.margins import margins_of
+from bounds.networks.weights import WeightMatrices, ntk_weight_matrices, weight_matrices
+from bounds.reports import entries
+from bounds.reports.tables import LeftOut, Report, ReportRow
+from ntk.checks import as_floating, check_choice, is_concrete, shown
+
+_SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def report(
+    apply: Callable[[Any, Any], Array],
+    params: Any,
+    x: Any,
+    labels: Any,
+    *,
+    x_test: Any = None,
+    labels_test: Any = None,
+    delta: float = 0.05,
+    network: ntk.MLP | str | None = None,
+    gram: Any = None,
+    ridge: float = 0.0,
+    prior: Any = None,
+    sigmas: Any = _SIGMAS,
+    num_draws: int = 300,
+    key: Any = None,
+) -> Report:
+    """A table of all that applies to a classifier: bounds on its probability of error, and measures apart from them.
+
+    Points are independent and identically distributed. Each bound holds with probability 1 − δ by itself, one-sided;
+    to read k of them at once, ask for δ/k. What does not apply is listed with the reason. A bound is vacuous that is at
+    or above the training error of always naming the most frequent class, which is 1 − 1/K for K classes of equal size.
+
+    Args:
+        apply: f(params, x) → (N, C) scores of C ≥ 2 classes, or (N,), whose sign is the class; pure JAX, hashable.
+        params: The trained parameters, a pytree.
+        x: The training inputs, (N, …); (N, d) if `network` is given.
+        labels: (N,): integers 0, …, C − 1, or −1 and 1 for one output.
+        x_test: Inputs that training never saw, for bounds from test data.
+        labels_test: Their labels.
+        delta: δ in (0, 1).
+        network: What is known of the network, for VC and norm bounds: the `ntk.MLP` of which `params` are parameters,
+            or the name of the activation of a chain of dense layers with weights (in, out), in order, in `params`.
+        gram: A kernel of the training inputs, (N, N), fixed before their labels were seen: an NTK at infinite width or
+            at initialization.
+        ridge: For the kernel, added to its diagonal.
+        prior: Parameters that the data had no part in, such as those before training, for PAC-Bayes.
+        sigmas: The scales of noise that PAC-Bayes tries, fixed beforehand.
+        num_draws: Of parameters, at each scale; the more, the less their average costs.
+        key: A PRNG key for these, needed with `prior`.
+
+    Returns:
+        `Report`: iterates over `ReportRow`, prints as text, `to_markdown()` adds the sources.
+
+    Raises:
+        TypeError: `network` is none of these, `key` no key, or an array of a wrong dtype or traced.
+        ValueError: A shape, a label or a number does not fit, only one of `x_test` and `labels_test` is given, or an
+            output is not finite.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from bounds.reports.summary import report
+        >>> x = jax.random.normal(jax.random.key(0), (2000, 3), jnp.float32)
+        >>> params = {"kernel": jnp.array([[1.0], [0.1], [0.0]], jnp.float32)}  # the label is the sign of x_1
+        >>> def apply(params, x):
+        ...     return (x @ params["kernel"])[:, 0]
+        >>> found = report(apply, params, x[:1000], jnp.sign(x[:1000, 0]), x_test=x[1000:],
+        ...                labels_test=jnp.sign(x[1000:, 0]), network="identity")
+        >>> for row in found.bounds:
+        ...     print(f"{row.name:30} {'vacuous' if row.vacuous else ''}".rstrip())
+        binomial tail, test data
+        Hoeffding, test data
+        empirical Bernstein, test data
+        Hoeffding, all parameters
+        VC
+        VC, Rademacher penalty
+        VC, Parrondo–van den Broek
+        VC, Devroye
+        Frobenius norms and margins    vacuous
+        spectral norms and margins     vacuous
+        >>> [row.name for row in found.measures][:2], found.left_out[0].name
+        (['spectral complexity', 'product of spectral norms'], 'PAC-Bayes, Gaussian noise')
+    """
+    if not is_concrete((params, x, labels, x_test, labels_test, gram, prior)):
+        raise TypeError("report is traced by JAX; expected concrete arrays: a report is made on the host.")
+    delta, ridge = as_scalar(as_delta, "delta", delta), as_scalar(as_nonnegative, "ridge", ridge)
+    if (x_test is None) != (labels_test is None):
+        raise ValueError("x_test and labels_test come together; expected both or neither.")
+    outputs, margins = _predicted(apply, params, "x", x, "labels", labels)
+    labels, one_output = jnp.asarray(labels), outputs.ndim == 1
+    test_margins = (
+        None if x_test is None else _predicted(apply, params, "x_test", x_test, "labels_test", labels_test)[1]
+    )
+    n, train_error = len(margins), float(np.mean(margins <= 0))
+    guessing = 1 - float(np.unique_counts(np.asarray(labels)).counts.max()) / n
+    if gram is not None:
+        gram = as_gram("gram", gram)
+        if len(gram) != n:
+            raise ValueError(f"gram has shape {gram.shape}; expected {(n, n)} for {n} points x.")
+
+    found = entries.held_out_entries(test_margins, delta)
+    found += entries.bits_entries(params, train_error, n, delta)
+    if network is None:
+        found.append(LeftOut("VC, margin bounds and norms", "network is None"))
+    else:
+        activation, weights, layers = _read(network, params, one_output)
+        found += entries.vc_entries(layers, activation, train_error, n, delta)
+        found += entries.margin_entries(margins, weights, x, activation, one_output, delta)
+        found += entries.norm_entries(weights)
+    found += entries.pac_bayes_entries(apply, params, prior, (x, labels), key, delta, sigmas, num_draws)
+    found += entries.kernel_entries(gram, labels, one_output, ridge, delta)
+
+    rows = [_judged(entry, guessing) for entry in found if isinstance(entry, ReportRow)]
+    return Report(
+        rows=tuple(sorted(rows, key=lambda row: row.kind != "bound")),
+        left_out=tuple(entry for entry in found if isinstance(entry, LeftOut)),
+        delta=delta,
+        num_samples=n,
+        train_error=train_error,
+        guessing_error=guessing,
+        num_test=0 if test_margins is None else len(test_margins),
+        test_error=None if test_margins is None else float(np.mean(test_margins <= 0)),
+    )
+
+
+def _judged(row: ReportRow, guessing: float) -> ReportRow:
+    return replace(row, vacuous=row.value >= guessing) if row.kind == "bound" else row
+
+
+def _predicted(
+    apply: Any, params: Any, x_argument: str, x: Any, labels_argument: str, labels: Any
+) -> tuple[jax.Array, np.ndarray]:
+    """The outputs for x, and the margins."""
+    check_leaves("params", params)
+    outputs = called("apply", apply, {"params": params, x_argument: x})
+    argument = f"apply(params, {x_argument})"
+    return as_floating(argument, outputs), np.asarray(margins_of(argument, outputs, labels_argument, labels))
+
+
+def _read(network: Any, params: Any, one_output: bool) -> tuple[str, WeightMatrices, Any]:
+    """The activation's name, the weight matrices, and for one output the layers as VC bounds count them."""
+    if isinstance(network, ntk.MLP):
+        weights = ntk_weight_matrices(network, params)
+        dim, width = weights.matrices[0].shape
+        return network.activation.name, weights, mlp_layers(network, dim, width) if one_output else None
+    if not isinstance(network, str):
+        raise TypeError(f"network is {shown(network)}; expected an ntk.MLP, the name of an activation, or None.")
+    check_choice("network", network, (*entries.CONTRACTIONS, "square", "cube", "step", "sign", "sigmoid"))
+    return network, weight_matrices(params), tree_layers(params) if one_output else None

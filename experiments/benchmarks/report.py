@@ -1,0 +1,146 @@
+"""What the benchmark of empirical kernels leaves behind: a table (printed, Markdown and CSV) and a figure of ratios."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.timing import markdown_table, spread
+from experiments.common import plots
+from experiments.common.environment import write_summary
+from ntk.files import replacing
+
+Record = dict[str, Any]
+TITLES = {
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "rnn": "RNN, unrolled",
+    "rnn_scan": "RNN, scan",
+    "transformer": "transformer block",
+    "resnet": "ResNet",
+}
+HEADER = (
+    "workload",
+    "ours, ms",
+    "neural-tangents, ms",
+    "implementation",
+    "ratio",
+    "compile, s",
+    "peak MiB, ours",
+    "peak MiB, theirs",
+    "difference",
+    "of GEMM rate",
+)
+SIDES = ("ours", "neural_tangents_1", "neural_tangents_2")
+
+
+def write_report(workdir: Path, records: list[Record]) -> str:
+    """Write benchmark.md, benchmark.csv, benchmark.png and benchmark.pdf; return the table and where it was measured.
+
+    Args:
+        workdir: The folder.
+        records: What `experiments.benchmark_empirical` has measured, one record for each network.
+    """
+    _write_csv(workdir / "benchmark.csv", records)
+    _draw(workdir / "benchmark", records)
+    machines = "; ".join(sorted({record["machine"] for record in records}))
+    table = f"{machines}.\n\n" + markdown_table(HEADER, [_line(record) for record in records])
+    return write_summary(workdir / "benchmark.md", table)
+
+
+def better_side(record: Record) -> str | None:
+    """The faster implementation of neural-tangents, None if neither fitted into memory.
+
+    Example:
+        >>> sides = {"neural_tangents_1": {"seconds": []}, "neural_tangents_2": {"seconds": [3.0]}}
+        >>> better_side(sides)
+        'neural_tangents_2'
+    """
+    measured = [side for side in SIDES[1:] if record[side]["seconds"]]
+    return min(measured, key=lambda side: _median(record, side), default=None)
+
+
+def ratio(record: Record) -> float | None:
+    """How many times longer neural-tangents takes, with the better of its implementations.
+
+    Example:
+        >>> sides = {"neural_tangents_1": {"seconds": [6.0, 8.0]}, "neural_tangents_2": {"seconds": [9.0]}}
+        >>> ratio({"ours": {"seconds": [2.0]}} | sides)
+        3.5
+    """
+    side = better_side(record)
+    return None if side is None else _median(record, side) / _median(record, "ours")
+
+
+def _median(record: Record, side: str) -> float:
+    return float(np.median(record[side]["seconds"]))
+
+
+def _title(record: Record) -> str:
+    cell = record["cell"]
+    return f"{TITLES[cell['kind']]}, n={cell['width']}, N={cell['num_inputs']}, O={cell['outputs']}"
+
+
+def _line(record: Record) -> list[str]:
+    side, times = better_side(record), ratio(record)
+    skipped = [
+        f"{name[-1]} needs {record[name]['peak_mib'] / 1024:.3g} GiB"
+        for name in SIDES[1:]
+        if not record[name]["seconds"]
+    ]
+    fraction = record.get("gemm_fraction")
+    return [
+        _title(record),
+        _number(1e3 * _median(record, "ours")),
+        "–" if side is None else _number(1e3 * _median(record, side)),
+        "; ".join(([] if side is None else [side[-1]]) + skipped),
+        "–" if times is None else _number(times),
+        f"{record['ours']['compile_seconds']:.1f}",
+        _number(record["ours"]["peak_mib"]),
+        "–" if side is None else _number(record[side]["peak_mib"]),
+        f"{record['difference']:.0e}",
+        "–" if fraction is None else f"{100 * fraction:.0f} %",
+    ]
+
+
+def _number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _write_csv(path: Path, records: list[Record]) -> None:
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        columns = [
+            f"{side}_{name}" for side in SIDES for name in ("ms", "spread", "runs", "compile_seconds", "peak_mib")
+        ]
+        cell_names = list(records[0]["cell"]) if records else []
+        writer.writerow([*cell_names, *columns, "ratio", "difference", "gemm_fraction"])
+        for record in records:
+            row = list(record["cell"].values())
+            for side in (record[side] for side in SIDES):
+                seconds = side["seconds"]
+                row += [1e3 * np.median(seconds), spread(seconds)] if seconds else ["", ""]
+                row += [len(seconds), side["compile_seconds"], side["peak_mib"]]
+            writer.writerow([*row, ratio(record), record["difference"], record.get("gemm_fraction")])
+
+
+def _draw(stem: Path, records: list[Record]) -> None:
+    compared = [record for record in records if ratio(record) is not None]
+    ratios = np.array([ratio(record) for record in compared], float)
+    kinds = list(dict.fromkeys(record["cell"]["kind"] for record in compared))
+    colors = dict(zip(kinds, plots.PALETTE, strict=False))
+    with plots.style():
+        figure, (axes,) = plots.make_figure(1, size=(6.0, 0.8 + 0.19 * len(compared)))
+        places = np.arange(len(compared))
+        bars = axes.barh(places, ratios, color=[colors[record["cell"]["kind"]] for record in compared], height=0.7)
+        axes.bar_label(bars, [f"{value:.3g}" for value in ratios], padding=3, fontsize=8)
+        axes.set_yticks(places, [_title(record) for record in compared])
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.axvline(1.0, color="0.35", linewidth=1)
+        axes.margins(x=0.1)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("Time of neural-tangents, the better implementation, over time of ours")
+        plots.save_figure(figure, stem)

@@ -1,0 +1,120 @@
+"""What benchmarks share: compiled programs with their cost, timing in alternation, the machine in words, tables."""
+
+import functools
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from experiments.common.environment import device
+
+
+class Program(NamedTuple):
+    """A compiled function and its arguments.
+
+    Attributes:
+        run: Calls it once and waits for the result, which it returns.
+        compile_seconds: What tracing and compiling took.
+        peak_mib: Memory that XLA reserves for intermediate and final results, beside the arguments.
+    """
+
+    run: Callable[[], Any]
+    compile_seconds: float
+    peak_mib: float
+
+
+def compile_program(f: Callable[..., Any], *arguments: Any) -> Program:
+    """Compile f for these arguments.
+
+    Example:
+        >>> program = compile_program(lambda x: x + 1, jnp.zeros((256, 1024), jnp.float32))
+        >>> program.run().shape, program.peak_mib
+        ((256, 1024), 1.0)
+    """
+    start = time.perf_counter()
+    compiled = jax.jit(f).lower(*arguments).compile()
+    seconds = time.perf_counter() - start
+    memory: Any = compiled.memory_analysis()
+    peak = (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**20
+    return Program(lambda: jax.block_until_ready(compiled(*arguments)), seconds, peak)
+
+
+def time_in_turns(
+    programs: Mapping[str, Callable[[], Any]], *, budget_seconds: float, max_runs: int
+) -> dict[str, list[float]]:
+    """Seconds of every run of each program: they take turns, so that a change in the machine's load meets them all.
+
+    The first run of a program warms it up and is left out, unless it alone spends the budget.
+
+    Args:
+        programs: Functions without arguments that return when they are done.
+        budget_seconds: A program that has spent it takes no further turns.
+        max_runs: Nor does one that has had as many, the first not counted.
+
+    Example:
+        >>> runs = time_in_turns({"sum": lambda: sum(range(1000))}, budget_seconds=1.0, max_runs=5)
+        >>> len(runs["sum"])
+        5
+    """
+    runs: dict[str, list[float]] = {name: [] for name in programs}
+    waiting = list(programs)
+    while waiting:
+        for name in waiting:
+            start = time.perf_counter()
+            programs[name]()
+            runs[name].append(time.perf_counter() - start)
+        waiting = [name for name in waiting if sum(runs[name]) < budget_seconds and len(runs[name]) <= max_runs]
+    return {name: seconds[1:] or seconds for name, seconds in runs.items()}
+
+
+def spread(seconds: Sequence[float]) -> float:
+    """How far runs scatter: the distance of their quartiles, divided by their median; 0 for a single run.
+
+    Example:
+        >>> spread([1.0, 1.0, 1.0, 1.0]), spread([2.0])
+        (0.0, 0.0)
+    """
+    if len(seconds) < 2:
+        return 0.0
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return (high - low) / median
+
+
+def matrix_product(size: int = 512) -> tuple[Program, float]:
+    """A float32 product of square matrices at highest precision, and its floating-point operations.
+
+    Its rate is what the machine gives to a program that is made of large products.
+    """
+    x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
+    return compile_program(functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST), x, x), 2.0 * size**3
+
+
+def machine() -> str:
+    """The device, the cores that this process may use, and the version of JAX.
+
+    Example:
+        >>> machine().endswith(f"JAX {jax.__version__}")
+        True
+    """
+    return f"{device()}, JAX {jax.__version__}"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown whose columns line up: the first to the left, numbers to the right.
+
+    Example:
+        >>> print(markdown_table(["workload", "ms"], [["mlp", "1.5"], ["cnn", "20.0"]]))
+        | workload |   ms |
+        | -------- | ---: |
+        | mlp      |  1.5 |
+        | cnn      | 20.0 |
+    """
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
+    padded.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)

@@ -1,0 +1,185 @@
+"""What every experiment script shares: its flags, its work directory, and how a run that cannot go on ends.
+
+The flags live here, once, so that several experiments can be imported into one process.
+"""
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+from ml_collections.config_flags import config_path
+
+from experiments.common.endings import end_in_a_sentence
+from experiments.common.environment import record_environment
+from experiments.common.metrics import MetricsFile
+from experiments.common.usage import usage
+from experiments.common.workdir import METRICS, flat_fields, open_workdir
+from ntk.checks import check_count
+
+BAD_INPUT = (ValueError, TypeError, OSError, ImportError)
+GOES_ON = "the same command goes on with what is finished"
+_HELP = ("-h", "-help", "--help", "-helpshort", "--helpshort")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Configuration file, one of configs/; after a colon, the name that some of them take.",
+    lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for everything this run writes; the same one resumes.", required=True
+)
+
+
+def run(main: Callable[[ConfigDict, Path], None], example: str, *, go_on: str = GOES_ON) -> None:
+    """Parse the command line and call `main(config, workdir)`; both flags are required.
+
+    Args:
+        main: The experiment.
+        example: A config of this script, which --help shows where none is given.
+        go_on: How to go on after a run that was stopped, a clause.
+    """
+    flags.mark_flag_as_required("config")
+    # They log what they do at level INFO, which absl shows.
+    for chatty in ("fontTools", "jax"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+    def called(_: list[str]) -> None:
+        workdir = Path(_WORKDIR.value)
+        with end_in_a_sentence(workdir, go_on):
+            main(_CONFIG.value, workdir)
+
+    app.run(called, flags_parser=lambda argv: _parse_flags(argv, example))
+
+
+@contextlib.contextmanager
+def opened(
+    workdir: Path, config: ConfigDict, *, data: str | None = None, may_change: Collection[str] = ()
+) -> Iterator[tuple[Path, MetricsFile]]:
+    """The folder of this run and its metrics; its environment is recorded there, and nobody else writes there.
+
+    Args:
+        workdir: As `experiments.common.workdir.open_workdir` takes it, like the others.
+        config: The config.
+        data: Fingerprint of the data.
+        may_change: Fields on which no result depends.
+
+    Raises:
+        SystemExit: The folder cannot be used, with the sentence of `open_workdir`.
+    """
+    with contextlib.ExitStack() as stack:
+        with refuse_bad_input():
+            folder = stack.enter_context(open_workdir(workdir, config, data=data, may_change=may_change))
+            metrics = MetricsFile(folder / METRICS)
+            record_environment(folder, config=_config_file(), data=data)
+        yield folder, metrics
+
+
+def check_axis(name: str, values: Sequence[int], what: str, minimum: int = 1) -> None:
+    """Refuse what is no axis of a curve: fewer than two integers, or not increasing.
+
+    Raises:
+        ValueError: with a sentence that names the field, its value and what is expected.
+
+    Example:
+        >>> check_axis("sizes", (20, 10), "sample sizes")
+        Traceback (most recent call last):
+        ...
+        ValueError: sizes is (20, 10); expected at least two sample sizes in increasing order.
+    """
+    for value in values:
+        check_count(name, value, minimum=minimum)
+    if len(values) < 2 or list(values) != sorted(set(values)):
+        raise ValueError(f"{name} is {values!r}; expected at least two {what} in increasing order.")
+
+
+def _config_file() -> str | None:
+    """The path of the config as the command line has it, None where a script was not started from there."""
+    parsed = flags.FLAGS.is_parsed() and flags.FLAGS["config"].present
+    return config_flags.get_config_filename(flags.FLAGS["config"]) if parsed else None
+
+
+class _ConfigFile(NamedTuple):
+    """A config as its file has it, without the flags that change its fields."""
+
+    path: str
+    fields: ConfigDict
+    other_arguments: list[str]
+
+
+def _parse_flags(argv: list[str], example: str) -> list[str]:
+    file = _read_config(argv)
+    if not set(_HELP).isdisjoint(argv):
+        shown = file or _read_config([argv[0], f"--config={example}"])
+        if shown is not None:
+            about = {"workdir": flags.FLAGS["workdir"].help, "config": flags.FLAGS["config"].help}
+            print(usage(sys.modules["__main__"].__doc__ or "", about, shown.path, shown.fields))
+            raise SystemExit(0)
+    if file is not None:
+        _check_fields(file)
+    arguments = app.parse_flags_with_usage(argv)
+    if arguments[1:]:
+        raise SystemExit(f"{arguments[1]!r} is not a flag; expected --NAME=VALUE, as in --config.network.depth=5.")
+    return arguments
+
+
+def _read_config(argv: list[str]) -> _ConfigFile | None:
+    """The file that --config names; None without one. What cannot be read config_flags would answer with a trace."""
+    file_alone = flags.FlagValues()
+    # An empty sys_argv: the file as it stands.
+    config_flags.DEFINE_config_file("config", flag_values=file_alone, sys_argv=[])
+    try:
+        others = file_alone(argv, known_only=True)
+    except flags.Error:
+        return None  # absl says it in its own words
+    config = file_alone["config"].value
+    if config is None:
+        return None
+    path = config_flags.get_config_filename(file_alone["config"])
+    try:
+        config.to_dict()
+    except OSError:
+        raise SystemExit(
+            f"--config is {path!r}, which cannot be read; expected a file such as configs/convergence_mlp_relu.py."
+        ) from None
+    return _ConfigFile(path, config, others)
+
+
+def _check_fields(file: _ConfigFile) -> None:
+    """Refuse a flag for a field that the config does not have, which config_flags would answer with a trace."""
+    for override in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", flag) for flag in file.other_arguments)):
+        try:
+            config_path.get_type(override[1], file.fields)
+        except (AttributeError, LookupError, ValueError):
+            known = ", ".join(flat_fields(file.fields.to_dict()))
+            raise SystemExit(f"{override[0]} is not a field of {file.path}; expected one of {known}.") from None
+
+
+@contextlib.contextmanager
+def refuse_bad_input(errors: tuple[type[Exception], ...] = BAD_INPUT) -> Iterator[None]:
+    """End the process with the sentence alone, without a trace, when what it encloses raises one of `errors`.
+
+    Enclose only what checks the input: a ValueError from anywhere else is a bug, and its trace is wanted.
+
+    Args:
+        errors: ValueError, TypeError, OSError and ImportError, unless told otherwise.
+
+    Raises:
+        SystemExit: where the enclosed code raises one of them.
+
+    Example:
+        >>> with refuse_bad_input():
+        ...     raise ValueError("depth is 0; expected an integer of at least 1.")
+        Traceback (most recent call last):
+        ...
+        SystemExit: depth is 0; expected an integer of at least 1.
+    """
+    try:
+        yield
+    except errors as error:
+        raise SystemExit(str(error)) from error

@@ -1,0 +1,117 @@
+"""The folder of one run: its configuration beside its results, so that a rerun goes on where it stopped."""
+
+import contextlib
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiments.common.files import check_no_link, remove_unfinished, write_text
+from experiments.common.lock import Held, lock
+
+METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
+# What stands in config.json beside the fields of the config.
+DATA = "data_fingerprint"
+
+
+@contextlib.contextmanager
+def open_workdir(
+    path: str | Path, config: ConfigDict, *, data: str | None = None, may_change: Collection[str] = ()
+) -> Iterator[Path]:
+    """Make the folder and write config.json there, or reopen the folder of the same configuration and data.
+
+    Nobody else can open it before the enclosed code has ended.
+
+    Args:
+        path: the folder.
+        config: the configuration of this run; config.json becomes it.
+        data: fingerprint of the data that results depend on, None without data.
+        may_change: fields in which it may differ from the one that started the folder, because no result there
+            depends on them; a field inside another is written as in "network.depth".
+
+    Raises:
+        ValueError: if the folder belongs to another configuration, to other data, to another process or to nobody
+            knows which run; the sentence names what differs.
+        OSError: if the folder cannot be made, read or written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "run"
+        >>> with open_workdir(folder, ConfigDict({"depth": 3})):
+        ...     pass
+        >>> with open_workdir(folder, ConfigDict({"depth": 4})):  # doctest: +ELLIPSIS
+        ...     pass
+        Traceback (most recent call last):
+        ...
+        ValueError: depth is 4 in this config and 3 in the one that started ...
+    """
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock(path))
+            remove_unfinished(path)
+            _take_over(path, config, data, may_change)
+        except Held as holder:
+            raise ValueError(
+                f"--workdir is '{path}', and {holder}; wait until it has ended, or choose another --workdir."
+            ) from None
+        except OSError as error:
+            raise OSError(
+                f"--workdir is '{path}', which cannot be used ({error.strerror}); expected a folder that can be "
+                "written, or a new name."
+            ) from error
+        yield path
+
+
+def flat_fields(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields under dotted names.
+
+    Example:
+        >>> flat_fields({"seed": 0, "network": {"depth": 3}})
+        {'seed': 0, 'network.depth': 3}
+    """
+    flat = {}
+    for name, value in fields.items():
+        flat.update(flat_fields(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return flat
+
+
+def _take_over(path: Path, config: ConfigDict, data: str | None, may_change: Collection[str]) -> None:
+    """Check what is there against this run, and make its config.json that of this run."""
+    file = path / "config.json"
+    for name in (METRICS, CHECKPOINTS):
+        check_no_link(path / name)
+        if (path / name).exists() and not file.exists():
+            raise ValueError(
+                f"workdir '{path}' has {name} and no config.json, so that nobody knows of which run; put its "
+                "config.json back, or choose another --workdir."
+            )
+    # Through JSON and back, so that tuples compare equal to the lists that JSON makes of them.
+    fields = json.loads(json.dumps(config.to_dict() | {DATA: data}))
+    if file.exists():
+        _check_same(fields, file, may_change)
+    write_text(file, json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+
+
+def _check_same(fields: dict[str, Any], file: Path, may_change: Collection[str]) -> None:
+    try:
+        started = flat_fields(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, AttributeError):
+        raise ValueError(f"{file} is not a configuration; expected the JSON object that an experiment wrote.") from None
+    now = flat_fields(fields)
+    for name in sorted((now.keys() | started.keys()) - set(may_change)):
+        here, there = now.get(name, "absent"), started.get(name, "absent")
+        if here == there:
+            continue
+        if name == DATA:
+            raise ValueError(
+                f"the data have the fingerprint {here} and those that started workdir '{file.parent}' have {there}; "
+                "choose another --workdir, or give the same data."
+            )
+        raise ValueError(
+            f"{name} is {here!r} in this config and {there!r} in the one that started workdir '{file.parent}'; "
+            "choose another --workdir, or the config in its config.json."
+        )

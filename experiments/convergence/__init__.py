@@ -1,0 +1,1 @@
+"""Kernels at finite width against their limits."""

@@ -1,0 +1,1 @@
+"""Images and labels: embedded, from files, from OpenML."""

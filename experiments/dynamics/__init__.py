@@ -1,0 +1,1 @@
+"""Training dynamics against what kernels predict."""

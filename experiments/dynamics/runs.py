@@ -1,0 +1,204 @@
+"""Random networks of one width trained by gradient descent, beside what kernels say about them beforehand."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+import ntk
+from experiments.common.networks import build_network, network_inputs
+from experiments.convergence.kernel_errors import member_keys
+from experiments.data.images import load_data
+from ntk import dynamics
+
+# Loss by name: of Optax, and the targets that it takes of labels −1 and 1.
+LOSSES = {
+    "squared": (optax.l2_loss, lambda labels: labels),
+    "cross_entropy": (optax.sigmoid_binary_cross_entropy, lambda labels: (labels + 1) / 2),
+}
+
+
+class Problem(NamedTuple):
+    """A network and data: digits, of which the odd ones have label 1 and the even ones −1.
+
+    Attributes:
+        net: The description.
+        x: Training inputs, as the network reads them.
+        labels: (N,), −1 or 1.
+        x_test: Test inputs.
+        labels_test: (M,).
+        data: Fingerprint of the data set.
+    """
+
+    net: Any
+    x: Array
+    labels: Array
+    x_test: Array
+    labels_test: Array
+    data: str
+
+
+def make_problem(config: ConfigDict) -> Problem:
+    """The network and the data that a config describes.
+
+    Raises:
+        ValueError: A field of the network or of the data is out of range.
+    """
+    net = build_network(config.network)
+    data = load_data(config.dataset, config.num_train, config.num_test, data_dir=config.data_dir, seed=config.seed)
+    images = (data.train_images, data.test_images)
+    x, x_test = (jnp.asarray(network_inputs(config.network.kind, part)) for part in images)
+    labels, labels_test = (jnp.asarray(part % 2 * 2.0 - 1, x.dtype) for part in (data.train_labels, data.test_labels))
+    return Problem(net, x, labels, x_test, labels_test, data.fingerprint)
+
+
+def limit_kernels(problem: Problem, parameterization: str) -> tuple[Array, Array]:
+    """The limit of the kernel that training goes by, on training points and between test and training points.
+
+    Of the maximal-update parameterization, which has no limit, the kernel at the start: that of "ntk".
+    """
+    name = "ntk" if parameterization == "mup" else parameterization
+    model = dynamics.parameterized_model(problem.net, 1, parameterization=name)
+    return model.kernel_limit(problem.x), model.kernel_limit(problem.x_test, problem.x)
+
+
+def learning_rate(problem: Problem, parameterization: str, config: ConfigDict) -> float:
+    """`rate` times the largest stable learning rate of the limit, for squared loss; at any width."""
+    largest = dynamics.max_learning_rate(limit_kernels(problem, parameterization)[0])
+    return config.rate * float(largest)
+
+
+def recorded_steps(config: ConfigDict) -> Int[np.ndarray, " steps"]:
+    """0 and each of the first `every` steps, and then each `every`-th.
+
+    Example:
+        >>> print(recorded_steps(ConfigDict({"steps": 12, "every": 4})))
+        [ 0  1  2  3  4  8 12]
+    """
+    return np.concatenate([np.arange(config.every), np.arange(config.every, config.steps + 1, config.every)])
+
+
+def train_networks(
+    problem: Problem, parameterization: str, width: int, config: ConfigDict
+) -> dict[str, Float[np.ndarray, "seeds ..."]]:
+    """Train one random network per seed, all in one compiled program, and measure each.
+
+    Returns:
+        By name, one row a seed:
+        "loss", "loss_test", "error_test": (S,) at the recorded steps, losses as means over points;
+        "loss_predicted": (S,), "loss" by the kernel's limit from the same f_0;
+        "outputs", "linearized", "predicted": (S, P) of the first P test points: of the network, of its linearization,
+            and of the kernel's limit from the same f_0;
+        "left", "left_linear": (S, K), what is left of the error f − y along chosen eigenvectors of Θ_0, the network's
+            own, and what (1 − ηλ)^t says; squared loss only;
+        "drift": ‖Θ_T − Θ_0‖/‖Θ_0‖, "movement": ‖w_T − w_0‖/‖w_0‖ of the weights between hidden layers;
+        "to_linearized", "to_limit": the largest root mean square distance over recorded steps on the test points;
+        "alignment", "alignment_before": of Θ_T and Θ_0 with the labels; "spectrum": eigenvalues of Θ_0.
+    """
+    loss, targets_of = LOSSES[config.loss]
+    y, y_test = targets_of(problem.labels), targets_of(problem.labels_test)
+    model = dynamics.parameterized_model(problem.net, width, parameterization=parameterization)
+    rate = learning_rate(problem, parameterization, config)
+    limit, limit_test = limit_kernels(problem, parameterization)
+    inputs = jnp.concatenate([problem.x, problem.x_test])
+    num_train, scale = len(problem.x), model.learning_rate_scale
+
+    def measure(key: Array) -> dict[str, Array]:
+        params = model.init(key, problem.x)
+        optimizer = optax.sgd(rate * scale)
+
+        def train(params: Any, steps: int, every: int) -> tuple[dynamics.Trajectory, Any]:
+            options: dict[str, Any] = {"loss": loss, "every": every, "x_test": problem.x_test}
+            found = dynamics.train(model.apply, params, problem.x, y, optimizer, steps, **options)
+            return found, found.params
+
+        found = _recorded(train, params, config)
+        before = scale * ntk.empirical_ntk(model.apply, params, inputs, problem.x)
+        after = scale * ntk.empirical_ntk(model.apply, found.params, problem.x)
+        theta = (before[:num_train] + before[:num_train].T) / 2  # what rounding has made asymmetric
+
+        def predicted(kernel: Array, kernel_test: Array) -> dynamics.Trajectory:
+            def descend(start: tuple[Array, Array], steps: int, every: int) -> tuple[dynamics.Trajectory, Any]:
+                options: dict[str, Any] = {"fx_train_0": start[0], "fx_test_0": start[1], "k_test_train": kernel_test}
+                found = dynamics.loss_descent(kernel, y, loss, steps, learning_rate=rate, every=every, **options)
+                return found, (found.fx_train[-1], found.fx_test[-1])
+
+            return _recorded(descend, (found.fx_train[0], found.fx_test[0]), config)
+
+        own, ideal = predicted(theta, before[num_train:]), predicted(limit, limit_test)
+
+        def distance(other: Array) -> Array:
+            return jnp.max(jnp.sqrt(jnp.mean((found.fx_test - other) ** 2, axis=1)))
+
+        eigenvalues, vectors = (part[..., ::-1] for part in jnp.linalg.eigh(theta))
+        chosen = jnp.asarray(config.directions)
+        shown = slice(config.num_shown)
+        return {
+            "loss": found.loss / num_train,
+            "loss_predicted": ideal.loss / num_train,
+            "loss_test": jax.vmap(lambda f: jnp.mean(loss(f, y_test)))(found.fx_test),
+            "error_test": jnp.mean(found.fx_test * problem.labels_test <= 0, axis=1),
+            "outputs": found.fx_test[:, shown],
+            "linearized": own.fx_test[:, shown],
+            "predicted": ideal.fx_test[:, shown],
+            **_decay(found, y, vectors[:, chosen], 1 - rate * eigenvalues[chosen], config),
+            "drift": jnp.linalg.norm(after - theta) / jnp.linalg.norm(theta),
+            "movement": _movement(params, found.params),
+            "to_linearized": distance(own.fx_test),
+            "to_limit": distance(ideal.fx_test),
+            "alignment_before": ntk.target_alignment(theta, problem.labels),
+            "alignment": ntk.target_alignment((after + after.T) / 2, problem.labels),
+            "spectrum": eigenvalues,
+        }
+
+    keys = member_keys(config.seed, width, config.num_seeds)
+    measured = jax.jit(lambda keys: jax.lax.map(measure, keys, batch_size=config.batch_size))(keys)
+    return {name: np.asarray(values) for name, values in measured.items()}
+
+
+def _recorded(run: Any, start: Any, config: ConfigDict) -> dynamics.Trajectory:
+    """Training at `recorded_steps`: plain gradient descent remembers nothing, and goes on from where it is.
+
+    `run(start, steps, every)` gives a trajectory, and where to go on.
+    """
+    first, reached = run(start, config.every, 1)
+    rest, _ = run(reached, config.steps - config.every, config.every)
+    records = (
+        jnp.concatenate([before, after[1:]])
+        for before, after in ((getattr(first, name), getattr(rest, name)) for name in ("loss", "fx_train", "fx_test"))
+    )
+    return dynamics.Trajectory(rest.params, jnp.asarray(recorded_steps(config)), *records)
+
+
+def _decay(
+    found: dynamics.Trajectory, y: Array, directions: Array, factors: Array, config: ConfigDict
+) -> dict[str, Array]:
+    if config.loss != "squared":
+        return {}
+    error = jnp.abs((found.fx_train - y) @ directions)
+    return {"left": error / error[0], "left_linear": jnp.abs(factors) ** found.steps[:, None]}
+
+
+def _movement(before: Any, after: Any) -> Array:
+    """How far the last weight matrix before the read-out, between hidden layers or times, has moved, to its norm."""
+    name = max((name for name in before["params"] if name.startswith("w")), key=lambda name: (len(name), name))
+    start, end = before["params"][name], after["params"][name]
+    return jnp.linalg.norm(end - start) / jnp.linalg.norm(start)
+
+
+def ensemble_loss(problem: Problem, config: ConfigDict) -> Float[np.ndarray, " steps"]:
+    """The mean squared loss of infinitely many infinitely wide networks, before any is trained, on the training points.
+
+    ½ E (f − y)² is half the square of the mean's error and half the variance.
+    """
+    with jax.enable_x64(True):
+        kernels = ntk.infinite_kernels(problem.net, jnp.asarray(problem.x, jnp.float64))
+        y = jnp.asarray(problem.labels, jnp.float64)
+        rate = learning_rate(problem, "ntk", config)
+        predict = dynamics.squared_loss_ensemble(kernels, y, learning_rate=rate, steps=True)
+        mean, covariance = predict(recorded_steps(config))
+        return np.asarray(jnp.mean((mean - y) ** 2, axis=1) + jnp.trace(covariance, axis1=1, axis2=2) / len(y)) / 2

@@ -1,0 +1,1 @@
+"""Generalization bounds against measured risks."""

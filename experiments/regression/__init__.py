@@ -1,0 +1,1 @@
+"""Kernel regression, its hyperparameters and its calibration."""
