@@ -1,20 +1,22 @@
-# Every target makes its own environment in .venv and installs what it needs; nothing else is touched.
+# Every target makes its own environment (.venv, .venv-newest, .venv-lowest) and installs what it needs; nothing else
+# is touched.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs
 CONVERGENCE := mlp_relu mlp_erf rnn_last rnn_mean
 # The pinned names in setup.cfg's extra, for an installation without their dependencies.
 NEURAL_TANGENTS = $(shell grep -oE '^ +(neural-tangents|frozendict)[=>].*' setup.cfg)
 
-.PHONY: install convergence sweep notebooks lint test test-slow clean
+.PHONY: install convergence sweep notebooks lint test test-fast test-slow test-newest test-lowest clean
 
 install: $(VENV)/installed
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[experiments,notebooks,test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(foreach name,$(NEURAL_TANGENTS),'$(name)')
+	$(PIP) --editable '.[experiments,notebooks,test]'
+	$(PIP) --no-deps $(foreach name,$(NEURAL_TANGENTS),'$(name)')
 	touch $@
 
 convergence: install
@@ -37,11 +39,25 @@ lint: install
 # Two workers, and threads of NumPy's products for neither: on two cores they would only wait for each other.
 PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-test: lint
+test: lint test-fast
+
+test-fast: install
 	$(PYTEST)
 
 test-slow: install
 	$(PYTEST) -m slow
 
+# With the newest releases that pip finds for PYTHON; the newest JAX may need a newer Python than the default one.
+test-newest:
+	$(MAKE) test-fast VENV=.venv-newest
+
+# With the lowest releases that setup.cfg allows.
+test-lowest: LOWEST := .venv-lowest/bin
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --disable-pip-version-check uv
+	$(MAKE) test-fast VENV=.venv-lowest \
+	  PIP='$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct'
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-newest .venv-lowest

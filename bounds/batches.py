@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ntk.finite_width.rules.equations import equations
+from ntk.jaxprs import equations
 
 _NUMBERS_AT_ONCE = 2**22
 

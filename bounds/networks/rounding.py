@@ -7,13 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from bounds.batches import numbers_made
-from ntk.finite_width.rules.interpreter import evaluate
+from ntk.jaxprs import WRAPPERS, evaluate, initial_values, inner_programs, read_atom
 
-# Where the program of an equation that only calls another program is to be found.
-_INNER_PROGRAM = {
-    **{"jit": "jaxpr", "pjit": "jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr"},
-    **{"closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"},
-}
+# Equations whose values are those of one program inside them.
+_CALLS = (*WRAPPERS, "custom_jvp_call", "custom_vjp_call")
 
 
 def rounded_at_random(function: Callable, arguments: tuple, key: jax.Array, units: float) -> Any:
@@ -53,23 +50,12 @@ class _Errors:
 
 
 def _run(program: Any, inputs: list[Any], errors: _Errors) -> list[Any]:
-    from jax.extend.core import ClosedJaxpr, Literal
-
-    jaxpr = program.jaxpr
-    values: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*program.consts, *inputs], strict=True))
-
-    def read(atom: Any) -> Any:
-        if not isinstance(atom, Literal):
-            return values[atom]
-        aval: Any = atom.aval
-        return jnp.asarray(atom.val, aval.dtype)
-
-    for equation in jaxpr.eqns:
-        found = [read(atom) for atom in equation.invars]
-        inner = equation.params.get(_INNER_PROGRAM.get(equation.primitive.name, ""))
-        if inner is None:
-            outputs = [errors.added(output) for output in evaluate(program, equation, found)]
+    values = initial_values(program, inputs)
+    for equation in program.jaxpr.eqns:
+        found = [read_atom(atom, values) for atom in equation.invars]
+        if equation.primitive.name in _CALLS:
+            outputs = _run(inner_programs(equation)[0], found, errors)
         else:
-            outputs = _run(inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, []), found, errors)
+            outputs = [errors.added(output) for output in evaluate(program, equation, found)]
         values.update(zip(equation.outvars, outputs, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+    return [read_atom(atom, values) for atom in program.jaxpr.outvars]

@@ -4,22 +4,26 @@ import functools
 import operator
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from ntk.checks import check_results, is_concrete, shown
-from ntk.finite_width.functions import ModelFunction, batch_of_one, leaf_paths, num_inputs, of_user, trained_leaves
+from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs, of_user
+from ntk.finite_width.models import finite
 from ntk.finite_width.rules.contraction import at_least_float32
-from ntk.finite_width.rules.equations import equations
+from ntk.finite_width.trained import leaf_paths, trained_leaves
+from ntk.jaxprs import equations
 
 
-def checked_trained(f: Any, params: Any, param_filter: Any) -> tuple[int, ...]:
+def checked_trained(f: Any, params: Any, param_filter: Any = None) -> tuple[int, ...]:
     """Which leaves of the parameters are trained, after a look at the function and all of them."""
     if param_filter is not None and not callable(param_filter):
         raise TypeError(f"param_filter is {shown(param_filter)}; expected a function of a path such as 'params/w'.")
-    check_function(f, params)
-    return trained_leaves(params, param_filter)
+    check_function(f)
+    return trained_leaves(f, params, param_filter)
 
 
 def checked_inputs(
@@ -55,8 +59,18 @@ def checked_batch(name: str, f: ModelFunction, params: Any, x: Any, batch_depend
     return x
 
 
-def check_function(f: Any, params: Any) -> None:
-    """Refuse what is no function with a hash, and parameters that hold complex or no floating-point leaves."""
+def check_function(f: Any) -> None:
+    """Refuse what is no function f(params, x) with a hash, and say how to make one of a model."""
+    name = type(f).__name__
+    if isinstance(f, nnx.Module):
+        raise TypeError(
+            f"f is an NNX module, {name}; expected a function of its state. After graph, state = nnx.split(model) pass"
+            " f = lambda state, x: nnx.merge(graph, state)(x) with params = state."
+        )
+    if isinstance(f, nn.Module) or (not callable(f) and callable(getattr(f, "apply", None))):
+        raise TypeError(f"f is a model, {name}; expected its method `apply`, with params = model.init(key, x).")
+    if finite.dispatch(type(f)) is not finite.dispatch(object):
+        raise TypeError(f"f is a description, {name}; expected ntk.finite(net, width).apply, or another function.")
     if not callable(f):
         raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")
     try:
@@ -64,27 +78,6 @@ def check_function(f: Any, params: Any) -> None:
     except TypeError:
         message = f"f is {shown(f)}, which has no hash; expected a function or a method, to compile it once."
         raise TypeError(message) from None
-    dtypes = leaf_dtypes(params)
-    if any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes):
-        raise TypeError("params has complex leaves; expected real ones, such as real and imaginary parts.")
-    if not any(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
-        found = f"leaves of {', '.join(sorted({str(dtype) for dtype in dtypes}))}" if dtypes else "no leaves"
-        raise ValueError(f"params has {found}; expected a pytree with at least one floating-point leaf.")
-
-
-def leaf_dtypes(params: Any) -> list[Any]:
-    """The dtypes of all leaves, refused where one is neither an array nor a number."""
-    return [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
-
-
-def _dtype_of(path: str, leaf: Any) -> Any:
-    where = f" at '{path}'" if path else ""
-    if not isinstance(leaf, int | float | complex | np.ndarray | np.generic | jax.Array):
-        raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers.")
-    try:
-        return jnp.asarray(leaf).dtype
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers that JAX has.") from None
 
 
 def check_inputs(name: str, x: Any) -> Any:

@@ -9,20 +9,14 @@ from jax import lax
 
 from ntk.checks import check_choice, check_count, check_flag, shown
 from ntk.finite_width.arguments import check_kernels, check_outputs, checked_batch, checked_inputs, checked_trained
-from ntk.finite_width.functions import (
-    ModelFunction,
-    ParamFilter,
-    batch_of_one,
-    check_axes,
-    num_inputs,
-    output_axes,
-)
+from ntk.finite_width.functions import ModelFunction, batch_of_one, check_axes, num_inputs, output_axes
 from ntk.finite_width.rules.columns import kernel_by_columns
 from ntk.finite_width.rules.contraction import OutputAxes, wide
 from ntk.finite_width.rules.families import family_kernel
 from ntk.finite_width.rules.memory import largest_batch
 from ntk.finite_width.rules.plan import Family, Tile, plan
 from ntk.finite_width.rules.reading import Reading, Side, directly, in_common, read
+from ntk.finite_width.trained import ParamFilter
 from ntk.tiles import kernel_by_tiles
 
 METHODS = ("auto", "layerwise", "jacobian", "vector_products")
@@ -118,9 +112,11 @@ def empirical_ntk(
         f: f(params, x) → (N, …outputs), each row a function of the same row of x. Anything pure: Flax NNX and Linen
             (`model.apply`), Equinox, Haiku, plain JAX. It is compiled once, as by `jax.jit`: what it closes over is
             what it was then.
-        params: A pytree of arrays (`eqx.partition` gives those of an Equinox module). Leaves that are not
-            floating-point are constants, traced like the others. All other leaves are trained, running statistics of a
-            batch normalization too, unless `param_filter` leaves them out or f closes over them.
+        params: A pytree of arrays (`eqx.partition` gives those of an Equinox module). Its floating-point leaves are
+            trained; all others are constants, traced like these. What Flax keeps beside the parameters is constant
+            too, such as running statistics: NNX variables that are no `nnx.Param`, Linen's collections beside "params"
+            (any if f is `model.apply`; in another function "batch_stats", "cache", "intermediates" and
+            "perturbations"). Complex leaves are refused where they would be trained.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
         x2: The other inputs; None means `x1`, of which only one half is computed where that pays.
         trace_axes: Output axes to average over.
@@ -130,7 +126,7 @@ def empirical_ntk(
             for the least memory.
         batch_size: Inputs of each side to a tile, None for all at once, "auto" for as many as memory allows.
         per_layer: Return the part of every parameter, in a pytree like `params`; they add up to the NTK.
-        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
+        param_filter: Chooses among the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
         batch_dependent: Allow rows of f that depend on the whole batch (batch normalization in training mode). The
             kernel is then that of all rows of f(params, x1) with all rows of f(params, x2), each batch taken whole.
 
@@ -139,9 +135,11 @@ def empirical_ntk(
         pytree of such arrays, None for what is not trained.
 
     Raises:
-        TypeError: f is no function, or does not return a floating-point array.
-        ValueError: An axis, the method, the batch size or a shape is not as above, no parameter is chosen, options
-            exclude each other, a row of f depends on other rows of x, or the result is too large for its dtype.
+        TypeError: f is no function, params has a complex leaf to be trained, or f does not return a floating-point
+            array.
+        ValueError: f fails for params or x1; an axis, the method, the batch size or a shape is not as above; no
+            parameter is chosen, options exclude each other, a row of f depends on other rows of x, or the result is
+            too large for its dtype.
 
     Example:
         >>> import jax.numpy as jnp

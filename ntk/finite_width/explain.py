@@ -8,9 +8,10 @@ import jax
 
 from ntk.finite_width.arguments import checked_inputs, checked_trained
 from ntk.finite_width.empirical import Options, Task, checked_options, prepared
-from ntk.finite_width.functions import ModelFunction, ParamFilter, leaf_paths, num_inputs
+from ntk.finite_width.functions import ModelFunction, num_inputs
 from ntk.finite_width.rules.memory import bytes_per_input
 from ntk.finite_width.rules.plan import Family
+from ntk.finite_width.trained import ParamFilter, leaf_paths
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Row:
         parameters: Their paths.
         uses: Operations in which they are used, empty for "jacobian".
         rule: "gram": Gram matrices of operands times those of δ. "gradient": gradients from operands and δ.
-            "jacobian": gradients from the backward pass. "unused": nothing, f does not use them.
+            "jacobian": gradients from the backward pass. "unused": nothing, f does not use them. "constant": nothing,
+            they are not trained.
         flops: Operations for one tile, after the forward and backward pass.
         bytes: Memory for it, beside operands and δ.
     """
@@ -113,6 +115,8 @@ def _explain(f: ModelFunction, options: Options, found: list[Explanation], param
     used = {leaf for family in task.families for leaf, _ in family.members}
     if unused := [paths[leaf] for leaf in sorted(task.reading1.linear - used)]:
         rows.append(Row(tuple(unused), (), "unused", 0.0, 0.0))
+    if constant := [path for leaf, path in enumerate(paths) if leaf not in options.trained]:
+        rows.append(Row(tuple(constant), (), "constant", 0.0, 0.0))
     size = num_inputs(x1) if options.batch_dependent else task.batch_size
     found.append(Explanation(tuple(rows), size, bytes_per_input(task.reading1)))
 

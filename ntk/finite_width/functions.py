@@ -1,4 +1,4 @@
-"""Functions f(params, x): which leaves are trained, what their outputs are, and what JAX cannot differentiate."""
+"""Functions f(params, x): of which leaves, what their outputs are, and what JAX cannot differentiate."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -6,13 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ntk.checks import shown
 from ntk.finite_width.rules.contraction import OutputAxes
 
 ModelFunction = Callable[[Any, Any], jax.Array]
-ParamFilter = Callable[[str], bool]
 Values = list[jax.Array]  # the trained leaves of the parameters, in their order
 
 
@@ -42,31 +40,6 @@ def check_axes(name: str, axes: Any) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def trained_leaves(params: Any, param_filter: ParamFilter | None) -> tuple[int, ...]:
-    """Which leaves of the parameters are floating-point and pass the filter of their paths.
-
-    Raises:
-        ValueError: There is none.
-    """
-    leaves = jax.tree.leaves(params)
-    floating = tuple(i for i, leaf in enumerate(leaves) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
-    if param_filter is None:
-        return floating
-    paths = leaf_paths(params)
-    trained = tuple(i for i in floating if _is_chosen(param_filter, paths[i]))
-    if not trained:
-        raise ValueError(f"param_filter is false for all of {', '.join(paths)}; expected it to be true for some.")
-    return trained
-
-
-def _is_chosen(param_filter: ParamFilter, path: str) -> bool:
-    called, expected = f"param_filter({path!r})", "a function of a path that returns True or False"
-    chosen = of_user(called, expected, param_filter, path)
-    if not isinstance(chosen, bool | np.bool_):
-        raise TypeError(f"{called} returns {shown(chosen)}; expected {expected}.")
-    return bool(chosen)
-
-
 def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any) -> Any:
     """What a function of the user returns; what it raises is told in one sentence, with the error itself as its cause.
 
@@ -89,12 +62,6 @@ def of_trained(f: Callable[..., Any], params: Any, trained: tuple[int, ...]) -> 
         return f(jax.tree.unflatten(structure, [chosen.get(i, leaf) for i, leaf in enumerate(leaves)]), *args, **kwargs)
 
     return of_values, [jnp.asarray(leaves[i]) for i in trained]
-
-
-def leaf_paths(params: Any) -> list[str]:
-    """The path of every leaf, such as 'params/Dense_0/kernel'."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
 def batch_of_one(x: Any) -> Any:

@@ -17,8 +17,9 @@ from jaxtyping import Array, Float
 
 from ntk.checks import check_choice, check_count, check_key
 from ntk.finite_width.arguments import check_kernels, checked_inputs, checked_trained
-from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, batch_of_one, loops_refused, of_trained
+from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, loops_refused, of_trained
 from ntk.finite_width.rules.contraction import at_least_float32
+from ntk.finite_width.trained import ParamFilter
 from ntk.finite_width.vector_products import OfValues, jacobian_times
 
 
@@ -75,14 +76,14 @@ def sketched_ntk(
 
     Args:
         f: f(params, x) → (N, …outputs), each row a function of the same row of x. Anything pure: Flax, plain JAX.
-        params: A pytree; leaves that are not floating-point are constants.
+        params: A pytree; which of its leaves are trained is told as in `empirical_ntk`.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
         x2: The other inputs; None means `x1`.
         num_projections: K, at least 2. The error falls like K^{-1/2}.
         key: A PRNG key. Equal keys give equal directions, whatever the inputs and the batch size.
         kind: "gaussian" or "rademacher" (random signs), the distribution of each coordinate of r.
         batch_size: Inputs on which f is evaluated at once; None for all of them.
-        param_filter: Chooses the trained leaves by path, such as "params/Dense_0/kernel"; None for all.
+        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
 
     Returns:
         `SketchedNTK`.

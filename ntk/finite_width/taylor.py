@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from ntk.checks import check_count, shown
-from ntk.finite_width.arguments import check_function, leaf_dtypes
-from ntk.finite_width.functions import Values, of_trained, trained_leaves
+from ntk.finite_width.arguments import checked_trained
+from ntk.finite_width.functions import Values, of_trained
+from ntk.finite_width.trained import leaf_dtypes
 
 
 def linearize(f: Callable[..., Any], params: Any) -> Callable[..., Any]:
@@ -37,17 +38,16 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
 
     Args:
         f: f(params, *args, **kwargs), a pure function to an array, or a pytree of arrays, of floating-point numbers.
-        params: θ₀, a pytree. Leaves that are not floating-point are constants of the polynomial.
+        params: θ₀, a pytree. Leaves that are not trained (see `empirical_ntk`) are constants of the polynomial.
         degree: An integer of at least 0.
 
     Returns:
-        A function of the same arguments as f, with results of the same shapes. It reads the floating-point leaves of
-        its parameters, which have the structure, shapes and dtypes of `params`; for other leaves those of `params`
-        stand.
+        A function of the same arguments as f, with results of the same shapes. It reads the trained leaves of its
+        parameters, which have the structure, shapes and dtypes of `params`; for other leaves those of `params` stand.
 
     Raises:
         TypeError: f is no function, params has complex leaves, or f returns something else than floating-point arrays.
-        ValueError: The degree is not as above, or params has no floating-point leaf; called with parameters that do
+        ValueError: The degree is not as above, or params has no trained leaf; called with parameters that do
             not fit `params`.
 
     Example:
@@ -58,14 +58,14 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
         >>> print(quadratic(1.0, jnp.array([1.0, 2.0])))  # 1 + x + x²/2
         [2.5 5. ]
     """
-    check_function(f, params)
+    trained = checked_trained(f, params)
     check_count("degree", degree, minimum=0)
-    of_values, center = of_trained(f, params, trained_leaves(params, None))
+    of_values, center = of_trained(f, params, trained)
 
     reference = params
 
     def polynomial(params: Any, /, *args: Any, **kwargs: Any) -> Any:
-        step = [value - at for value, at in zip(_trained_like(reference, params), center, strict=True)]
+        step = [value - at for value, at in zip(_trained_like(reference, trained, params), center, strict=True)]
         terms = _derivatives(lambda values: of_values(values, *args, **kwargs), step, degree)(center)
         return jax.tree.map(lambda *leaves: _sum_over_factorials(leaves), *terms)
 
@@ -91,8 +91,8 @@ def _sum_over_factorials(terms: tuple[Any, ...]) -> jax.Array:
     return sum((term / float(math.factorial(k)) for k, term in enumerate(terms[1:], start=1)), terms[0])
 
 
-def _trained_like(reference: Any, params: Any) -> Values:
-    """The floating-point leaves of params, which are to have the structure, shapes and dtypes of the reference."""
+def _trained_like(reference: Any, trained: tuple[int, ...], params: Any) -> Values:
+    """The trained leaves of params, which are to have the structure, shapes and dtypes of the reference."""
     leaf_dtypes(params)
     found: Any = jax.tree.structure(params)
     if found != (expected := jax.tree.structure(reference)):
@@ -100,7 +100,7 @@ def _trained_like(reference: Any, params: Any) -> Values:
         raise ValueError(message)
     leaves, references = jax.tree.leaves(params), jax.tree.leaves(reference)
     values = []
-    for i in trained_leaves(reference, None):
+    for i in trained:
         value, like = jnp.asarray(leaves[i]), jnp.asarray(references[i])
         if (value.shape, value.dtype) != (like.shape, like.dtype):
             raise ValueError(

@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_count, check_finite
 from ntk.finite_width.arguments import check_kernels, checked_inputs, checked_trained
-from ntk.finite_width.functions import ModelFunction, ParamFilter, Values, loops_refused, num_inputs, of_trained
+from ntk.finite_width.functions import ModelFunction, Values, loops_refused, num_inputs, of_trained
+from ntk.finite_width.trained import ParamFilter
 
 # A model as a function of them, (values, x) → (N, …outputs).
 OfValues = Callable[[Values, Any], jax.Array]
@@ -40,12 +41,12 @@ def ntk_vector_product(
 
     Args:
         f: f(params, x) → (N, …outputs), each row a function of the same row of x. Anything pure: Flax, plain JAX.
-        params: A pytree; leaves that are not floating-point are constants.
+        params: A pytree; which of its leaves are trained is told as in `empirical_ntk`.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
         x2: The other inputs, of N2 rows; None means `x1`.
         v: (N2, …outputs), in the dtype of f(params, x2).
         batch_size: Inputs on which f is evaluated at once; None for all of them.
-        param_filter: Chooses the trained leaves by path, such as "params/Dense_0/kernel"; None for all.
+        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
 
     Returns:
         (N1, …outputs).

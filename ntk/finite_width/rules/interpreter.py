@@ -11,7 +11,7 @@ which share one tap and one δ; the factors go to the operands.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from jax import lax
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup, Sum, added, linear_op
 from ntk.finite_width.rules.views import Joined, Pending, Term, View, multiplied, rearranged, scaled, split, times
+from ntk.jaxprs import WRAPPERS, Scan, as_scan, evaluate, initial_values, inner_programs, is_variable, read_atom
 
 Taps = dict[str, jax.Array]
 Shape = jax.ShapeDtypeStruct
@@ -76,30 +77,19 @@ class Interpreter:
 
         `taps` are added at the places they are named for; `lengths` are those of the scans around the program.
         """
-        from jax.extend.core import Literal
-
         jaxpr = program.jaxpr
-        values: dict[Any, Any] = dict(zip(jaxpr.constvars, program.consts, strict=True))
-        values.update(zip(jaxpr.invars, inputs, strict=True))
+        values = initial_values(program, inputs)
         readers: dict[Any, list[str]] = defaultdict(list)
         for equation in jaxpr.eqns:
-            for atom in equation.invars:
-                if not isinstance(atom, Literal):
-                    readers[atom].append(equation.primitive.name)
-        for atom in jaxpr.outvars:
-            if not isinstance(atom, Literal):
-                readers[atom].append("output")
+            for atom in filter(is_variable, equation.invars):
+                readers[atom].append(equation.primitive.name)
+        for atom in filter(is_variable, jaxpr.outvars):
+            readers[atom].append("output")
         operands: Taps = {}
-
-        def read(atom: Any) -> Any:
-            if not isinstance(atom, Literal):
-                return values[atom]
-            aval: Any = atom.aval
-            return jnp.asarray(atom.val, aval.dtype)
 
         for number, equation in enumerate(jaxpr.eqns):
             here = Frame(f"{place}{number}/", lengths, taps, operands)
-            found = [read(atom) for atom in equation.invars]
+            found = [read_atom(atom, values) for atom in equation.invars]
             if any(isinstance(value, View | Pending | Joined) for value in found):
                 is_added = [readers[variable] for variable in equation.outvars] in ([["add"]], [["sub"]])
                 outputs = self._equation(program, equation, found, here, is_added)
@@ -110,7 +100,7 @@ class Interpreter:
                 waits = isinstance(output, Pending) and len(readers[variable]) == 1
                 values[variable] = output if waits else self._settled(output, here)
         here = Frame(f"{place}end/", lengths, taps, operands)
-        return [self._settled(read(atom), here) for atom in jaxpr.outvars], operands
+        return [self._settled(read_atom(atom, values), here) for atom in jaxpr.outvars], operands
 
     def value(self, value: Any) -> Any:
         """An array in place of views, which are recorded to have escaped."""
@@ -129,7 +119,7 @@ class Interpreter:
             inputs = [self._settled(v, here) if lookup else v for v, lookup in zip(inputs, lookups, strict=True)]
             if not any(isinstance(value, View | Pending | Joined) for value in inputs):
                 return evaluate(program, equation, inputs)
-        if any(isinstance(value, Joined) for value in inputs) and name not in (*_INNER_PROGRAM, "scan", "cond"):
+        if any(isinstance(value, Joined) for value in inputs) and name not in (*WRAPPERS, "scan", "cond"):
             return self._with_joined(program, equation, inputs, here)
         if (product := multiplied(equation, inputs)) is not None:
             return [product]
@@ -138,12 +128,12 @@ class Interpreter:
         inputs = [self._settled(value, here) for value in inputs]
         if not any(isinstance(value, View | Joined) for value in inputs):
             return evaluate(program, equation, inputs)
-        if name in _INNER_PROGRAM:
+        if name in WRAPPERS:
             return self._inner_program(equation, inputs, here)
         if name == "scan":
-            return self._scan(params, inputs, here)
+            return self._scan(as_scan(equation), inputs, here)
         if name == "cond":
-            return self._cond(params, inputs, here)
+            return self._cond(inner_programs(equation), inputs, here)
         if name == "concatenate" and all(isinstance(value, View) for value in inputs):
             return [Joined(tuple(inputs), params["dimension"])]
         if name == "stop_gradient":
@@ -234,7 +224,7 @@ class Interpreter:
     def _inner_program(self, equation: Any, inputs: list[Any], here: "Frame") -> list[Any]:
         """The same program, run here; if its values are not to be kept for the backward pass, they are not."""
         params = equation.params
-        program = _closed(params[_INNER_PROGRAM[equation.primitive.name]])
+        (program,) = inner_programs(equation)
 
         def run(taps: Taps) -> tuple[list[Any], Taps]:
             return self.run(program, inputs, taps, here.name, here.lengths)
@@ -256,13 +246,13 @@ class Interpreter:
         here.operands.update(operands)
         return [passed.get(i, value) for i, value in enumerate(outputs)]
 
-    def _scan(self, params: Any, inputs: list[Any], here: "Frame") -> list[Any]:
+    def _scan(self, scan: Scan, inputs: list[Any], here: "Frame") -> list[Any]:
         """The same scan, with taps among what it runs over and operands among what it stacks."""
-        num_consts, num_carry = params["num_consts"], params["num_carry"]
-        consts, rest = inputs[:num_consts], inputs[num_consts:]
+        num_carry = scan.num_carry
+        consts, rest = inputs[: scan.num_consts], inputs[scan.num_consts :]
         start = [self.value(v) for v in rest[:num_carry]]
         over = [self.value(v) if isinstance(v, Joined) else v for v in rest[num_carry:]]
-        depth, lengths = len(here.lengths), (*here.lengths, params["length"])
+        depth, lengths = len(here.lengths), (*here.lengths, scan.options["length"])
 
         def step(carry: list, slices: tuple[list, Taps]) -> tuple[list, tuple[list, Taps]]:
             values, taps = slices
@@ -270,27 +260,26 @@ class Interpreter:
                 replace(v, steps=(*v.steps, "each"), value=x, paired=v.paired | {depth}) if isinstance(v, View) else x
                 for v, x in zip(over, values, strict=True)
             ]
-            outputs, operands = self.run(params["jaxpr"], [*consts, *carry, *elements], taps, here.name, lengths)
+            outputs, operands = self.run(scan.body, [*consts, *carry, *elements], taps, here.name, lengths)
             outputs = [self.value(v) for v in outputs]
             return outputs[:num_carry], (outputs[num_carry:], operands)
 
         slices = [v.value if isinstance(v, View) else v for v in over]
         taps = {name: tap for name, tap in here.taps.items() if name.startswith(here.name)}
-        options = {name: params[name] for name in ("length", "reverse", "unroll")}
-        carry, (stacked, operands) = lax.scan(step, start, (slices, taps), **options)
+        carry, (stacked, operands) = lax.scan(step, start, (slices, taps), **scan.options)
         here.operands.update(operands)
         return [*carry, *stacked]
 
-    def _cond(self, params: Any, inputs: list[Any], here: "Frame") -> list[Any]:
+    def _cond(self, programs: list[Any], inputs: list[Any], here: "Frame") -> list[Any]:
         """The same branches; the operands of those not taken are zero, and so are the gradients in their taps."""
         index, *arguments = inputs
 
         def branch(number: int) -> tuple[list[Any], Taps]:
-            program, place = params["branches"][number], f"{here.name}{number}:"
-            outputs, operands = self.run(program, arguments, here.taps, place, here.lengths)
+            place = f"{here.name}{number}:"
+            outputs, operands = self.run(programs[number], arguments, here.taps, place, here.lengths)
             return [self.value(v) for v in outputs], operands
 
-        numbers = range(len(params["branches"]))
+        numbers = range(len(programs))
         shapes = [jax.eval_shape(lambda number=number: branch(number)[1]) for number in numbers]
 
         def complete(number: int) -> tuple[list[Any], Taps]:
@@ -320,10 +309,6 @@ class Frame:
     operands: Taps
 
 
-# Equations that only wrap a program, and the parameter that holds it.
-_INNER_PROGRAM = {"jit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr"}
-
-
 def _product_axis(dimension_numbers: Any, position: int, axis: int, lhs_ndim: int) -> int | None:
     """Where an axis of an operand is in its product with the other; None if it is summed over, or of both."""
     (lhs_contracted, rhs_contracted), (lhs_batch, rhs_batch) = dimension_numbers
@@ -341,26 +326,3 @@ def _is_real(equation: Any, position: int) -> bool:
         operands = []  # row numbers
     dtypes = [atom.aval.dtype for atom in (*operands, equation.outvars[0])]
     return all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes)
-
-
-def _closed(program: Any) -> Any:
-    from jax.extend.core import ClosedJaxpr
-
-    return program if isinstance(program, ClosedJaxpr) else ClosedJaxpr(program, [])
-
-
-def evaluate(program: Any, equation: Any, inputs: list[Any]) -> Sequence[Any]:
-    """One equation as it stands, as a program of its own, so that custom derivatives and inner programs survive."""
-    from jax.extend.core import ClosedJaxpr, DropVar, Literal, jaxpr_as_fun
-
-    arguments = {a: x for a, x in zip(equation.invars, inputs, strict=True) if not isinstance(a, Literal)}
-    alone = program.jaxpr.replace(
-        constvars=[],
-        invars=list(arguments),
-        outvars=[v for v in equation.outvars if not isinstance(v, DropVar)],
-        eqns=[equation],
-        effects=equation.effects,
-    )
-    run: Callable[..., Sequence[Any]] = jaxpr_as_fun(ClosedJaxpr(alone, []))
-    outputs = iter(run(*arguments.values()))
-    return [None if isinstance(v, DropVar) else next(outputs) for v in equation.outvars]

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 
 from ntk.finite_width.rules.contraction import wide
-from ntk.finite_width.rules.equations import equations
 from ntk.finite_width.rules.interpreter import Use
 from ntk.finite_width.rules.linear_ops import Lookup
 from ntk.finite_width.rules.reading import Reading
+from ntk.jaxprs import equations
 
 # Of the memory of the device, so much is left to the kernel's tiles.
 SHARE = 0.25

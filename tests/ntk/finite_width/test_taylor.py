@@ -174,7 +174,11 @@ def test_float32_stays_and_lowers_for_every_platform(degree):
             ValueError,
             "params has no leaves; expected a pytree with at least one floating",
         ),
-        (lambda ntk: ntk.linearize(network, {"w": 1j}), TypeError, "params has complex leaves; expected real ones"),
+        (
+            lambda ntk: ntk.linearize(network, {"w": 1j}),
+            TypeError,
+            "params has complex leaves at 'w'; expected real ones",
+        ),
         (lambda ntk: ntk.taylor_expand(network, AT, -1), ValueError, "degree is -1; expected an integer of at least 0"),
         (lambda ntk: ntk.taylor_expand(network, AT, 1.5), ValueError, "degree is 1.5; expected an integer"),
         (

@@ -1,0 +1,124 @@
+"""Which leaves of the parameters of a model are trained; all others are constants.
+
+State that Flax keeps beside the parameters is not trained: the collections of Linen's variables other than "params",
+and NNX variables that are not `nnx.Param`, such as the running statistics of a batch normalization.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ntk.checks import shown
+from ntk.finite_width.functions import of_user
+
+ParamFilter = Callable[[str], bool]
+
+# What Linen's own layers keep beside "params". A function of one's own may have entries of any other name.
+_LINEN_STATE = frozenset({"batch_stats", "cache", "intermediates", "perturbations"})
+
+
+def trained_leaves(f: Callable[..., Any], params: Any, param_filter: ParamFilter | None) -> tuple[int, ...]:
+    """Which leaves are floating-point, no state, and pass the filter of their paths.
+
+    Raises:
+        TypeError: A leaf is no array, or is complex and would be trained.
+        ValueError: There is none.
+    """
+    paths, dtypes, state = leaf_paths(params), leaf_dtypes(params), _state(f, params)
+
+    def is_trained(leaf: int) -> bool:
+        return leaf not in state and (param_filter is None or _is_chosen(param_filter, paths[leaf]))
+
+    inexact = [i for i, dtype in enumerate(dtypes) if jnp.issubdtype(dtype, jnp.inexact)]
+    trained = tuple(filter(is_trained, inexact))
+    if complex_leaves := [paths[i] for i in trained if jnp.issubdtype(dtypes[i], jnp.complexfloating)]:
+        raise TypeError(
+            f"params has complex leaves at {_quoted(complex_leaves)}; expected real ones, such as real and imaginary"
+            " parts. One that is not trained may be left out by param_filter, or be closed over by f."
+        )
+    if trained:
+        return trained
+    beside = f" ({_quoted(paths[i] for i in sorted(state))} is state, which is not trained)" if state else ""
+    if candidates := [paths[i] for i in inexact if i not in state]:
+        raise ValueError(
+            f"param_filter is false for all of {', '.join(candidates)}{beside}; expected it to be true for some."
+        )
+    found = f"leaves of {', '.join(sorted({str(dtype) for dtype in dtypes}))}" if dtypes else "no leaves"
+    raise ValueError(
+        f"params has {found}{beside}; expected a pytree with at least one floating-point leaf that is trained."
+    )
+
+
+def _is_chosen(param_filter: ParamFilter, path: str) -> bool:
+    called, expected = f"param_filter({path!r})", "a function of a path that returns True or False"
+    chosen = of_user(called, expected, param_filter, path)
+    if not isinstance(chosen, bool | np.bool_):
+        raise TypeError(f"{called} returns {shown(chosen)}; expected {expected}.")
+    return bool(chosen)
+
+
+def leaf_paths(params: Any) -> list[str]:
+    """The path of every leaf, such as 'params/Dense_0/kernel'."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+
+
+def leaf_dtypes(params: Any) -> list[Any]:
+    """The dtypes of all leaves, refused where one is neither an array nor a number."""
+    return [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
+
+
+def _dtype_of(path: str, leaf: Any) -> Any:
+    where = f" at '{path}'" if path else ""
+    if not isinstance(leaf, int | float | complex | np.ndarray | np.generic | jax.Array):
+        raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers.")
+    try:
+        return jnp.asarray(leaf).dtype
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers that JAX has.") from None
+
+
+def _state(f: Callable[..., Any], params: Any) -> set[int]:
+    """The leaves that Flax holds for state and not for parameters."""
+    return _nnx_state(params) | _linen_state(f, params)
+
+
+def _nnx_state(params: Any) -> set[int]:
+    """The leaves of NNX variables that are no parameters."""
+    state: set[int] = set()
+    first = 0
+    for node in jax.tree.leaves(params, is_leaf=_is_variable):
+        count = len(jax.tree.leaves(node))
+        if _is_variable(node) and not isinstance(node, nnx.Param):
+            state |= set(range(first, first + count))
+        first += count
+    return state
+
+
+def _is_variable(node: Any) -> bool:
+    return isinstance(node, nnx.Variable)
+
+
+def _linen_state(f: Callable[..., Any], params: Any) -> set[int]:
+    """The leaves of collections beside "params": of all where f is a Linen module's method, else of those it makes."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    of_module = isinstance(getattr(f, "__self__", None), nn.Module)
+    paths = [path.split("/") for path in leaf_paths(params)]
+    variables = {tuple(path[:depth]) for path in paths for depth, key in enumerate(path) if key == "params"}
+
+    def is_state(path: list[str]) -> bool:
+        known = (key in _LINEN_STATE and tuple(path[:depth]) in variables for depth, key in enumerate(path))
+        return any(known) or (of_module and () in variables and path[0] != "params")
+
+    return {leaf for leaf, path in enumerate(paths) if is_state(path)}
+
+
+def _quoted(paths: Iterable[str]) -> str:
+    return ", ".join(f"'{path}'" for path in paths)

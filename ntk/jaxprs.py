@@ -1,0 +1,101 @@
+"""Programs as JAX traces them: all that depends on how a version of JAX writes them down is read here.
+
+Read are the names of primitives, what an equation means (its dimension numbers, axes, shapes), and the programs inside
+it. How JAX packs the inputs of a loop into its parameters changes between versions; it is seen from shapes instead.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.extend import core
+
+# Equations that only wrap one program, whose inputs and outputs are their own.
+WRAPPERS = ("jit", "closed_call", "eval_jaxpr", "remat2")
+
+
+class Scan(NamedTuple):
+    """A `scan`, whose inputs and outputs are constants, what is carried, and what runs along the loop.
+
+    Attributes:
+        body: The closed program of one step.
+        num_consts: Inputs that every step reads alike.
+        num_carry: Inputs, after them, that a step hands to the next; they are the first outputs.
+        options: Keywords of `jax.lax.scan`: the length, the direction and how many steps are written out.
+    """
+
+    body: Any
+    num_consts: int
+    num_carry: int
+    options: dict[str, Any]
+
+
+def inner_programs(equation: Any) -> list[Any]:
+    """The closed programs inside an equation: of a wrapper or a scan one, of a `cond` its branches in order."""
+    programs = _inner(equation)
+    return [x if isinstance(x, core.ClosedJaxpr) else core.ClosedJaxpr(x, []) for x in programs]
+
+
+def as_scan(equation: Any) -> Scan:
+    """What a `scan` equation does with its inputs."""
+    (body,) = inner_programs(equation)
+    # What runs along the loop has one axis more outside of it.
+    along = [_ndim(outer) > _ndim(inner) for outer, inner in zip(equation.invars, body.jaxpr.invars, strict=True)]
+    stacked = [_ndim(outer) > _ndim(inner) for outer, inner in zip(equation.outvars, body.jaxpr.outvars, strict=True)]
+    num_carry = len(stacked) - sum(stacked)
+    options = {name: equation.params[name] for name in ("length", "reverse", "unroll")}
+    return Scan(body, len(along) - sum(along) - num_carry, num_carry, options)
+
+
+def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
+    """Every equation of a program and of those inside it, and how often it is run.
+
+    Those of a scan are run once a step, those of all branches once.
+    """
+    for equation in jaxpr.eqns:
+        yield equation, times
+        for program in _inner(equation):
+            yield from equations(getattr(program, "jaxpr", program), times * equation.params.get("length", 1))
+
+
+def is_variable(atom: Any) -> bool:
+    """Whether an input of an equation is a variable, and not a number that is written into the program."""
+    return not isinstance(atom, core.Literal)
+
+
+def read_atom(atom: Any, values: dict[Any, Any]) -> Any:
+    """The value of an input of an equation, among those of the variables."""
+    return values[atom] if is_variable(atom) else jnp.asarray(atom.val, atom.aval.dtype)
+
+
+def initial_values(program: Any, inputs: Sequence[Any]) -> dict[Any, Any]:
+    """The variables of a closed program before its first equation."""
+    jaxpr = program.jaxpr
+    return dict(zip([*jaxpr.constvars, *jaxpr.invars], [*program.consts, *inputs], strict=True))
+
+
+def evaluate(program: Any, equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
+    """One equation as it stands, as a program of its own, so that custom derivatives and inner programs survive."""
+    arguments = {a: x for a, x in zip(equation.invars, inputs, strict=True) if is_variable(a)}
+    alone = program.jaxpr.replace(
+        constvars=[],
+        invars=list(arguments),
+        outvars=[v for v in equation.outvars if not isinstance(v, core.DropVar)],
+        eqns=[equation],
+        effects=equation.effects,
+    )
+    run: Callable[..., Sequence[Any]] = core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))
+    outputs = iter(run(*arguments.values()))
+    return [None if isinstance(v, core.DropVar) else next(outputs) for v in equation.outvars]
+
+
+def _inner(equation: Any) -> Iterator[Any]:
+    """Programs inside an equation, closed or not."""
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple) else (value,):
+            if hasattr(getattr(part, "jaxpr", part), "eqns"):
+                yield part
+
+
+def _ndim(atom: Any) -> int:
+    return len(atom.aval.shape)
