@@ -21,6 +21,9 @@ class OfNetworks(Protocol[R_co]):
     def register(self, *kinds: type) -> Callable[[Reading], Reading]:
         """Decorate what is called for networks of these types."""
 
+    def reads(self, net: Any) -> bool:
+        """Whether something is a network of a type that is registered."""
+
 
 def of_networks(public: Callable[..., R_co]) -> OfNetworks[R_co]:
     """Like `functools.singledispatch`, but an argument that is missing or not known is named to the caller.
@@ -51,4 +54,5 @@ def of_networks(public: Callable[..., R_co]) -> OfNetworks[R_co]:
 
     function: Any = of_network
     function.register = register
+    function.reads = lambda net: type(net) in readings
     return function

@@ -69,7 +69,7 @@ def check_function(f: Any) -> None:
         )
     if isinstance(f, nn.Module) or (not callable(f) and callable(getattr(f, "apply", None))):
         raise TypeError(f"f is a model, {name}; expected its method `apply`, with params = model.init(key, x).")
-    if finite.dispatch(type(f)) is not finite.dispatch(object):
+    if finite.reads(f):
         raise TypeError(f"f is a description, {name}; expected ntk.finite(net, width).apply, or another function.")
     if not callable(f):
         raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")
