@@ -11,17 +11,14 @@ from ntk.duals import Activation, activation
 from ntk.finite_width import (
     Explanation,
     SketchedNTK,
-    empirical_kernels,
     empirical_ntk,
     explain_empirical,
-    finite,
     linearize,
     ntk_diagonal,
     ntk_vector_product,
     sketched_ntk,
     taylor_expand,
 )
-from ntk.infinite_width import infinite_kernels, infinite_ntk
 from ntk.interop.neural_tangents import load_neural_tangents
 from ntk.networks import MLP, RNN
 from ntk.programs import (
@@ -33,6 +30,7 @@ from ntk.programs import (
     corrected_kernels,
     tensor_program,
 )
+from ntk.readings import NetworkKernels, empirical_kernels, finite, infinite_kernels, infinite_ntk
 from ntk.saving import load, save
 from ntk.spectrum import (
     alignment,
@@ -51,6 +49,7 @@ __all__ = [
     "CorrectedKernels",
     "Explanation",
     "Kernels",
+    "NetworkKernels",
     "ProgramKernels",
     "SketchedNTK",
     "TensorProgram",

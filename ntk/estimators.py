@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ntk.dynamics import GaussianProcess, gp_posterior, log_marginal_likelihood, squared_loss_flow
-from ntk.infinite_width import infinite_kernels, infinite_ntk
 from ntk.networks import MLP
 from ntk.programs import TensorProgram
 from ntk.programs.evaluation import forms_of
+from ntk.readings import infinite_kernels, infinite_ntk
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin

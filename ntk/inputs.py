@@ -1,6 +1,6 @@
 """The data a network reads, checked once for every kernel: shapes, dtypes, lengths, finite values."""
 
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -91,8 +91,3 @@ def _check_lengths(name: str, lengths: ArrayLike, of: str, num_inputs: int, num_
 def with_dtype(net: SomeNetwork, dtype: jnp.dtype) -> SomeNetwork:
     """The network with its standard deviations in the dtype of the data, so that none of them widens it."""
     return jax.tree.map(lambda std: jnp.asarray(std, dtype), net)
-
-
-def no_network(net: Any) -> TypeError:
-    """What to raise where something is given that no function reads as a network."""
-    return TypeError(f"net is {type(net).__name__}; expected an ntk.MLP, an ntk.RNN or an ntk.tensor_program.")

@@ -16,6 +16,11 @@ import numpy as np
 from ntk.checks import check_choice, check_count, check_nonnegative, shown
 from ntk.duals import activation
 
+
+class Description:
+    """A network that is described, and that `ntk.infinite_kernels`, `ntk.finite` and their kin read."""
+
+
 Std = Any  # a number, or an array of shape ()
 
 
@@ -56,7 +61,7 @@ def check_stds(net: Any) -> None:
 
 @functools.partial(_register, leaves=("w_std", "b_std", "v_std"), static=("depth", "activation"))
 @dataclass(frozen=True, kw_only=True)
-class MLP:
+class MLP(Description):
     """A multilayer perceptron in NTK parameterization (THEORY section 1; Jacot et al. 2018).
 
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
@@ -95,7 +100,7 @@ class MLP:
 
 @functools.partial(_register, leaves=("w_std", "u_std", "b_std", "v_std"), static=("activation", "pooling"))
 @dataclass(frozen=True, kw_only=True)
-class RNN:
+class RNN(Description):
     """A simple recurrent network in NTK parameterization (THEORY section 2; Yang 2020, arXiv:2006.14548).
 
         sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0

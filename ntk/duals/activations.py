@@ -159,7 +159,7 @@ def activation(
 
 
 def _is_finite_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not np.iscomplexobj(value) and abs(value) < np.inf
+    return isinstance(value, int | float | np.integer | np.floating) and bool(abs(value) < np.inf)
 
 
 def _warn_if_inaccurate(act: Activation) -> None:

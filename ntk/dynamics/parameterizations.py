@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ntk.checks import check_choice
-from ntk.finite_width import finite
-from ntk.infinite_width import infinite_kernels, infinite_ntk
-from ntk.inputs import Network, no_network
+from ntk import infinite_width
+from ntk.checks import check_choice, shown
+from ntk.finite_width import model_of
+from ntk.inputs import Network
 from ntk.networks import MLP, RNN
 
 PARAMETERIZATIONS = ("ntk", "standard", "mup")
@@ -85,9 +85,9 @@ class ParameterizedModel:
                 "parameterization is 'mup'; expected 'ntk' or 'standard', of which the kernel has a limit."
             )
         if self.parameterization == "ntk":
-            return infinite_ntk(self.net, x1, x2)
+            return infinite_width.ntk(self.net, x1, x2, None, None)
         # With σ_v = 1 the NNGP is what the read-out's part over σ_v² is, and D lacks its factor σ_v².
-        kernels = infinite_kernels(replace(self.net, v_std=1.0), x1, x2)
+        kernels = infinite_width.kernels(replace(self.net, v_std=1.0), x1, x2, None, None)
         if isinstance(self.net, MLP):
             if self.net.depth == 0:
                 return jnp.zeros_like(kernels.nngp)
@@ -102,7 +102,7 @@ class ParameterizedModel:
         if self.parameterization == "standard":
             ones: dict[str, Any] = {field.name: 1.0 for field in fields(net) if field.name.endswith("_std")}
             net = replace(net, **ones)
-        return finite(net, self.width, self.outputs)
+        return model_of(net, self.width, self.outputs)
 
 
 def parameterized_model(
@@ -138,9 +138,9 @@ def parameterized_model(
         1.0000 0.1250
     """
     if not isinstance(net, MLP | RNN):
-        raise no_network(net)
+        raise TypeError(f"net is {shown(net)}; expected an ntk.MLP or an ntk.RNN.")
     check_choice("parameterization", parameterization, PARAMETERIZATIONS)
-    finite(net, width, outputs)  # which refuses what it cannot make
+    model_of(net, width, outputs)  # which refuses what it cannot make
     return ParameterizedModel(net, width, outputs, parameterization)
 
 

@@ -2,8 +2,8 @@
 
 from ntk.finite_width.empirical import empirical_ntk, ntk_diagonal
 from ntk.finite_width.explain import Explanation, explain_empirical
-from ntk.finite_width.layerwise import empirical_kernels
-from ntk.finite_width.models import finite
+from ntk.finite_width.layerwise import kernels_of
+from ntk.finite_width.models import model_of
 from ntk.finite_width.sketch import SketchedNTK, sketched_ntk
 from ntk.finite_width.taylor import linearize, taylor_expand
 from ntk.finite_width.vector_products import ntk_vector_product
@@ -11,11 +11,11 @@ from ntk.finite_width.vector_products import ntk_vector_product
 __all__ = [
     "Explanation",
     "SketchedNTK",
-    "empirical_kernels",
     "empirical_ntk",
     "explain_empirical",
-    "finite",
+    "kernels_of",
     "linearize",
+    "model_of",
     "ntk_diagonal",
     "ntk_vector_product",
     "sketched_ntk",

@@ -12,10 +12,10 @@ from flax import nnx
 
 from ntk.checks import check_results, is_concrete, shown
 from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs, of_user
-from ntk.finite_width.models import finite
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.trained import leaf_paths, trained_leaves
 from ntk.jaxprs import equations
+from ntk.networks import Description
 
 
 def checked_trained(f: Any, params: Any, param_filter: Any = None) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ def check_function(f: Any) -> None:
         )
     if isinstance(f, nn.Module) or (not callable(f) and callable(getattr(f, "apply", None))):
         raise TypeError(f"f is a model, {name}; expected its method `apply`, with params = model.init(key, x).")
-    if finite.reads(f):
+    if isinstance(f, Description):
         raise TypeError(f"f is a description, {name}; expected ntk.finite(net, width).apply, or another function.")
     if not callable(f):
         raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")

@@ -15,60 +15,20 @@ from jaxtyping import Array, Float
 
 from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
-from ntk.dispatch import of_networks
-from ntk.finite_width.models import FiniteMLP, FiniteRNN, finite
-from ntk.inputs import Batch, Network, check_batches, no_network, with_dtype
-from ntk.networks import MLP, RNN
+from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
+from ntk.inputs import Batch, Network, check_batches, with_dtype
+from ntk.networks import MLP
 
 
-@of_networks
-def empirical_kernels(net: Any, params: Any, x1: ArrayLike, x2: ArrayLike | None = None, **options: Any) -> Any:
-    """The C, D, NNGP and NTK of `ntk.finite(net, width)` at these parameters, in the layout of the limits.
-
-    C is x·x̄/n, D is dh·dh̄/n with dh = √n ∇_h f, averaged over outputs, nngp is σ_v² times C of what the output weight
-    reads (not f·f̄), and ntk is the exact NTK at this width, averaged over outputs. Gram matrices are computed at
-    highest precision; the forward and backward pass keep JAX's default.
-
-    Args:
-        net: The description the parameters belong to.
-        params: What `ntk.finite(net, width, outputs).init(key, x)` returned, or a trained version of it.
-        x1: Inputs, (N1, d) for an MLP, (N1, T1, d) for an RNN.
-        x2: The other inputs; None means `x1` itself.
-        **options: For an RNN, `lengths1` (N1,) and `lengths2` (N2,), integers: how many steps of each sequence count.
-
-    Returns:
-        `Kernels`, shaped as by `ntk.infinite_kernels`. Of a program, which has a single output here, `ProgramKernels`:
-        C and D of the vectors that it watches.
-
-    Raises:
-        TypeError: `net` is no network, or an array is not floating-point or of another dtype.
-        ValueError: A shape, a length or a value is not what the network reads, the parameters are not those of
-            this network, or a kernel is too large for the dtype.
-
-    Example:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> import ntk
-        >>> net = ntk.MLP(depth=2, activation="erf")
-        >>> x = jnp.ones((5, 3))
-        >>> params = ntk.finite(net, width=64).init(jax.random.key(0), x)
-        >>> k = ntk.empirical_kernels(net, params, x)
-        >>> k.ntk.shape, k.C.shape, k.D.shape
-        ((5, 5), (3, 5, 5), (2, 5, 5))
-    """
-    raise no_network(net)
-
-
-@empirical_kernels.register(MLP, RNN)
-def _of_description(
+def kernels_of(
     net: Network,
     params: Any,
     x1: ArrayLike,
-    x2: ArrayLike | None = None,
-    *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
+    x2: ArrayLike | None,
+    lengths1: ArrayLike | None,
+    lengths2: ArrayLike | None,
 ) -> Kernels:
+    """C, D, NNGP and NTK of an MLP or an RNN at these parameters; see `ntk.empirical_kernels`."""
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
     result = _measure(size, with_dtype(net, batch1.x.dtype), params, batch1, batch2)
@@ -107,7 +67,7 @@ def _leaves(tree: Any) -> dict[str, Any]:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _measure(size: tuple[int, int | None], net: Network, params: Any, batch1: Batch, batch2: Batch | None) -> Kernels:
-    model = finite(net, *size)
+    model = model_of(net, *size)
     _check_params(model, params, batch1)
     side1 = _forward_backward(model, params, batch1)
     side2 = side1 if batch2 is None else _forward_backward(model, params, batch2)

@@ -11,56 +11,14 @@ from jaxtyping import Array, Float
 
 from ntk.checks import check_key, check_sizes, shown
 from ntk.decomposition import pooling_weights, time_mask
-from ntk.dispatch import of_networks
-from ntk.inputs import Batch, Network, check_batch, no_network, with_dtype
+from ntk.inputs import Batch, Network, check_batch, with_dtype
 from ntk.networks import MLP, RNN
 
 
-@of_networks
-def finite(net: Any, width: int, outputs: int | None = None) -> Any:
-    """The network at finite width, as a Flax model in NTK parameterization.
-
-    The standard deviations stand in the forward pass and the parameters are all N(0, 1), so that the model's NTK is
-    that of THEORY sections 1 and 2. Matrix products keep JAX's default precision; set
-    `jax.default_matmul_precision` where that matters (TPU, recent GPUs).
-
-    Args:
-        net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
-        width: n, of every hidden layer, or of every vector of a program; an MLP of depth 0 has none, and ignores it.
-        outputs: O, the number of outputs; None for a single one without an axis of its own.
-
-    Returns:
-        A Flax Linen module; of a program, a `FiniteProgram` that is used like one. `params = model.init(key, x)`
-        takes the input dimension and the dtype from x; `model.apply(params, x)` is (N,), or (N, O). An RNN's apply also
-        takes `lengths`.
-
-    Raises:
-        TypeError: `net` is no network.
-        ValueError: `width` or `outputs` is no positive integer.
-
-    Example:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> import ntk
-        >>> model = ntk.finite(ntk.MLP(depth=2), width=64, outputs=10)
-        >>> x = jnp.ones((5, 3))
-        >>> params = model.init(jax.random.key(0), x)
-        >>> model.apply(params, x).shape, params["params"]["w2"].shape
-        ((5, 10), (64, 64))
-    """
-    raise no_network(net)
-
-
-@finite.register(MLP)
-def _finite_mlp(net: MLP, width: int, outputs: int | None = None) -> "FiniteMLP":
+def model_of(net: Network, width: int, outputs: int | None) -> "FiniteMLP | FiniteRNN":
+    """The Flax model of an MLP or an RNN; see `ntk.finite`."""
     check_sizes(width, outputs)
-    return FiniteMLP(net, width, outputs)
-
-
-@finite.register(RNN)
-def _finite_rnn(net: RNN, width: int, outputs: int | None = None) -> "FiniteRNN":
-    check_sizes(width, outputs)
-    return FiniteRNN(net, width, outputs)
+    return FiniteMLP(net, width, outputs) if isinstance(net, MLP) else FiniteRNN(net, width, outputs)
 
 
 class FiniteNetwork(nn.Module):

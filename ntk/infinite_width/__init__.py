@@ -1,5 +1,5 @@
 """Kernels of infinitely wide networks, by the C/D recursions of the theory."""
 
-from ntk.infinite_width.limits import infinite_kernels, infinite_ntk
+from ntk.infinite_width.limits import kernels, ntk
 
-__all__ = ["infinite_kernels", "infinite_ntk"]
+__all__ = ["kernels", "ntk"]

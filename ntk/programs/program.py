@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_finite
+from ntk.networks import Description
 from ntk.programs.graph import Graph, Node, reachable
 from ntk.programs.language import BatchNeed, Input, Net, Output, as_output
 from ntk.programs.vectors import Parameter, Tap, Vector
@@ -39,7 +40,7 @@ class Recording:
 
 
 @jax.tree_util.register_pytree_with_keys_class
-class TensorProgram:
+class TensorProgram(Description):
     """A network of any architecture, written once; made by `tensor_program`.
 
     A pytree: its leaves are the options that are numbers. Called with options it gives the program with these instead.

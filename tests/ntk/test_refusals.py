@@ -33,7 +33,7 @@ ALWAYS = [
     ("erf.dual(None, 0, 1)", TypeError, "q11 is None; expected"),
     ("erf.dual(1, 1j, 1)", TypeError, "q12 is .*1.*j.*; expected a real number"),
     ("erf.dual_derivative(x, x[:, :2], x)", ValueError, r"q11, q12, q22 have shapes .*\(4, 2\).*; expected shapes"),
-    ("ntk.finite('relu', 8)", TypeError, "net is str; expected an ntk.MLP, an ntk.RNN or an ntk.tensor_program"),
+    ("ntk.finite('relu', 8)", TypeError, "net is 'relu'; expected an ntk.MLP, an ntk.RNN or an ntk.tensor_program"),
     ("ntk.finite(mlp, 0)", ValueError, "width is 0; expected an integer of at least 1"),
     ("ntk.finite(mlp, 8.5)", ValueError, "width is 8.5; expected an integer"),
     ("ntk.finite(mlp, 8, 0)", ValueError, "outputs is 0; expected an integer of at least 1"),
@@ -159,8 +159,8 @@ ALWAYS = [
 ]
 
 KERNELS_ALWAYS = [
-    ("k('relu', x)", TypeError, "net is str; expected an ntk.MLP"),
-    ("k(ntk.MLP, x)", TypeError, "net is type; expected an ntk.MLP"),
+    ("k('relu', x)", TypeError, "net is 'relu'; expected an ntk.MLP"),
+    ("k(ntk.MLP, x)", TypeError, "net is <class .*MLP.>; expected an ntk.MLP"),
     ("k(mlp, None)", TypeError, "x1 is None; expected an array"),
     ("k(mlp, 'abc')", TypeError, "x1 is 'abc'; expected an array"),
     ("k(mlp, [[1.0], [1.0, 2.0]])", TypeError, r"x1 is \[\[1.0\].*; expected an array"),
