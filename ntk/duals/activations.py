@@ -1,6 +1,7 @@
 """An activation: the scalar function together with its two dual maps."""
 
 import functools
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -159,7 +160,7 @@ def activation(
 
 
 def _is_finite_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and bool(abs(value) < np.inf)
+    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
 
 
 def _warn_if_inaccurate(act: Activation) -> None:

@@ -160,9 +160,9 @@ def test_sentences_at_the_door(fn, error, message):
 
 def test_options_of_other_networks():
     with pytest.raises(TypeError, match="lengths1 is given for a tensor program; expected samples, rtol, seed"):
-        ntk.infinite_kernels(zoo.mlp, X, lengths1=[1, 1])
+        ntk.infinite_kernels(zoo.mlp, X, lengths1=np.array([1, 1]))
     with pytest.raises(TypeError, match="lengths1 is given for a tensor program; expected no more keywords"):
-        ntk.empirical_kernels(zoo.mlp, {}, X, lengths1=[1, 1])
+        ntk.empirical_kernels(zoo.mlp, {}, X, lengths1=np.array([1, 1]))
     with pytest.raises(TypeError, match=r"samples is given for an ntk\.MLP; expected lengths1, lengths2"):
         ntk.infinite_ntk(ntk.MLP(depth=1), X, samples=16)
 
