@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ntk.checks import as_numpy, check_count, is_concrete, shown
+from ntk.checks import as_numpy, check_count, check_flag, is_concrete
 
 Real = Any  # a real number: of Python, or without axes of NumPy or JAX
 Reals = Any  # a real number, or an array of them: results are a Python float or a float64 array accordingly
@@ -88,12 +88,6 @@ def log_sides(two_sided: bool) -> float:
     """The logarithm of the number of sides, 1 or 2, of a deviation."""
     check_flag("two_sided", two_sided)
     return math.log(2) if two_sided else 0.0
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Refuse what is neither True nor False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {shown(value)}; expected True or False.")
 
 
 def broadcast(**arguments: Float64) -> list[np.ndarray]:

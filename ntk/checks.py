@@ -13,6 +13,8 @@ import numpy as np
 
 # Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
 _SYMMETRY_TOLERANCE = 1e-2
+# What JAX counts: the steps of a loop, the rows of an array.
+MOST_STEPS = 2**31 - 1
 # Of a value that a message shows: characters, bits of an integer, entries of an array.
 _LONGEST, _MOST_BITS, _MOST_ENTRIES = 100, 256, 8
 
@@ -74,13 +76,59 @@ def check_flag(name: str, value: Any) -> None:
 
 def as_floating(name: str, array: Any) -> jax.Array:
     """`array` as a JAX array; refused where it is none or its dtype is not a real floating-point type."""
-    try:
-        array = jnp.asarray(array)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} is {shown(array)}; expected an array of real floating-point numbers.") from None
+    array = _as_array(name, array, "an array of real floating-point numbers")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {array.dtype}; expected a real floating-point array.")
     return array
+
+
+def as_real(name: str, array: Any) -> jax.Array:
+    """`array` as a JAX array; refused where it is none of real numbers, which integers are too."""
+    array = _as_array(name, array, "real numbers")
+    if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers.")
+    return array
+
+
+def _as_array(name: str, array: Any, expected: str) -> jax.Array:
+    """`array` as a JAX array; kernels of several kinds and masks, which would be lost, are refused as what is none."""
+    if hasattr(array, "ntk") and hasattr(array, "nngp"):
+        raise TypeError(f"{name} is {type(array).__name__}, kernels of several kinds; expected one: pass kernels.ntk.")
+    if np.ma.is_masked(array):
+        raise TypeError(f"{name} is a masked array; expected {expected}, none of them masked.")
+    try:
+        return jnp.asarray(array)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {shown(array)}; expected {expected}.") from None
+
+
+def as_number(name: str, value: Any, dtype: Any, allowed: Callable[[float], bool], expected: str) -> jax.Array:
+    """One number in a dtype, `expected` in words; refused where it is none, or concrete and not `allowed` there."""
+    if not is_concrete(value):
+        number = as_real(name, value)
+        if number.shape != ():
+            raise ValueError(f"{name} has shape {number.shape}; expected {expected}.")
+        return number.astype(dtype)
+    given = as_numpy(name, value, expected)
+    if given.shape != ():
+        raise ValueError(f"{name} has shape {given.shape}; expected {expected}.")
+    with np.errstate(over="ignore"):
+        rounded = given.astype(dtype)
+    if not allowed(float(rounded)):
+        where = f" in {rounded.dtype}" if allowed(float(given)) else ""
+        raise ValueError(f"{name} is {shown(value)}; expected {expected}{where}.")
+    return jnp.asarray(rounded)
+
+
+def as_positive(name: str, value: Any, dtype: Any) -> jax.Array:
+    """One finite positive number in a dtype, concrete or traced."""
+    return as_number(name, value, dtype, lambda number: 0 < number < np.inf, "one finite positive number")
+
+
+def as_nonnegative(name: str, value: Any, dtype: Any) -> jax.Array:
+    """One finite number that is not negative in a dtype, concrete or traced."""
+    expected = "one finite number that is not negative"
+    return as_number(name, value, dtype, lambda number: 0 <= number < np.inf, expected)
 
 
 def check_finite(name: str, array: Any) -> None:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from ntk.checks import as_number, check_flag
 from ntk.dynamics import GaussianProcess, gp_posterior, log_marginal_likelihood, squared_loss_flow
 from ntk.networks import MLP
 from ntk.programs import TensorProgram
@@ -37,6 +38,12 @@ class _KernelEstimator(BaseEstimator):
     ridge: float
     relative_ridge: bool
 
+    # What fitting finds: the names that end in _ are the attributes that a file may set (ntk.saving).
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    X_fit_: np.ndarray
+    y_fit_: np.ndarray
+
     def _network(self) -> Any:
         return MLP(depth=2, activation="relu", w_std=2**0.5, b_std=0.1) if self.net is None else self.net
 
@@ -49,7 +56,12 @@ class _KernelEstimator(BaseEstimator):
         """X to predict at, or X and y to train on, as scikit-learn checks them; an MLP asks for rows of features."""
         more_axes = not isinstance(self._network(), MLP)
         options |= {"dtype": np.float64, "allow_nd": more_axes, "ensure_2d": not more_axes}
-        return validate_data(self, X, *y, reset=bool(y), **options)
+        try:
+            return validate_data(self, X, *y, reset=bool(y), **options)
+        except OverflowError:
+            raise ValueError(
+                f"X or y holds an integer beyond {np.finfo(float).max:.1e}; expected smaller ones."
+            ) from None
 
     def _is_sampled(self) -> bool:
         """Whether kernels of different calls are not parts of one kernel."""
@@ -71,6 +83,8 @@ class _KernelEstimator(BaseEstimator):
 class _NTKEstimator(_KernelEstimator):
     """Gradient flow with the NTK, kept as dual coefficients."""
 
+    dual_coef_: np.ndarray
+
     def __init__(self, net: Any = None, *, t: float | None = None, ridge: float = 1e-6, relative_ridge: bool = True):
         self.net = net
         self.t = t
@@ -82,6 +96,8 @@ class _NTKEstimator(_KernelEstimator):
         self.dual_coef_ = self._coefficients(self._ntk(X))
 
     def _coefficients(self, kernel: np.ndarray) -> np.ndarray:
+        if self.t is not None:
+            as_number("t", self.t, float, lambda t: t >= 0, "one time that is not negative, or None")
         with jax.enable_x64(True):
             return np.asarray(squared_loss_flow(kernel, self.y_fit_, **self._regularization()).coefficients(self.t))
 
@@ -154,6 +170,8 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
         True
     """
 
+    classes_: np.ndarray
+
     def fit(self, X: Any, y: Any) -> "NTKClassifier":
         """Train on X, (N, d) or as the network reads it, and labels (N,)."""
         X, y = self._read(X, y)
@@ -198,6 +216,9 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         (True, True)
     """
 
+    posterior_: GaussianProcess
+    log_marginal_likelihood_: float
+
     def __init__(self, net: Any = None, *, ridge: float = 1e-3, relative_ridge: bool = True):
         self.net = net
         self.ridge = ridge
@@ -231,6 +252,8 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
             The mean, (M,) or (M, O); with either option a pair.
         """
         check_is_fitted(self)
+        check_flag("return_std", return_std)
+        check_flag("return_cov", return_cov)
         if return_std and return_cov:
             raise ValueError("return_std and return_cov are both True; expected at most one of them.")
         X, count, uncertain = self._read(X), len(self.X_fit_), return_std or return_cov

@@ -7,19 +7,22 @@ be is fixed here.
 import dataclasses
 import functools
 import importlib
+import inspect
 import json
+import math
 import os
 import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ntk.checks import shown
 from ntk.duals import Activation, activation
 from ntk.files import replacing
 from ntk.named import has_a_name, known_program
@@ -77,16 +80,17 @@ _DAMAGED = (
 )
 
 
-class _NeedsX64(ValueError):
-    """A file is sound, but what it holds needs x64."""
+class _Refused(ValueError):
+    """A file declares more than it is, or needs x64; the sentence says which."""
 
 
 def save(path: str | os.PathLike, value: Any) -> None:
     """Write kernels, a predictor, a fitted estimator, or containers of such to one file.
 
-    It can hold arrays and PRNG keys, numbers, strings, None, lists, tuples and dictionaries; `ntk.Kernels` and other
-    results; `ntk.MLP`, `ntk.RNN` and the programs of `ntk.architectures`, with activations by name; the predictors of
-    `ntk.dynamics`, where they have a loss one of Optax, and the default solver; the estimators of `ntk.estimators`.
+    It can hold arrays, masked ones too, and PRNG keys, numbers, strings, None, lists, tuples and dictionaries;
+    `ntk.Kernels` and other results; `ntk.MLP`, `ntk.RNN` and the programs of `ntk.architectures`, with activations by
+    name; the predictors of `ntk.dynamics`, where they have a loss one of Optax, and the default solver; the estimators
+    of `ntk.estimators`.
 
     Args:
         path: Of the file, taken as it is; .npz is its usual ending. What is there is replaced once all is written.
@@ -107,10 +111,11 @@ def save(path: str | os.PathLike, value: Any) -> None:
         >>> bool(jnp.array_equal(loaded["kernels"].ntk, kernels.ntk)), loaded["labels"]
         (True, [0, 1, 1])
     """
+    path = _as_path(path)
     arrays: list[np.ndarray] = []
     structure = json.dumps({"version": _VERSION, "value": _encoded(value, arrays)}, ensure_ascii=False)
     members: dict[str, Any] = {_STRUCTURE: np.array(structure)} | {f"a{i}": array for i, array in enumerate(arrays)}
-    with replacing(Path(path)) as unfinished, unfinished.open("wb") as file:
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, **members)
 
 
@@ -124,8 +129,8 @@ def load(path: str | os.PathLike) -> Any:
         What was saved: JAX arrays where there were JAX arrays, NumPy arrays where there were these.
 
     Raises:
-        ValueError: The file is not one of `save`, is damaged, or of a later version, or holds 64-bit JAX arrays where
-            x64 is not enabled.
+        ValueError: The file is not one of `save`, is damaged, unpacks to more than it is (which is looked at before
+            anything is unpacked), or of a later version, or holds 64-bit JAX arrays where x64 is not enabled.
         ImportError: It holds an estimator, and scikit-learn is not installed.
         OSError: It cannot be read.
 
@@ -136,29 +141,68 @@ def load(path: str | os.PathLike) -> Any:
         >>> load(path)
         (1, 2.5, None)
     """
-    with open(path, "rb") as file:
+    path = _as_path(path)
+    with path.open("rb") as file:
         try:
+            _check_sizes(path, file)
             with np.load(file, allow_pickle=False) as members:
                 content = json.loads(str(members[_STRUCTURE]))
                 arrays = [members[f"a{i}"] for i in range(len(members.files) - 1)]
             if content["version"] == _VERSION:
                 return _decoded(content["value"], arrays)
             version = int(content["version"])
-        except _NeedsX64:
+        except _Refused:
             raise
         except _DAMAGED as error:
-            raise ValueError(
-                f"'{os.fspath(path)}' is damaged, or no file that ntk.save wrote ({type(error).__name__})."
-            ) from None
-    raise ValueError(
-        f"'{os.fspath(path)}' is of format {version}; expected {_VERSION}, which is what this version of ntk reads."
-    )
+            raise ValueError(f"'{path}' is damaged, or no file that ntk.save wrote ({type(error).__name__}).") from None
+    raise ValueError(f"'{path}' is of format {version}; expected {_VERSION}, which is what this version of ntk reads.")
+
+
+def _as_path(path: Any) -> Path:
+    # `open` would take an integer for a file that is open already, and close it.
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path is {shown(path)}; expected the path of a file.")
+    return Path(path)
+
+
+def _check_sizes(path: Path, file: IO[bytes]) -> None:
+    """Refuse, before anything is unpacked, members that are packed or declare more than the file has bytes.
+
+    `save` packs nothing, so that all that a file of its own holds is in it byte by byte. A small file that unpacks to a
+    large one, or whose members overlap, or an array whose header tells of more than follows, is not of its making.
+
+    Raises:
+        ValueError: The sentence tells both sizes.
+    """
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as members:
+        infos = members.infolist()
+        declared = sum(info.file_size for info in infos)
+        if declared > size or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+            raise _Refused(
+                f"'{path}' is damaged, or no file that ntk.save wrote: it has {size} bytes and unpacks to {declared}."
+            )
+        for info in infos:
+            with members.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = read_header[version](member)
+                declared = math.prod(shape) * dtype.itemsize
+                if declared > info.file_size:
+                    raise _Refused(
+                        f"'{path}' is damaged, or no file that ntk.save wrote: it tells of an array of"
+                        f" {declared} bytes in a member of {info.file_size}."
+                    )
+    file.seek(0)
 
 
 def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
     """The value as JSON; arrays go to the list, and stand there by number."""
     if value is None or (isinstance(value, bool | int | float | str) and type(value) in (bool, int, float, str)):
         return value
+    if isinstance(value, np.ma.MaskedArray):
+        parts = value.data, np.ma.getmaskarray(value), value.fill_value
+        return {"kind": "masked", "parts": [_encoded(np.asarray(part), arrays) for part in parts]}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return _encoded_array(value, arrays)
     if isinstance(value, Activation):
@@ -176,6 +220,8 @@ def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
         return {"kind": "class", "name": name, "fields": content}
     if _is_one_of(value, _ESTIMATORS):
         fitted = {key: item for key, item in vars(value).items() if key.endswith("_")}
+        if unknown := fitted.keys() - _fitted_attributes(type(value)):
+            raise TypeError(f"value holds an {name} with {min(unknown)}; expected the attributes of an {name} alone.")
         return {
             "kind": "estimator",
             "name": name,
@@ -188,7 +234,7 @@ def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
         return {"kind": name, "items": [_encoded(item, arrays) for item in value]}
     if type(value) is dict:
         return {"kind": "dict", "items": [[_encoded(part, arrays) for part in item] for item in value.items()]}
-    raise TypeError(f"value holds {value!r}, a {name}; expected arrays, numbers, containers and objects of ntk.")
+    raise TypeError(f"value holds {shown(value)}, a {name}; expected arrays, numbers, containers and objects of ntk.")
 
 
 def _encoded_array(value: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
@@ -225,6 +271,11 @@ def _is_one_of(value: Any, classes: dict[str, str]) -> bool:
     return name in classes and type(value).__module__.startswith("ntk.")
 
 
+def _fitted_attributes(estimator: type) -> set[str]:
+    """The attributes that fitting gives to an estimator of that class, as it annotates them."""
+    return {name for base in estimator.__mro__ for name in inspect.get_annotations(base) if name.endswith("_")}
+
+
 def _class(name: str, classes: dict[str, str]) -> Any:
     return getattr(importlib.import_module(classes[name]), name)
 
@@ -235,6 +286,9 @@ def _decoded(content: Any, arrays: list[np.ndarray]) -> Any:
     kind = content["kind"]
     if kind in ("numpy", "scalar", "jax", "key"):
         return _decoded_array(content, arrays[content["number"]])
+    if kind == "masked":
+        data, mask, fill_value = (_decoded(part, arrays) for part in content["parts"])
+        return np.ma.MaskedArray(data, mask, fill_value=fill_value)
     if kind == "activation":
         return activation(content["name"])
     if kind == "program":
@@ -250,7 +304,10 @@ def _decoded(content: Any, arrays: list[np.ndarray]) -> Any:
         return _class(content["name"], _CLASSES)(**values)
     if kind == "estimator":
         estimator = _class(content["name"], _ESTIMATORS)(**_decoded(content["params"], arrays))
-        vars(estimator).update(_decoded(content["fitted"], arrays))
+        fitted = _decoded(content["fitted"], arrays)
+        if unknown := fitted.keys() - _fitted_attributes(type(estimator)):
+            raise ValueError(f"{min(unknown)} is not an attribute of an {content['name']}")
+        vars(estimator).update(fitted)
         return estimator
     if kind == "dict":
         return {_decoded(key, arrays): _decoded(item, arrays) for key, item in content["items"]}
@@ -266,5 +323,5 @@ def _decoded_array(content: dict[str, Any], array: np.ndarray) -> Any:
     if kind == "key":
         return jax.random.wrap_key_data(jnp.asarray(array), impl=content["impl"])
     if array.dtype != jax.dtypes.canonicalize_dtype(array.dtype):
-        raise _NeedsX64(f"the file holds JAX arrays of {array.dtype}; expected x64 to be enabled, to load them.")
+        raise _Refused(f"the file holds JAX arrays of {array.dtype}; expected x64 to be enabled, to load them.")
     return jnp.asarray(array)

@@ -6,11 +6,10 @@ its negative eigenvalues as 0. All but `eigenvalues` have a value for the zero k
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, as_symmetric, check_finite, is_concrete
+from ntk.checks import as_floating, as_positive, as_symmetric, check_finite, check_flag
 
 
 def eigenvalues(kernel: ArrayLike) -> jax.Array:
@@ -79,16 +78,7 @@ def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
         1.4
     """
     kernel = as_symmetric("kernel", kernel)
-    try:
-        valid = jnp.shape(ridge) == () and (not is_concrete(ridge) or 0 < float(np.asarray(ridge)) < np.inf)
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise ValueError(f"ridge is {ridge!r}; expected one finite positive number.")
-    ridge = jnp.asarray(ridge, kernel.dtype)
-    if is_concrete(ridge) and ridge == 0:
-        raise ValueError(f"ridge is 0 in {kernel.dtype}; expected a larger one.")
-    return _effective_dimension(kernel, ridge)
+    return _effective_dimension(kernel, as_positive("ridge", ridge, kernel.dtype))
 
 
 def condition_number(kernel: ArrayLike) -> jax.Array:
@@ -141,7 +131,8 @@ def alignment(kernel1: ArrayLike, kernel2: ArrayLike, *, centered: bool = True) 
         >>> print(f"{alignment(kernel, shifted):.4f} {alignment(kernel, shifted, centered=False):.4f}")
         1.0000 0.9035
     """
-    return _alignment(*_checked_pair(kernel1, kernel2), centered)
+    check_flag("centered", centered)
+    return _alignment(*_checked_pair(kernel1, kernel2), bool(centered))
 
 
 def target_alignment(kernel: ArrayLike, y: ArrayLike, *, centered: bool = True) -> jax.Array:
@@ -165,12 +156,13 @@ def target_alignment(kernel: ArrayLike, y: ArrayLike, *, centered: bool = True) 
         >>> print(f"{target_alignment(jnp.outer(y, y), y):.4f} {target_alignment(jnp.eye(3), y, centered=False):.4f}")
         1.0000 0.5774
     """
+    check_flag("centered", centered)
     kernel = as_symmetric("kernel", kernel)
     y = as_floating("y", y)
     if y.ndim not in (1, 2) or len(y) != len(kernel):
         raise ValueError(f"y has shape {y.shape}; expected ({len(kernel)},) or ({len(kernel)}, O) as the kernel has.")
     check_finite("y", y)
-    return _target_alignment(kernel, y, centered)
+    return _target_alignment(kernel, y, bool(centered))
 
 
 def kernel_distance(kernel1: ArrayLike, kernel2: ArrayLike) -> jax.Array:

@@ -32,8 +32,11 @@ def plain():
     """The package as users import it: without the checks of annotations, which would refuse before it can."""
     hooked = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "ntk"}
     try:
+        importlib.import_module("ntk.estimators")
         return importlib.import_module("ntk")
     finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "ntk"]:
+            del sys.modules[name]
         sys.modules.update(hooked)
 
 

@@ -5,6 +5,7 @@ import itertools
 import linecache
 import math
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,11 +51,12 @@ def replaced(arguments: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, An
         yield argument, bad, arguments | {argument: BAD_VALUES[bad]}
 
 
-def judge(call: Callable[[], Any], argument: str, bad: str) -> str | None:
+def judge(call: Callable[[], Any], argument: str, bad: str, doors: tuple[str, ...] = ()) -> str | None:
     """What is wrong with the answer to a call of which one argument is the bad value of that name; None if nothing.
 
     A result will do if NaN was given or if there is none in it. A refusal will do if it is a TypeError or ValueError
     that a line of the packages raises itself, and its message names the argument, is short and tells no private name.
+    So will any refusal by a package of `doors`, which looks at arguments in their place.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -64,7 +66,7 @@ def judge(call: Callable[[], Any], argument: str, bad: str) -> str | None:
             if inspect.isgenerator(result):
                 result = list(itertools.islice(result, 3))
         except Exception as error:
-            return _of_refusal(error, argument)
+            return None if _raised_by(error, doors) else _of_refusal(error, argument)
     return "a silent NaN" if "nan" not in bad and _has_nan(result) else None
 
 
@@ -80,15 +82,22 @@ def _of_refusal(error: Exception, argument: str) -> str | None:
     return f"the private name {private[0]} in {said}" if private else None
 
 
-def _raised_by_the_packages(traceback: TracebackType | None) -> bool:
+def _raised_by(error: Exception, doors: tuple[str, ...]) -> bool:
+    """Whether it is a TypeError or ValueError that passed through, or came from, a module of one of these packages."""
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = {frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in frames}
+    return isinstance(error, TypeError | ValueError) and bool(modules & set(doors))
+
+
+def _raised_by_the_packages(trace: TracebackType | None) -> bool:
     """Whether the innermost line is a `raise` in one of the packages, and not an operation that failed there."""
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
         return False
-    file = Path(traceback.tb_frame.f_code.co_filename)
+    file = Path(trace.tb_frame.f_code.co_filename)
     inside = file.is_relative_to(ROOT) and file.relative_to(ROOT).parts[0] in PACKAGES
-    return inside and linecache.getline(str(file), traceback.tb_lineno).strip().startswith("raise ")
+    return inside and linecache.getline(str(file), trace.tb_lineno).strip().startswith("raise ")
 
 
 def _has_nan(result: Any) -> bool:

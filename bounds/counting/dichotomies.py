@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bounds.arrays import as_host_numbers
-from bounds.checks import check_flag
+from ntk.checks import check_flag
 
 Vector = tuple[int, ...]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from bounds.calls import called
-from bounds.checks import as_count, check_flag
-from ntk.checks import check_choice, check_count
+from bounds.checks import as_count
+from ntk.checks import check_choice, check_count, check_flag
 
 _LARGEST_SEARCH = 9  # 9! orders take a second or two, each further point ten times as long
 _MOST_BITS = 10**9  # of an exact count: 125 MB

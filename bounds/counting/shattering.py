@@ -12,8 +12,7 @@ import numpy as np
 
 from bounds.arrays import check_repeats
 from bounds.calls import called, check_function
-from bounds.checks import check_flag
-from ntk.checks import as_numpy, check_count, shown
+from ntk.checks import as_numpy, check_count, check_flag, shown
 
 Dichotomies = Callable[[np.ndarray], np.ndarray]
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from bounds.checks import Real, Reals, as_count, as_delta, as_nonnegative, as_risk, as_scalar, check_flag
+from bounds.checks import Real, Reals, as_count, as_delta, as_nonnegative, as_risk, as_scalar
 from bounds.rademacher.classes import FunctionClass
 from bounds.rademacher.estimates import Estimate, empirical_rademacher
+from ntk.checks import check_flag
 
 
 class RademacherBound(NamedTuple):

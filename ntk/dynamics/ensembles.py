@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import as_symmetric, check_choice
+from ntk.checks import as_symmetric, check_choice, check_flag, shown
 from ntk.dynamics.gaussian import Gaussian, check_shared, covariance_of_test, symmetric_with_variances
 from ntk.dynamics.precision import float64_on_request, in_double, working_precision
 from ntk.dynamics.spectral import Array, filtered, highest_matmul
@@ -76,8 +76,9 @@ class SquaredLossEnsemble:
             )
             prior = nngp_test_test
             if prior is not None:
-                prior = covariance_of_test("nngp_test_test", prior, trained)
+                prior = covariance_of_test("nngp_test_test", prior, "kernels_test_train", trained)
             mean, covariance = _on_test(self, times, trained, start, prior)
+        predictor.look_at("mean and covariance", (mean, covariance), times, predictor.targets)
         mean = predictor.layout.values(mean, shape)
         return mean if covariance is None else Gaussian(mean, covariance.reshape(*shape, *covariance.shape[1:]))
 
@@ -134,6 +135,7 @@ def squared_loss_ensemble(
          [ 1. -1.  0.]] (2, 3, 3)
     """
     check_choice("trained", trained, _TRAINED)
+    check_flag("steps", steps)
     (_, theta), (name, sigma) = _kernels("kernels_train_train", kernels_train_train, trained)
     options: dict[str, Any] = {"ridge": ridge, "relative_ridge": relative_ridge, "float64": float64}
     make: Callable[..., SquaredLossPredictor]
@@ -141,7 +143,7 @@ def squared_loss_ensemble(
         make = functools.partial(squared_loss_descent, momentum=momentum)
     else:
         if not isinstance(momentum, int | float) or momentum != 0:
-            raise ValueError(f"momentum is {momentum!r} of a flow; expected 0, or steps=True.")
+            raise ValueError(f"momentum is {shown(momentum)} of a flow; expected 0, or steps=True.")
         make = squared_loss_flow
     predictor = make(theta, y_train, learning_rate=learning_rate, **options)
     check_shared(predictor.layout)

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Steps are counted in 31 bits.
-_BITS = 31
-MAX_STEPS = 2**_BITS - 1
+from ntk.checks import MOST_STEPS
+
+_BITS = MOST_STEPS.bit_length()
 
 
 def flow(mu: jax.Array, t: jax.Array, learning_rate: jax.Array, momentum: jax.Array) -> tuple[jax.Array, jax.Array]:

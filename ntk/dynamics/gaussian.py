@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import as_symmetric, is_concrete
+from ntk.checks import as_symmetric, is_concrete, shown
 from ntk.dynamics.layout import Layout, arranged
 from ntk.dynamics.precision import float64_on_request, in_double, working_precision
 from ntk.dynamics.spectral import Array, Spectrum, decompose, filtered, highest_matmul, with_ridge
@@ -76,7 +76,9 @@ class GaussianProcess:
             mean, covariance = _posterior_on_train(self)
         else:
             across = self.layout.matrix("k_test_train", k_test_train, len(self.targets), self.targets.dtype)
-            prior = None if k_test_test is None else covariance_of_test("k_test_test", k_test_test, across)
+            prior = (
+                None if k_test_test is None else covariance_of_test("k_test_test", k_test_test, "k_test_train", across)
+            )
             mean, covariance = _posterior(self, across, prior)
         mean = self.layout.values(mean, ())
         return mean if covariance is None else Gaussian(mean, covariance)
@@ -170,8 +172,8 @@ def log_marginal_likelihood(
     result = _log_marginal_likelihood(with_ridge(matrix, ridge, relative_ridge)[0], targets)
     if is_concrete(result) and not np.isfinite(float(result)):
         raise ValueError(
-            f"k_train_train with ridge {ridge!r} is not positive definite in {matrix.dtype}; expected a larger ridge or"
-            " float64 (see ntk.dynamics.condition_report)."
+            f"k_train_train with ridge {shown(ridge)} is not positive definite in {matrix.dtype}; expected a larger"
+            " ridge or float64 (see ntk.dynamics.condition_report)."
         )
     return result
 
@@ -182,11 +184,13 @@ def check_shared(layout: Layout) -> None:
         raise ValueError("k_train_train has output axes; expected (N, N), shared by outputs that are independent.")
 
 
-def covariance_of_test(name: str, kernel: ArrayLike, across: jax.Array) -> jax.Array:
-    """The prior covariance of the test points, which `across` has as its rows."""
+def covariance_of_test(name: str, kernel: ArrayLike, across_name: str, across: jax.Array) -> jax.Array:
+    """The prior covariance of the test points, which `across`, an argument of that name, has as its rows."""
     kernel = as_symmetric(name, kernel)
     if len(kernel) != len(across):
-        raise ValueError(f"{name} has shape {kernel.shape}; expected {(len(across), len(across))}.")
+        raise ValueError(
+            f"{name} has shape {kernel.shape}; expected {(len(across), len(across))} as {across_name} has rows."
+        )
     return kernel.astype(across.dtype)
 
 

@@ -10,12 +10,22 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, check_count, check_finite, check_key, check_nonnegative, is_concrete
+from ntk.checks import (
+    MOST_STEPS,
+    as_floating,
+    as_nonnegative,
+    as_number,
+    as_positive,
+    check_count,
+    check_finite,
+    check_key,
+    is_concrete,
+    shown,
+)
 from ntk.dynamics.spectral import highest_matmul
 
 Product = Callable[[jax.Array], jax.Array]
@@ -81,23 +91,23 @@ def conjugate_gradients(
         >>> print(solution.x, solution.steps, solution.converged)
         [0.5  0.25] 2 True
     """
-    check_count("max_steps", max_steps)
-    check_nonnegative("ridge", ridge)
+    check_count("max_steps", max_steps, maximum=MOST_STEPS)
     b = as_floating("b", b)
     if b.ndim not in (1, 2) or 0 in b.shape:
         raise ValueError(f"b has shape {b.shape}; expected (N,) or (N, c) with no empty axis.")
     check_finite("b", b)
-    if is_concrete(rtol) and not 0 < float(rtol) < 1:
-        raise ValueError(f"rtol is {rtol!r}; expected a number between 0 and 1.")
+    tolerance = as_number("rtol", rtol, b.dtype, lambda rtol: 0 < rtol < 1, "a number between 0 and 1")
+    rho = as_nonnegative("ridge", ridge, b.dtype)
     columns = b.reshape(len(b), -1)
-    product = _as_product(kernel, len(b), b.dtype)
+    product = _as_product(kernel, len(b), "b has rows", b.dtype)
+    if preconditioner is not None and not callable(preconditioner):
+        raise TypeError(f"preconditioner is {shown(preconditioner)}; expected a function v → P⁻¹ v.")
     precondition = Partial(_unchanged) if preconditioner is None else preconditioner
     for name, function in (("kernel", product), ("preconditioner", precondition)):
         _check_product(name, function, columns)
-    numbers = jnp.asarray(ridge, b.dtype), jnp.asarray(rtol, b.dtype)
     # Arrays in a closure would be constants of what is compiled, and kept with it.
     solve = _compiled_solve if isinstance(product, Partial) and isinstance(precondition, Partial) else _solve
-    solution = solve(product, precondition, columns, *numbers, max_steps)
+    solution = solve(product, precondition, columns, rho, tolerance, max_steps)
     return Solution(solution.x.reshape(b.shape), *(field.reshape(b.shape[1:]) for field in solution[1:]))
 
 
@@ -122,7 +132,7 @@ def nystrom_preconditioner(
 
     Raises:
         TypeError: The kernel is neither an array nor a function, or the key is none.
-        ValueError: A number is out of range.
+        ValueError: A number is out of range, or K is not positive semidefinite, as far as the sketch tells.
 
     Example:
         >>> import jax
@@ -135,26 +145,26 @@ def nystrom_preconditioner(
         >>> bool(better.steps < plain.steps)
         True
     """
-    check_count("num_rows", num_rows)
+    check_count("num_rows", num_rows, maximum=MOST_STEPS)
     check_count("rank", rank)
     check_key(key)
     if rank > num_rows:
-        raise ValueError(f"rank is {rank}; expected at most num_rows = {num_rows}.")
-    if np.shape(ridge) != () or (is_concrete(ridge) and not 0 < float(np.asarray(ridge)) < np.inf):
-        raise ValueError(f"ridge is {ridge!r}; expected one finite positive number.")
+        raise ValueError(f"rank is {shown(rank)}; expected at most num_rows = {num_rows}.")
     dtype = jnp.result_type(float) if callable(kernel) else as_floating("kernel", kernel).dtype
-    product = _as_product(kernel, num_rows, dtype)
+    product, rho = _as_product(kernel, num_rows, "num_rows says", dtype), as_positive("ridge", ridge, dtype)
+    _check_product("kernel", product, jax.ShapeDtypeStruct((num_rows, rank), dtype))
     basis = jnp.linalg.qr(jax.random.normal(key, (num_rows, rank), dtype))[0]
     sketch = product(basis)
     # A small shift keeps the Cholesky factor of a singular kernel's sketch real.
     shift = jnp.finfo(sketch.dtype).eps * num_rows**0.5 * jnp.linalg.norm(sketch)
     shifted = sketch + shift * basis
     core = highest_matmul(basis.T, shifted)
-    factor = jnp.linalg.cholesky((core + core.T) / 2)
+    core = (core + core.T) / 2
+    _check_semidefinite(core)
+    factor = jnp.linalg.cholesky(core)
     half = jax.scipy.linalg.solve_triangular(factor, shifted.T, lower=True).T
     vectors, roots, _ = jnp.linalg.svd(half, full_matrices=False)
     values = jnp.maximum(roots**2 - shift, 0)
-    rho = jnp.asarray(ridge, sketch.dtype)
     gains = (values[-1] + rho) / (values + rho) - 1
     return Partial(_preconditioned, vectors, gains)
 
@@ -168,20 +178,39 @@ def _unchanged(v: jax.Array) -> jax.Array:
     return v
 
 
-def _check_product(name: str, function: Product, columns: jax.Array) -> None:
-    found = jax.eval_shape(function, columns)
-    if getattr(found, "shape", None) != columns.shape or found.dtype != columns.dtype:
-        raise TypeError(
-            f"{name} makes {found} of {columns.dtype}{list(columns.shape)}; expected the same shape and dtype."
+def _check_semidefinite(core: jax.Array) -> None:
+    """Refuse a concrete sketch QᵀKQ, shifted by what rounding may have made of it, that has a negative eigenvalue."""
+    if not is_concrete(core):
+        return
+    with jax.ensure_compile_time_eval():
+        lowest, largest = jax.device_get((jnp.linalg.eigvalsh(core)[0], jnp.max(jnp.abs(core))))
+    if not lowest > 0:
+        raise ValueError(
+            f"kernel has a direction v with vᵀKv/vᵀv = {lowest:.3g}, where entries of its sketch go up to"
+            f" {largest:.3g}; expected a positive semidefinite one."
         )
 
 
-def _as_product(kernel: Any, num_rows: int, dtype: Any) -> Product:
+def _check_product(name: str, function: Product, columns: Any) -> None:
+    try:
+        found = jax.eval_shape(function, columns)
+    except Exception as error:
+        raise ValueError(
+            f"{name} fails on {columns.dtype}{list(columns.shape)} ({type(error).__name__}); expected a function of"
+            " (N, c) to (N, c)."
+        ) from error
+    if (getattr(found, "shape", None), getattr(found, "dtype", None)) != (columns.shape, columns.dtype):
+        raise TypeError(
+            f"{name} makes {shown(found)} of {columns.dtype}{list(columns.shape)}; expected the same shape and dtype."
+        )
+
+
+def _as_product(kernel: Any, num_rows: int, told: str, dtype: Any) -> Product:
     if callable(kernel):
         return kernel
     matrix = as_floating("kernel", kernel)
     if matrix.shape != (num_rows, num_rows):
-        raise ValueError(f"kernel has shape {matrix.shape}; expected {(num_rows, num_rows)}, or a function.")
+        raise ValueError(f"kernel has shape {matrix.shape}; expected {(num_rows, num_rows)} as {told}, or a function.")
     check_finite("kernel", matrix)
     return Partial(highest_matmul, matrix.astype(dtype))
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, as_symmetric, check_finite
+from ntk.checks import as_floating, as_real, as_symmetric, check_finite
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,14 @@ class Layout:
         return kernel.transpose(0, 2, 1, 3).reshape(m * o, n * o)
 
     def columns(self, name: str, values: ArrayLike, num_points: int, dtype: Any) -> jax.Array:
-        """Outputs at points, a number or an array (M, *outputs), as columns."""
-        values = jnp.asarray(values, dtype)
+        """Outputs at the rows of a kernel, a number or an array (M, *outputs), as columns."""
+        values = as_real(name, values).astype(dtype)
         shape = (num_points, *self.outputs)
         if values.shape not in ((), shape):
-            raise ValueError(f"{name} has shape {values.shape}; expected {shape}, or one number for all of them.")
+            rows = "k_test_train" if name == "fx_test_0" else "k_train_train"
+            raise ValueError(
+                f"{name} has shape {values.shape}; expected {shape}, or one number for all of them, as {rows} has rows."
+            )
         check_finite(name, values)
         return jnp.broadcast_to(values, shape).reshape(-1, 1 if self.full else int(np.prod(self.outputs)))
 
@@ -64,7 +67,8 @@ def arranged(k_train_train: Any, y_train: Any) -> tuple[jax.Array, jax.Array, La
         ValueError: A shape does not fit, the kernel is not symmetric, or a value is not finite.
     """
     kernel, y = as_floating("k_train_train", k_train_train), as_floating("y_train", y_train)
-    if kernel.ndim not in (2, 4) or (kernel.ndim == 4 and kernel.shape[2] != kernel.shape[3]):
+    squares = [kernel.shape[axis] == kernel.shape[axis + 1] > 0 for axis in range(0, kernel.ndim - 1, 2)]
+    if kernel.ndim not in (2, 4) or not all(squares):
         raise ValueError(f"k_train_train has shape {kernel.shape}; expected (N, N) or (N, N, O, O).")
     full = kernel.ndim == 4
     outputs = (kernel.shape[2],) if full else y.shape[1:]

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk.checks import as_positive
 from ntk.dynamics.layout import Layout
-from ntk.dynamics.loss_flows import Loss, check_loss_problem, outputs_layout
+from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
 from ntk.dynamics.spectral import highest_matmul
-from ntk.dynamics.squared_loss import check_rates
-from ntk.dynamics.weight_space import Trajectory, check_steps
+from ntk.dynamics.squared_loss import as_momentum
+from ntk.dynamics.weight_space import Trajectory, check_steps, check_trained
 
 
 def loss_descent(
@@ -51,7 +52,7 @@ def loss_descent(
 
     Raises:
         TypeError: An array is not floating-point, or loss is no function.
-        ValueError: As for `loss_flow`, or a number of steps or the momentum is not as above.
+        ValueError: As for `loss_flow`, a number of steps or the momentum is not as above, or the steps have diverged.
 
     Example:
         >>> import jax.numpy as jnp
@@ -63,7 +64,6 @@ def loss_descent(
          [0.25   0.5   ]
          [0.4375 0.75  ]]
     """
-    check_rates(learning_rate, momentum)
     check_steps(num_steps, every)
     matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
     layout = outputs_layout(loss, matrix, targets, full, fx_train_0)
@@ -73,8 +73,10 @@ def loss_descent(
     if k_test_train is not None:
         kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
         start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
-    rates = jnp.asarray(learning_rate, dtype), jnp.asarray(momentum, dtype)
-    return _descend(loss, layout, num_steps, every, matrix, targets, rates, start, kernel, start_test)
+    rates = as_positive("learning_rate", learning_rate, dtype), as_momentum(momentum, dtype)
+    trajectory = _descend(loss, layout, num_steps, every, matrix, targets, rates, start, kernel, start_test)
+    check_trained(trajectory)
+    return trajectory
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

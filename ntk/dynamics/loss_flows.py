@@ -1,7 +1,6 @@
 """Gradient flow in function space for any loss, by an ODE solver (THEORY section 6). Needs Diffrax."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating, check_count, check_finite, check_nonnegative, is_concrete
-from ntk.dynamics.layout import Layout, arranged
-from ntk.dynamics.spectral import check_semidefinite, highest_matmul
-from ntk.dynamics.squared_loss import Prediction, check_rates
-
-# loss(f, y) → numbers whose sum is descended.
-Loss = Callable[[Any, Any], jax.Array]
+from ntk.checks import MOST_STEPS, as_positive, as_real, check_count, check_nonnegative, is_concrete, shown
+from ntk.dynamics.layout import Layout
+from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
+from ntk.dynamics.results import check_in_range
+from ntk.dynamics.spectral import highest_matmul
+from ntk.dynamics.squared_loss import Prediction
 
 
 @functools.partial(
@@ -72,26 +70,33 @@ class LossFlowPredictor:
 
         Raises:
             TypeError: An array is not floating-point.
-            ValueError: A shape does not fit, or a value or a time is not finite, or negative.
+            ValueError: A shape does not fit, a value or a time is not finite, or negative, the outputs leave the range
+                of their dtype, or the loss compares outputs with targets of other points, as (N, 1) and (N,) do that
+                broadcast.
             RuntimeError: The solver gave up; the sentence says why. Under a transformation results are NaN instead.
         """
         check_nonnegative("t", t)
         dtype, num_train = self.matrix.dtype, len(self.targets)
         layout = outputs_layout(self.loss, self.matrix, self.targets, self.full, fx_train_0)
         start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
-        times = jnp.asarray(t, dtype)
+        times = as_real("t", t).astype(dtype)
         coefficients, arrived = _integrate(self, layout, jnp.ravel(times), start)
         if is_concrete(coefficients) and not bool(arrived):
             raise RuntimeError(
                 f"the ODE solver stopped before t = {float(jnp.max(times)):g}; expected shorter times, more than"
                 f" max_steps={self.max_steps}, looser tolerances, or an implicit solver such as diffrax.Kvaerno5()."
             )
-        train = layout.values(_outputs(start, self.matrix, coefficients), times.shape)
+        advice = "shorter times, or smaller targets, outputs or kernels"
+        on_train = _outputs(start, self.matrix, coefficients)
+        check_in_range("outputs", on_train, jnp.ravel(times), advice)
+        train = layout.values(on_train, times.shape)
         if k_test_train is None:
             return train
         kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
         start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
-        return Prediction(train, layout.values(_outputs(start_test, kernel, coefficients), times.shape))
+        on_test = _outputs(start_test, kernel, coefficients)
+        check_in_range("outputs", on_test, jnp.ravel(times), advice)
+        return Prediction(train, layout.values(on_test, times.shape))
 
 
 def loss_flow(
@@ -127,7 +132,8 @@ def loss_flow(
         A `LossFlowPredictor`, called as `predict(t, fx_train_0, fx_test_0, k_test_train)`.
 
     Raises:
-        TypeError: The kernel is not floating-point, or loss is no function.
+        TypeError: The kernel is not floating-point, the targets are no numbers, loss is no function, or solver is not
+            one of Diffrax.
         ValueError: A shape does not fit, a value is not finite, a number is out of range, or the kernel is not
             symmetric or not positive semidefinite.
         ImportError: Diffrax is not installed.
@@ -143,60 +149,14 @@ def loss_flow(
         >>> print(fx.shape, fx[1].argmax(axis=1))
         (2, 2, 3) [0 1]
     """
-    _diffrax()
-    check_rates(learning_rate, 0.0)
-    check_count("max_steps", max_steps)
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if np.shape(value) != () or (is_concrete(value) and not 0 < float(value) < np.inf):
-            raise ValueError(f"{name} is {value!r}; expected one finite positive number.")
+    diffrax = _diffrax()
+    check_count("max_steps", max_steps, maximum=MOST_STEPS)
+    if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
+        raise TypeError(f"solver is {shown(solver)}; expected one of Diffrax, such as diffrax.Kvaerno5().")
     matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
-    rate, rtol_, atol_ = (jnp.asarray(number, matrix.dtype) for number in (learning_rate, rtol, atol))
-    return LossFlowPredictor(matrix, targets, rate, rtol_, atol_, loss, full, solver, max_steps)
-
-
-def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss) -> tuple[jax.Array, jax.Array, bool]:
-    """The kernel as one matrix, the targets as the loss takes them, and whether the kernel has output axes.
-
-    Raises:
-        TypeError: The kernel is not floating-point, or loss is no function.
-        ValueError: A shape does not fit, a value is not finite, or the kernel is not symmetric or not positive
-            semidefinite.
-    """
-    if not callable(loss):
-        raise TypeError(f"loss is {loss!r}; expected a function of outputs and targets.")
-    kernel, targets = as_floating("k_train_train", k_train_train), jnp.asarray(y_train)
-    if jnp.issubdtype(targets.dtype, jnp.floating):
-        targets = targets.astype(kernel.dtype)
-        check_finite("y_train", targets)
-    outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
-    matrix, _, layout = arranged(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype))
-    if targets.ndim < 1 or targets.shape[0] != len(kernel):
-        raise ValueError(f"y_train has shape {targets.shape}; expected ({len(kernel)}, …) as k_train_train has rows.")
-    if is_concrete(matrix):
-        spectrum = np.linalg.eigvalsh(np.asarray(matrix))
-        check_semidefinite(float(spectrum[0]), float(spectrum[-1]), matrix.dtype)
-    return matrix, targets, layout.full
-
-
-def outputs_layout(loss: Loss, matrix: jax.Array, targets: jax.Array, full: bool, fx_train_0: ArrayLike) -> Layout:
-    """The layout of the outputs, which have the shape of those at the start, or of the targets.
-
-    Raises:
-        ValueError: The loss, or a kernel with output axes, does not take outputs of that shape.
-    """
-    shape = np.shape(fx_train_0) or targets.shape
-    expected = (len(targets), len(matrix) // len(targets)) if full else None
-    if shape[:1] != targets.shape[:1] or len(shape) > 2 or (expected and shape != expected):
-        wanted = expected or f"that of the outputs, (N,) or (N, O) with N = {len(targets)}"
-        raise ValueError(f"fx_train_0 has shape {np.shape(fx_train_0)}; expected {wanted}.")
-    try:
-        jax.eval_shape(loss, jax.ShapeDtypeStruct(shape, matrix.dtype), targets)
-    except Exception as error:
-        raise ValueError(
-            f"loss fails on outputs of shape {shape} and targets of shape {targets.shape} ({type(error).__name__});"
-            f" expected another loss, or fx_train_0 of the shape of the outputs, such as ({len(targets)}, classes)."
-        ) from error
-    return Layout(shape[1:], full)
+    rate = as_positive("learning_rate", learning_rate, matrix.dtype)
+    tolerances = as_positive("rtol", rtol, matrix.dtype), as_positive("atol", atol, matrix.dtype)
+    return LossFlowPredictor(matrix, targets, rate, *tolerances, loss, full, solver, max_steps)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -13,6 +13,8 @@ arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may dep
                                                for one hidden layer it is the mean-field limit.
 """
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,7 +23,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ntk import infinite_width
-from ntk.checks import check_choice, shown
+from ntk.checks import as_floating, check_choice, check_key, shown
 from ntk.finite_width import model_of
 from ntk.inputs import Network
 from ntk.networks import MLP, RNN
@@ -52,6 +54,7 @@ class ParameterizedModel:
 
     def init(self, key: jax.Array, x: ArrayLike) -> Any:
         """Parameters at random, in the layout of `ntk.finite(net, width, outputs)`."""
+        check_key(key)
         params = self._model().init(key, x)
         if self.parameterization == "mup":
             return jax.tree.map(lambda leaf: leaf / self.width**0.5, params)
@@ -61,6 +64,11 @@ class ParameterizedModel:
 
     def apply(self, params: Any, x: ArrayLike, lengths: ArrayLike | None = None) -> jax.Array:
         """The outputs, (N,) or (N, O)."""
+        if lengths is not None and isinstance(self.net, MLP):
+            raise ValueError("lengths is given; expected none, an MLP reads no sequences.")
+        if not isinstance(params, Mapping) or not isinstance(params.get("params"), Mapping):
+            raise TypeError(f"params is {shown(params)}; expected those of init, {{'params': …}}.")
+        params = jax.tree.map(functools.partial(as_floating, "params"), params)
         options = {} if lengths is None else {"lengths": lengths}
         root = self.width**0.5
         if self.parameterization == "mup":

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntk.checks import is_concrete
+from ntk.checks import check_flag, is_concrete
 
 
 @contextlib.contextmanager
@@ -17,8 +17,10 @@ def working_precision(float64: bool, *arguments: Any) -> Iterator[None]:
     """By request, x64 enabled and the CPU as the default device, so that float64 arrays of NumPy stay as they are.
 
     Raises:
+        TypeError: float64 is neither True nor False.
         ValueError: float64 is asked for under a transformation, by one of the arguments.
     """
+    check_flag("float64", float64)
     if not float64:
         yield
         return

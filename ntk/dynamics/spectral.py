@@ -6,15 +6,15 @@ is done once: a second derivative in the kernel is refused.
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from ntk.checks import check_nonnegative, is_concrete
+from ntk.checks import as_nonnegative, check_flag, is_concrete
 from ntk.dynamics.filters import FILTERS
 
 # A JAX array; of NumPy where a predictor computes in float64 on request, and keeps its arrays on the host.
@@ -44,10 +44,8 @@ class Spectrum:
 
 def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax.Array, jax.Array]:
     """K + ρI and ρ, which is `ridge` or, if relative, `ridge` times the mean of K's diagonal."""
-    check_nonnegative("ridge", ridge)
-    if np.shape(ridge) != ():
-        raise ValueError(f"ridge has shape {np.shape(ridge)}; expected one number that is not negative.")
-    rho = jnp.asarray(ridge, kernel.dtype)
+    check_flag("relative_ridge", relative_ridge)
+    rho = as_nonnegative("ridge", ridge, kernel.dtype)
     rho = rho * jnp.mean(jnp.diag(kernel)) if relative_ridge else rho
     return kernel + rho * jnp.eye(len(kernel), dtype=kernel.dtype), rho
 
@@ -70,7 +68,12 @@ def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: 
 
 
 def check_semidefinite(lowest: float, largest: float, dtype: Any) -> None:
-    """Refuse eigenvalues of which the lowest is more negative than rounding makes it."""
+    """Refuse eigenvalues of which the lowest is more negative than rounding makes it, or that are not finite."""
+    if not math.isfinite(lowest):
+        raise ValueError(
+            f"k_train_train and its ridge have eigenvalues beyond {float(jnp.finfo(dtype).max):.1e}, the range of"
+            f" {jnp.dtype(dtype).name}; expected smaller entries."
+        )
     if not lowest >= -(float(jnp.finfo(dtype).eps) ** 0.5) * largest:
         raise ValueError(
             f"k_train_train has an eigenvalue of {lowest:.3g}, the largest being {largest:.3g}; expected a positive"

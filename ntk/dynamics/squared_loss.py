@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import is_concrete
-from ntk.dynamics.filters import MAX_STEPS
+from ntk.checks import MOST_STEPS, as_number, as_numpy, as_positive, as_real, is_concrete
 from ntk.dynamics.layout import Layout, arranged
 from ntk.dynamics.precision import float64_on_request, in_double, working_precision
+from ntk.dynamics.results import check_in_range, warn_of_lost_digits
 from ntk.dynamics.spectral import Array, Spectrum, decompose, filtered, highest_matmul
 
 
@@ -86,16 +86,23 @@ class SquaredLossPredictor:
         Raises:
             TypeError: k_test_train is no floating-point array.
             ValueError: A shape does not fit, a time is negative, no whole number of steps, or the end of steps that
-                diverge, or a value is not finite.
+                diverge, a value is not finite, or the outputs leave the range of their dtype, as those of steps that
+                diverge do.
+
+        Warns where rounding of the kernel leaves fewer than three digits at a finite time (under a transformation it
+        cannot).
         """
         times, shape = self.times(t)
         dtype = self.targets.dtype
         start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, dtype)
         if k_test_train is None:
-            return self.layout.values(_train(self, times, start), shape)
+            found = _train(self, times, start)
+            self.look_at("outputs", found, times, self.targets - start)
+            return self.layout.values(found, shape)
         kernel = self.layout.matrix("k_test_train", k_test_train, self.num_train, dtype)
         start_test = self.layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
         pair = _train_and_test(self, times, start, start_test, kernel)
+        self.look_at("outputs", pair, times, self.targets - start)
         return Prediction(*(self.layout.values(columns, shape) for columns in pair))
 
     @float64_on_request
@@ -106,7 +113,9 @@ class SquaredLossPredictor:
         """
         times, shape = self.times(t)
         start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, self.targets.dtype)
-        return self.layout.values(_coefficients(self, times, start), shape)
+        found = _coefficients(self, times, start)
+        self.look_at("coefficients", found, times, self.targets - start)
+        return self.layout.values(found, shape)
 
     @property
     def num_train(self) -> int:
@@ -117,27 +126,48 @@ class SquaredLossPredictor:
         """The times in a row, checked, and the shape that they had."""
         t = np.inf if t is None else t
         if is_concrete(t):
-            self._check_times(np.asarray(t, float))
-        return jnp.ravel(jnp.asarray(t, self.targets.dtype)), np.shape(t)
+            self._check_times(as_numpy("t", t, "times that are not negative").astype(np.float64))
+        t = as_real("t", t)
+        return jnp.ravel(t.astype(self.targets.dtype)), t.shape
+
+    def look_at(self, name: str, results: Any, t: jax.Array, error: Array) -> None:
+        """Refuse concrete results at times t that have left the range of their dtype; warn of digits that are lost.
+
+        `error` is what training is to remove, as columns.
+        """
+        slow = 1 - self.momentum
+        if is_concrete(self, t):
+            double = "" if self.targets.dtype == jnp.float64 else ", or float64=True"
+            if self.filter == "steps" and float(self.learning_rate) >= self._stable_rate():
+                advice = f"a learning_rate below {self._stable_rate():.6g}, beyond which steps diverge, fewer steps"
+            else:
+                advice = "smaller targets, outputs or kernels"
+            check_in_range(name, results, t, advice + double)
+        warn_of_lost_digits(self.spectrum, t, self.learning_rate / slow, error, self.dtype)
+
+    def _stable_rate(self) -> float:
+        """The learning rate below which steps converge."""
+        return 2 * (1 + float(self.momentum)) / max(float(jnp.max(self.spectrum.eigenvalues)), 1e-300)
 
     def _check_times(self, times: np.ndarray) -> None:
-        if np.isnan(times).any() or (times < 0).any():
+        if not (times >= 0).all():
             raise ValueError(f"t goes from {times.min()} to {times.max()}; expected times that are not negative.")
         if self.filter == "flow":
             return
         finite = times[np.isfinite(times)]
         dtype = self.targets.dtype
         # Up to here a floating-point number tells every step from the next.
-        most = min(MAX_STEPS, 2 ** (jnp.finfo(dtype).nmant + 1))
-        if (finite != np.round(finite)).any() or (finite > most).any():
-            raise ValueError(f"t is {times}; expected whole numbers of steps, up to {most} in {dtype}, or inf.")
-        if np.isinf(times).any() and is_concrete(self.spectrum.eigenvalues, self.learning_rate, self.momentum):
-            limit = 2 * (1 + float(self.momentum)) / max(float(jnp.max(self.spectrum.eigenvalues)), 1e-300)
-            if float(self.learning_rate) >= limit:
-                raise ValueError(
-                    f"t is inf with learning_rate {float(self.learning_rate):g}, at which steps diverge; expected a"
-                    f" learning rate below {limit:.6g}."
-                )
+        most = min(MOST_STEPS, 2 ** (jnp.finfo(dtype).nmant + 1))
+        uncounted = finite[(finite != np.round(finite)) | (finite > most)]
+        if uncounted.size:
+            raise ValueError(
+                f"t is {uncounted[0]:.17g}; expected whole numbers of steps, up to {most} in {dtype}, or inf."
+            )
+        if np.isinf(times).any() and is_concrete(self) and float(self.learning_rate) >= self._stable_rate():
+            raise ValueError(
+                f"t is inf with learning_rate {float(self.learning_rate):g}, at which steps diverge; expected a"
+                f" learning rate below {self._stable_rate():.6g}."
+            )
 
 
 def squared_loss_flow(
@@ -246,26 +276,20 @@ def _predictor(
     relative_ridge: bool,
     float64: bool,
 ) -> SquaredLossPredictor:
-    check_rates(learning_rate, momentum)
     with working_precision(float64, k_train_train, y_train, learning_rate, momentum, ridge):
         matrix, targets, layout = arranged(k_train_train, y_train)
         dtype = matrix.dtype
         if float64:
             matrix, targets = (jnp.asarray(part) for part in in_double((matrix, targets)))
-        rate, beta = (jnp.asarray(number, matrix.dtype) for number in (learning_rate, momentum))
+        rate, beta = as_positive("learning_rate", learning_rate, matrix.dtype), as_momentum(momentum, matrix.dtype)
         arrays = decompose(matrix, ridge, relative_ridge, dtype), targets, rate, beta
         spectrum, targets, rate, beta = in_double(arrays) if float64 else arrays
     return SquaredLossPredictor(spectrum, targets, rate, beta, name, layout, dtype, float64)
 
 
-def check_rates(learning_rate: ArrayLike, momentum: ArrayLike) -> None:
-    """Refuse a learning rate that is not one positive number, and a momentum outside [0, 1)."""
-    for name, value, valid, expected in (
-        ("learning_rate", learning_rate, lambda rate: 0 < rate < np.inf, "one finite positive number"),
-        ("momentum", momentum, lambda beta: 0 <= beta < 1, "one number of at least 0 and below 1"),
-    ):
-        if np.shape(value) != () or (is_concrete(value) and not valid(float(np.asarray(value)))):
-            raise ValueError(f"{name} is {value!r}; expected {expected}.")
+def as_momentum(momentum: ArrayLike, dtype: Any) -> jax.Array:
+    """A momentum in a dtype; refused outside [0, 1)."""
+    return as_number("momentum", momentum, dtype, lambda beta: 0 <= beta < 1, "one number of at least 0 and below 1")
 
 
 @jax.jit

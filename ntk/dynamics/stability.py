@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ntk.checks import as_floating
+from ntk.checks import as_floating, is_concrete
 from ntk.dynamics.layout import arranged
-from ntk.dynamics.spectral import with_ridge
-from ntk.dynamics.squared_loss import check_rates
+from ntk.dynamics.spectral import check_semidefinite, with_ridge
+from ntk.dynamics.squared_loss import as_momentum
 from ntk.spectrum import eigenvalues
 
 # A solve that keeps as many digits is let pass without advice.
@@ -33,7 +33,8 @@ def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) ->
 
     Raises:
         TypeError: The kernel is no array of float32 or float64.
-        ValueError: It is not square, not symmetric or not finite, or the momentum is out of range.
+        ValueError: It is not square, not symmetric, not positive semidefinite or not finite, or the momentum is out of
+            range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -41,9 +42,11 @@ def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) ->
         >>> print(dynamics.max_learning_rate(jnp.diag(jnp.array([1.0, 4.0]))))
         0.5
     """
-    check_rates(1.0, momentum)
-    largest = eigenvalues(_matrix(k_train_train))[0]
-    return 2 * (1 + jnp.asarray(momentum, largest.dtype)) / jnp.maximum(largest, 0)
+    spectrum = eigenvalues(_matrix(k_train_train))
+    beta = as_momentum(momentum, spectrum.dtype)
+    if is_concrete(spectrum):
+        check_semidefinite(float(spectrum[-1]), float(jnp.max(jnp.abs(spectrum))), spectrum.dtype)
+    return 2 * (1 + beta) / jnp.maximum(spectrum[0], 0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ntk.checks import check_count
+from ntk.checks import MOST_STEPS, as_floating, check_count, check_finite, check_flag, is_concrete, shown
+from ntk.dynamics.loss_problems import Loss, as_targets, check_loss, check_loss_takes
 from ntk.finite_width import linearize
 
 
@@ -38,7 +39,7 @@ def train(
     optimizer: optax.GradientTransformation,
     num_steps: int,
     *,
-    loss: Callable[[Any, Any], jax.Array] = optax.l2_loss,
+    loss: Loss = optax.l2_loss,
     linearized: bool = False,
     x_test: Any = None,
     every: int = 1,
@@ -65,8 +66,10 @@ def train(
         A `Trajectory`.
 
     Raises:
-        TypeError: f, the loss or the optimizer is none.
-        ValueError: A number of steps is not as above.
+        TypeError: f, the loss or the optimizer is none, or an array is not of numbers.
+        ValueError: A number of steps is not as above, a value is not finite, f or the loss fails on what it is given,
+            the loss compares outputs with targets of other points (as (N, 1) and (N,) do that broadcast), or training
+            has diverged.
 
     Example:
         >>> import jax.numpy as jnp
@@ -77,27 +80,111 @@ def train(
         >>> print(trajectory.loss, trajectory.params)  # w ← w − 0.1 · 5 (w − 1)
         [2.5     0.625   0.15625] [0.75]
     """
-    for name, value in (("f", f), ("loss", loss)):
-        if not callable(value):
-            raise TypeError(f"{name} is {value!r}; expected a function.")
+    if not callable(f):
+        raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")
+    check_loss(loss)
     if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"optimizer is {optimizer!r}; expected one of Optax, such as optax.sgd(0.1).")
+        raise TypeError(f"optimizer is {shown(optimizer)}; expected one of Optax, such as optax.sgd(0.1).")
     check_steps(num_steps, every)
-    return _train(f, loss, optimizer, num_steps, every, bool(linearized), params, x_train, y_train, x_test)
+    check_flag("linearized", linearized)
+    params = _as_params(params)
+    x_train, x_test = _as_inputs("x_train", x_train), None if x_test is None else _as_inputs("x_test", x_test)
+    outputs = _outputs_of(f, params, x_train, "x_train")
+    y_train = _as_targets(y_train, outputs)
+    if x_test is not None:
+        _outputs_of(f, params, x_test, "x_test")
+    check_loss_takes(loss, outputs, y_train, "y_train of the shape that f makes of params and x_train")
+    trajectory = _train(f, loss, optimizer, num_steps, every, bool(linearized), params, x_train, y_train, x_test)
+    check_trained(trajectory)
+    return trajectory
+
+
+def check_trained(trajectory: Trajectory) -> None:
+    """Refuse a concrete trajectory whose loss is not finite to its end: it has diverged.
+
+    Raises:
+        ValueError: With the first such step.
+    """
+    if not is_concrete(trajectory):
+        return
+    with jax.ensure_compile_time_eval():
+        finite = jax.device_get(jnp.isfinite(trajectory.loss))
+    if not finite.all():
+        raise ValueError(
+            f"loss is not finite after {int(trajectory.steps[~finite][0])} steps; expected steps that do not diverge:"
+            " a smaller learning_rate or another optimizer, or fewer num_steps."
+        )
+
+
+def _as_params(params: Any) -> Any:
+    """A pytree of finite floating-point arrays."""
+    leaves, structure = jax.tree.flatten(params)
+    if not leaves:
+        raise ValueError(f"params is {shown(params)}; expected a pytree of floating-point arrays, at least one.")
+    arrays = [as_floating("params", leaf) for leaf in leaves]
+    for array in arrays:
+        check_finite("params", array)
+    return jax.tree.unflatten(structure, arrays)
+
+
+def _as_inputs(name: str, x: Any) -> Any:
+    """A pytree of arrays, those of floating-point numbers finite."""
+    try:
+        arrays = jax.tree.map(jnp.asarray, x)
+    except (TypeError, ValueError, OverflowError):
+        arrays = None
+    leaves = jax.tree.leaves(arrays)
+    if not leaves:
+        raise TypeError(f"{name} is {shown(x)}; expected an array, or a pytree of arrays.")
+    for leaf in leaves:
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            check_finite(name, leaf)
+    return arrays
+
+
+def _as_targets(y: Any, outputs: jax.ShapeDtypeStruct) -> Any:
+    """An array with a row for each row of the outputs, or a dictionary or tuple of such."""
+
+    def checked(part: Any) -> jax.Array:
+        targets = as_targets("y_train", part)
+        if targets.shape[:1] != outputs.shape[:1]:
+            raise ValueError(
+                f"y_train has shape {targets.shape}; expected ({outputs.shape[0]}, …) as f makes of x_train."
+            )
+        return targets
+
+    return jax.tree.map(checked, y) if isinstance(y, dict | tuple) and jax.tree.leaves(y) else checked(y)
+
+
+def _outputs_of(f: Callable[[Any, Any], jax.Array], params: Any, x: Any, name: str) -> Any:
+    """What f makes of inputs of that name, as shapes; refused where it fails, or makes no real numbers."""
+    shapes = ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(x)[:3])
+    try:
+        found = jax.eval_shape(f, params, x)
+    except Exception as error:
+        raise ValueError(
+            f"f fails on params and {name}, of shape {shapes} ({type(error).__name__}: {shown(str(error))}); expected"
+            " f(params, x) to give the outputs."
+        ) from error
+    if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
+        raise TypeError(f"f makes {shown(found)} of {name}; expected one real floating-point array.")
+    if not found.shape:
+        raise ValueError(f"f makes one number of {name}, of shape {shapes}; expected outputs (N, …).")
+    return found
 
 
 def check_steps(num_steps: int, every: int) -> None:
     """Refuse a number of steps that is no positive integer, or no multiple of the steps between records."""
-    check_count("num_steps", num_steps)
+    check_count("num_steps", num_steps, maximum=MOST_STEPS)
     check_count("every", every)
     if num_steps % every:
-        raise ValueError(f"every is {every}; expected a divisor of num_steps = {num_steps}.")
+        raise ValueError(f"every is {shown(every)}; expected a divisor of num_steps = {num_steps}.")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
 def _train(
     f: Callable[[Any, Any], jax.Array],
-    loss: Callable[[Any, Any], jax.Array],
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     num_steps: int,
     every: int,

@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_count, is_concrete
+from ntk.checks import check_count, check_flag, is_concrete
 from ntk.decomposition import gram, unit_scaled
 from ntk.programs.coordinates import Coordinates, num_variables
 from ntk.programs.evaluation import Averages, averages, warn_of_heavy_tails
@@ -132,6 +132,7 @@ def corrected_kernels(
         raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
     x1, x2 = check_batches(x1, x2)
     check_count("samples", samples)
+    check_flag("assume_gia", assume_gia)
     recording = program.record(x1.shape[1:])
     _check_covered(recording)
     check_stds(program, recording)

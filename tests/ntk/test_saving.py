@@ -219,3 +219,70 @@ def test_digits_are_not_lost_silently(tmp_path):
     ntk.save(tmp_path / "double.npz", [np.ones(2), jnp.ones(2, jnp.float64)])
     with jax.enable_x64(False), pytest.raises(ValueError, match=r"JAX arrays of float64; expected x64 to be enabled"):
         ntk.load(tmp_path / "double.npz")
+
+
+def test_masks_are_kept(tmp_path):
+    masked = np.ma.masked_array(np.arange(6.0).reshape(2, 3), mask=[[1, 0, 0], [0, 0, 1]], fill_value=-1.0)
+    loaded = round_trip({"a": masked, "b": np.ma.masked_array(np.arange(3))}, tmp_path / "value.npz")
+    for name, value in (("a", masked), ("b", np.ma.masked_array(np.arange(3)))):
+        assert type(loaded[name]) is np.ma.MaskedArray
+        np.testing.assert_array_equal(loaded[name].mask, np.ma.getmaskarray(value))
+        np.testing.assert_array_equal(loaded[name].data, value.data)
+        assert loaded[name].fill_value == value.fill_value
+    assert loaded["a"].mean() == masked.mean() == 2.5
+
+
+def _packed(path):
+    """A gigabyte of zeros in a megabyte."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("structure.npy", "w") as member:
+        header = np.lib.format.header_data_from_array_1_0(np.zeros(1)) | {"shape": (2**27,)}
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(2**10):
+            member.write(bytes(2**20))
+
+
+def _told(path):
+    """An array whose header tells of a terabyte, of which nothing follows."""
+    with zipfile.ZipFile(path, "w") as file, file.open("structure.npy", "w") as member:
+        header = np.lib.format.header_data_from_array_1_0(np.zeros(1)) | {"shape": (2**37,)}
+        np.lib.format.write_array_header_1_0(member, header)
+
+
+@pytest.mark.parametrize("made", [_packed, _told])
+def test_bombs_are_refused_by_what_they_declare(made, tmp_path, monkeypatch):
+    made(tmp_path / "bomb.npz")
+    # Nothing is unpacked: to read an array would fail the test.
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it is unpacked"))
+    sentence = "is damaged, or no file that ntk.save wrote: it (has .* unpacks to|tells of an array of 1099511627776)"
+    with pytest.raises(ValueError, match=sentence):
+        ntk.load(tmp_path / "bomb.npz")
+
+
+def test_an_estimator_takes_its_own_attributes_alone(tmp_path):
+    from ntk.estimators import NTKRegressor
+
+    model = NTKRegressor(ntk.MLP(depth=1)).fit(np.eye(3), np.arange(3.0))
+    path = tmp_path / "model.npz"
+    ntk.save(path, model)
+    np.testing.assert_array_equal(ntk.load(path).predict(np.eye(3)), model.predict(np.eye(3)))
+    with np.load(path) as members:
+        content, arrays = json.loads(str(members["structure"])), dict(members)
+    for name in ("predict", "__class__", "mine_", "classes_"):
+        told = json.loads(json.dumps(content))
+        told["value"]["fitted"]["items"].append([name, 1])
+        np.savez(path, **arrays | {"structure": np.array(json.dumps(told))})
+        with pytest.raises(ValueError, match=r"is damaged, or no file that ntk.save wrote"):
+            ntk.load(path)
+    model.mine_ = 1
+    with pytest.raises(
+        TypeError, match=r"value holds an NTKRegressor with mine_; expected the attributes of an NTKReg"
+    ):
+        ntk.save(path, model)
+
+
+@pytest.mark.parametrize("path", [0, True, None, b"x"])
+def test_a_path_is_a_path(plain, path):
+    """`open(0)` would read, and close, what the process reads from."""
+    for call in (lambda: plain.save(path, 1), lambda: plain.load(path)):
+        with pytest.raises(TypeError, match=r"path is .*; expected the path of a file"):
+            call()

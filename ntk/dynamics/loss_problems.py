@@ -1,0 +1,126 @@
+"""A loss with its outputs and targets, looked at before anything is trained."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
+from ntk.dynamics.layout import Layout, arranged
+from ntk.dynamics.spectral import check_semidefinite
+
+# loss(f, y) → numbers whose sum is descended.
+Loss = Callable[[Any, Any], jax.Array]
+
+
+def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss) -> tuple[jax.Array, jax.Array, bool]:
+    """The kernel as one matrix, the targets as the loss takes them, and whether the kernel has output axes.
+
+    Raises:
+        TypeError: The kernel is not floating-point, the targets are no numbers, or loss is no function.
+        ValueError: A shape does not fit, a value is not finite, or the kernel is not symmetric or not positive
+            semidefinite.
+    """
+    check_loss(loss)
+    kernel, targets = as_floating("k_train_train", k_train_train), as_targets("y_train", y_train)
+    if jnp.issubdtype(targets.dtype, jnp.floating):
+        targets = targets.astype(kernel.dtype)
+    outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
+    matrix, _, layout = arranged(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype))
+    if targets.ndim < 1 or targets.shape[0] != len(kernel):
+        raise ValueError(f"y_train has shape {targets.shape}; expected ({len(kernel)}, …) as k_train_train has rows.")
+    if is_concrete(matrix):
+        spectrum = np.linalg.eigvalsh(np.asarray(matrix))
+        check_semidefinite(float(spectrum[0]), float(spectrum[-1]), matrix.dtype)
+    return matrix, targets, layout.full
+
+
+def outputs_layout(loss: Loss, matrix: jax.Array, targets: jax.Array, full: bool, fx_train_0: ArrayLike) -> Layout:
+    """The layout of the outputs, which have the shape of those at the start, or of the targets.
+
+    Raises:
+        TypeError: fx_train_0 is no array of numbers.
+        ValueError: The loss, or a kernel with output axes, does not take outputs of that shape.
+    """
+    given = as_real("fx_train_0", fx_train_0).shape
+    shape = given or targets.shape
+    expected = (len(targets), len(matrix) // len(targets)) if full else None
+    if shape[:1] != targets.shape[:1] or len(shape) > 2 or (expected and shape != expected):
+        wanted = expected or f"that of the outputs, (N,) or (N, O) with N = {len(targets)}"
+        raise ValueError(f"fx_train_0 has shape {given}; expected {wanted}.")
+    advice = f"fx_train_0 of the shape of the outputs, such as ({len(targets)}, classes)"
+    check_loss_takes(loss, jax.ShapeDtypeStruct(shape, matrix.dtype), targets, advice)
+    return Layout(shape[1:], full)
+
+
+def check_loss(loss: Any) -> None:
+    """Refuse a loss that is no function."""
+    if not callable(loss):
+        raise TypeError(f"loss is {shown(loss)}; expected a function of outputs and targets.")
+
+
+def as_targets(name: str, y: Any) -> jax.Array:
+    """Targets as an array of finite numbers, integers or truth values, as losses take them."""
+    if isinstance(y, np.ndarray | jax.Array) and y.dtype == jnp.bool_:
+        return jnp.asarray(y)
+    targets = as_real(name, y)
+    check_finite(name, targets)
+    return targets
+
+
+def check_loss_takes(loss: Loss, outputs: Any, targets: Any, advice: str) -> None:
+    """Refuse a loss that fails on such outputs and targets, or that compares outputs with targets of other points.
+
+    Args:
+        loss: loss(f, y).
+        outputs: What f is like, a pytree of `jax.ShapeDtypeStruct`.
+        targets: y, a pytree of arrays.
+        advice: What is expected, beside another loss, where it fails.
+
+    Raises:
+        TypeError: The loss is no real number, or no array of them.
+        ValueError: It fails, or points are not kept apart.
+    """
+    of_outputs, of_targets = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (outputs, targets))
+    given = f"outputs of shape {_joined(of_outputs)} and targets of shape {_joined(of_targets)}"
+    try:
+        found = jax.eval_shape(loss, outputs, targets)
+    except Exception as error:
+        raise ValueError(
+            f"loss fails on {given} ({type(error).__name__}); expected another loss, or {advice}."
+        ) from error
+    if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
+        raise TypeError(f"loss makes {shown(found)} of {given}; expected real numbers.")
+    if len(of_outputs) == len(of_targets) == 1 and _mixes_points(loss, outputs, targets):
+        raise ValueError(
+            f"y_train has shape {of_targets[0]} where the outputs have {of_outputs[0]}, and the loss compares every"
+            f" output with the targets of all points; expected targets of shape {of_outputs[0]}."
+        )
+
+
+def _joined(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes))
+
+
+def _mixes_points(loss: Loss, outputs: Any, targets: Any) -> bool:
+    """Whether the gradient at one point depends on the target of another, where shapes differ and broadcast.
+
+    Arrays (N, 1) and (N,) broadcast to (N, N), and a loss that sums hides it. It is tried with numbers.
+    """
+    (output,), (target,) = jax.tree.leaves(outputs), jax.tree.leaves(targets)
+    if output.shape == target.shape or output.shape[:1] != target.shape[:1] or len(target) < 2:
+        return False
+    try:
+        np.broadcast_shapes(output.shape, target.shape)
+    except ValueError:
+        return False
+    with jax.ensure_compile_time_eval():
+        f = jnp.linspace(0.25, 0.75, output.size, dtype=output.dtype).reshape(output.shape)
+        y = jnp.zeros(target.shape, target.dtype)
+        gradient = jax.jit(jax.grad(lambda f, y: jnp.sum(loss(f, y))))
+        one, other = (gradient(f, targets)[1:] for targets in (y, y.at[0].set(1)))
+        # What a loss closes over may be traced, and then nothing can be tried.
+        return is_concrete(one, other) and not bool(jnp.array_equal(one, other, equal_nan=True))
