@@ -91,7 +91,10 @@ def calls(ntk):
 
 
 # Each compiles anew for every shape that is right.
-SLOW = ("a flow of any loss", "a descent", "kernel_limit", "init")
+SLOW = (
+    *("squared_loss_flow", "a flow", "coefficients", "a descent", "an ensemble", "a flow of any loss", "train"),
+    *("conjugate_gradients", "nystrom_preconditioner", "init", "kernel_limit"),
+)
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
     for name in (
@@ -126,7 +129,10 @@ def test_every_function_is_called(plain):
     assert set(plain.dynamics.__all__) - made - results <= set(calls(plain))
 
 
-@pytest.mark.parametrize("name", ["NTKRegressor", "NTKClassifier", "NNGPRegressor"])
+@pytest.mark.parametrize(
+    "name",
+    ["NTKClassifier", *(pytest.param(name, marks=pytest.mark.slow) for name in ("NTKRegressor", "NNGPRegressor"))],
+)
 def test_estimators(plain, name):
     """What scikit-learn checks is refused by scikit-learn."""
     labels = np.array([0, 1, 1])
