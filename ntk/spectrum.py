@@ -244,7 +244,7 @@ def _unit(kernel: jax.Array, centered: bool) -> jax.Array:
     # What the roundings of the entries amount to, and of the means, which are taken twice to be as good.
     rounding = 4 * jnp.finfo(kernel.dtype).eps * jnp.sqrt(jnp.sum(lax.stop_gradient(kernel) ** 2))
     for _ in range(2 if centered else 0):
-        kernel = kernel - jnp.mean(kernel, axis=0)
+        kernel = kernel - jnp.mean(kernel, axis=0, keepdims=True)
         kernel = kernel - jnp.mean(kernel, axis=1, keepdims=True)
     squared = jnp.sum(kernel**2)
     is_zero = squared <= rounding**2

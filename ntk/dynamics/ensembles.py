@@ -169,9 +169,9 @@ def _kernels(name: str, kernels: Any, trained: str) -> list[tuple[str, Any]]:
 def _on_train(ensemble: SquaredLossEnsemble, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     """With R_t what is left of an error: mean y − R_t y, covariance R_t Σ R_tᵀ."""
     predictor = ensemble.predictor
-    mean = predictor.targets - _filtered(ensemble, "residual", t, predictor.targets)
+    mean = predictor.targets[None] - _filtered(ensemble, "residual", t, predictor.targets)
     left = _filtered(ensemble, "residual", t, jnp.eye(predictor.num_train, dtype=predictor.targets.dtype))
-    covariance = highest_matmul(highest_matmul(left, ensemble.nngp), left.mT)
+    covariance = highest_matmul(highest_matmul(left, ensemble.nngp[None]), left.mT)
     return mean, symmetric_with_variances(covariance)
 
 
@@ -180,13 +180,13 @@ def _on_test(
     ensemble: SquaredLossEnsemble, t: jax.Array, trained: jax.Array, start: jax.Array, prior: jax.Array | None
 ) -> tuple[jax.Array, jax.Array | None]:
     """`trained` is the kernel of training between test and training points, `start` the NNGP there."""
-    mean = highest_matmul(trained, _filtered(ensemble, "coefficients", t, ensemble.predictor.targets))
+    mean = highest_matmul(trained[None], _filtered(ensemble, "coefficients", t, ensemble.predictor.targets))
     if prior is None:
         return mean, None
     responses = _filtered(ensemble, "coefficients", t, trained.T).mT  # A_t
-    crossed = highest_matmul(responses, start.T)
-    spread = highest_matmul(highest_matmul(responses, ensemble.nngp), responses.mT)
-    return mean, symmetric_with_variances(prior - crossed - crossed.mT + spread)
+    crossed = highest_matmul(responses, start.T[None])
+    spread = highest_matmul(highest_matmul(responses, ensemble.nngp[None]), responses.mT)
+    return mean, symmetric_with_variances(prior[None] - crossed - crossed.mT + spread)
 
 
 def _filtered(ensemble: SquaredLossEnsemble, which: str, t: jax.Array, columns: jax.Array) -> jax.Array:

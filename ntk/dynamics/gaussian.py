@@ -198,7 +198,8 @@ def symmetric_with_variances(covariance: jax.Array) -> jax.Array:
     """The covariance without what rounding has made of it: an asymmetry, and negative variances."""
     covariance = (covariance + covariance.mT) / 2
     diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)
-    return covariance + jnp.maximum(-diagonal, 0)[..., None] * jnp.eye(covariance.shape[-1], dtype=covariance.dtype)
+    identity = jnp.broadcast_to(jnp.eye(covariance.shape[-1], dtype=covariance.dtype), covariance.shape)
+    return covariance + jnp.maximum(-diagonal, 0)[..., None] * identity
 
 
 @jax.jit

@@ -219,7 +219,7 @@ class _State(NamedTuple):
     x: jax.Array
     residual: jax.Array
     direction: jax.Array
-    norm: jax.Array  # rᵀP⁻¹r
+    norm: jax.Array  # rᵀP⁻¹r, (1, c) as what follows
     active: jax.Array
     indefinite: jax.Array
     steps: jax.Array
@@ -244,28 +244,30 @@ _compiled_solve = functools.partial(jax.jit, static_argnums=5)(_solve)
 
 
 def _iterate(apply: Product, precondition: Product, b: jax.Array, rtol: jax.Array, max_steps: int) -> Solution:
-    scale = jnp.linalg.norm(b, axis=0)
+    """Conjugate gradients for all columns at once; what each column has of its own is a row (1, c)."""
+    scale = jnp.linalg.norm(b, axis=0, keepdims=True)
 
     def step(state: _State) -> _State:
         image = apply(state.direction)
-        curvature = jnp.sum(state.direction * image, axis=0)
+        curvature = jnp.sum(state.direction * image, axis=0, keepdims=True)
         indefinite = state.active & ~(curvature > 0)
         active = state.active & ~indefinite
         length = jnp.where(active, state.norm / jnp.where(active, curvature, 1), 0)
         x = state.x + length * state.direction
         residual = state.residual - length * image
         solved = precondition(residual)
-        norm = jnp.sum(residual * solved, axis=0)
+        norm = jnp.sum(residual * solved, axis=0, keepdims=True)
         turn = jnp.where(active, norm / jnp.where(state.norm > 0, state.norm, 1), 0)
         direction = jnp.where(active, solved + turn * state.direction, state.direction)
-        unfinished = jnp.linalg.norm(residual, axis=0) > rtol * scale
-        steps = state.steps + state.active
+        unfinished = jnp.linalg.norm(residual, axis=0, keepdims=True) > rtol * scale
+        steps = state.steps + state.active.astype(int)
         return _State(x, residual, direction, norm, active & unfinished, state.indefinite | indefinite, steps)
 
     first = precondition(b)
-    none = jnp.zeros(b.shape[1], bool)
-    start = _State(jnp.zeros_like(b), b, first, jnp.sum(b * first, axis=0), scale > 0, none, none.astype(int))
+    norm, none = jnp.sum(b * first, axis=0, keepdims=True), jnp.zeros(scale.shape, bool)
+    start = _State(jnp.zeros_like(b), b, first, norm, scale > 0, none, none.astype(int))
     final = lax.while_loop(lambda state: jnp.any(state.active) & (jnp.max(state.steps) < max_steps), step, start)
     # The residual that the recursion carries drifts away from that of x.
-    left = jnp.linalg.norm(b - apply(final.x), axis=0) / jnp.where(scale > 0, scale, 1)
-    return Solution(final.x, left, final.steps, (left <= 1.1 * rtol) & ~final.indefinite, final.indefinite)
+    left = jnp.linalg.norm(b - apply(final.x), axis=0, keepdims=True) / jnp.where(scale > 0, scale, 1)
+    converged = (left <= 1.1 * rtol) & ~final.indefinite
+    return Solution(final.x, left[0], final.steps[0], converged[0], final.indefinite[0])

@@ -202,7 +202,7 @@ def _integrate(
 
 @jax.jit
 def _outputs(start: jax.Array, kernel: jax.Array, coefficients: jax.Array) -> jax.Array:
-    return start + highest_matmul(kernel, coefficients)
+    return start[None] + highest_matmul(kernel[None], coefficients)
 
 
 def _diffrax() -> ModuleType:

@@ -93,8 +93,8 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
 @jax.jit
 def _share_lost(spectrum: Spectrum, t: Array, rate: Array, error: Array, moved: Array, taken_for_0: Array) -> jax.Array:
     """Which share of the error may be wrong at times t, (T,)."""
-    mu = spectrum.eigenvalues
-    along = jnp.sum(highest_matmul(spectrum.eigenvectors.T, error) ** 2, axis=1)
+    mu = spectrum.eigenvalues[None]
+    along = jnp.sum(highest_matmul(spectrum.eigenvectors.T, error) ** 2, axis=1)[None]
     reached = jnp.where(jnp.isinf(t), 0, rate * t)[:, None]
     inverse = jnp.where(mu > 0, 1 / jnp.where(mu > 0, mu, 1), jnp.inf)
     wrong = jnp.minimum(1, jnp.where(mu > 0, moved, taken_for_0) * jnp.minimum(reached, inverse))

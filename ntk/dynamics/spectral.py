@@ -122,7 +122,7 @@ def filtered(
 def _weights(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...]) -> jax.Array:
     """h(μ, t), (T, *mu.shape)."""
     t, rate, momentum, ridge = numbers
-    t = t.reshape(-1, *(1 for _ in mu.shape))
+    mu, t = mu[None], t.reshape(-1, *(1 for _ in mu.shape))
     trained, ended = mu > 0, jnp.isinf(t)
     positive = jnp.where(trained, mu, 1)
     # The end is set apart, so that no derivative is 0 times infinity.
@@ -140,7 +140,9 @@ def _filtered(
     numbers: tuple[jax.Array, ...],
     columns: jax.Array,
 ) -> jax.Array:
-    return highest_matmul(vectors, _weights(kind, mu, numbers)[..., None] * highest_matmul(vectors.T, columns))
+    return highest_matmul(
+        vectors[None], _weights(kind, mu, numbers)[..., None] * highest_matmul(vectors.T, columns)[None]
+    )
 
 
 @_filtered.defjvp
@@ -149,16 +151,16 @@ def _filtered_jvp(kind: tuple[str, str], primals: Any, tangents: Any) -> tuple[j
     matrix, d_matrix, d_numbers, d_columns = primals[0], tangents[0], tangents[3], tangents[4]
     mu, vectors = _constant(matrix, (mu, vectors))
     weights, d_weights = jax.jvp(lambda numbers: _weights(kind, mu, numbers), (numbers,), (d_numbers,))
-    along, d_along = highest_matmul(vectors.T, columns), highest_matmul(vectors.T, d_columns)
+    along, d_along = highest_matmul(vectors.T, columns)[None], highest_matmul(vectors.T, d_columns)[None]
     in_basis = highest_matmul(vectors.T, highest_matmul(d_matrix, vectors))
 
     def turned(time: jax.Array) -> jax.Array:
         differences = _divided_differences(kind, mu, (time[None], *numbers[1:]))[0]
-        return highest_matmul(differences * in_basis, along)
+        return highest_matmul(differences * in_basis, along[0])
 
     # One time after the other: all at once would be an (N, N) for each of them.
     change = d_weights[..., None] * along + weights[..., None] * d_along + lax.map(jax.checkpoint(turned), numbers[0])
-    return highest_matmul(vectors, weights[..., None] * along), highest_matmul(vectors, change)
+    return highest_matmul(vectors[None], weights[..., None] * along), highest_matmul(vectors[None], change)
 
 
 @jax.custom_jvp
@@ -177,9 +179,9 @@ def _constant_jvp(primals: Any, tangents: Any) -> Any:
 
 def _divided_differences(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...]) -> jax.Array:
     """(h(μᵢ) − h(μⱼ))/(μᵢ − μⱼ), and the derivative between them where they are close, (T, N, N)."""
-    gap, middle = mu[:, None] - mu, (mu[:, None] + mu) / 2
+    gap, middle = mu[:, None] - mu[None], (mu[:, None] + mu[None]) / 2
     # Rounding costs ε/gap and the derivative gap² of it: the same at the cube root of ε.
     close = jnp.abs(gap) <= jnp.finfo(mu.dtype).eps ** (1 / 3) * middle
     weights = _weights(kind, mu, numbers)
     slope = jax.jvp(lambda mu: _weights(kind, mu, numbers), (middle,), (jnp.ones_like(middle),))[1]
-    return jnp.where(close, slope, (weights[:, :, None] - weights[:, None, :]) / jnp.where(close, 1, gap))
+    return jnp.where(close[None], slope, (weights[:, :, None] - weights[:, None, :]) / jnp.where(close, 1, gap)[None])

@@ -295,14 +295,15 @@ def as_momentum(momentum: ArrayLike, dtype: Any) -> jax.Array:
 @jax.jit
 def _train(predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array) -> jax.Array:
     error = start - predictor.targets
-    return predictor.targets + _filtered(predictor, "residual", t, error)
+    return predictor.targets[None] + _filtered(predictor, "residual", t, error)
 
 
 @jax.jit
 def _train_and_test(
     predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array, start_test: jax.Array, k_test_train: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    return _train(predictor, t, start), start_test + highest_matmul(k_test_train, _coefficients(predictor, t, start))
+    coefficients = _coefficients(predictor, t, start)
+    return _train(predictor, t, start), start_test[None] + highest_matmul(k_test_train[None], coefficients)
 
 
 @jax.jit
