@@ -30,8 +30,9 @@ def test_solves_all_columns(dtype, rtol):
     assert not found.indefinite.any()
     np.testing.assert_array_equal(found.x[:, 1], 0)
     # The error is at most the residual times the condition number, 1/ridge + 1, over the norm of K + ρ.
-    assert np.linalg.norm(found.x - expected) <= 2 * rtol / ridge * np.linalg.norm(b)
-    true = np.linalg.norm(b - (k @ found.x + ridge * found.x), axis=0) / np.maximum(np.linalg.norm(b, axis=0), 1e-30)
+    assert np.linalg.norm(np.asarray(found.x) - expected) <= 2 * rtol / ridge * np.linalg.norm(b)
+    left = b - (k @ np.asarray(found.x) + ridge * np.asarray(found.x))
+    true = np.linalg.norm(left, axis=0) / np.maximum(np.linalg.norm(b, axis=0), 1e-30)
     np.testing.assert_allclose(found.residual, true, rtol=0.3, atol=4 * np.finfo(dtype).eps)
 
 
