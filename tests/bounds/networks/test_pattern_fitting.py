@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from refusals import COUNT, assert_refused, rows
 
 import ntk
 from bounds.counting.dichotomies import linear_dichotomies
@@ -93,28 +94,85 @@ def test_memory_does_not_grow_with_the_number_of_patterns():
     assert memory.temp_size_in_bytes < 2**28
 
 
+WIDE = ntk.finite(ntk.MLP(depth=1), 4, outputs=3)
+PATTERNS = np.ones((2, 4))
+
 REFUSED = [
-    ("f(None, x, p, key)", TypeError, "model is NoneType without init; expected a hashable Flax Linen module"),
-    ("f(model, x.astype(int), p, key)", TypeError, "x has dtype int64; expected a real floating-point array"),
-    ("f(model, x, p[0], key)", ValueError, r"patterns has shape \(4,\); expected \(P, N\)"),
-    ("f(model, x[:3], p, key)", ValueError, r"patterns has shape \(2, 4\); expected \(P, N\)"),
-    ("f(model, x, 0 * p, key)", ValueError, "patterns holds entries other than -1 and 1; expected signs"),
-    ("f(model, x * np.nan, p, key)", ValueError, "x holds 8 entries that are NaN or infinite"),
-    ("f(wide, x, p, key)", ValueError, r"model returns outputs of shape \(4, 3\); expected \(N,\) or \(N, 1\)"),
-    ("f(model, x, p, key, steps=0)", ValueError, "steps is 0; expected an integer of at least 1"),
-    ("f(model, x, p, key, restarts=1.5)", ValueError, "restarts is 1.5; expected an integer of at least 1"),
-    ("f(model, x, p, key, learning_rate=-1.0)", ValueError, "learning_rate is -1.0; expected a finite number that is"),
-    ("f(model, x, p, 3)", TypeError, "key is 3; expected one PRNG key"),
-    ("all_of(model, np.ones((17, 2)), key)", ValueError, r"x has shape \(17, 2\); expected from 1 to 16 points"),
+    (
+        "fitted_dichotomies: model",
+        lambda bounds: bounds.fitted_dichotomies(None, SQUARE, PATTERNS, KEY),
+        TypeError,
+        "model is NoneType without init; expected a hashable Flax Linen module",
+    ),
+    (
+        "fitted_dichotomies: x",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE.astype(int), PATTERNS, KEY),
+        TypeError,
+        "x has dtype int64; expected a real floating-point array",
+    ),
+    (
+        "fitted_dichotomies: patterns",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE, PATTERNS[0], KEY),
+        ValueError,
+        r"patterns has shape \(4,\); expected \(P, N\)",
+    ),
+    (
+        "fitted_dichotomies: patterns",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE[:3], PATTERNS, KEY),
+        ValueError,
+        r"patterns has shape \(2, 4\); expected \(P, N\)",
+    ),
+    (
+        "fitted_dichotomies: patterns",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE, 0 * PATTERNS, KEY),
+        ValueError,
+        "patterns holds entries other than -1 and 1; expected signs",
+    ),
+    (
+        "fitted_dichotomies: x",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE * np.nan, PATTERNS, KEY),
+        ValueError,
+        "x holds 8 entries that are NaN or infinite",
+    ),
+    (
+        "fitted_dichotomies: model",
+        lambda bounds: bounds.fitted_dichotomies(WIDE, SQUARE, PATTERNS, KEY),
+        ValueError,
+        r"model returns outputs of shape \(4, 3\); expected \(N,\) or \(N, 1\)",
+    ),
+    (
+        "fitted_dichotomies: steps",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE, PATTERNS, KEY, steps=0),
+        ValueError,
+        f"steps is 0; {COUNT}",
+    ),
+    (
+        "fitted_dichotomies: restarts",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE, PATTERNS, KEY, restarts=1.5),
+        ValueError,
+        f"restarts is 1.5; {COUNT}",
+    ),
+    (
+        "fitted_dichotomies: learning_rate",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE, PATTERNS, KEY, learning_rate=-1.0),
+        ValueError,
+        "learning_rate is -1.0; expected a finite number that is",
+    ),
+    (
+        "fitted_dichotomies: key",
+        lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE, PATTERNS, 3),
+        TypeError,
+        "key is 3; expected one PRNG key",
+    ),
+    (
+        "network_dichotomies: x",
+        lambda bounds: bounds.network_dichotomies(LINEAR, np.ones((17, 2)), KEY),
+        ValueError,
+        r"x has shape \(17, 2\); expected from 1 to 16 points",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("code", "exception", "sentence"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_refused(plain_bounds, code, exception, sentence):
-    module = plain_bounds
-    names = {"f": module.fitted_dichotomies, "all_of": module.network_dichotomies, "np": np, "key": KEY, "x": SQUARE}
-    names |= {"model": LINEAR, "wide": ntk.finite(ntk.MLP(depth=1), 4, outputs=3), "p": np.ones((2, 4))}
-    with pytest.raises(exception, match=sentence) as refusal:
-        eval(code, names)
-    assert refusal.type is exception
-    assert str(refusal.value).endswith(".")
+@rows(REFUSED)
+def test_refused(plain_bounds, call, exception, sentence):
+    assert_refused(lambda: call(plain_bounds), exception, sentence)

@@ -1,0 +1,28 @@
+"""Tables of refused calls, one row a call: a name, the call as a function, the exception, and how its sentence begins.
+
+A sentence is a regular expression for the beginning of the message or a part of it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+COUNT = "expected an integer of at least 1"
+DELTA = "expected a number between 0 and 1, both excluded"
+
+Row = tuple[str, Callable[..., object], type[Exception], str]
+
+
+def rows(table: Sequence[Row]) -> pytest.MarkDecorator:
+    """Run a test with arguments call, exception and sentence for each row."""
+    cases = [row[1:] for row in table]
+    return pytest.mark.parametrize(("call", "exception", "sentence"), cases, ids=[row[0] for row in table])
+
+
+def assert_refused(call: Callable[[], object], exception: type[Exception], sentence: str) -> None:
+    """The call raises this very exception, with one sentence on one line."""
+    with pytest.raises(exception, match=sentence) as refusal:
+        call()
+    assert refusal.type is exception
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)
