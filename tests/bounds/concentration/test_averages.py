@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bounds.concentration.averages import averages as c
+from bounds.concentration import averages as c
 from bounds.concentration.binomial_tails import binomial_tail_inversion, clopper_pearson
 from bounds.concentration.relative_entropy import binary_kl, kl_inverse_lower, kl_inverse_upper
 
