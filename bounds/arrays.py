@@ -1,4 +1,4 @@
-"""What the estimators on data share: their arguments looked at, and norms that are differentiable at 0."""
+"""What the estimators on data share: checks of their arguments, and norms that are differentiable at 0."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ from ntk.checks import (
     shown,
 )
 
-# Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
+# Relative to the largest entry. Rounding of a kernel lies far below this, other matrices far above.
 _TOLERANCE = 1e-2
-# The same for float64 numbers, of which some were rounded to float32 on their way.
+# The same for float64 numbers, some of which may have been rounded to float32 before.
 _HOST_TOLERANCE = 1e-5
-# Relative to the largest eigenvalue: no negative one beyond this is rounding.
+# Relative to the largest eigenvalue: a negative eigenvalue beyond this is not rounding.
 NEGATIVE = 1e-4
 _REAL = (jnp.floating, jnp.integer)
-_LARGEST_COUNT = 2**31 - 1  # of what a program counts in int32
+_LARGEST_COUNT = 2**31 - 1  # of steps or draws, which programs count in int32
 
 
 def as_data(name: str, array: Any, shape: str) -> jax.Array:
@@ -38,7 +38,7 @@ def as_data(name: str, array: Any, shape: str) -> jax.Array:
 
 
 def as_stack(name: str, array: Any, shape: str) -> Any:
-    """`array`, or its abstract shape, as `as_data` has it but with any axes before, and its values not looked at."""
+    """`array` or its abstract shape, with at least as many axes as `shape` names; its values are not checked."""
     if not isinstance(array, jax.ShapeDtypeStruct):
         array = as_floating(name, array)
     if array.dtype not in (jnp.float32, jnp.float64):
@@ -49,7 +49,7 @@ def as_stack(name: str, array: Any, shape: str) -> Any:
 
 
 def as_gram_stack(name: str, gram: Any) -> Any:
-    """`gram`, or its abstract shape, (…, m, m), its values not looked at."""
+    """`gram` or its abstract shape, (…, m, m); its values are not checked."""
     gram = as_stack(name, gram, "(m, m)")
     if gram.shape[-2] != gram.shape[-1]:
         raise ValueError(f"{name} has shape {gram.shape}; expected (m, m) with m at least 1.")
@@ -70,7 +70,7 @@ def as_host_array(name: str, array: Any, shape: str) -> np.ndarray:
 
 
 def as_host_numbers(name: str, array: Any, shape: str) -> np.ndarray:
-    """`array` as `as_host_array` has it, but integers stay integers, of which float64 does not hold every one."""
+    """Like `as_host_array`, but integers stay integers: float64 does not hold every one of them."""
     if not is_concrete(array):
         raise TypeError(f"{name} is traced by JAX; expected {shape} real numbers: this is computed on the host.")
     numbers = as_numpy(name, array, f"real numbers of shape {shape}")
@@ -98,7 +98,7 @@ def as_gram(name: str, gram: Any) -> jax.Array:
 
 
 def as_host_gram(name: str, gram: Any) -> np.ndarray:
-    """`gram` in float64 on the host, (m, m) and symmetric, for those who look at its eigenvalues themselves."""
+    """`gram` in float64 on the host, (m, m) and symmetric; its eigenvalues are not checked."""
     numbers = as_host_array(name, gram, "(m, m)")
     if numbers.shape[0] != numbers.shape[1]:
         raise ValueError(f"{name} has shape {numbers.shape}; expected (m, m) with m at least 1.")
@@ -112,9 +112,13 @@ def as_host_gram(name: str, gram: Any) -> np.ndarray:
 
 
 def check_spectrum(name: str, smallest: Any, largest: Any, shift: Any = 0.0) -> None:
-    """Refuse the eigenvalues of a matrix that is no kernel: negative ones beyond rounding, if they are concrete.
+    """Refuse a spectrum with an eigenvalue that is negative beyond rounding; traced ones are not checked.
 
-    Both ends are those of the matrix with `shift` added to its diagonal.
+    Args:
+        name: What a message calls the matrix.
+        smallest: The smallest eigenvalue of the matrix with `shift` added to its diagonal.
+        largest: The largest one.
+        shift: What was added.
     """
     if not is_concrete((smallest, largest, shift)):
         return
@@ -144,7 +148,7 @@ def as_nonnegative_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
 
 
 def as_positive_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
-    """One finite number above 0, in the dtype of the data too, likewise."""
+    """One finite number above 0, which may be traced, in the dtype of the data."""
     number = as_nonnegative_scalar(name, value, dtype)
     if is_concrete(number) and not number > 0:
         raise ValueError(f"{name} is {shown(value)}; expected a positive number.")
@@ -161,7 +165,7 @@ def as_labels(name: str, labels: Any, shape: str) -> jax.Array:
 
 
 def check_repeats(name: str, value: Any, minimum: int = 1) -> None:
-    """Refuse a number of steps or draws that is not an integer of at least `minimum`, or more than int32 counts."""
+    """Refuse a number of steps or draws that is not an integer of at least `minimum`, or that int32 does not hold."""
     check_count(name, value, minimum)
     if value > _LARGEST_COUNT:
         raise ValueError(f"{name} is {shown(int(value))}; expected at most {_LARGEST_COUNT}.")

@@ -1,4 +1,4 @@
-"""How many of many alike computations to do at once: enough for efficient products, little beside the data."""
+"""How many of many alike computations to run at once: enough for efficient products, within little memory."""
 
 import math
 from collections.abc import Callable
@@ -12,12 +12,12 @@ _NUMBERS_AT_ONCE = 2**22
 
 
 def batch_size(numbers_each: int, total: int) -> int:
-    """How many of `total` computations make a batch, if each holds so many numbers."""
+    """How many of `total` computations make a batch, if each holds `numbers_each` numbers."""
     return min(max(1, _NUMBERS_AT_ONCE // max(1, numbers_each)), total)
 
 
 def numbers_made(function: Callable, *arguments: Any) -> int:
-    """How many numbers all steps of a function make together: no less than it holds at any one time."""
+    """How many numbers all steps of a function make together: an upper bound on what it holds at any one time."""
     shapes = jax.eval_shape(lambda *leaves: leaves, *arguments)  # of tracers too
     steps = equations(jax.make_jaxpr(function)(*shapes).jaxpr)
     return sum(math.prod(made.aval.shape) for equation, _ in steps for made in equation.outvars)

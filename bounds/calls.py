@@ -1,4 +1,4 @@
-"""Functions that a caller passes: what goes wrong in them is told by their name and by that of their arguments."""
+"""Functions that a caller passes: their errors name the function and its arguments."""
 
 from collections.abc import Hashable
 from types import FunctionType
@@ -10,7 +10,13 @@ from ntk.checks import shown
 
 
 def called(name: str, function: Any, arguments: dict[str, Any]) -> Any:
-    """`function` of the arguments, by their names; an error in it becomes one sentence, with its traceback above."""
+    """`function` of the arguments; an error in it becomes one sentence, with its traceback above.
+
+    Args:
+        name: What the message calls the function.
+        function: The function to call.
+        arguments: Its arguments, each under the name by which the message calls it.
+    """
     check_function(name, function, tuple(arguments))
     try:
         return function(*arguments.values())
@@ -24,7 +30,7 @@ def called(name: str, function: Any, arguments: dict[str, Any]) -> Any:
 
 
 def shapes_returned(name: str, function: Any, arguments: dict[str, Any]) -> Any:
-    """The shapes of what a function of JAX returns, which is to be compiled once for each function object."""
+    """The shapes of what a function of JAX returns; refused where the function cannot be a static argument of `jit`."""
     check_function(name, function, tuple(arguments))
     if not isinstance(function, Hashable):
         raise TypeError(f"{name} is {shown(function)}, which has no hash; expected a hashable function.")
@@ -46,14 +52,14 @@ def check_function(name: str, function: Any, arguments: tuple[str, ...]) -> None
 
 
 def check_leaves(name: str, tree: Any) -> None:
-    """Refuse a pytree with a leaf that is neither an array of numbers nor a number, nor a key."""
+    """Refuse a pytree with a leaf that is not an array, a number or a key."""
     if not _has_shapes(tree):
         leaf = next(leaf for leaf in jax.tree.leaves(tree) if not _has_shapes(leaf))
         raise TypeError(f"{name} holds {shown(leaf)}; expected a pytree of arrays and numbers.")
 
 
 def _has_shapes(tree: Any) -> bool:
-    """Whether JAX takes all leaves for arrays."""
+    """Whether JAX accepts all leaves as arrays."""
     try:
         jax.eval_shape(lambda _: None, tree)
     except (TypeError, ValueError, OverflowError):

@@ -1,6 +1,6 @@
-"""Refusals of closed-form bounds, which live on the host in float64: arguments come back as NumPy numbers.
+"""Arguments of closed-form bounds, which are computed on the host in float64: checked, they come back as NumPy numbers.
 
-Each sentence names the argument, its value (of an array, the first that will not do) and what is expected.
+Each refusal names the argument, its value (of an array, the first value that is refused) and what is expected.
 """
 
 import math
@@ -24,7 +24,7 @@ def as_nonnegative(name: str, value: Reals) -> np.ndarray:
 
 
 def as_divergence(name: str, value: Reals) -> np.ndarray:
-    """`value` in float64; refused where it is negative or NaN. A relative entropy, which may be infinite."""
+    """`value` in float64; refused where it is negative or NaN. It is a relative entropy and may be infinite."""
     return _checked(name, value, lambda numbers: numbers >= 0, "a number of at least 0")
 
 
@@ -34,18 +34,18 @@ def as_positive(name: str, value: Reals) -> np.ndarray:
 
 
 def as_delta(name: str, value: Reals) -> np.ndarray:
-    """`value` in float64; refused outside (0, 1): a probability of failure, a deviation below 1."""
+    """`value` in float64; refused outside (0, 1). It is a probability of failure or a deviation."""
     expected = "a number between 0 and 1, both excluded"
     return _checked(name, value, lambda numbers: (numbers > 0) & (numbers < 1), expected)
 
 
 def as_risk(name: str, value: Reals) -> np.ndarray:
-    """`value` in float64; refused outside [0, 1]. A loss, a risk or a probability."""
+    """`value` in float64; refused outside [0, 1]. It is a loss, a risk or a probability."""
     return _checked(name, value, lambda numbers: (numbers >= 0) & (numbers <= 1), "a number from 0 to 1")
 
 
 def as_counts(name: str, value: Counts, minimum: int = 1) -> np.ndarray:
-    """`value` in float64; refused where it is no integer of at least `minimum`."""
+    """`value` in float64; refused where it is not an integer of at least `minimum`."""
     expected = f"an integer of at least {minimum}"
     if not isinstance(value, list | tuple | np.ndarray | jax.Array):
         value = float(as_count(name, value, minimum))
@@ -57,7 +57,7 @@ def as_counts(name: str, value: Counts, minimum: int = 1) -> np.ndarray:
 
 
 def as_count(name: str, value: int, minimum: int = 1, bits: int = 1023) -> int:
-    """`value` as a Python integer; refused where it is none of at least `minimum`, or has more bits than may be."""
+    """`value` as a Python integer; refused where it is not one of at least `minimum`, or has more than `bits` bits."""
     check_count(name, value, minimum)
     if int(value).bit_length() > bits:
         raise ValueError(f"{name} has {int(value).bit_length()} bits; expected at most {bits}, for float64.")
@@ -65,7 +65,7 @@ def as_count(name: str, value: int, minimum: int = 1, bits: int = 1023) -> int:
 
 
 def as_scalar(as_checked: Callable[[str, Any], np.ndarray], name: str, value: Real) -> float:
-    """One number, looked at by a function of this module such as `as_delta`; refused where it is an array of them."""
+    """One number, checked by a function of this module such as `as_delta`; refused where it is an array."""
     numbers = as_checked(name, value)
     if numbers.ndim:
         raise ValueError(f"{name} has shape {numbers.shape}; expected one number.")
@@ -73,13 +73,13 @@ def as_scalar(as_checked: Callable[[str, Any], np.ndarray], name: str, value: Re
 
 
 def log_count(name: str, value: int) -> float:
-    """The logarithm of an integer of any size; refused where it is none of at least 1."""
+    """The logarithm of an integer of any size; refused where it is less than 1."""
     check_count(name, value)
     return math.log(int(value))
 
 
 def log_events(delta: Reals, num_hypotheses: int, two_sided: bool) -> np.ndarray:
-    """ln(2M/δ), or ln(M/δ): the logarithm of the number of events that share δ."""
+    """ln(2M/δ) if two-sided, else ln(M/δ): each of 2M or M events has the same share of δ."""
     log_delta = np.log(as_delta("delta", delta))
     return np.asarray(log_count("num_hypotheses", num_hypotheses) + log_sides(two_sided) - log_delta)
 
@@ -91,7 +91,7 @@ def log_sides(two_sided: bool) -> float:
 
 
 def broadcast(**arguments: Float64) -> list[np.ndarray]:
-    """The arguments at one shape; refused where there is none."""
+    """The arguments, broadcast to one shape; refused where they do not broadcast."""
     try:
         return list(np.broadcast_arrays(*arguments.values()))
     except ValueError:

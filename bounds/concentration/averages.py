@@ -30,7 +30,9 @@ from bounds.concentration.relative_entropy import kl_inverse_lower, kl_inverse_u
 
 
 def hoeffding_epsilon(num_samples: Counts, delta: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Reals:
-    """ε = sqrt(ln(2M/δ)/(2N)): with probability 1−δ, |E_in − E_out| ≤ ε for all M hypotheses (Hoeffding 1963, Thm 2).
+    """ε = sqrt(ln(2M/δ)/(2N)): with probability 1−δ, |E_in − E_out| ≤ ε for all M hypotheses.
+
+    Hoeffding 1963, Theorem 2; theory.md 8.1.
 
     Args:
         num_samples: N, one or an array of them.
@@ -39,8 +41,8 @@ def hoeffding_epsilon(num_samples: Counts, delta: Reals, num_hypotheses: int = 1
         two_sided: False bounds E_out − E_in alone, with ln(M/δ).
 
     Raises:
-        ValueError: A count is no positive integer, or δ is outside (0, 1).
-        TypeError: An argument is no real number, or is traced.
+        ValueError: A count is not a positive integer, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.averages import hoeffding_epsilon
@@ -54,17 +56,19 @@ def hoeffding_epsilon(num_samples: Counts, delta: Reals, num_hypotheses: int = 1
 
 
 def hoeffding_sample_size(epsilon: float, delta: float, num_hypotheses: int = 1, two_sided: bool = True) -> int:
-    """The smallest N with `hoeffding_epsilon(N, …)` ≤ ε: ln(2M/δ)/(2ε²), rounded up (Hoeffding 1963, Thm 2).
+    """The smallest N with `hoeffding_epsilon(N, …)` ≤ ε: ln(2M/δ)/(2ε²), rounded up.
+
+    Hoeffding 1963, Theorem 2; theory.md 8.1.
 
     Args:
         epsilon: ε > 0.
         delta: δ in (0, 1).
         num_hypotheses: M, an integer of any size.
-        two_sided: As for `hoeffding_epsilon`.
+        two_sided: False bounds E_out − E_in alone, with ln(M/δ).
 
     Raises:
-        ValueError: ε is not positive, δ is outside (0, 1), or M is no positive integer.
-        TypeError: An argument is no real number, or is traced.
+        ValueError: ε is not positive, δ is outside (0, 1), or M is not a positive integer.
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.averages import hoeffding_sample_size
@@ -77,7 +81,9 @@ def hoeffding_sample_size(epsilon: float, delta: float, num_hypotheses: int = 1,
 
 
 def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Reals:
-    """2M e^{−2ε²N}, at most 1: the probability that |E_in − E_out| > ε for one of M hypotheses (Hoeffding 1963, Thm 2).
+    """2M e^{−2ε²N}, at most 1: the probability that |E_in − E_out| > ε for one of M hypotheses is no larger.
+
+    Hoeffding 1963, Theorem 2; theory.md 8.1.
 
     Args:
         num_samples: N, one or an array of them.
@@ -86,8 +92,8 @@ def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1
         two_sided: False for E_out − E_in > ε alone, M e^{−2ε²N}.
 
     Raises:
-        ValueError: A count is no positive integer, or ε is not positive.
-        TypeError: An argument is no real number, or is traced.
+        ValueError: A count is not a positive integer, or ε is not positive.
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.averages import hoeffding_delta
@@ -101,7 +107,9 @@ def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1
 
 
 def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) -> Reals:
-    """sqrt(Σc_i² ln(2/δ)/2): with probability 1−δ, |F − EF| is at most this (McDiarmid 1989, Lemma 1.2).
+    """sqrt(Σc_i² ln(2/δ)/2): with probability 1−δ, |F − EF| is at most this.
+
+    McDiarmid 1989, Lemma 1.2; theory.md 8.2.
 
     F is a function of m independent variables that changes by at most c_i when the i-th alone does. An average of
     losses in [0, 1] has c_i = 1/m, which gives `hoeffding_epsilon`.
@@ -112,8 +120,8 @@ def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) 
         two_sided: False bounds F − EF (or EF − F) alone, with ln(1/δ).
 
     Raises:
-        ValueError: `differences` is no vector of numbers of at least 0, or δ is outside (0, 1).
-        TypeError: An argument is no real number, or is traced.
+        ValueError: `differences` is not (m,) or has a negative entry, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> import numpy as np
@@ -125,16 +133,18 @@ def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) 
 
 
 def mcdiarmid_delta(differences: Reals, epsilon: Reals, two_sided: bool = True) -> Reals:
-    """2 exp(−2ε²/Σc_i²), at most 1: the probability that |F − EF| ≥ ε (McDiarmid 1989, Lemma 1.2).
+    """2 exp(−2ε²/Σc_i²), at most 1: the probability that |F − EF| ≥ ε is no larger.
+
+    McDiarmid 1989, Lemma 1.2; theory.md 8.2. F is a function of m independent variables.
 
     Args:
-        differences: c, (m,), at least 0, as for `mcdiarmid_epsilon`.
+        differences: c, (m,), at least 0: F changes by at most c_i when the i-th variable alone does.
         epsilon: ε > 0, one or an array of them.
         two_sided: False for F − EF ≥ ε alone, without the factor 2.
 
     Raises:
-        ValueError: `differences` is no vector of numbers of at least 0, or ε is not positive.
-        TypeError: An argument is no real number, or is traced.
+        ValueError: `differences` is not (m,) or has a negative entry, or ε is not positive.
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> import numpy as np
@@ -154,11 +164,12 @@ def empirical_bernstein_epsilon(
     num_hypotheses: int = 1,
     two_sided: bool = True,
 ) -> Reals:
-    """ε = sqrt(2V ln(3M/δ)/N) + 7 ln(3M/δ)/(3(N−1)) with the sample's own variance V (Maurer & Pontil 2009, Thm 4).
+    """ε = sqrt(2V ln(3M/δ)/N) + 7 ln(3M/δ)/(3(N−1)) with the sample's own variance V.
 
-    With probability 1−δ, |E_in − E_out| ≤ ε for all M hypotheses, V being that of each. The theorem is one-sided, with
-    ln(2M/δ): one event for Bennett's inequality and one for the variance (their Theorem 10); a second side adds one
-    more. Tighter than Hoeffding where losses vary little.
+    With probability 1−δ, |E_in − E_out| ≤ ε for all M hypotheses, each with its own V (Maurer & Pontil 2009, Theorem 4;
+    theory.md 8.3). The theorem is one-sided, with ln(2M/δ): one event for Bennett's inequality and one for the variance
+    (their Theorem 10). A second side adds one more event. The bound is tighter than Hoeffding's where losses vary
+    little.
 
     Args:
         variance: V, of each hypothesis's losses with N − 1 in the denominator, at most N/(4(N−1)).
@@ -168,8 +179,8 @@ def empirical_bernstein_epsilon(
         two_sided: False bounds E_out − E_in alone.
 
     Raises:
-        ValueError: N is below 2, V is no variance of N numbers in [0, 1], or δ is outside (0, 1).
-        TypeError: An argument is no real number, or is traced.
+        ValueError: N is below 2, V cannot be the variance of N numbers in [0, 1], or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.averages import empirical_bernstein_epsilon
@@ -191,8 +202,9 @@ def empirical_bernstein_epsilon(
 def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
     """The largest E with kl(E_in‖E) ≤ ln(M/δ)/N: E_out is at most this with probability 1−δ, for all M hypotheses.
 
-    One-sided. The relative-entropy Chernoff bound (Hoeffding 1963, Thm 1; Langford 2005, section 3), for losses in
-    [0, 1], not 0 and 1 only; never above E_in + `hoeffding_epsilon(…, two_sided=False)`.
+    One-sided. This is the relative-entropy Chernoff bound (Hoeffding 1963, Theorem 1; Langford 2005, section 3;
+    theory.md 8.4). It holds for losses in [0, 1], not only 0 and 1, and is never above
+    E_in + `hoeffding_epsilon(…, two_sided=False)`.
 
     Args:
         risk: E_in in [0, 1]; the three broadcast.
@@ -201,8 +213,8 @@ def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypothese
         num_hypotheses: M, an integer of any size.
 
     Raises:
-        ValueError: The risk is outside [0, 1], a count is no positive integer, or δ is outside (0, 1).
-        TypeError: An argument is no real number, or is traced.
+        ValueError: The risk is outside [0, 1], a count is not a positive integer, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.averages import chernoff_upper
@@ -213,7 +225,19 @@ def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypothese
 
 
 def chernoff_lower(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
-    """The smallest E with kl(E_in‖E) ≤ ln(M/δ)/N: E_out is at least this with probability 1−δ; as `chernoff_upper`.
+    """The smallest E with kl(E_in‖E) ≤ ln(M/δ)/N: E_out is at least this with probability 1−δ, for all M hypotheses.
+
+    The other side of `chernoff_upper`, one-sided too (theory.md 8.4).
+
+    Args:
+        risk: E_in in [0, 1]; the three broadcast.
+        num_samples: N.
+        delta: δ in (0, 1).
+        num_hypotheses: M, an integer of any size.
+
+    Raises:
+        ValueError: The risk is outside [0, 1], a count is not a positive integer, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.averages import chernoff_lower
@@ -236,7 +260,7 @@ def _risk_and_divergence(
 
 
 def _norm(differences: Reals) -> Float64:
-    """‖c‖₂, of which the squares need not be within float64."""
+    """‖c‖₂, also where the squares of c leave the range of float64."""
     c = as_nonnegative("differences", differences)
     if c.ndim != 1:
         raise ValueError(f"differences has shape {c.shape}; expected (m,), one for each variable.")

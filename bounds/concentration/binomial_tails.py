@@ -22,9 +22,9 @@ class Interval(NamedTuple):
 def binomial_tail_inversion(num_errors: Counts, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
     """The largest p with P(Bin(N, p) ≤ k) ≥ δ/M: E_out is at most this with probability 1−δ, for all M hypotheses.
 
-    One-sided. For M = 1 it is exact: no bound that grows with the number of errors k, and with nothing else, is smaller
-    (Langford 2005, JMLR 6, section 3). For more it is a union bound (section 4, Occam's razor with equal weights).
-    Losses are 0 or 1.
+    One-sided, for losses of 0 or 1 (theory.md 8.5). For M = 1 it is exact: no smaller bound depends on the number of
+    errors k alone and grows with it (Langford 2005, JMLR 6, section 3). For more hypotheses it is a union bound
+    (section 4, Occam's razor with equal weights).
 
     Args:
         num_errors: k, from 0 to N; the three broadcast.
@@ -33,8 +33,8 @@ def binomial_tail_inversion(num_errors: Counts, num_samples: Counts, delta: Real
         num_hypotheses: M, an integer of any size.
 
     Raises:
-        ValueError: There are more errors than samples, a count is no integer, or δ is outside (0, 1).
-        TypeError: An argument is no real number, or is traced.
+        ValueError: There are more errors than samples, a count is not an integer, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.binomial_tails import binomial_tail_inversion
@@ -46,9 +46,19 @@ def binomial_tail_inversion(num_errors: Counts, num_samples: Counts, delta: Real
 
 
 def clopper_pearson(num_errors: Counts, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Interval:
-    """The exact two-sided interval of E_out: each end fails with probability at most δ/2 (Clopper & Pearson 1934).
+    """The exact two-sided interval of E_out: each end fails with probability at most δ/2.
 
-    Arguments and errors as for `binomial_tail_inversion`, which is its upper end at δ/2.
+    Clopper & Pearson 1934; theory.md 8.5 at δ/2. The upper end is `binomial_tail_inversion` at δ/2.
+
+    Args:
+        num_errors: k, from 0 to N; the three broadcast.
+        num_samples: N.
+        delta: δ in (0, 1).
+        num_hypotheses: M, an integer of any size.
+
+    Raises:
+        ValueError: There are more errors than samples, a count is not an integer, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.binomial_tails import clopper_pearson
@@ -58,14 +68,14 @@ def clopper_pearson(num_errors: Counts, num_samples: Counts, delta: Reals, num_h
     """
     tail = np.exp(-log_events(delta, num_hypotheses, two_sided=True))
     k, n, tail = _errors_and_samples(num_errors, num_samples, tail)
-    # k errors among N are N − k successes: the lower end is an upper one of what is left.
+    # k errors among N are N − k successes: one minus the lower end is the upper end for successes.
     with np.errstate(invalid="ignore"):
         lower = np.where(k > 0, special.betaincinv(np.maximum(k, 1.0), n - k + 1, tail), 0.0)
     return Interval(plain(lower), plain(_upper_root(k, n, tail)))
 
 
 def _upper_root(k: np.ndarray, n: np.ndarray, tail: Float64) -> Float64:
-    """P(Bin(N, p) ≤ k) = 1 − I_p(k+1, N−k), solved for p; where k = N every p will do."""
+    """P(Bin(N, p) ≤ k) = 1 − I_p(k+1, N−k), solved for p; where k = N every p satisfies it."""
     return np.where(k < n, special.betainccinv(k + 1, np.maximum(n - k, 1.0), tail), 1.0)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from bounds.checks import Float64, Reals, as_divergence, as_risk, broadcast, plain
 
-# Of the two terms of kl, in absolute value, and of numbers below the normal ones: more than rounding may add to it.
+# Bounds on the rounding error of kl: relative to its two terms in absolute value, and absolute for tiny numbers.
 # Each term is a product of a logarithm and its factor, both within a few units in the last place.
 _RELATIVE, _ABSOLUTE = 16 * 2.0**-53, 1e-321
 
@@ -12,7 +12,7 @@ _RELATIVE, _ABSOLUTE = 16 * 2.0**-53, 1e-321
 def binary_kl(q: Reals, p: Reals) -> Reals:
     """kl(q‖p) = q ln(q/p) + (1−q) ln((1−q)/(1−p)), in nats; infinite where p is 0 or 1 and q is not.
 
-    Precise where q and p are close too, in spite of the two terms' opposite signs.
+    Stated in theory.md 8.4. It is precise also where q and p are close and the two terms nearly cancel.
 
     Args:
         q: Probabilities in [0, 1].
@@ -20,7 +20,7 @@ def binary_kl(q: Reals, p: Reals) -> Reals:
 
     Raises:
         ValueError: A probability is outside [0, 1].
-        TypeError: An argument is no real number, or is traced.
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.relative_entropy import binary_kl
@@ -33,8 +33,8 @@ def binary_kl(q: Reals, p: Reals) -> Reals:
 def kl_inverse_upper(q: Reals, c: Reals) -> Reals:
     """The largest p with kl(q‖p) ≤ c, by bisection, rounded up (Seeger 2002; Langford 2005).
 
-    Never below it, and above by about as little as float64 can tell: of the float64 p that is returned, kl(q‖p) ≥ c in
-    exact arithmetic, or p = 1.
+    Stated in theory.md 8.4. The result is never below the exact p, and above it by about one unit in the last place:
+    the returned p satisfies kl(q‖p) ≥ c in exact arithmetic, or it is 1.
 
     Args:
         q: Probabilities in [0, 1].
@@ -42,7 +42,7 @@ def kl_inverse_upper(q: Reals, c: Reals) -> Reals:
 
     Raises:
         ValueError: A probability is outside [0, 1], or `c` is negative.
-        TypeError: An argument is no real number, or is traced.
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.relative_entropy import kl_inverse_upper
@@ -53,7 +53,15 @@ def kl_inverse_upper(q: Reals, c: Reals) -> Reals:
 
 
 def kl_inverse_lower(q: Reals, c: Reals) -> Reals:
-    """The smallest p with kl(q‖p) ≤ c, by bisection, rounded down; arguments and errors as for `kl_inverse_upper`.
+    """The smallest p with kl(q‖p) ≤ c, by bisection, rounded down (theory.md 8.4).
+
+    Args:
+        q: Probabilities in [0, 1].
+        c: Relative entropies from 0 to infinity, broadcast against `q`.
+
+    Raises:
+        ValueError: A probability is outside [0, 1], or `c` is negative.
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.concentration.relative_entropy import kl_inverse_lower
@@ -64,9 +72,9 @@ def kl_inverse_lower(q: Reals, c: Reals) -> Reals:
 
 
 def _inverse(q: Reals, c: Reals, outside: float) -> Reals:
-    """The end of {p: kl(q‖p) ≤ c} towards `outside`, or what is next to it on the side that is not in the set.
+    """The end of {p: kl(q‖p) ≤ c} towards `outside`, rounded outwards.
 
-    The set may only seem to go on, by what rounding takes from kl: the end is never inside.
+    Rounding may lower kl and make the set look larger. It never makes the set look smaller.
     """
     q, c = broadcast(q=as_risk("q", q), c=as_divergence("c", c))
     inner, outer = q, np.full(q.shape, outside)
@@ -82,7 +90,7 @@ def _inverse(q: Reals, c: Reals, outside: float) -> Reals:
 def _kl_and_rounding(q: Float64, p: Float64) -> tuple[Float64, Float64]:
     """kl(q‖p), and a bound on how much too large it may be."""
     one, other = _term(q, p, p - q), _term(1 - q, 1 - p, q - p)
-    with np.errstate(invalid="ignore"):  # of two infinite terms there is never one of each sign
+    with np.errstate(invalid="ignore"):  # two infinite terms never have opposite signs
         rounding = _RELATIVE * (np.abs(one) + np.abs(other)) + _ABSOLUTE
         # The sum of the two is never negative; rounding may say otherwise.
         return np.maximum(one + other, 0.0), np.where(np.isinf(rounding), 0.0, rounding)
@@ -92,7 +100,7 @@ def _term(q: Float64, p: Float64, difference: Float64) -> Float64:
     """q ln(q/p), of p = q + difference where these are close."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         near, ratio = np.abs(difference) < q / 2, p / q
-        # Beyond float64, and where it is subnormal, the ratio has lost its digits; the two logarithms have not.
+        # Where the ratio overflows or is subnormal it has lost its digits. The two logarithms keep theirs.
         lost = np.isinf(ratio) | (ratio < np.finfo(np.float64).tiny)
         log_ratio = np.where(lost, np.log(p) - np.log(q), np.log(ratio))
         return np.where(q > 0, -q * np.where(near, np.log1p(difference / q), log_ratio), 0.0)

@@ -1,19 +1,19 @@
-"""Union bounds over a grid, for what is chosen after the sample was seen: norms of trained weights, margins, scales."""
+"""Union bounds over a grid, for values that depend on the sample: norms of trained weights, margins, scales."""
 
 import math
 
-RATIO = 1.1  # of neighbours: the grid costs at most a tenth of what is proportional to the value
+RATIO = 1.1  # of neighbours: rounding up adds at most a tenth to the value
 
 
 def round_up(value: float, ratio: float = RATIO) -> tuple[float, float]:
     """The next grid value ratio^k ≥ value, k of either sign, and ln(1/p_k) of its share of δ.
 
-    The shares p_k = 2/(3 (|k| + 1)(|k| + 2)) add up to one. A bound that holds for each fixed grid value with
-    probability 1 − p_k δ holds for all at once with probability 1 − δ, so also for one chosen by the data.
+    The shares p_k = 2/(3 (|k| + 1)(|k| + 2)) add up to one (theory.md 12.8). A bound that holds for each fixed grid
+    value with probability 1 − p_k δ holds for all at once with probability 1 − δ, so also for one chosen by the data.
 
     Args:
-        value: A positive number; infinite if it or the grid value is beyond float64, and then so is the logarithm.
-        ratio: Of neighbours on the grid, above 1.
+        value: A positive number. Where it or its grid value leaves the range of float64, both results are infinite.
+        ratio: The ratio of neighbours on the grid, above 1.
 
     Example:
         >>> from bounds.concentration.union import round_up
@@ -22,7 +22,7 @@ def round_up(value: float, ratio: float = RATIO) -> tuple[float, float]:
     """
     if not value < math.inf:
         return math.inf, math.inf
-    # Rounding must not leave the value above: the grid value is compared, not the exponent.
+    # The grid value must not be below the value, so that it is compared, and not the rounded exponent.
     k = math.ceil(math.log(value) / math.log(ratio))
     try:
         while ratio ** (k - 1) >= value:

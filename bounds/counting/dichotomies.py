@@ -1,10 +1,10 @@
 """The dichotomies that a class makes of a given sample, counted and listed exactly.
 
-A dichotomy is a vector of signs, one for each point. A linear one is strict, so that no point lies on the boundary; for
-affine half-spaces this loses none. To a weight vector w each point x is a hyperplane {w: x·w = 0}, and dichotomies are
-the cells into which these N hyperplanes cut the space of w (Cover 1965). One more hyperplane cuts as many cells in two
-as the others leave on it, where they are hyperplanes of one dimension less: this recursion, in integers, is right for
-points in any position, degenerate or not.
+A dichotomy is a vector of signs, one for each point. In a linear dichotomy no point lies on the boundary; affine
+half-spaces lose no dichotomy by this. In the space of weight vectors w, each point x is a hyperplane {w: x·w = 0}. The
+N hyperplanes cut this space into cells, and each cell is one dichotomy (Cover 1965). One more hyperplane adds as many
+cells as the others cut it into, and within it the others are hyperplanes of one dimension less. This recursion runs in
+integers and is right for points in any position, degenerate or not.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from ntk.checks import check_flag
 
 Vector = tuple[int, ...]
 
-_MOST_SIGNS = 2**29  # that are written out at once, a byte each
+_MOST_SIGNS = 2**29  # written out at once, one byte each
 
 
 class LinearSeparators(NamedTuple):
@@ -26,8 +26,8 @@ class LinearSeparators(NamedTuple):
 
     Attributes:
         signs: (M, N) of −1 and 1, int8, all different.
-        weights: (M, D) in float64, rounded from exact integers and scaled to a largest entry of 1. Sign j is that of
-            weights·x_j; for affine half-spaces D is one more than the points' dimension, the offset last.
+        weights: (M, D) in float64, rounded from exact integers and scaled to a largest entry of 1. Sign j is the sign
+            of weights·x_j. For affine half-spaces D is one more than the points' dimension, and the offset comes last.
     """
 
     signs: np.ndarray
@@ -37,17 +37,17 @@ class LinearSeparators(NamedTuple):
 def count_linear_dichotomies(x: Any, affine: bool = True) -> int:
     """How many dichotomies of the points x half-spaces make (Cover 1965; Zaslavsky 1975 for degenerate positions).
 
-    At most `bounds.cover_count(N, dim, affine)`, which points in general position attain. Exact for the numbers as they
-    are given: three float64 points on a line count as collinear only if they are to the last digit. Time grows with
-    N^D/D!, where D is the dimension, plus one if affine.
+    The count is at most `bounds.cover_count(N, dim, affine)`, which points in general position attain (theory.md 9.2).
+    It is exact for the numbers as given: three float64 points count as collinear only if they are collinear to the last
+    digit. Time grows with N^D/D!, where D is the dimension, plus one if affine.
 
     Args:
         x: The points, (N, dim), real.
-        affine: Whether half-spaces have an offset, or a boundary through the origin.
+        affine: True if half-spaces have an offset, False if their boundaries go through the origin.
 
     Raises:
         ValueError: `x` is not (N, dim) or not finite, or holds the origin while `affine` is False.
-        TypeError: `x` is not real, or is traced.
+        TypeError: `x` is not real, or is traced by JAX, or `affine` is not True or False.
 
     Example:
         >>> from bounds.counting.dichotomies import count_linear_dichotomies
@@ -61,7 +61,16 @@ def count_linear_dichotomies(x: Any, affine: bool = True) -> int:
 def linear_separators(x: Any, affine: bool = True) -> LinearSeparators:
     """Every dichotomy that half-spaces make of the points x, each with its weights.
 
-    Arguments and errors as for `count_linear_dichotomies`.
+    Args:
+        x: The points, (N, dim), real.
+        affine: True if half-spaces have an offset, False if their boundaries go through the origin.
+
+    Returns:
+        `LinearSeparators`.
+
+    Raises:
+        ValueError: `x` is not (N, dim) or not finite, or holds the origin while `affine` is False.
+        TypeError: `x` is not real, or is traced by JAX, or `affine` is not True or False.
 
     Example:
         >>> from bounds.counting.dichotomies import linear_separators
@@ -76,7 +85,18 @@ def linear_separators(x: Any, affine: bool = True) -> LinearSeparators:
 
 
 def linear_dichotomies(x: Any, affine: bool = True) -> np.ndarray:
-    """The signs of `linear_separators`, (M, N): what half-spaces are as a class in `bounds.counting.shattering`.
+    """The signs of `linear_separators`: the class of half-spaces, as `bounds.counting.shattering` takes it.
+
+    Args:
+        x: The points, (N, dim), real.
+        affine: True if half-spaces have an offset, False if their boundaries go through the origin.
+
+    Returns:
+        (M, N) of −1 and 1, int8, all different.
+
+    Raises:
+        ValueError: `x` is not (N, dim) or not finite, or holds the origin while `affine` is False.
+        TypeError: `x` is not real, or is traced by JAX, or `affine` is not True or False.
 
     Example:
         >>> from bounds.counting.dichotomies import linear_dichotomies
@@ -87,7 +107,7 @@ def linear_dichotomies(x: Any, affine: bool = True) -> np.ndarray:
 
 
 def ray_dichotomies(x: Any, both_directions: bool = False) -> np.ndarray:
-    """The dichotomies of points on the line by rays {x > a}, and {x < a} if `both_directions`.
+    """The dichotomies of points on the line by rays {x > a}, and {x < a} if `both_directions` (theory.md 9.3).
 
     Args:
         x: The points, (N,), real; equal ones have the same sign.
@@ -98,7 +118,7 @@ def ray_dichotomies(x: Any, both_directions: bool = False) -> np.ndarray:
 
     Raises:
         ValueError: `x` is not (N,) or not finite.
-        TypeError: `x` is not real, or is traced.
+        TypeError: `x` is not real, or is traced by JAX, or `both_directions` is not True or False.
 
     Example:
         >>> from bounds.counting.dichotomies import ray_dichotomies
@@ -112,7 +132,17 @@ def ray_dichotomies(x: Any, both_directions: bool = False) -> np.ndarray:
 
 
 def interval_dichotomies(x: Any) -> np.ndarray:
-    """The dichotomies of points on the line by intervals; arguments, result and errors as for `ray_dichotomies`.
+    """The dichotomies of points on the line by intervals (theory.md 9.3).
+
+    Args:
+        x: The points, (N,), real; equal ones have the same sign.
+
+    Returns:
+        (M, N) of −1 and 1, int8, all different.
+
+    Raises:
+        ValueError: `x` is not (N,) or not finite.
+        TypeError: `x` is not real, or is traced by JAX.
 
     Example:
         >>> from bounds.counting.dichotomies import interval_dichotomies
@@ -132,8 +162,8 @@ def rectangle_dichotomies(x: Any) -> np.ndarray:
         (M, N) of −1 and 1, int8, all different.
 
     Raises:
-        ValueError: `x` is not (N, dim) or not finite, or there are too many boxes: beyond 70 points in the plane.
-        TypeError: `x` is not real, or is traced.
+        ValueError: `x` is not (N, dim) or not finite, or there are too many boxes, as for 70 points in the plane.
+        TypeError: `x` is not real, or is traced by JAX.
 
     Example:
         >>> from bounds.counting.dichotomies import rectangle_dichotomies
@@ -157,7 +187,7 @@ def _count(points: list[Vector]) -> int:
     """Cells of the hyperplanes {w: x·w = 0}; a zero vector among them leaves none."""
     if not all(map(any, points)):
         return 0
-    # Opposite vectors have one hyperplane, and independent ones all signs.
+    # Opposite vectors have the same hyperplane. Independent vectors have all signs.
     points = list({max(x, tuple(-entry for entry in x)) for x in points})
     if _independent(points):
         return 1 << len(points)
@@ -165,7 +195,7 @@ def _count(points: list[Vector]) -> int:
 
 
 def _independent(points: list[Vector]) -> bool:
-    """Whether no vector is a combination of the others: each is not 0 where those before it are."""
+    """Whether the vectors are linearly independent: none vanishes on the subspace where those before it do."""
     if points and len(points) > len(points[0]):
         return False
     while points:
@@ -194,8 +224,9 @@ def _cells(points: list[Vector], dim: int) -> dict[Vector, Vector]:
 
 
 def _sides(on_x: Vector, x: Vector, others: list[Vector]) -> tuple[Vector, Vector]:
-    """Two points next to `on_x`, where x is 0, at which x is positive and negative and the others as they are there."""
-    # Steps of ± 2^e x, the longest e that bit lengths show to be short enough; else one about as long as on_x.
+    """Two points next to `on_x`, which lies on x. x is positive at one, negative at the other; no other changes."""
+    # The steps are ± 2^e x, with the largest e that bit lengths show to be small enough. Without others they are about
+    # as long as on_x.
     lengths = [(_dot(on_x, y).bit_length(), _dot(x, y).bit_length()) for y in others if _dot(x, y)]
     lengths = lengths or [(max(map(abs, on_x)).bit_length(), max(map(abs, x)).bit_length())]
     exponent = min(a - b - 1 for a, b in lengths)
@@ -212,7 +243,7 @@ def _restrict(y: Vector, x: Vector) -> Vector:
 
 
 def _lift(w: Vector, x: Vector) -> Vector:
-    """The point of {w: x·w = 0} with these coordinates, up to a positive factor: `_restrict` the other way."""
+    """The point of {w: x·w = 0} with these coordinates, up to a positive factor: the inverse of `_restrict`."""
     pivot = next(i for i, entry in enumerate(x) if entry)
     others = x[:pivot] + x[pivot + 1 :]
     at_pivot = -_dot(others, w) if x[pivot] > 0 else _dot(others, w)
@@ -231,7 +262,7 @@ def _dot(x: Vector, y: Vector) -> int:
 
 
 def _dual_points(x: Any, affine: bool) -> list[Vector]:
-    """The points as integers, each times a positive factor, with a 1 (so scaled) for the offset."""
+    """The points as integers, each times a positive factor, with a last entry of 1 times it if affine."""
     check_flag("affine", affine)
     points = as_host_numbers("x", x, "(N, dim)")
     if not affine and not points.any(axis=1).all():

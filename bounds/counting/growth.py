@@ -1,6 +1,6 @@
 """Growth functions m_H(N): the most dichotomies that a class H makes of N points, over all placements of the points.
 
-Counts are exact integers of any size. The logarithms are for sizes at which the integers would fill the memory.
+Counts are exact integers of any size. Where these would fill the memory, there are functions for their logarithms.
 """
 
 import functools
@@ -14,23 +14,24 @@ from bounds.calls import called
 from bounds.checks import as_count
 from ntk.checks import check_choice, check_count, check_flag
 
-_LARGEST_SEARCH = 9  # 9! orders take a second or two, each further point ten times as long
+_LARGEST_SEARCH = 9  # 9! orders take a second or two; each further point takes ten times as long
 _MOST_BITS = 10**9  # of an exact count: 125 MB
 _BLOCK = 4096
-_MOST_TERMS = 2**22  # of a sum; what is beyond is bounded by a geometric series
+_MOST_TERMS = 2**22  # of a sum; the terms beyond are bounded by a geometric series
 
 
 def sauer(num_samples: int, vc_dim: int) -> int:
-    """Σ_{i≤d} C(N, i), no class of VC dimension d makes more dichotomies of N points (Sauer 1972; Shelah 1972).
+    """Σ_{i≤d} C(N, i): no class of VC dimension d makes more dichotomies of N points (Sauer 1972; Shelah 1972).
 
-    Exact, in time that grows with d times the digits of the result: `log_sauer` for what is too large.
+    Stated in theory.md 9.1. The result is exact, in time that grows with d times the digits of the result. For larger
+    numbers there is `log_sauer`.
 
     Args:
         num_samples: N, at least 0.
         vc_dim: d, at least 0.
 
     Raises:
-        ValueError: An argument is no integer of at least 0, or the result has more than 10⁹ digits in base 2.
+        ValueError: An argument is not an integer of at least 0, or the result has more than 10⁹ digits in base 2.
 
     Example:
         >>> from bounds.counting.growth import sauer
@@ -50,14 +51,16 @@ def sauer(num_samples: int, vc_dim: int) -> int:
 
 
 def log_sauer(num_samples: int, vc_dim: int) -> float:
-    """Ln Σ_{i≤d} C(N, i), to 1e-12 of itself, in milliseconds for N = 1e9 and d = 1e6 (Sauer 1972).
+    """ln Σ_{i≤d} C(N, i), to a relative error of 1e-12 (Sauer 1972; theory.md 9.1).
+
+    It takes milliseconds for N = 1e9 and d = 1e6.
 
     Args:
         num_samples: N, at least 0 and below 2^1023.
         vc_dim: d, at least 0.
 
     Raises:
-        ValueError: An argument is no integer of at least 0, or N has more than 1023 bits.
+        ValueError: An argument is not an integer of at least 0, or N has more than 1023 bits.
 
     Example:
         >>> from bounds.counting.growth import log_sauer
@@ -70,13 +73,13 @@ def log_sauer(num_samples: int, vc_dim: int) -> float:
         return n * math.log(2)
     if 2 * d < n:
         return _log_lower_sum(n, d)
-    # More than half of all: what is missing are the n − d − 1 smallest terms from the other end.
+    # More than half of all terms: those that are missing are the first n − d terms of the same sum, from its other end.
     missing = math.exp(min(_log_lower_sum(n, n - d - 1) - n * math.log(2), math.log(0.5)))
     return n * math.log(2) + math.log1p(-missing)
 
 
 def log_growth(num_samples: int, vc_dim: int, growth: str = "polynomial") -> float:
-    """Ln of an upper bound on m_H(N) for a class of VC dimension d.
+    """ln of an upper bound on m_H(N) for a class of VC dimension d (theory.md 9.1).
 
     Args:
         num_samples: N, at least 1.
@@ -84,7 +87,7 @@ def log_growth(num_samples: int, vc_dim: int, growth: str = "polynomial") -> flo
         growth: "polynomial" for N^d + 1 (Learning From Data, eq. 2.10), "sauer" for the sum that it bounds.
 
     Raises:
-        ValueError: N is no positive integer, d none of at least 0, or `growth` is unknown.
+        ValueError: N is not a positive integer, d is not an integer of at least 0, or `growth` is unknown.
 
     Example:
         >>> import math
@@ -103,15 +106,16 @@ def log_growth(num_samples: int, vc_dim: int, growth: str = "polynomial") -> flo
 def cover_count(num_samples: int, dim: int, affine: bool = False) -> int:
     """2 Σ_{i<D} C(N−1, i): the dichotomies that half-spaces make of N points in general position (Cover 1965, Thm 1).
 
-    It is also the growth function: no other placement has more.
+    It is also the growth function: no other placement has more (theory.md 9.2).
 
     Args:
         num_samples: N, at least 1.
-        dim: Dimension of the points; D is this for half-spaces through the origin, one more for affine ones.
+        dim: Dimension of the points. D equals it for half-spaces through the origin; for affine ones D = dim + 1.
         affine: Whether half-spaces have an offset.
 
     Raises:
-        ValueError: An argument is no positive integer.
+        ValueError: N or `dim` is not a positive integer.
+        TypeError: `affine` is not True or False.
 
     Example:
         >>> from bounds.counting.growth import cover_count
@@ -127,14 +131,15 @@ def cover_count(num_samples: int, dim: int, affine: bool = False) -> int:
 def ray_growth(num_samples: int, both_directions: bool = False) -> int:
     """N + 1, the growth function of the rays {x > a} on the line; 2N with the rays {x < a} as well.
 
-    VC dimension 1, and 2 with both directions (Learning From Data, example 2.2).
+    The VC dimension is 1, and 2 with both directions (Learning From Data, example 2.2; theory.md 9.3).
 
     Args:
         num_samples: N, at least 1.
         both_directions: Whether a ray may point either way.
 
     Raises:
-        ValueError: N is no positive integer.
+        ValueError: N is not a positive integer.
+        TypeError: `both_directions` is not True or False.
 
     Example:
         >>> from bounds.counting.growth import ray_growth
@@ -147,13 +152,15 @@ def ray_growth(num_samples: int, both_directions: bool = False) -> int:
 
 
 def interval_growth(num_samples: int) -> int:
-    """C(N+1, 2) + 1, the growth function of intervals on the line, which has VC dimension 2 (Learning From Data, 2.2).
+    """C(N+1, 2) + 1, the growth function of intervals on the line, whose VC dimension is 2.
+
+    Learning From Data, example 2.2; theory.md 9.3.
 
     Args:
         num_samples: N, at least 1.
 
     Raises:
-        ValueError: N is no positive integer.
+        ValueError: N is not a positive integer.
 
     Example:
         >>> from bounds.counting.growth import interval_growth
@@ -165,18 +172,18 @@ def interval_growth(num_samples: int) -> int:
 
 
 def rectangle_growth(num_samples: int) -> int:
-    """The growth function of axis-aligned rectangles in the plane, which has VC dimension 4, by search; N ≤ 9.
+    """The growth function of axis-aligned rectangles in the plane, whose VC dimension is 4, by search; N ≤ 9.
 
-    A rectangle shrinks around the points that it holds until each of its sides touches one, so dichotomies are counted
-    by the sets of points that are all needed for their bounding box: none, one, any two, any three that do not rise or
-    fall monotonically, and four of which each touches another side. How many there are depends on the order of the
-    second coordinates alone, and all N! orders are tried. For N > 9 there is the bound `sauer(N, 4)`.
+    A rectangle may shrink until each of its sides touches a point that it holds. Dichotomies are therefore counted by
+    the sets of points that are all needed for their bounding box: no point, one, any two, any three that do not rise or
+    fall monotonically, and any four that each touch another side. Their number depends only on the order of the second
+    coordinates, and all N! orders are tried. For N > 9 there is the bound `sauer(N, 4)` (theory.md 9.1).
 
     Args:
         num_samples: N, from 1 to 9.
 
     Raises:
-        ValueError: N is no integer from 1 to 9.
+        ValueError: N is not an integer from 1 to 9.
 
     Example:
         >>> from bounds.counting.growth import rectangle_growth
@@ -193,13 +200,15 @@ def rectangle_growth(num_samples: int) -> int:
 
 
 def convex_growth(num_samples: int) -> int:
-    """2^N, the growth function of convex sets in the plane: points on a circle are shattered (Learning From Data, 2.2).
+    """2^N, the growth function of convex sets in the plane: points on a circle are shattered.
+
+    Learning From Data, example 2.2; theory.md 9.3.
 
     Args:
         num_samples: N, at least 1.
 
     Raises:
-        ValueError: N is no positive integer, or above 10⁹.
+        ValueError: N is not a positive integer, or is above 10⁹.
 
     Example:
         >>> from bounds.counting.growth import convex_growth
@@ -211,15 +220,16 @@ def convex_growth(num_samples: int) -> int:
 
 
 def break_point(growth_function: Callable[[int], int], limit: int = 64) -> int | None:
-    """The smallest k with m_H(k) < 2^k, which is d_vc + 1; None if there is none up to `limit`.
+    """The smallest k with m_H(k) < 2^k, which is d_vc + 1 (theory.md 9.1); None if no k up to `limit` has it.
 
     Args:
-        growth_function: m_H, from N to an integer.
+        growth_function: m_H; it takes N and returns an integer.
         limit: The largest k to try.
 
     Raises:
-        TypeError: `growth_function` is no function.
-        ValueError: `limit` is no positive integer, or `growth_function` fails or returns something else than a count.
+        TypeError: `growth_function` is not a function.
+        ValueError: `limit` is not a positive integer, or `growth_function` fails or returns something other than a
+            count.
 
     Example:
         >>> from bounds.counting.growth import break_point, convex_growth, cover_count, interval_growth
@@ -245,10 +255,10 @@ def _power_of_two(name: str, exponent: int) -> int:
 
 
 def _log_lower_sum(n: int, d: int) -> float:
-    """Ln Σ_{i≤d} C(n, i) for d < n/2: the last term times 1 + d/(n−d+1) + d(d−1)/((n−d+1)(n−d+2)) + …, which falls.
+    """ln Σ_{i≤d} C(n, i) for d < n/2: the last term times 1 + d/(n−d+1) + d(d−1)/((n−d+1)(n−d+2)) + …, which falls.
 
-    After the terms that are added, each is at most r times the one before. What that bounds is too much by no more than
-    the sum's logarithm, about ½ ln n, where only the logarithm of C(n, d), about n, is there to be seen.
+    Terms are added until they are negligible, or there are too many of them. The rest is then replaced by an upper
+    bound. Its error is at most the logarithm of the sum, about ½ ln n, which is negligible beside ln C(n, d), about n.
     """
     product, ratio_sum, first = 1.0, 1.0, 0
     while product > 1e-17 * ratio_sum and first < min(d, _MOST_TERMS):
@@ -261,7 +271,7 @@ def _log_lower_sum(n: int, d: int) -> float:
 
 
 def _log_binomial(n: int, d: int) -> float:
-    """Ln C(n, d) as n times an entropy and the errors of Stirling's formula, of which nothing cancels (Loader 2000)."""
+    """ln C(n, d) as n times an entropy plus errors of Stirling's formula, without cancellation (Loader 2000)."""
     if d == 0:
         return 0.0
     rest = n - d
@@ -270,7 +280,7 @@ def _log_binomial(n: int, d: int) -> float:
 
 
 def _stirling(n: int) -> float:
-    """Ln n! − ((n + ½) ln n − n + ½ ln 2π)."""
+    """ln n! − ((n + ½) ln n − n + ½ ln 2π)."""
     if n < 16:
         return math.log(math.factorial(n)) - (n + 0.5) * math.log(n) + n - math.log(2 * math.pi) / 2
     x = 1 / n
@@ -279,7 +289,7 @@ def _stirling(n: int) -> float:
 
 @functools.cache
 def _largest_rectangle_count(n: int) -> int:
-    """By the orders of the second coordinates, those of the first being 1, 2, …, n."""
+    """The largest count over all orders of the second coordinates; the first ones are 1, 2, …, n."""
     heights = np.array(list(itertools.permutations(range(n))), dtype=np.int8)
     heights = heights[heights[:, 0] <= heights[:, -1]]  # the others are their mirror images
     needed = np.zeros(len(heights), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Sets of points that a class shatters: found, or shown not to exist by trying every configuration it tells apart.
+"""Sets of points that a class shatters: found, or excluded by trying every configuration that the class tells apart.
 
 A class is given by its dichotomies: a function from points to signs (M, N), such as those of
 `bounds.counting.dichotomies`.
@@ -18,13 +18,13 @@ Dichotomies = Callable[[np.ndarray], np.ndarray]
 
 
 def is_shattered(signs: np.ndarray) -> bool:
-    """Whether the dichotomies of a sample are all 2^N that there are.
+    """Whether the dichotomies of a sample of N points are all 2^N vectors of signs.
 
     Args:
         signs: (M, N) of −1 and 1; equal rows count once.
 
     Raises:
-        ValueError: `signs` is not (M, N), or holds something else.
+        ValueError: `signs` is not (M, N), or holds other numbers.
 
     Example:
         >>> from bounds.counting.dichotomies import interval_dichotomies
@@ -38,17 +38,17 @@ def is_shattered(signs: np.ndarray) -> bool:
 def find_shattered_set(dichotomies: Dichotomies, configurations: Iterable[np.ndarray]) -> np.ndarray | None:
     """The first of the configurations that the class shatters, or None.
 
-    None proves that no set of that size is shattered if the configurations stand for all that the class tells apart, as
-    `line_configurations`, `plane_configurations` and `half_space_configurations` do for their classes, or if they are
-    all subsets of a finite domain (`subset_configurations`). For others it proves nothing.
+    None proves that no set of that size is shattered if the configurations are exhaustive: if they stand for all that
+    the class tells apart, as `line_configurations`, `plane_configurations` and `half_space_configurations` do for their
+    classes, or if they are all subsets of a finite domain (`subset_configurations`). Otherwise None proves nothing.
 
     Args:
-        dichotomies: From points to the signs that the class gives them, (M, N).
+        dichotomies: Takes points and returns the signs that the class gives them, (M, N).
         configurations: Arrays of points, as `dichotomies` takes them.
 
     Raises:
-        TypeError: `dichotomies` is no function, or `configurations` cannot be iterated over.
-        ValueError: `dichotomies` returns something else than signs (M, N).
+        TypeError: `dichotomies` is not a function, or `configurations` cannot be iterated over.
+        ValueError: `dichotomies` returns something other than signs (M, N).
 
     Example:
         >>> from bounds.counting.dichotomies import rectangle_dichotomies
@@ -77,19 +77,19 @@ def vc_dimension(
 ) -> int | None:
     """The size of the largest shattered set, where `configurations(size)` are exhaustive (see `find_shattered_set`).
 
-    A subset of a shattered set is shattered, so that the first size without one is a break point.
+    A subset of a shattered set is shattered. The first size without a shattered set is therefore a break point.
 
     Args:
-        dichotomies: From points to the signs that the class gives them, (M, N).
-        configurations: From a size to arrays of that many points.
+        dichotomies: Takes points and returns the signs that the class gives them, (M, N).
+        configurations: Takes a size and returns arrays of that many points.
         limit: The largest size to try.
 
     Returns:
         d_vc; None where some set of `limit` points is shattered, which leaves d_vc ≥ `limit`.
 
     Raises:
-        TypeError: `dichotomies` or `configurations` is no function.
-        ValueError: `limit` is no positive integer, or `dichotomies` returns something else than signs (M, N).
+        TypeError: `dichotomies` or `configurations` is not a function.
+        ValueError: `limit` is not a positive integer, or `dichotomies` returns something other than signs (M, N).
 
     Example:
         >>> from bounds.counting.dichotomies import interval_dichotomies, linear_dichotomies
@@ -108,12 +108,16 @@ def vc_dimension(
 
 
 def line_configurations(size: int) -> Iterator[np.ndarray]:
-    """All configurations on the line that only the order of the points tells apart: one, (size,).
+    """All configurations on the line, up to what the order of the points leaves the same: one array, (size,).
 
-    Exhaustive for rays, intervals and unions of these. Equal points cannot have different signs and are left out.
+    They are exhaustive for rays, intervals and unions of these. Equal points cannot have different signs and are left
+    out.
+
+    Args:
+        size: How many points.
 
     Raises:
-        ValueError: `size` is no positive integer.
+        ValueError: `size` is not a positive integer.
 
     Example:
         >>> from bounds.counting.shattering import line_configurations
@@ -125,13 +129,16 @@ def line_configurations(size: int) -> Iterator[np.ndarray]:
 
 
 def plane_configurations(size: int) -> Iterator[np.ndarray]:
-    """All configurations in the plane that only the orders of both coordinates tell apart: size! of them, (size, 2).
+    """All configurations in the plane, up to what the orders of both coordinates leave the same: size! of (size, 2).
 
-    Exhaustive for axis-aligned rectangles, quadrants and the like. Equal coordinates are left out: a rectangle that
-    tells points apart still does so when they are moved a little.
+    They are exhaustive for axis-aligned rectangles, quadrants and the like. Equal coordinates are left out: a rectangle
+    that tells points apart still does so when they are moved a little.
+
+    Args:
+        size: How many points.
 
     Raises:
-        ValueError: `size` is no positive integer.
+        ValueError: `size` is not a positive integer.
 
     Example:
         >>> from bounds.counting.shattering import plane_configurations
@@ -146,9 +153,10 @@ def plane_configurations(size: int) -> Iterator[np.ndarray]:
 def half_space_configurations(size: int, dim: int, affine: bool = True) -> Iterator[np.ndarray]:
     """All configurations that half-spaces of R^dim tell apart, up to the order of the points: arrays (size, dim).
 
-    With D = dim + 1 (D = dim through the origin), up to D points in general position all look the same, and D + 1 have
-    one dependency Σ c_i x_i = 0 (with Σ c_i = 0 if affine: Radon 1921), whose signs decide everything. Degenerate
-    points have no more dichotomies than points next to them in general position.
+    Let D = dim + 1 for affine half-spaces and D = dim for those through the origin. All sets of up to D points in
+    general position have the same dichotomies. D + 1 points have one dependency Σ c_i x_i = 0 (with Σ c_i = 0 if
+    affine: Radon 1921), and the signs of c decide which dichotomies there are. Degenerate points have no more
+    dichotomies than points next to them in general position.
 
     Args:
         size: How many points, at most D + 1; a larger set is not shattered since D + 1 of its points are not.
@@ -156,7 +164,8 @@ def half_space_configurations(size: int, dim: int, affine: bool = True) -> Itera
         affine: Whether half-spaces have an offset.
 
     Raises:
-        ValueError: `size` is not from 1 to D + 1, or `dim` no positive integer.
+        ValueError: `size` is not from 1 to D + 1, or `dim` is not a positive integer.
+        TypeError: `affine` is not True or False.
 
     Example:
         >>> from bounds.counting.shattering import half_space_configurations
@@ -173,19 +182,19 @@ def half_space_configurations(size: int, dim: int, affine: bool = True) -> Itera
         yield corners[:size]
         return
     for negative in range(dim + 1):
-        # Small enough where positive for the origin's coefficient to be positive too, if it is one of the corners.
+        # The positive entries are small, so that the coefficient of the origin is positive too if it is a corner.
         yield np.vstack([corners, np.where(np.arange(dim) < negative, -2 * dim, 1)])
 
 
 def subset_configurations(x: Any, size: int) -> Iterator[np.ndarray]:
-    """All sets of that many among the points x: exhaustive where these are the whole domain.
+    """All sets of `size` points among the points x. They are exhaustive if x is the whole domain.
 
     Args:
         x: The points, (N,) or (N, dim).
         size: How many of them.
 
     Raises:
-        ValueError: `size` is no positive integer, or `x` has no axis.
+        ValueError: `size` is not a positive integer, or `x` has no axis.
 
     Example:
         >>> from bounds.counting.shattering import subset_configurations
@@ -201,7 +210,7 @@ def subset_configurations(x: Any, size: int) -> Iterator[np.ndarray]:
 
 
 def _has_all(name: str, signs: Any) -> bool:
-    """Whether signs, given under that name, are all that there are."""
+    """Whether the rows of `signs` are all vectors of signs; `name` is what a message calls it."""
     numbers = as_numpy(name, signs, "signs (M, N)")
     if numbers.ndim != 2:
         raise ValueError(f"{name} has shape {numbers.shape}; expected (M, N).")

@@ -1,8 +1,8 @@
-"""The VC bound and its siblings: how far the risk of any hypothesis of a class may be above that on the sample.
+"""The VC bound and its siblings: how far the risk of a hypothesis may exceed its risk on the sample.
 
-All hold with probability 1−δ for every hypothesis of a class of VC dimension d at once, for N independent, identically
-distributed samples and losses 0 or 1: E_out ≤ E_in + ε. The growth function is bounded as `growth` says, by N^d + 1
-("polynomial") or by Sauer's sum ("sauer"), which is tighter. Where ε ≥ 1 a bound says nothing.
+All bounds hold with probability 1−δ for every hypothesis of a class of VC dimension d at once: E_out ≤ E_in + ε, for N
+independent, identically distributed samples and losses 0 or 1. The growth function is bounded by N^d + 1 if `growth` is
+"polynomial", and by Sauer's sum, which is tighter, if it is "sauer" (theory.md 9.1). Where ε ≥ 1 a bound says nothing.
 """
 
 import math
@@ -14,13 +14,13 @@ from bounds.checks import Counts, as_count, as_counts, as_delta, as_scalar
 from bounds.counting.growth import log_growth
 from ntk.checks import check_choice
 
-_MOST_BITS = 1022  # of N, of which 2N is taken, and half as many where it is N²
+_MOST_BITS = 1022  # of N, for 2N in float64; half as many for N²
 
 
 def vc_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
-    """ε = sqrt((8/N) ln(4 m_H(2N)/δ)), the VC bound (Vapnik & Chervonenkis 1971; Learning From Data, Thm 2.5).
+    """ε = sqrt((8/N) ln(4 m_H(2N)/δ)), the VC bound (Vapnik & Chervonenkis 1971; Learning From Data, Theorem 2.5).
 
-    Two-sided: |E_in − E_out| ≤ ε.
+    Two-sided: |E_in − E_out| ≤ ε (theory.md 9.4).
 
     Args:
         num_samples: N.
@@ -29,8 +29,9 @@ def vc_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polyn
         growth: "polynomial" or "sauer".
 
     Raises:
-        ValueError: N is no positive integer, d none of at least 0, δ outside (0, 1), or `growth` unknown.
-        TypeError: δ is no real number, or is traced.
+        ValueError: N is not a positive integer, d is not an integer of at least 0, δ is outside (0, 1), or `growth` is
+            unknown.
+        TypeError: δ is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.counting.vc import vc_epsilon
@@ -42,9 +43,20 @@ def vc_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polyn
 
 
 def rademacher_penalty_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
-    """ε = sqrt(2 ln(2N m_H(N))/N) + sqrt((2/N) ln(1/δ)) + 1/N, the Rademacher penalty bound (Learning From Data, 2.20).
+    """ε = sqrt(2 ln(2N m_H(N))/N) + sqrt((2/N) ln(1/δ)) + 1/N, the Rademacher penalty bound.
 
-    One-sided. Arguments and errors as for `vc_epsilon`.
+    One-sided (Learning From Data, problem 2.20; theory.md 9.4).
+
+    Args:
+        num_samples: N.
+        vc_dim: d, at least 0.
+        delta: δ in (0, 1).
+        growth: "polynomial" or "sauer".
+
+    Raises:
+        ValueError: N is not a positive integer, d is not an integer of at least 0, δ is outside (0, 1), or `growth` is
+            unknown.
+        TypeError: δ is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.counting.vc import rademacher_penalty_epsilon
@@ -57,9 +69,21 @@ def rademacher_penalty_epsilon(num_samples: int, vc_dim: int, delta: float, grow
 
 
 def parrondo_van_den_broek_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
-    """The ε with ε = sqrt((2ε + ln(6 m_H(2N)/δ))/N) (Parrondo & van den Broek 1993; Learning From Data, 2.20).
+    """The ε with ε = sqrt((2ε + ln(6 m_H(2N)/δ))/N), the bound of Parrondo & van den Broek 1993.
 
-    One-sided. The square is Nε² − 2ε − A = 0 with A = ln(6 m_H(2N)/δ). Arguments and errors as for `vc_epsilon`.
+    One-sided (Learning From Data, problem 2.20; theory.md 9.5). Squared, it is Nε² − 2ε − A = 0 with
+    A = ln(6 m_H(2N)/δ).
+
+    Args:
+        num_samples: N.
+        vc_dim: d, at least 0.
+        delta: δ in (0, 1).
+        growth: "polynomial" or "sauer".
+
+    Raises:
+        ValueError: N is not a positive integer, d is not an integer of at least 0, δ is outside (0, 1), or `growth` is
+            unknown.
+        TypeError: δ is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.counting.vc import parrondo_van_den_broek_epsilon
@@ -72,10 +96,21 @@ def parrondo_van_den_broek_epsilon(num_samples: int, vc_dim: int, delta: float, 
 
 
 def devroye_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
-    """The ε with ε = sqrt((4ε(1 + ε) + ln(4 m_H(N²)/δ))/(2N)) (Devroye 1982; Learning From Data, 2.20).
+    """The ε with ε = sqrt((4ε(1 + ε) + ln(4 m_H(N²)/δ))/(2N)), the bound of Devroye 1982.
 
-    Two-sided. The square is (2N−4)ε² − 4ε − A = 0 with A = ln(4 m_H(N²)/δ); without a solution, for N ≤ 2, ε is
-    infinite. Arguments and errors as for `vc_epsilon`.
+    Two-sided (Learning From Data, problem 2.20; theory.md 9.5). Squared, it is (2N−4)ε² − 4ε − A = 0 with
+    A = ln(4 m_H(N²)/δ). For N ≤ 2 there is no solution, and ε is infinite.
+
+    Args:
+        num_samples: N.
+        vc_dim: d, at least 0.
+        delta: δ in (0, 1).
+        growth: "polynomial" or "sauer".
+
+    Raises:
+        ValueError: N is not a positive integer, d is not an integer of at least 0, δ is outside (0, 1), or `growth` is
+            unknown.
+        TypeError: δ is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.counting.vc import devroye_epsilon
@@ -96,7 +131,7 @@ _EPSILONS: dict[str, Callable[..., float]] = {
 
 
 def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "polynomial", bound: str = "vc") -> int:
-    """The smallest N at which a bound of this module is at most ε (Learning From Data, section 2.2.1).
+    """The smallest N at which a bound of theory.md 9.4 or 9.5 is at most ε (Learning From Data, section 2.2.1).
 
     Args:
         epsilon: ε in (0, 1).
@@ -106,8 +141,9 @@ def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "pol
         bound: "vc", "rademacher_penalty", "parrondo_van_den_broek" or "devroye".
 
     Raises:
-        ValueError: ε or δ is outside (0, 1), d no integer of at least 0, a name unknown, or N beyond float64.
-        TypeError: ε or δ is no real number, or is traced.
+        ValueError: ε or δ is outside (0, 1), d is not an integer of at least 0, a name is unknown, or N leaves the
+            range of float64.
+        TypeError: ε or δ is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.counting.vc import vc_sample_size
@@ -116,12 +152,12 @@ def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "pol
     """
     check_choice("bound", bound, _EPSILONS)
     epsilon = as_scalar(as_delta, "epsilon", epsilon)
-    # Every bound falls with N as soon as it is below 1.
+    # Every bound falls with N where it is below 1.
     enough = 1
     while _EPSILONS[bound](enough, vc_dim, delta, growth) > epsilon:
         enough *= 2
         if enough.bit_length() > _MOST_BITS // 2:
-            raise ValueError(f"epsilon is {epsilon:g}; expected one that less than 2^{_MOST_BITS // 2} samples reach.")
+            raise ValueError(f"epsilon is {epsilon:g}; expected one that fewer than 2^{_MOST_BITS // 2} samples reach.")
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
@@ -133,7 +169,7 @@ def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "pol
 
 
 def vc_curves(num_samples: Counts, vc_dim: int, delta: float, growth: str = "polynomial") -> dict[str, np.ndarray]:
-    """ε of every bound of this module as N grows, to compare them (Learning From Data, problem 2.20).
+    """ε of the bounds of theory.md 9.4 and 9.5 as N grows, to compare them (Learning From Data, problem 2.20).
 
     Args:
         num_samples: N, (K,) positive integers.
@@ -142,11 +178,13 @@ def vc_curves(num_samples: Counts, vc_dim: int, delta: float, growth: str = "pol
         growth: "polynomial" or "sauer".
 
     Returns:
-        From "vc", "rademacher_penalty", "parrondo_van_den_broek" and "devroye" to (K,) in float64.
+        A dictionary with the keys "vc", "rademacher_penalty", "parrondo_van_den_broek" and "devroye", each with (K,)
+        values of ε in float64.
 
     Raises:
-        ValueError: As for `vc_epsilon`, or `num_samples` is no vector.
-        TypeError: `num_samples` are no integers, δ is no real number, or an argument is traced.
+        ValueError: `num_samples` is not (K,) or holds a number below 1, d is not an integer of at least 0, δ is outside
+            (0, 1), or `growth` is unknown.
+        TypeError: `num_samples` does not hold integers, δ is not a real number, or an argument is traced by JAX.
 
     Example:
         >>> from bounds.counting.vc import vc_curves

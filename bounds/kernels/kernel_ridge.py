@@ -1,7 +1,7 @@
 """Bounds for kernel ridge regression f = K(K + ridge·I)⁻¹y: by the kernel's trace, and by its effective dimension.
 
-The kernel is fixed before the sample is seen, as an NTK at infinite width or at initialization is. The ridge is added
-as it is: where a source writes K + nλ, pass nλ.
+The kernel is fixed before the sample is seen, like an NTK at infinite width or at initialization. The ridge is added to
+the diagonal as given: where a source writes K + nλ, pass nλ.
 """
 
 import math
@@ -22,8 +22,8 @@ class KernelRidgeRisk(NamedTuple):
 
     Attributes:
         bound: The sum of the parts.
-        bias: Of the ridge.
-        variance: Of the noise.
+        bias: The part that the ridge causes.
+        variance: The part that the noise causes.
     """
 
     bound: float
@@ -38,22 +38,23 @@ def kernel_ridge_margin_bound(
 
         P(y f ≤ 0) ≤ mean ramp_γ + 2 C √(tr K)/m + 3 √(ln(2/(p_C δ))/(2m)),
 
-    C = √(αᵀKα)/γ, α = (K + ridge·I)⁻¹y, the norm of f divided by γ, rounded up on a grid of ratio 1.1 with p_C its
-    share of a union bound (Bartlett & Mendelson 2002, Theorem 21 and Lemma 22; Mohri et al. 2018, Theorems 3.3 and
-    6.12). With probability at least 1 − δ over m i.i.d. points, one-sided, for all ridges and γ at once.
+    where C = √(αᵀKα)/γ is the norm of f divided by γ, with α = (K + ridge·I)⁻¹y. C is rounded up on a grid of ratio 1.1
+    and has the share p_C of a union bound (Bartlett & Mendelson 2002, Theorem 21 and Lemma 22; Mohri et al. 2018,
+    Theorems 3.3 and 6.12; theory.md 14.2 and 12.8). It holds with probability at least 1 − δ over m i.i.d. points,
+    one-sided, for all ridges and γ at once.
 
     Args:
         gram: K, (m, m), symmetric positive semidefinite.
         y: (m,), labels −1 and 1.
         ridge: A positive number.
         delta: δ.
-        gamma: γ > 0, the margin asked for. Predictions near the labels have margins near 1.
+        gamma: γ > 0, the margin. Predictions near the labels have margins near 1.
 
     Returns:
         `MarginBound`.
 
     Raises:
-        TypeError: An argument is no real array, or is traced by JAX.
+        TypeError: An argument is not a real array, or is traced by JAX.
         ValueError: K is not square, symmetric and finite or has a negative eigenvalue, y holds other labels or another
             number of them, or a number is out of its range.
 
@@ -88,20 +89,20 @@ def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Real, noise_std: Real, radiu
 
         E (1/m) ‖f − f*‖² ≤ ridge B²/(4m) + σ² d(ridge)/m,   d = tr K(K + ridge·I)⁻¹,
 
-    in expectation over the noise alone, inputs fixed (Zhang 2005; Bach 2013, section 3): the bias is ridge² f*ᵀ(K +
-    ridge·I)⁻²f*/m with ridge λ/(λ + ridge)² ≤ 1/4, the variance σ² Σ(λ/(λ + ridge))²/m.
+    in expectation over the noise alone, for fixed inputs (Zhang 2005; Bach 2013, section 3; theory.md 14.3). The bias
+    is ridge² f*ᵀ(K + ridge·I)⁻²f*/m, in which ridge λ/(λ + ridge)² ≤ 1/4. The variance is σ² Σ(λ/(λ + ridge))²/m.
 
     Args:
         gram: K, (m, m), symmetric positive semidefinite.
         ridge: A positive number.
-        noise_std: σ.
-        radius: B.
+        noise_std: σ, the standard deviation of the noise.
+        radius: B, at least the norm of f*.
 
     Returns:
         `KernelRidgeRisk`.
 
     Raises:
-        TypeError: An argument is no real array, or is traced by JAX.
+        TypeError: An argument is not a real array, or is traced by JAX.
         ValueError: K is not square, symmetric and finite or has a negative eigenvalue, or a number is out of its range.
 
     Example:
@@ -123,7 +124,7 @@ def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Real, noise_std: Real, radiu
 
 
 def _solved(K: np.ndarray, ridge: float, labels: np.ndarray) -> np.ndarray:
-    """(K + ridge·I)⁻¹ y, once no eigenvalue of K is below what rounding makes of zero."""
+    """(K + ridge·I)⁻¹ y; refused where an eigenvalue of K is negative beyond rounding."""
     identity, rounding = np.eye(len(K)), NEGATIVE * float(np.linalg.norm(K))
     try:
         if 0 < rounding < ridge:

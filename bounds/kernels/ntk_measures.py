@@ -16,24 +16,24 @@ _FEWEST_DIGITS = 3
 def ntk_complexity(H: ArrayLike, y: ArrayLike, ridge: ArrayLike = 0.0) -> jax.Array:
     """√(2 yᵀ(H + ridge·I)⁻¹y/n) (Arora, Du, Hu, Li & Wang 2019, Theorem 5.1).
 
-    A measure: the excess over it in the theorem is O(√(ln(n/(λ_min δ))/n)) without a constant. The theorem is for wide
-    two-layer ReLU networks of which the first layer is trained, inputs of norm 1, |y| ≤ 1 and a 1-Lipschitz loss in
-    [0, 1], with H_ij = x_i·x_j (π − arccos x_i·x_j)/(2π) and no ridge. For any kernel, yᵀH⁻¹y is the squared norm of
-    the least function that interpolates y.
+    Stated in theory.md 14.1. It is a measure: the theorem adds O(√(ln(n/(λ_min δ))/n)), without a constant. The theorem
+    is for wide two-layer ReLU networks whose first layer is trained, inputs of norm 1, |y| ≤ 1 and a 1-Lipschitz loss
+    in [0, 1], with H_ij = x_i·x_j (π − arccos x_i·x_j)/(2π) and no ridge. For any kernel, yᵀH⁻¹y is the squared norm of
+    the smallest function that interpolates y.
 
     Args:
         H: (n, n), symmetric positive semidefinite, float32 or float64.
         y: (n,) or (n, O), targets such as labels −1 and 1; outputs add up.
-        ridge: Added to the diagonal as it is. 0 is the paper's measure.
+        ridge: The number that is added to the diagonal. 0 is the paper's measure.
 
     Returns:
-        A scalar; inf where H + ridge·I is singular in the dtype, that is λ_min ≤ n ε λ_max. Warns there, and where its
-        condition number leaves fewer than three digits (under a transformation it cannot).
+        A scalar. It is inf where H + ridge·I is singular in the dtype, that is λ_min ≤ n ε λ_max. There is a warning
+        then, and where the condition number leaves fewer than three digits (but none under a transformation).
 
     Raises:
         TypeError: An array is not of float32 or float64.
         ValueError: A shape does not fit, an entry is not finite, H is not symmetric or has a negative eigenvalue, the
-            ridge is no number of at least 0, or the result leaves the range of the dtype.
+            ridge is not a number of at least 0, or the result leaves the range of the dtype.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A fully connected network as VC bounds count it: units and parameters of each layer."""
+"""A fully connected network as VC bounds count it: the units and parameters of each layer."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from bounds.networks import trees
 from ntk.checks import check_count, is_concrete, shown
 from ntk.networks import MLP
 
-_MOST_BITS = 256  # of a count of units or parameters, of which products are taken in float64
+_MOST_BITS = 256  # of a count of units or parameters, so that their products are within float64
 
 
 class DenseLayers(NamedTuple):
@@ -16,8 +16,8 @@ class DenseLayers(NamedTuple):
 
     Attributes:
         dim: Dimension of the inputs.
-        units: k_1…k_L, of every layer, the output (1) last.
-        parameters: Weights and biases into the units of each layer, as many.
+        units: k_1, …, k_L, the units of every layer; the last one is the output, 1.
+        parameters: How many weights and biases lead into the units of each layer.
     """
 
     dim: int
@@ -26,7 +26,7 @@ class DenseLayers(NamedTuple):
 
 
 def check_layers(layers: Any) -> None:
-    """Refuse what is no `DenseLayers`, and numbers that no network has."""
+    """Refuse what is not a `DenseLayers`, and numbers that do not belong to a network."""
     if not isinstance(layers, DenseLayers):
         raise TypeError(f"layers is {type(layers).__name__}; expected the DenseLayers of mlp_layers or tree_layers.")
     as_count("dim", layers.dim, bits=_MOST_BITS)
@@ -42,8 +42,8 @@ def check_layers(layers: Any) -> None:
         not k * d <= w <= k * (d + 1) for d, k, w in zip(inputs, layers.units, layers.parameters, strict=False)
     ):
         raise ValueError(
-            f"layers is {shown(layers)}; expected units and parameters of as many layers, the last with one output, in"
-            " each its weights, units times inputs of dim or of the layer before, and 0 to k biases."
+            f"layers is {shown(layers)}; expected units and parameters of as many layers, the last with one unit. A"
+            " layer of k units has k weights for each of its inputs, and 0 to k biases."
         )
 
 
@@ -58,12 +58,12 @@ def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
 
     Args:
         net: The network; it has L hidden layers and a read-out without bias.
-        dim: d, of the inputs.
-        width: n, of every hidden layer.
+        dim: d, the dimension of the inputs.
+        width: n, the width of every hidden layer.
 
     Raises:
-        TypeError: `net` is no `ntk.MLP`.
-        ValueError: `dim` or `width` is no positive integer, or σ_w or σ_v is 0.
+        TypeError: `net` is not an `ntk.MLP`.
+        ValueError: `dim` or `width` is not a positive integer, or σ_w or σ_v is 0.
 
     Example:
         >>> import ntk
@@ -77,7 +77,7 @@ def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
     check_count("width", width)
     for name in ("w_std", "v_std"):
         if _is_zero(getattr(net, name)):
-            raise ValueError(f"net has {name} 0; expected a positive one, without which its weights do nothing.")
+            raise ValueError(f"net has {name} 0; expected a positive one: with 0 its weights have no effect.")
     bias = not _is_zero(net.b_std)
     hidden = (width * (dim + bias), *[width * (width + bias)] * (net.depth - 1))
     return DenseLayers(int(dim), (*[int(width)] * net.depth, 1), (*map(int, hidden), int(width)))
@@ -86,18 +86,18 @@ def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
 def tree_layers(params: Any) -> DenseLayers:
     """The layers of a tree of parameters: of Flax Linen or NNX dense layers, of `ntk.finite`, or a list of matrices.
 
-    Weights are the leaves (in, out), and the read-out v (n,) of `ntk.finite`; a bias (out,) has the name that goes with
-    its weight's, bias with kernel and b1 with w1. Layers follow each other in the order of the numbers in their names,
-    or in the only order in which their shapes fit.
+    Weights are the leaves (in, out), and the read-out v (n,) of `ntk.finite`. The name of a bias (out,) goes with that
+    of its weight: bias with kernel, b1 with w1. Layers follow each other in the order of the numbers in their names, or
+    in the only order in which their shapes fit.
 
-    Biases of `ntk.finite` are in its tree even if σ_b is 0 and they do nothing: there, `mlp_layers` is right.
+    The tree of `ntk.finite` has biases even if σ_b is 0 and they have no effect. Use `mlp_layers` there.
 
     Args:
         params: A pytree of arrays, or of their shapes (`jax.ShapeDtypeStruct`).
 
     Raises:
-        ValueError: A leaf is neither, a bias has no weight or another size, the layers fit in no order or in several,
-            or there is more than one output.
+        ValueError: A leaf is neither a weight nor a bias, a bias has no weight or another size, no order of the layers
+            fits or several do, or there is more than one output.
 
     Example:
         >>> import jax

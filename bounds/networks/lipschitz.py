@@ -17,23 +17,24 @@ from ntk.checks import as_floating, check_finite, check_representable
 
 
 def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
-    """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers, and nothing else.
+    """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers (theory.md 12.2).
 
-    A convolution of any stride reads each input in at most k of its patches, k the positions of its kernel, and so has
-    at most √k times the norm of its matrix. Not for transposed convolutions, normalization, attention or branches.
+    A convolution whose kernel has k positions reads each input in at most k patches, whatever its stride. Its norm is
+    therefore at most √k times that of its matrix. The bound does not hold for transposed convolutions, normalization,
+    attention or branches.
 
     Args:
         params: A Flax parameter tree, or anything that `weight_matrices` takes.
         activation_lipschitz: The constant of the activation between layers: 1 for relu, tanh or max pooling.
 
     Returns:
-        A scalar. Spectral norms are roots of the largest eigenvalue of WᵀW, to rounding: a power iteration, as of
-        `bounds.spectral_norm`, would err on the side of too small.
+        A scalar. Spectral norms are roots of the largest eigenvalue of WᵀW, up to rounding. The power iteration of
+        `bounds.spectral_norm` is not used, since its result is never too large and may be too small.
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is not finite, a leaf is neither matrix nor bias, such as the scale of a
-            normalization, the constant is negative, or the result leaves the range.
+        ValueError: No leaf is a matrix, a matrix is not finite, a leaf is neither matrix nor bias, such as the scale of
+            a normalization, the constant is negative, or the result leaves the range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -58,25 +59,26 @@ def lipschitz_lower_estimate(
     num_steps: int = 30,
     step_size: ArrayLike = 0.1,
 ) -> jax.Array:
-    """The largest ‖J(x)‖_σ met by ascent from given inputs: at most the Lipschitz constant where f is differentiable.
+    """The largest ‖J(x)‖_σ that ascents from given inputs meet; J is the Jacobian of a differentiable f in its input.
 
-    Each step improves the direction v by one power iteration on JᵀJ and moves x along the gradient of ‖J(x) v‖; where
-    that is zero, as for ReLU networks inside a linear region, along v. All that is met counts: **a lower estimate**.
+    Each step improves the direction v by one power iteration on JᵀJ and moves x along the gradient of ‖J(x) v‖. Where
+    that gradient is zero, as inside a linear region of a ReLU network, x moves along v. The result is **a lower
+    estimate**: it is at most the Lipschitz constant (theory.md 12.2 is an upper bound).
 
     Args:
-        f: Takes params and a batch (N, …) to outputs (N,) or (N, …), each of one input alone. Compiled once for each
-            function object, which is kept with its program: define it once, not anew for each call.
-        params: Anything.
+        f: Takes (params, a batch (N, …)) and returns outputs (N,) or (N, …), each of one input alone. It is compiled
+            once for each function object, which is kept with its program. Define it once, not anew for each call.
+        params: The first argument of f, a pytree of arrays and numbers.
         x: Inputs from which the ascents start, (N, …), float32 or float64.
-        num_steps: Of each ascent.
-        step_size: The length of the first step in x; they shrink to nothing.
+        num_steps: How many steps each ascent takes.
+        step_size: The length of the first step in x. The steps shrink to nothing.
 
     Returns:
         A scalar, differentiable in params at the x and v that were found.
 
     Raises:
-        TypeError: f is no function, or x is not of float32 or float64.
-        ValueError: x is empty or not finite, f returns something else than one output for each input, num_steps is
+        TypeError: f is not a function, or x is not of float32 or float64.
+        ValueError: x is empty or not finite, f does not return one output for each input, num_steps is
             below 1, or step_size is negative.
 
     Example:

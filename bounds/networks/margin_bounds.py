@@ -1,8 +1,8 @@
 """Margin bounds of trained networks with every constant: the norms and the margin may depend on the sample.
 
 Both hold for i.i.d. points and networks without biases, one-sided, with probability at least 1 − δ over the sample, for
-all networks of an architecture and all margins γ > 0 at once: norms and γ are rounded to a grid, and a union bound over
-the grid is paid for in the confidence. An architecture is the activation and the shapes of the weights.
+all networks of an architecture and all margins γ > 0 at once. Norms and γ are rounded to a grid, and the confidence has
+a union bound over the grid (theory.md 12.8). An architecture is the activation and the shapes of the weights.
 """
 
 import math
@@ -18,7 +18,7 @@ from bounds.networks.margins import complexity_of_norms, ramp
 from bounds.networks.weights import host_matrices
 from bounds.rademacher.networks import golowich_complexity
 
-SPECTRAL_CEILING = 8.0  # the complexity of `spectral_margin_bound` where no finer cover than that of one function pays
+SPECTRAL_CEILING = 8.0  # the complexity of `spectral_margin_bound` where the cover by one function is the best one
 
 
 class MarginBound(NamedTuple):
@@ -27,7 +27,7 @@ class MarginBound(NamedTuple):
     Attributes:
         bound: The sum of the parts. It is vacuous from 1 on.
         margin_risk: The mean ramp loss of the training margins, at most the share of margins below γ.
-        complexity: The part of the class of networks.
+        complexity: The part that depends on the norms of the network.
         confidence: The part that depends on δ, with the union bound over norms and margins.
     """
 
@@ -40,10 +40,10 @@ class MarginBound(NamedTuple):
     def of_parts(
         cls, margins: np.ndarray, gamma: float, complexity: float, delta: float, log_share: float
     ) -> "MarginBound":
-        """The bound of training margins, of which a union bound gives the share e^{−log_share} of δ."""
+        """The bound from training margins, where a union bound leaves it the share e^{−log_share} of δ."""
         if not math.isfinite(complexity + log_share):
             raise ValueError(
-                f"gamma is {gamma:.3g}, by which norms are divided that leave float64 then; expected a larger one."
+                f"gamma is {gamma:.3g}, and norms divided by it leave the range of float64; expected a larger one."
             )
         confidence = 3 * math.sqrt((math.log(2 / delta) + log_share) / (2 * len(margins)))
         with np.errstate(over="ignore"):
@@ -56,24 +56,25 @@ def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma:
 
         P(y f ≤ 0) ≤ mean ramp_γ + 2 C (√(2 ln 2 · L) + 1) ‖X‖_F/m + 3 √(ln(2/(p_C δ))/(2m)),
 
-    C the product of the L matrices' Frobenius norms divided by γ, rounded up on a grid of ratio 1.1 (Golowich, Rakhlin
-    & Shamir 2018, Theorem 1; contraction and Rademacher bound of Mohri et al. 2018, Lemma 5.7 and Theorem 3.3).
-    Activations are positive-homogeneous and 1-Lipschitz, as relu is.
+    where C is the product of the L matrices' Frobenius norms divided by γ, rounded up on a grid of ratio 1.1, with the
+    share p_C of the union bound (theory.md 12.6). It combines Theorem 1 of Golowich, Rakhlin & Shamir 2018 with the
+    contraction and the Rademacher bound of Mohri et al. 2018, Lemma 5.7 and Theorem 3.3. Activations are
+    positive-homogeneous and 1-Lipschitz, like relu.
 
     Args:
         margins: y f(x) on the sample, (m,).
-        weights: The matrices (in, out) of the network: a parameter tree or anything that `weight_matrices` takes. Of an
-            `ntk.MLP`, those of `ntk_weight_matrices`.
+        weights: The matrices (in, out) of the network: a parameter tree, or anything that `weight_matrices` takes. For
+            an `ntk.MLP`, take those of `ntk_weight_matrices`.
         x: The sample's inputs, (m, d).
-        gamma: γ > 0.
-        delta: δ.
+        gamma: γ > 0, the margin.
+        delta: δ in (0, 1).
 
     Returns:
         `MarginBound`.
 
     Raises:
-        TypeError: An argument is no real array, or is traced by JAX.
-        ValueError: A shape does not fit, a number is out of its range, the matrices fit in no order or in several, or
+        TypeError: An argument is not a real array, or is traced by JAX.
+        ValueError: A shape does not fit, a number is out of its range, no order of the matrices fits or several do, or
             the network has biases, convolutions or more than one output.
 
     Example:
@@ -109,27 +110,31 @@ def spectral_margin_bound(
         P(wrong) ≤ mean ramp_γ + 2 inf_α (4α/√m + (12/m) r ln(√m/α)) + 3 √(ln(2/(p δ))/(2m)),
         r = 2 ‖X‖_F √ln(2W²) R/γ,   R = Πρ_i s_i (Σ (b_i/s_i)^{2/3})^{3/2}.
 
-    This is their Lemma A.8, where α = 1/m, with these differences: the least α, 3r/√m; ln(2/δ) in place of ln(1/δ), as
-    in Mohri et al. 2018, Theorem 3.3; s_i ≥ ‖A_i‖_σ, b_i ≥ ‖A_iᵀ − M_iᵀ‖_{2,1} and 1/γ rounded up on grids, for which
-    p is paid; √ln(2W²), which they enlarge to ln(2W). The number of terms in Maurey's lemma must be rounded up, which
-    costs √2 in r; that a margin is √2-Lipschitz in Euclidean norm, where they take 2, gives it back.
+    This is theory.md 12.7. It differs from their Lemma A.8 in these points:
+
+    - α is the best one, 3r/√m, where they take α = 1/m.
+    - The confidence has ln(2/δ) in place of ln(1/δ), as in Mohri et al. 2018, Theorem 3.3.
+    - s_i ≥ ‖A_i‖_σ, b_i ≥ ‖A_iᵀ − M_iᵀ‖_{2,1} and 1/γ are rounded up on grids. p is their share of the union bound.
+    - √ln(2W²) stands where they have the larger ln(2W).
+    - The number of terms in Maurey's lemma is rounded up, which makes r larger by √2. A margin is √2-Lipschitz in
+      Euclidean norm, where they take 2, which makes r smaller by √2.
 
     Args:
-        margins: f(x)_y − max_{j≠y} f(x)_j on the sample, (m,), as of `classification_margins`.
-        weights: The L matrices (in, out) of the network, W the largest of their dimensions. Activations between them
-            are ρ_i-Lipschitz and 0 at 0.
+        margins: f(x)_y − max_{j≠y} f(x)_j on the sample, (m,), from `classification_margins`.
+        weights: The L matrices (in, out) of the network: a parameter tree, or anything that `weight_matrices` takes. W
+            is the largest of their dimensions. Activations between them are ρ_i-Lipschitz and 0 at 0.
         x: The sample's inputs, (m, d).
-        gamma: γ > 0.
-        delta: δ.
-        references: M_i, matrices chosen before the sample was seen: those at initialization, say. None: zeros.
+        gamma: γ > 0, the margin.
+        delta: δ in (0, 1).
+        references: M_i, matrices chosen before the sample was seen, such as those at initialization; None for zeros.
         activation_lipschitz: ρ_i, one number or (L,).
 
     Returns:
         `MarginBound`.
 
     Raises:
-        TypeError: An argument is no real array, or is traced by JAX.
-        ValueError: A shape does not fit, a number is out of its range, the matrices fit in no order or in several, or
+        TypeError: An argument is not a real array, or is traced by JAX.
+        ValueError: A shape does not fit, a number is out of its range, no order of the matrices fits or several do, or
             the network has biases or convolutions.
 
     Example:
@@ -154,7 +159,7 @@ def spectral_margin_bound(
     values, data_norm = _sample(margins, x, len(matrices[0]))
     m = len(values)
     inverse_gamma, log_share = round_up(1 / as_scalar(as_positive, "gamma", gamma))
-    # R has L + 1 roundings of factors in it, which with this ratio cost from 4 for L = 1 down to e.
+    # R has L + 1 rounded factors. With this ratio they enlarge it by at most 4 for L = 1, and by less for larger L.
     ratio = 1 + 1 / depth
     spectral, distances = np.empty(depth), np.empty(depth)
     for i, (w, start) in enumerate(zip(matrices, starts, strict=True)):
@@ -170,8 +175,8 @@ def spectral_margin_bound(
 
 
 def _dudley(r: float, m: int) -> float:
-    """The infimum over 0 < α ≤ √m of 4α/√m + (12/m) r ln(√m/α): covering numbers of logarithm (r/ε)²."""
-    if not 3 * r < m:  # so too where r has left float64
+    """The infimum over 0 < α ≤ √m of 4α/√m + (12/m) r ln(√m/α), of covering numbers with the logarithm (r/ε)²."""
+    if not 3 * r < m:  # also where r is infinite or NaN
         return SPECTRAL_CEILING / 2
     return 12 * r / m * (1 + math.log(m / (3 * r))) if r > 0 else 0.0
 

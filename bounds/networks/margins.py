@@ -1,4 +1,4 @@
-"""Margins of classifiers, and what they are measured against: the spectral complexity of a network's weights."""
+"""Margins of classifiers, and the complexities of weights by which they are normalized."""
 
 from typing import Any
 
@@ -17,6 +17,8 @@ from ntk.checks import as_floating, check_nonnegative, check_representable, is_c
 def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
     """How clearly each point is classified: f(x)_y − max_{j≠y} f(x)_j, or y f(x) for one output; ≤ 0 is an error.
 
+    Stated in theory.md 12.5.
+
     Args:
         outputs: (N, C) of C ≥ 2 classes, or (N,), float32 or float64.
         labels: (N,): classes 0, …, C − 1 as integers; for one output −1 and 1, of any dtype.
@@ -26,7 +28,7 @@ def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: outputs is not of float32 or float64.
-        ValueError: A shape or a label does not fit, classes are no integers, or an output is not finite.
+        ValueError: A shape or a label does not fit, classes are not integers, or an output is not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -38,7 +40,7 @@ def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
 
 
 def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -> jax.Array:
-    """`classification_margins` of what was given under those names."""
+    """`classification_margins`, whose messages call the arguments by the given names."""
     outputs = as_floating(argument, outputs)
     binary = outputs.ndim == 1
     outputs = as_data(argument, outputs, "(N,)" if binary else "(N, C)")
@@ -62,7 +64,9 @@ def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -
 
 
 def ramp_risk(margins: ArrayLike, gamma: ArrayLike) -> jax.Array:
-    """The mean of the ramp loss min(1, max(0, 1 − margin/γ)): between the shares of margins ≤ 0 and of margins < γ.
+    """The mean of the ramp loss min(1, max(0, 1 − margin/γ)), stated in theory.md 12.5.
+
+    It lies between the share of margins ≤ 0 and the share of margins < γ.
 
     Args:
         margins: (N,), float32 or float64.
@@ -73,7 +77,7 @@ def ramp_risk(margins: ArrayLike, gamma: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: margins is not of float32 or float64.
-        ValueError: margins has not one axis or is not finite, or γ is no positive number.
+        ValueError: margins is not (N,) or is not finite, or γ is not a positive number.
 
     Example:
         >>> import jax.numpy as jnp
@@ -86,26 +90,27 @@ def ramp_risk(margins: ArrayLike, gamma: ArrayLike) -> jax.Array:
 
 
 def ramp(margins: Any, gamma: Any) -> Any:
-    """min(1, max(0, 1 − margin/γ)) of arrays of JAX or of NumPy."""
+    """min(1, max(0, 1 − margin/γ)) (theory.md 12.5) of arrays of JAX or of NumPy."""
     return (1 - margins / gamma).clip(0, 1)
 
 
 def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) -> jax.Array:
     """Margins times N/(R ‖X‖_F), comparable between networks and data sets (Bartlett et al. 2017, section 2).
 
-    Their distribution is what that paper plots: the further right, the better a network may be expected to generalize.
+    Stated in theory.md 12.5. The paper plots their distribution: the further right it lies, the better a network may be
+    expected to generalize.
 
     Args:
         margins: (N,), float32 or float64.
         complexity: R, such as `spectral_complexity`.
-        x: Inputs, (N, d), of which the Frobenius norm is taken.
+        x: Inputs, (N, d); their Frobenius norm is ‖X‖_F.
 
     Returns:
         (N,).
 
     Raises:
         TypeError: margins or x is not of float32 or float64.
-        ValueError: A shape does not fit, an entry is not finite, or the complexity is no positive number.
+        ValueError: A shape does not fit, an entry is not finite, or the complexity is not a positive number.
 
     Example:
         >>> import jax.numpy as jnp
@@ -117,7 +122,7 @@ def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) 
     if len(margins) != len(x):
         raise ValueError(f"margins has {len(margins)} entries; expected {len(x)} as x has rows.")
     complexity = as_positive_scalar("complexity", complexity, margins.dtype)
-    # One division at a time: the product of the two divisors may leave the range where the quotient does not.
+    # One division at a time: the product of the divisors may leave the range of the dtype where the result does not.
     result = margins / complexity / (euclidean_norm(x) / len(x))
     check_representable(normalized_margins=result)
     if is_concrete(result) and bool(jnp.any((result == 0) & (margins != 0))):
@@ -128,21 +133,21 @@ def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) 
 def spectral_complexity(weights: Any, references: Any = None, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
     """Πρ_i‖A_i‖_σ (Σ_i (‖A_iᵀ − M_iᵀ‖_{2,1}/‖A_i‖_σ)^{2/3})^{3/2} (Bartlett, Foster & Telgarsky 2017, equation 1.2).
 
-    A measure; the bound it stands in is `spectral_margin_bound`. A is (out, in) there, so ‖Aᵀ‖_{2,1} sums one
-    Euclidean norm per output unit. Computed without the quotients, so that a zero layer does no harm. Biases do not
-    count, a convolution counts by its matrix.
+    Stated in theory.md 12.4. It is a measure; `spectral_margin_bound` is the bound that contains it. The paper's A is
+    (out, in), so ‖Aᵀ‖_{2,1} sums one Euclidean norm per output unit. There are no quotients in the computation, so that
+    a layer may be zero. Biases do not count, and a convolution counts by its matrix.
 
     Args:
         weights: A Flax parameter tree, or anything that `weight_matrices` takes; matrices (in, out).
-        references: M_i, of the same structure: the weights at initialization, say. None: zeros.
-        activation_lipschitz: ρ_i, of the activation that follows each layer, one number or (L,).
+        references: M_i, of the same structure, such as the weights at initialization; None for zeros.
+        activation_lipschitz: ρ_i, for the activation that follows each layer, one number or (L,).
 
     Returns:
         A scalar.
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is not finite, they fit in no order as layers, references or
+        ValueError: No leaf is a matrix, a matrix is not finite, no order makes them layers of a network, references or
             activation_lipschitz does not fit, or the result leaves the range of the dtype.
 
     Example:
@@ -172,12 +177,12 @@ def spectral_complexity(weights: Any, references: Any = None, activation_lipschi
 
 
 def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
-    """(1/m) Π‖W_j‖_F (√(2 ln 2 · L) + 1) ‖X‖_F, for the networks with the norms of a given one (Golowich et al. 2018).
+    """(1/m) Π‖W_j‖_F (√(2 ln 2 · L) + 1) ‖X‖_F, for the networks with the norms of a given one (theory.md 11.6).
 
-    At least R̂_S of all ReLU networks without biases, with one output and L matrices whose Frobenius norms have no
-    larger product (Golowich, Rakhlin & Shamir 2018, Theorem 1; `NetworkBall` approaches it from below). With
-    `contracted_rademacher` it bounds the complexity of their losses, and with `rademacher_bound` the risk of networks
-    whose norms were fixed beforehand; for a trained network's own norms, use `golowich_margin_bound`.
+    It is at least R̂_S of all ReLU networks without biases, with one output and L matrices, whose Frobenius norms have
+    no larger product (Golowich, Rakhlin & Shamir 2018, Theorem 1). `NetworkBall` approaches R̂_S from below. With
+    `contracted_rademacher` the result bounds the complexity of the losses, and with `rademacher_bound` the risk, of
+    networks whose norms were fixed beforehand. For a trained network's own norms, use `golowich_margin_bound`.
 
     Args:
         weights: A Flax parameter tree, or anything that `weight_matrices` takes; matrices (in, out).
@@ -188,8 +193,8 @@ def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
 
     Raises:
         TypeError: An array is not of float32 or float64.
-        ValueError: There is no matrix, one is a convolution, they fit in no order or in several, there is more than one
-            output, or an entry is not finite.
+        ValueError: No leaf is a matrix, a matrix is a convolution, no order of them fits or several do, there is more
+            than one output, or an entry is not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -219,7 +224,13 @@ def _margins(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def complexity_of_norms(spectral: Any, distances: Any, numpy: Any = np) -> Any:
-    """Π s_i (Σ_i (b_i/s_i)^{2/3})^{3/2}, without the quotients, so that s_i may be 0; of NumPy's or JAX's arrays."""
+    """Π s_i (Σ_i (b_i/s_i)^{2/3})^{3/2} (theory.md 12.4), without quotients, so that s_i may be 0.
+
+    Args:
+        spectral: s_i, (L,).
+        distances: b_i, (L,).
+        numpy: NumPy or jax.numpy, whose arrays these are.
+    """
     one = numpy.ones(1, spectral.dtype)
     before = numpy.cumprod(numpy.concatenate([one, spectral[:-1]]))
     after = numpy.cumprod(numpy.concatenate([one, spectral[:0:-1]]))[::-1]

@@ -17,18 +17,18 @@ from ntk.checks import check_choice, check_representable, is_concrete
 
 _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
-# So many vectors are iterated at once: no one start can be orthogonal to all it looks for, and the ninth singular value
-# sets the rate instead of the second.
+# How many vectors are iterated at once. They are not all orthogonal to the vector sought, and the rate is set by the
+# ninth singular value instead of the second.
 _BLOCK = 8
 _TOLERANCE = 1e-4
 _MAX_STEPS = 10_000
 
 
 class SpectralNorm(NamedTuple):
-    """The largest singular value as found.
+    """The largest singular value, as power iteration finds it.
 
     Attributes:
-        norm: ‖W v‖ for the unit vector v found: never more than ‖W‖_σ, up to rounding.
+        norm: ‖W v‖ for the unit vector v that was found. It is never more than ‖W‖_σ, up to rounding.
         residual: ‖WᵀW v − ‖Wv‖² v‖/‖Wv‖². Some singular value s has |s²/‖Wv‖² − 1| at most this.
         converged: Whether the residual fell below the tolerance.
     """
@@ -45,10 +45,10 @@ class SpectralNorm(NamedTuple):
 )
 @dataclass(frozen=True)
 class LayerNorms:
-    """Norms of each of L weight matrices W (in, out); printed, a table.
+    """Norms of each of L weight matrices W (in, out) (theory.md 12.1); it prints as a table.
 
     Attributes:
-        names: Their paths in the parameter tree, which says what was taken as a weight matrix.
+        names: The paths of the matrices in the parameter tree.
         frobenius: (L,), ‖W‖_F.
         l1: (L,), ‖W‖₁ = Σ|w_ij|.
         l21: (L,), ‖W‖_{2,1}: the sum over output units of Euclidean norms, ‖Aᵀ‖_{2,1} for A = Wᵀ (Bartlett et al.
@@ -76,22 +76,22 @@ class LayerNorms:
 
 
 def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: int = _MAX_STEPS) -> SpectralNorm:
-    """‖W‖_σ, the largest singular value, by block power iteration from fixed pseudo-random vectors.
+    """‖W‖_σ, the largest singular value, by block power iteration from fixed pseudo-random vectors (theory.md 12.1).
 
-    Its gradient is u vᵀ, with u and v held fixed: right to first order, and no further.
+    Its gradient is u vᵀ with u and v held fixed. First derivatives are right, and higher ones are not.
 
     Args:
         matrix: W, (in, out), float32 or float64.
-        tolerance: Of the residual, at which the iteration stops. Some singular value is then within half of it, the
-            largest one unless many others lie about as near to it. Below 1e-6 float32 cannot go.
-        max_steps: After which it stops anyway.
+        tolerance: The iteration stops at a residual of this. Some singular value is then within half of it, relative to
+            its size: the largest one, unless many others are about as large. In float32 the residual stays above 1e-6.
+        max_steps: The iteration stops after so many steps anyway.
 
     Returns:
         `SpectralNorm`: the norm, the residual, whether it converged.
 
     Raises:
-        TypeError: matrix is no array of float32 or float64.
-        ValueError: It has not two axes or is not finite, the tolerance is not positive, or max_steps is below 1.
+        TypeError: matrix is not an array of float32 or float64.
+        ValueError: matrix is not (in, out) or is not finite, the tolerance is not positive, or max_steps is below 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -107,18 +107,18 @@ def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: i
 
 
 def layer_norms(params: Any) -> LayerNorms:
-    """All norms of every weight matrix.
+    """All norms of every weight matrix (theory.md 12.1).
 
     Args:
         params: A Flax parameter tree, or anything that `weight_matrices` takes.
 
     Returns:
-        `LayerNorms`. Warns where a spectral norm has not converged.
+        `LayerNorms`. There is a warning where a spectral norm has not converged.
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is not finite, they fit in no order as layers, or a norm leaves the range of
-            the dtype.
+        ValueError: No leaf is a matrix, a matrix is not finite, no order makes them layers of a network, or a norm
+            leaves the range of the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -139,12 +139,12 @@ def layer_norms(params: Any) -> LayerNorms:
 def path_norm(params: Any, p: int = 2) -> jax.Array:
     """(Σ over paths from an input to an output Π|w|^p)^{1/p} of a network of dense layers (Neyshabur et al. 2015).
 
-    Computed as (1ᵀ |W_1|^p … |W_L|^p 1)^{1/p}. Unlike products of norms it does not change when a unit's weights are
-    scaled up below and down above it. Biases do not count.
+    It is computed as (1ᵀ |W_1|^p … |W_L|^p 1)^{1/p} (theory.md 12.3). Unlike products of norms it does not change when
+    the weights into a unit are multiplied by a number and those out of it are divided by it. Biases do not count.
 
     Args:
-        params: A Flax parameter tree, or anything that `weight_matrices` takes, of a chain of dense layers: numbered,
-            or with shapes that fit in one order only.
+        params: A Flax parameter tree, or anything that `weight_matrices` takes, of a chain of dense layers. Their names
+            are numbered, or their shapes fit in one order only.
         p: 1 or 2.
 
     Returns:
@@ -152,8 +152,8 @@ def path_norm(params: Any, p: int = 2) -> jax.Array:
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, one is a convolution, they fit in no order or in several, or p is neither 1 nor
-            2.
+        ValueError: No leaf is a matrix, a matrix is a convolution, no order of them fits or several do, or p is neither
+            1 nor 2.
 
     Example:
         >>> import jax.numpy as jnp
@@ -219,7 +219,7 @@ def _path_norm(weights: WeightMatrices, p: int) -> jax.Array:
     total = jnp.ones((), weights.matrices[0].dtype)
     shares = jnp.ones(len(weights.matrices[0]), total.dtype)
     for w in weights.matrices:
-        # The scale of every layer is kept apart, so that nothing on the way is larger than the result.
+        # Each layer is divided by its scale, so that no intermediate number is larger than the result.
         scale = scale_of(w)
         shares = _matmul(shares, jnp.abs(w / scale) ** p)
         mass = jnp.sum(shares)

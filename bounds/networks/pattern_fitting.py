@@ -1,4 +1,4 @@
-"""Dichotomies of a sample that a network is seen to make: a lower bound on how many there are, by training."""
+"""Dichotomies of a sample that training finds for a network: a lower bound on how many there are."""
 
 import functools
 import itertools
@@ -18,10 +18,10 @@ from bounds.networks.rounding import rounded_at_random
 from ntk.checks import as_floating, check_finite, check_key, is_concrete
 
 _LARGEST_SAMPLE = 16  # 65,536 networks
-# Of the largest |f|: an output that is nearer to zero may owe its sign to rounding.
+# Relative to the largest |f|: an output nearer to zero than this may owe its sign to rounding.
 _MARGIN = 1e-3
-# So often is a network evaluated with errors of up to some units in the last place of every number, more than rounding
-# makes: its outputs may then change by this share of themselves.
+# A network is evaluated this often with errors of up to so many units in the last place of every number, more than
+# rounding makes. Its outputs must then change by less than this share of themselves.
 _TRIALS, _UNITS, _CHANGE = 16, 4.0, 0.25
 
 
@@ -35,29 +35,35 @@ def fitted_dichotomies(
     learning_rate: ArrayLike = 0.1,
     restarts: int = 1,
 ) -> Bool[Array, " P"]:
-    """Which patterns of signs training found weights for; False proves nothing.
+    """For which patterns of signs training found weights; False proves nothing.
 
-    One network per pattern and restart, as many at once as memory for a few million numbers allows: Adam on the
-    logistic loss, each from its own random weights. Of each network the step counts after which the output nearest to
-    zero, relative to the largest, is furthest on the side that the pattern asks for: by a thousandth at least. Nor may
-    any output change by a quarter of itself when every number on the way to it is moved at random by up to 4 units in
-    its last place, 16 times (`bounds.networks.rounding`): signs that owe themselves to rounding, as those of a
-    difference that cancels, do not count, as far as random errors can tell.
+    One network is trained for each pattern and restart, by Adam on the logistic loss, from its own random weights. As
+    many are trained at once as memory for a few million numbers allows. The margin of a network is its output nearest
+    to the wrong side, relative to its largest output. Of all steps of a network the one with the largest margin counts.
+    A pattern is found if both of these hold:
+
+    - The margin is above a thousandth.
+    - In 16 trials no output changes by a quarter of itself when every number on the way to it is moved at random by up
+      to 4 units in its last place (`bounds.networks.rounding`). Signs that come from rounding, such as those of a
+      difference that cancels, do not count, as far as random errors can tell.
 
     Args:
-        model: With `init(key, x)` to parameters and `apply(params, x)` to (N,) or (N, 1), hashable: what `ntk.finite`
-            returns, or a Flax Linen module.
+        model: Hashable, with `init(key, x)`, which returns parameters, and `apply(params, x)`, which returns (N,) or
+            (N, 1): what `ntk.finite` returns, or a Flax Linen module.
         x: The points, (N, …), floating-point; training runs in their dtype.
         patterns: (P, N) of −1 and 1.
-        key: Of the initial weights.
-        steps: Of training, each on all N points.
-        learning_rate: Of Adam.
-        restarts: Networks per pattern.
+        key: A PRNG key for the initial weights.
+        steps: How many steps of training, each on all N points.
+        learning_rate: The learning rate of Adam.
+        restarts: How many networks for each pattern.
+
+    Returns:
+        (P,) of booleans.
 
     Raises:
-        ValueError: The patterns are not (P, N) or not signs, the model's outputs not one number per point, a count no
-            positive integer, or a value not finite.
-        TypeError: `model` lacks a method or is not hashable, `x` is not floating-point, or `key` no key.
+        ValueError: The patterns are not (P, N) or not signs, the model's outputs are not one number per point, a count
+            is not a positive integer, or a value is not finite.
+        TypeError: `model` lacks a method or is not hashable, `x` is not floating-point, or `key` is not a PRNG key.
 
     Example:
         >>> import jax
@@ -81,23 +87,26 @@ def network_dichotomies(
 ) -> np.ndarray:
     """The dichotomies of the points x that training finds, among all 2^N: their number is a lower bound.
 
-    One that rounding may have made is not counted, as far as random errors show it (see `fitted_dichotomies`). As a
-    class for `bounds.counting.shattering`, a set that it finds shattered is; that it finds none proves nothing.
+    A dichotomy that rounding may have made does not count, as far as random errors show it (see `fitted_dichotomies`).
+    The function may stand for a class in `bounds.counting.shattering`: a set that is found to be shattered is
+    shattered. That none is found proves nothing.
 
     Args:
-        model: As for `fitted_dichotomies`.
+        model: Hashable, with `init(key, x)`, which returns parameters, and `apply(params, x)`, which returns (N,) or
+            (N, 1): what `ntk.finite` returns, or a Flax Linen module.
         x: The points, (N, …), floating-point, N ≤ 16.
-        key: Of the initial weights.
-        steps: Of training, each on all N points.
-        learning_rate: Of Adam.
-        restarts: Networks per pattern.
+        key: A PRNG key for the initial weights.
+        steps: How many steps of training, each on all N points.
+        learning_rate: The learning rate of Adam.
+        restarts: How many networks for each pattern.
 
     Returns:
         (M, N) of −1 and 1, int8, on the host.
 
     Raises:
-        ValueError: N > 16, or as for `fitted_dichotomies`.
-        TypeError: As for `fitted_dichotomies`.
+        ValueError: N is above 16, the model's outputs are not one number per point, a count is not a positive integer,
+            or a value is not finite.
+        TypeError: `model` lacks a method or is not hashable, `x` is not floating-point, or `key` is not a PRNG key.
 
     Example:
         >>> import jax
@@ -133,7 +142,7 @@ def _fitted(
         margins = signs * model.apply(params, x).reshape(len(x))
         largest = jnp.abs(margins).max()
         margin = margins.min() / jnp.where(largest > 0, largest, 1)
-        return jnp.mean(jax.nn.softplus(-margins)), margin.astype(x.dtype)  # the model may have a dtype of its own
+        return jnp.mean(jax.nn.softplus(-margins)), margin.astype(x.dtype)  # the model may compute in another dtype
 
     def train(task: tuple[Array, Float[Array, " N"]]) -> Bool[Array, ""]:
         key, signs = task
@@ -148,7 +157,7 @@ def _fitted(
 
         params = model.init(key, x)
         start = (params, optimizer.init(params), params, jnp.asarray(-1, x.dtype))
-        # The number of steps is no constant of the program, which need not be compiled again for another.
+        # The number of steps is an input of the program, so that another number compiles nothing.
         _, _, best, margin = jax.lax.fori_loop(0, steps + 1, step, start)
         return (margin > _MARGIN) & _beyond_rounding(model, best, x, key)
 
@@ -159,7 +168,7 @@ def _fitted(
 
 
 def _beyond_rounding(model: Any, params: Any, x: Array, key: Array) -> Bool[Array, ""]:
-    """Whether no output changes much when every number on the way to it is rounded otherwise."""
+    """Whether no output changes much when every number on the way to it is moved at random."""
     outputs = model.apply(params, x)
 
     def holds(key: Array) -> Array:
@@ -170,12 +179,12 @@ def _beyond_rounding(model: Any, params: Any, x: Array, key: Array) -> Bool[Arra
 
 
 def _numbers_held(model: Any, loss: Any, x: Array) -> int:
-    """Parameters with their moments and the best ones, and the values of a step or of the trials."""
+    """How many numbers one network holds: parameters, moments, the best ones, and those of a step or the trials."""
     params = jax.eval_shape(model.init, jax.random.key(0), x)
     signs = jax.ShapeDtypeStruct((len(x),), x.dtype)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     step = batches.numbers_made(jax.grad(loss, has_aux=True), params, signs)
-    # Each number that a trial makes is moved, in a few steps of its own.
+    # To move a number takes a few numbers more.
     return 5 * size + max(step, 4 * _TRIALS * batches.numbers_made(model.apply, params, x))
 
 

@@ -1,4 +1,4 @@
-"""What rounding may do to a function: it is evaluated with random errors (Monte Carlo arithmetic, Parker 1997)."""
+"""The effect of rounding on a function, by evaluating it with random errors (Monte Carlo arithmetic, Parker 1997)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +14,16 @@ _CALLS = (*WRAPPERS, "custom_jvp_call", "custom_vjp_call")
 
 
 def rounded_at_random(function: Callable, arguments: tuple, key: jax.Array, units: float) -> Any:
-    """`function(*arguments)`, where all numbers, given or computed, are moved by up to so many units in the last place.
+    """`function(*arguments)`, where every number, given or computed, is moved by up to `units` units in the last place.
 
-    Each by its own share, uniform and independent, once, however often it is read. What comes of a loop or of branches
-    is moved as a whole, and so is each product of matrices.
+    The moves are uniform and independent. A number is moved once, however often it is read. The results of a loop, of
+    branches and of a product of matrices are moved when they are complete.
 
     Args:
-        function: Of JAX, pure.
-        arguments: Pytrees.
-        key: A PRNG key.
-        units: Of the machine's precision ε, relative to each number.
+        function: A pure function of JAX.
+        arguments: Its arguments, pytrees.
+        key: A PRNG key for the moves.
+        units: The largest move, in units of the machine's precision ε relative to each number.
     """
     program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
     leaves = jax.tree.leaves(arguments)
@@ -34,7 +34,7 @@ def rounded_at_random(function: Callable, arguments: tuple, key: jax.Array, unit
 
 
 class _Errors:
-    """Independent errors in units of the last place, drawn at once, of which each is used once."""
+    """Independent errors in units of the last place. They are drawn at once, and each is used once."""
 
     def __init__(self, drawn: jax.Array) -> None:
         self.drawn, self.used = drawn, 0

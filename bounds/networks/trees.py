@@ -1,4 +1,4 @@
-"""Parameter trees: leaves by their names, and the order in which matrices follow each other as layers."""
+"""Parameter trees: their leaves by name, and the order in which matrices follow each other as layers."""
 
 import itertools
 import re
@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-_MOST_LISTED = 8  # of the matrices that a message lists
+_MOST_LISTED = 8  # matrices in a message
 _WRAPPERS = ("value", "raw_value")  # what NNX puts around an array
 
 
 def named_leaves(params: Any) -> dict[str, Any]:
     """The floating-point leaves, or their shapes, under paths such as 'params/Dense_0/kernel', in the order of these.
 
-    Numbers within names count as numbers, and the read-out v of `ntk.finite` comes after w1, w2, ….
+    Numbers within names are sorted as numbers, and the read-out v of `ntk.finite` comes after w1, w2, ….
     """
     leaves = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -39,10 +39,11 @@ def bias_of(name: str) -> str | None:
 
 
 def in_chain(argument: str, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """The one order in which every matrix (in, out) takes what the one before gives, as their places in `names`.
+    """The one order in which every matrix (in, out) takes what the one before gives, as places in `names`.
 
-    Matrices whose names differ in numbers alone, as those of a list do, stay in the order of the numbers. Refused where
-    no order is possible, and where there are several: names such as hidden, in and out say nothing of the order.
+    Matrices whose names differ only in numbers, like those of a list, stay in the order of the numbers. The matrices
+    are refused where no order is possible, and where several are: names such as hidden, in and out do not tell the
+    order.
     """
     found = list(itertools.islice(_orders(names, lambda one, other: shapes[one][1] == shapes[other][0]), 2))
     if len(found) != 1:
@@ -54,7 +55,7 @@ def in_chain(argument: str, names: Sequence[str], shapes: Sequence[tuple[int, in
 def check_chain(
     argument: str, names: Sequence[str], shapes: Sequence[tuple[int, int]], patch_sizes: Sequence[int]
 ) -> None:
-    """Refuse matrices that are layers of a network in no order, some of them perhaps of convolutions.
+    """Refuse matrices that no order makes layers of a network. Some may be matrices of convolutions.
 
     A convolution's matrix has as many rows for each input as its kernel has positions. A dense layer may take what a
     convolution gives at each of several positions.
@@ -67,13 +68,13 @@ def check_chain(
 
     if next(_orders(names, fits), None) is None:
         raise ValueError(
-            f"{argument} has {_listed(names, shapes)}; expected matrices (in, out), each fitting the one before: of"
-            " other networks take a part that is a chain, by weight_matrices(params, param_filter)."
+            f"{argument} has {_listed(names, shapes)}; expected matrices (in, out), each fitting the one before. Of"
+            " another network pass a part that is a chain, by weight_matrices(params, param_filter)."
         )
 
 
 def _orders(names: Sequence[str], fits: Callable[[int, int], bool]) -> Iterator[list[int]]:
-    """Every order of the places in `names` in which each fits the one before, numbered names in their order."""
+    """Every order of the places in `names` in which each fits the one before; numbered names keep their order."""
     stems: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         stems.setdefault(re.sub(r"\d+", "#", re.sub(r"(^|/)v$", r"\1w#", name)), []).append(place)

@@ -1,8 +1,7 @@
 """Sets of points that networks shatter, by construction: lower bounds on the VC dimension, in numbers.
 
-Layers are dense and given by `bounds.networks.layers`; d is the dimension of the inputs, k_1…k_L are the widths, and
-k_L = 1 is the output's. A wider or deeper network contains the ones that are
-built here: units that are not needed have weights 0.
+Layers are dense. d is the dimension of the inputs, k_1, …, k_L are the widths, and k_L = 1 is that of the output. A
+wider or deeper network contains the networks that are built here: units that are not needed have weights 0.
 """
 
 import math
@@ -10,30 +9,30 @@ import math
 from bounds.checks import as_count
 from bounds.networks.layers import DenseLayers, check_activation_name, check_layers
 
-# Units by which a layer passes on the sign of what it reads: φ or −φ(−·) is odd and grows, or φ − φ(−·) or φ − φ(0) is.
+# Units by which a layer passes on a sign: one where φ(t) has the sign of t, two where φ(t) − φ(−t) or φ(t) − φ(0) has.
 _UNITS_FOR_SIGN = {"leaky_relu": 1, "cube": 1, "tanh": 1, "sign": 1, "relu": 2, "step": 2, "sigmoid": 2}
-# Units whose sum is a hat: not zero near the hyperplane t = 0, zero (or as near to it as we like) away from it.
+# Units whose sum is a hat: not zero near the hyperplane t = 0, and zero or arbitrarily small away from it.
 _UNITS_FOR_HAT = {"relu": 3, "leaky_relu": 3, "abs": 3, "step": 2, "sign": 2, "sigmoid": 2, "tanh": 2}
-# Units that make one ReLU of a bounded argument: relu(z) is a sum of φ(z), φ(−z), or of |z| and z = |z + c| − c.
+# Units that make one ReLU of a bounded argument: relu(z) is a sum of φ(z) and φ(−z), or of |z| and z = |z + c| − c.
 _UNITS_FOR_RELU = {"relu": 1, "leaky_relu": 2, "abs": 2}
 _UNITS_A_BIT = 5
-_MOST_BITS = 500  # of a count, of which products are taken in float64
+_MOST_BITS = 500  # of a count, so that products are within float64
 
 
 def half_space_vc_lower(layers: DenseLayers, activation: str) -> int:
-    """Half-spaces, where each layer can pass a sign on: d + 1, or d without biases in the first layer.
+    """d + 1, or d without biases in the first layer: the network makes half-spaces if each layer can pass a sign on.
 
-    One unit suffices for tanh, sign, cube and leaky ReLU, which keep the sign; two for ReLU and step (φ(t) − φ(−t)) and
-    sigmoid (φ(t) − φ(0)), and for square and |·| (φ(t + c) − φ(t − c)), which need biases everywhere. Otherwise 1.
+    Stated in theory.md 10.5. One unit suffices for tanh, sign, cube and leaky ReLU, which keep the sign. Two units
+    suffice for ReLU and step, by φ(t) − φ(−t), for sigmoid, by φ(t) − φ(0), and for square and |·|, by
+    φ(t + c) − φ(t − c), if there are biases everywhere. Otherwise the bound is 1.
 
     Args:
         layers: The network.
-        activation: Of the hidden units, by name.
+        activation: The name of the activation of the hidden units.
 
     Raises:
-        TypeError: `layers` is no `DenseLayers`,
-            or `activation` no name.
-        ValueError: It is no network.
+        TypeError: `layers` is not a `DenseLayers`, or `activation` is not a string.
+        ValueError: `layers` has numbers that do not belong to a network.
 
     Example:
         >>> from bounds.networks.layers import DenseLayers
@@ -52,12 +51,21 @@ def half_space_vc_lower(layers: DenseLayers, activation: str) -> int:
 def baum_vc_lower(layers: DenseLayers, activation: str) -> int:
     """2d ⌊(k_1 − 1)/u⌋ + 1 points are shattered, with hats of u units: 3 of ReLU, leaky ReLU and |·|, 2 of the others.
 
-    After Baum 1988, who did it with thresholds. Take points in general position. Of N points one sign belongs to at
-    most ⌊N/2⌋, in groups of at most d, and through each group goes a hyperplane t = 0 that meets no other point.
-    φ(t + ε) − φ(t − ε) of steps, or of steep sigmoids, is a hat, zero away from the hyperplane, as φ(t + ε) − 2φ(t) +
-    φ(t − ε) is of ReLU: two or three units a group, and one unit is the constant with which the sum of hats is
-    compared. Later layers pass on the two, in two units. Where a hidden layer lacks biases or a second unit, or the
-    activation is another one, the bound is 1. Arguments and errors as for `half_space_vc_lower`.
+    Baum 1988 gives the construction for thresholds; the bound is theory.md 10.5. Take N points in general position. At
+    most ⌊N/2⌋ of them have the rarer sign. Split these into groups of at most d. Through each group goes a hyperplane
+    t = 0 that meets no other point. A hat is a sum of units that is zero away from the hyperplane: φ(t + ε) − φ(t − ε)
+    for steps and steep sigmoids, and φ(t + ε) − 2φ(t) + φ(t − ε) for ReLU. Each group takes one hat, of two or three
+    units. One more unit is the constant with which the sum of the hats is compared. Later layers pass on the sum and
+    the constant, in two units. Where a hidden layer lacks biases or a second unit, or for other activations, the bound
+    is 1.
+
+    Args:
+        layers: The network.
+        activation: The name of the activation of the hidden units.
+
+    Raises:
+        TypeError: `layers` is not a `DenseLayers`, or `activation` is not a string.
+        ValueError: `layers` has numbers that do not belong to a network.
 
     Example:
         >>> from bounds.networks.layers import DenseLayers
@@ -73,24 +81,33 @@ def baum_vc_lower(layers: DenseLayers, activation: str) -> int:
 
 
 def bit_extraction_vc_lower(layers: DenseLayers, activation: str = "relu") -> int:
-    """As many points as words times bits: labels stand in the bits of numbers, which a deep network reads one by one.
+    """The number of words times the number of their bits: the labels are bits of words, which a deep network reads.
 
-    The idea of Bartlett, Maiorov & Meir 1998 and of Bartlett, Harvey, Liaw & Mehrabian 2019, Theorem 3, here for dense
-    layers, ReLU and one bit a layer. The points are (i, j) for words i < n and bits j < m, in two of the inputs.
+    The bound is theory.md 10.6. The idea is that of Bartlett, Maiorov & Meir 1998 and of Bartlett, Harvey, Liaw &
+    Mehrabian 2019, Theorem 3, here for dense layers and ReLU, with one bit read by each layer. The points are (i, j)
+    for words i < n and bits j < m, in two of the inputs.
 
-    - The first layer has the units relu(i − i') for i' < n − 1, of which any function of i on n points is a sum, and
-      relu(j): n = k_1 units for the n words a(i) in (0, 1).
-    - Layer t + 2 has a_t, relu(a_t − ½), relu(j − t), relu(t − j) and o_t, five units. Then a_{t+1} = 2a_t −
-      4 relu(a_t − ½), the tent map, has every sequence of sides of ½ as the orbit of some word (its bits); |j − t| is
-      the sum of the next two; and o_{t+1} = relu(M o_t + relu(a_t − ½) − |j − t|) is positive beyond t = j if bit j is
-      set, else 0. The last layer needs no a_t, but a constant, below which the output is negative.
-    - With a third input c < C, the word of (i, c) is Σ_c' relu(a_c'(i) − |c − c'|), which takes C − 1 units more in the
-      first layer and a layer of C + 1: C (k_1 − C + 1) words.
+    - The first layer has the unit relu(j) and the units relu(i − i') for i' < n − 1. Every function of i on n points is
+      a sum of the latter. So n = k_1 units make the n words a(i) in (0, 1).
+    - Layer t + 2 has five units: a_t, relu(a_t − ½), relu(j − t), relu(t − j) and o_t. The next word is given by the
+      tent map, a_{t+1} = 2a_t − 4 relu(a_t − ½). Every sequence of bits is the sequence of sides of ½ on which the
+      orbit of some word lies. |j − t| is the sum of the third and the fourth unit. Then o_{t+1} = relu(M o_t + relu(a_t
+      − ½) − |j − t|) is positive beyond t = j if bit j is set, and 0 otherwise. The last layer has a constant in place
+      of a_t, below which the output is negative.
+    - With a third input c < C, the word of (i, c) is Σ_c' relu(a_c'(i) − |c − c'|). It takes C − 1 units more in the
+      first layer, and one more layer of C + 1 units, for C (k_1 − C + 1) words.
 
-    So n·m points with m + 1 hidden layers, and C (k_1 − C + 1)·m with m + 2: of the order of W L. For the factor
-    log(W/L) of the theorem, several bits are read at once. Leaky ReLU and |·| take twice as many units. 1 if there are
-    too few layers, units, inputs or biases, or the activation is another one. Arguments and errors as for
-    `half_space_vc_lower`.
+    This makes n·m points with m + 1 hidden layers, and C (k_1 − C + 1)·m points with m + 2, of the order of W L. The
+    theorem gains the factor log(W/L) by reading several bits at once. Leaky ReLU and |·| take twice as many units. The
+    bound is 1 if there are too few layers, units, inputs or biases, and for other activations.
+
+    Args:
+        layers: The network.
+        activation: The name of the activation of the hidden units.
+
+    Raises:
+        TypeError: `layers` is not a `DenseLayers`, or `activation` is not a string.
+        ValueError: `layers` has numbers that do not belong to a network.
 
     Example:
         >>> from bounds.networks.layers import DenseLayers
@@ -114,16 +131,16 @@ def bit_extraction_vc_lower(layers: DenseLayers, activation: str = "relu") -> in
 def bit_extraction_vc_measure(num_parameters: int, num_layers: int) -> float:
     """WL log(W/L): some ReLU network with W parameters in L layers has this VC dimension, up to a constant factor.
 
-    A measure, not a bound: it is the order of growth (Bartlett, Harvey, Liaw & Mehrabian 2019, Thm 3) of a network with
-    connections that skip layers. With the upper bound O(WL log W) it settles how d_vc grows. For dense layers and with
-    every constant, `bit_extraction_vc_lower`.
+    It is a measure and not a bound: the order of growth for networks with connections that skip layers (Bartlett,
+    Harvey, Liaw & Mehrabian 2019, Theorem 3; theory.md 10.7). With the upper bound O(WL log W) it settles how d_vc
+    grows. A bound with every constant, for dense layers, is `bit_extraction_vc_lower`.
 
     Args:
         num_parameters: W, at least L.
         num_layers: L.
 
     Raises:
-        ValueError: A count is no positive integer, or W < L.
+        ValueError: A count is not a positive integer, or W < L.
 
     Example:
         >>> from bounds.networks.vc_lower import bit_extraction_vc_measure
@@ -145,6 +162,6 @@ def _check(layers: DenseLayers, activation: str) -> None:
 
 
 def _biases(layers: DenseLayers) -> list[bool]:
-    """Of every hidden layer, whether all of its units have biases."""
+    """For every hidden layer, whether all of its units have biases."""
     hidden = zip((layers.dim, *layers.units), layers.units[:-1], layers.parameters, strict=False)
     return [w == k * (inputs + 1) for inputs, k, w in hidden]

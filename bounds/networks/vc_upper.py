@@ -1,7 +1,7 @@
-"""Bounds on the VC dimension of the signs of a network's output, in numbers, from its `bounds.networks.layers`.
+"""Upper bounds on the VC dimension of the signs of a network's output, in numbers, from its layers.
 
-W counts parameters, L layers with parameters, k or U units with the output, p breakpoints of the activation, of which
-the pieces in between are polynomials of degree at most ν. Logarithms are to base 2.
+W is the number of parameters, L that of layers with parameters, and k or U that of units, with the output. The
+activation has p breakpoints, and the pieces in between are polynomials of degree at most ν. Logarithms are to base 2.
 """
 
 import math
@@ -13,13 +13,13 @@ from bounds.networks.layers import DenseLayers, check_layers
 from bounds.networks.vc_lower import baum_vc_lower, bit_extraction_vc_lower, half_space_vc_lower
 from ntk.checks import check_choice
 
-# Breakpoints and degree of the activations of ntk that are piecewise polynomial; sign has a piece {0}.
+# Breakpoints and degree of the activations of ntk that are piecewise polynomial. {0} is a piece of sign.
 _PIECES = {
     **{"relu": (1, 1), "leaky_relu": (1, 1), "abs": (1, 1)},
     **{"square": (1, 2), "cube": (1, 3), "step": (1, 0), "sign": (2, 0)},
 }
 _SIGMOIDS = ("sigmoid", "tanh")
-_MOST_BITS = 256  # of breakpoints and degrees, of which products are taken in float64
+_MOST_BITS = 256  # of breakpoints and degrees, so that their products are within float64
 
 
 class VCBounds(NamedTuple):
@@ -30,14 +30,17 @@ class VCBounds(NamedTuple):
 
 
 def network_vc_bounds(layers: DenseLayers, activation: str) -> VCBounds:
-    """The best lower bound of `bounds.networks.vc_lower` and the best upper one of this module; both for one output.
+    """The best lower and the best upper bound on the VC dimension of a network with one output.
+
+    Lower bounds are those of theory.md 10.5 and 10.6. Upper bounds are theory.md 10.1 and 10.4.
 
     Args:
-        layers: From `bounds.networks.layers.mlp_layers` or `bounds.networks.layers.tree_layers`.
-        activation: Of the hidden units: identity, relu, leaky_relu, abs, square, cube, step, sign, sigmoid or tanh.
+        layers: The network, from `mlp_layers` or `tree_layers`.
+        activation: The activation of the hidden units: identity, relu, leaky_relu, abs, square, cube, step, sign,
+            sigmoid or tanh.
 
     Raises:
-        TypeError: `layers` is no `DenseLayers`.
+        TypeError: `layers` is not a `DenseLayers`.
         ValueError: No bound is known for the activation.
 
     Example:
@@ -65,9 +68,9 @@ def network_vc_bounds(layers: DenseLayers, activation: str) -> VCBounds:
 def piecewise_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree: int = 1) -> int:
     """The largest m with 2^m ≤ Π_i 2 (2e m k_i p (1 + (i−1)ν^{i−1})/W_i)^{W_i}: no more points are shattered.
 
-    The right side bounds the growth function for m ≥ W (Bartlett, Harvey, Liaw, Mehrabian 2019, JMLR 20, Thm 7). W_i
-    counts the parameters of layers 1 to i, or of layer i alone if ν = 0. The theorem's closed form,
-    `piecewise_vc_closed_form`, is never smaller.
+    The right side bounds the growth function for m ≥ W (Bartlett, Harvey, Liaw & Mehrabian 2019, JMLR 20, Theorem 7;
+    theory.md 10.1). W_i counts the parameters of layers 1 to i, or of layer i alone if ν = 0. The theorem's closed
+    form, `piecewise_vc_closed_form`, is never smaller.
 
     Args:
         layers: The network.
@@ -75,8 +78,8 @@ def piecewise_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree: int = 
         degree: ν, at least 0; 1 for ReLU.
 
     Raises:
-        TypeError: `layers` is no `DenseLayers`.
-        ValueError: `breakpoints` is no positive integer, or `degree` none of at least 0.
+        TypeError: `layers` is not a `DenseLayers`.
+        ValueError: `breakpoints` is not a positive integer, or `degree` is not an integer of at least 0.
 
     Example:
         >>> import ntk
@@ -95,10 +98,19 @@ def piecewise_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree: int = 
 
 
 def piecewise_vc_closed_form(layers: DenseLayers, breakpoints: int = 1, degree: int = 1) -> float:
-    """L + ΣW_i log(4epR log(2epR)) with R = Σ_i k_i (1 + (i−1)ν^{i−1}) (Bartlett et al. 2019, Thm 7; U > 2).
+    """L + ΣW_i log(4epR log(2epR)) with R = Σ_i k_i (1 + (i−1)ν^{i−1}), for more than two units.
 
-    For ReLU this is O(WL log W), tight up to the logarithm. Arguments and errors as for `piecewise_vc_upper`, and at
-    least three units.
+    Bartlett et al. 2019, Theorem 7; theory.md 10.2. For ReLU this is O(WL log W), tight up to the logarithm.
+
+    Args:
+        layers: The network, with at least three units.
+        breakpoints: p, of the activation, at least 1; 1 for ReLU.
+        degree: ν, at least 0; 1 for ReLU.
+
+    Raises:
+        TypeError: `layers` is not a `DenseLayers`.
+        ValueError: `breakpoints` is not a positive integer, or `degree` is not an integer of at least 0, or there are
+            fewer than three units.
 
     Example:
         >>> import ntk
@@ -115,9 +127,18 @@ def piecewise_vc_closed_form(layers: DenseLayers, breakpoints: int = 1, degree: 
 
 
 def anthony_bartlett_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree: int = 1) -> float:
-    """2WL log(4WLqk/ln 2) + 2WL² log(ν+1) + 2L with q = p + 1 pieces (Anthony & Bartlett 1999, Thm 8.8).
+    """2WL log(4WLqk/ln 2) + 2WL² log(ν+1) + 2L with q = p + 1 pieces (Anthony & Bartlett 1999, Theorem 8.8).
 
-    Older and looser than `piecewise_vc_upper`. Arguments and errors as there.
+    Stated in theory.md 10.3. It is older and looser than `piecewise_vc_upper`.
+
+    Args:
+        layers: The network.
+        breakpoints: p, of the activation, at least 1; 1 for ReLU.
+        degree: ν, at least 0; 1 for ReLU.
+
+    Raises:
+        TypeError: `layers` is not a `DenseLayers`.
+        ValueError: `breakpoints` is not a positive integer, or `degree` is not an integer of at least 0.
 
     Example:
         >>> import ntk
@@ -136,13 +157,15 @@ def anthony_bartlett_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree:
 
 
 def threshold_vc_upper(layers: DenseLayers) -> float:
-    """2W log(2k/ln 2), for units that are linear thresholds, the step function (Anthony & Bartlett 1999, Thm 6.1).
+    """2W log(2k/ln 2), for units that are linear thresholds, the step function.
+
+    Anthony & Bartlett 1999, Theorem 6.1; theory.md 10.4.
 
     Args:
         layers: The network.
 
     Raises:
-        TypeError: `layers` is no `DenseLayers`.
+        TypeError: `layers` is not a `DenseLayers`.
 
     Example:
         >>> import ntk
@@ -156,15 +179,16 @@ def threshold_vc_upper(layers: DenseLayers) -> float:
 
 
 def sigmoid_vc_upper(layers: DenseLayers) -> int:
-    """(Wk)² + 11Wk log(18Wk²), rounded down, for logistic sigmoids or tanh (Anthony & Bartlett 1999, Thm 8.13).
+    """(Wk)² + 11Wk log(18Wk²), rounded down, for logistic sigmoids or tanh (Anthony & Bartlett 1999, Theorem 8.13).
 
-    tanh(z) = 2σ(2z) − 1 is a sigmoid network of other weights, with a bias in each layer, which is counted if missing.
+    Stated in theory.md 10.4. Since tanh(z) = 2σ(2z) − 1, a tanh network is a sigmoid network with other weights and
+    with a bias in each layer. W therefore counts a bias for every unit, also where there is none.
 
     Args:
         layers: The network.
 
     Raises:
-        TypeError: `layers` is no `DenseLayers`.
+        TypeError: `layers` is not a `DenseLayers`.
 
     Example:
         >>> import ntk
@@ -180,7 +204,7 @@ def sigmoid_vc_upper(layers: DenseLayers) -> int:
 
 
 def _layer_terms(layers: DenseLayers, breakpoints: int, degree: int) -> list[tuple[float, int]]:
-    """P k_i (1 + (i−1)ν^{i−1}) and W_i of every layer: the polynomials per point, weighted by degree, and variables."""
+    """p k_i (1 + (i−1)ν^{i−1}) and W_i of every layer: polynomials per point, by degree, and their variables."""
     check_layers(layers)
     _check_pieces(breakpoints, degree)
     terms, total = [], 0
@@ -199,7 +223,7 @@ def _num_weights(layers: DenseLayers) -> int:
 
 
 def _largest(holds: Callable[[int], bool], start: int) -> int:
-    """The largest integer that satisfies a condition that holds at `start` and never again once it has failed."""
+    """The largest integer at which a condition holds: it holds at `start`, and once it fails it fails from there on."""
     low, high = start, 2 * start
     while holds(high):
         low, high = high, 2 * high

@@ -21,14 +21,14 @@ from ntk.checks import as_floating, is_concrete, shown
 )
 @dataclass(frozen=True)
 class WeightMatrices:
-    """The weight matrices of a network, in the order of its layers; printed, the list of what was taken.
+    """The weight matrices of a network, in the order of its layers. It prints as the list of leaves that were taken.
 
     Attributes:
         matrices: Each (in, out), as in Flax: a layer computes x W.
         names: Their paths in the parameter tree.
-        patch_sizes: 1 for a dense layer; for a convolution the number of positions of its kernel, whose matrix is
+        patch_sizes: 1 for a dense layer. For a convolution, the number of positions of its kernel; its matrix is
             (positions · in, out) and acts on patches of the input.
-        ignored: The paths of floating-point leaves that are no matrices: biases, scales, running averages.
+        ignored: The paths of floating-point leaves that are not matrices: biases, scales, running averages.
     """
 
     matrices: Any
@@ -46,22 +46,23 @@ class WeightMatrices:
 def weight_matrices(params: Any, param_filter: Callable[[str], bool] | None = None) -> WeightMatrices:
     """The weight matrices of a network, from a Flax parameter tree or any other pytree.
 
-    Taken are floating-point leaves with two axes or more. Two axes are (in, out), as of a dense layer or an embedding.
-    More are a convolution's kernel, (…, in, out), reshaped to (… · in, out), each column of it one filter; kernels
-    of attention with an axis of heads must be reshaped to (in, out) beforehand, or left out. Leaves are in the order of
-    their paths, numbers as numbers: Dense_2 comes before Dense_10.
+    All floating-point leaves with two axes or more are taken. Two axes are (in, out), as in a dense layer or an
+    embedding. More axes are a convolution's kernel, (…, in, out), which is reshaped to (… · in, out): each column is
+    one filter. Kernels of attention with an axis of heads must be reshaped to (in, out) beforehand, or left out. Leaves
+    are sorted by their paths, with numbers as numbers: Dense_2 comes before Dense_10.
 
     Args:
         params: Variables of a Flax Linen model, an NNX state or model, a list of matrices in the order of the layers,
-            or `WeightMatrices`, which come back as they are.
-        param_filter: Whether the leaf of a path such as 'params/Dense_0/kernel' may be taken; None takes all.
+            or `WeightMatrices`, which are returned unchanged.
+        param_filter: Takes a path such as 'params/Dense_0/kernel' and returns whether its leaf may be taken; None takes
+            all.
 
     Returns:
         `WeightMatrices`.
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
-        ValueError: There is no matrix, or one is empty or not finite.
+        ValueError: No leaf is a matrix, or a matrix is empty or not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -76,7 +77,7 @@ def weight_matrices(params: Any, param_filter: Callable[[str], bool] | None = No
 
 
 def matrices_of(argument: str, params: Any, param_filter: Callable[[str], bool] | None = None) -> WeightMatrices:
-    """`weight_matrices` of a tree that was given as an argument of that name."""
+    """`weight_matrices`, whose messages call the tree by the name `argument`."""
     if isinstance(params, WeightMatrices):
         return params
     found = _taken(argument, params, param_filter)
@@ -88,24 +89,24 @@ def matrices_of(argument: str, params: Any, param_filter: Callable[[str], bool] 
 
 
 def layer_matrices(argument: str, params: Any) -> WeightMatrices:
-    """`weight_matrices` of layers of which each takes what another gives, dense and convolutional ones."""
+    """`weight_matrices` of dense and convolutional layers, which must fit one another in some order."""
     found = matrices_of(argument, params)
     trees.check_chain(argument, found.names, [w.shape for w in found.matrices], found.patch_sizes)
     return found
 
 
 def dense_matrices(argument: str, params: Any) -> WeightMatrices:
-    """The matrices of a chain of dense layers in its order, JAX arrays; convolutions are refused."""
+    """The matrices of a chain of dense layers in their order, as JAX arrays; convolutions are refused."""
     return _in_chain(argument, matrices_of(argument, params))
 
 
 def host_matrices(argument: str, params: Any) -> list[np.ndarray]:
-    """The matrices of a chain of dense layers without biases in its order, in float64 on the host."""
+    """The matrices of a chain of dense layers without biases in their order, in float64 on the host."""
     found = params if isinstance(params, WeightMatrices) else _taken(argument, params, None)
     if found.ignored:
         raise ValueError(
-            f"{argument} has leaves that are no matrices, {', '.join(found.ignored)}; expected a network without"
-            " biases: pass the matrices alone where these have no part in it."
+            f"{argument} has leaves that are not matrices, {', '.join(found.ignored)}; expected a network without"
+            " biases: pass the matrices alone if these leaves have no effect."
         )
     found = _in_chain(argument, found)
     named = zip(found.names, found.matrices, strict=True)
@@ -115,19 +116,20 @@ def host_matrices(argument: str, params: Any) -> list[np.ndarray]:
 def ntk_weight_matrices(net: ntk.MLP, params: Any) -> WeightMatrices:
     """The matrices by which an `ntk.MLP` multiplies: (σ_w/√d) w¹, (σ_w/√n) wˡ and (σ_v/√n) v, in this order.
 
-    Its parameters are N(0, 1) and their scales stand in the forward pass, so that norms of the parameters say nothing
-    of the function.
+    Its parameters are N(0, 1) and their scales stand in the forward pass (theory.md 1.1). Norms of the parameters
+    therefore tell nothing about the function.
 
     Args:
-        net: The description.
+        net: The description of the network.
         params: Parameters of `ntk.finite(net, …)`.
 
     Returns:
-        `WeightMatrices`; a read-out v without an axis of outputs is (n, 1). Biases are ignored, by name where σ_b ≠ 0.
+        `WeightMatrices`. A read-out v without an axis of outputs becomes (n, 1). Biases are ignored, and listed as such
+        where σ_b ≠ 0.
 
     Raises:
-        TypeError: net is no `ntk.MLP`, or a parameter is not of float32 or float64.
-        ValueError: A parameter is missing, is no matrix, or is not finite.
+        TypeError: net is not an `ntk.MLP`, or a parameter is not of float32 or float64.
+        ValueError: A parameter is missing, is not a matrix, or is not finite.
 
     Example:
         >>> import jax
@@ -166,7 +168,7 @@ def _place(argument: str, name: str) -> str:
 
 
 def _taken(argument: str, params: Any, param_filter: Callable[[str], bool] | None) -> WeightMatrices:
-    """The leaves that are taken, as they are, in place of matrices."""
+    """The leaves that are taken, unchanged, in place of matrices."""
     leaves = trees.named_leaves(params)
     matrices = [name for name in leaves if leaves[name].ndim >= 2]
     if param_filter is None:

@@ -1,8 +1,8 @@
 """PAC-Bayes bounds in closed form: the risk of a hypothesis drawn from a posterior Q, by its distance from a prior P.
 
-P is fixed before the sample is seen, Q may depend on it in any way. Ê is the average over Q of the empirical risk, E
-that of the risk, for N independent, identically distributed samples and losses in [0, 1]. Both bounds hold with
-probability 1−δ for all Q at once, and are one-sided: E is at most the bound.
+P is fixed before the sample is seen, and Q may depend on the sample in any way. Ê is the average over Q of the
+empirical risk and E is the average of the risk, for N independent, identically distributed samples and losses in [0,
+1]. Both bounds hold with probability 1−δ for all Q at once. They are one-sided: E is at most the bound.
 """
 
 import numpy as np
@@ -12,17 +12,20 @@ from bounds.concentration.relative_entropy import kl_inverse_upper
 
 
 def seeger_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> Reals:
-    """The largest E with kl(Ê‖E) ≤ (KL(Q‖P) + ln(2√N/δ))/N (Seeger 2002, Thm 1; constant of Maurer 2004, Thm 5).
+    """The largest E with kl(Ê‖E) ≤ (KL(Q‖P) + ln(2√N/δ))/N.
+
+    Seeger 2002, Theorem 1, with the constant of Maurer 2004, Theorem 5; theory.md 13.1.
 
     Args:
         risk: Ê in [0, 1]; the four broadcast.
-        kl: KL(Q‖P) in nats, at least 0; infinite where Q has what P has not, and then the bound says nothing.
+        kl: KL(Q‖P) in nats, at least 0; infinite if Q is not absolutely
+            continuous with respect to P, and then the bound says nothing.
         num_samples: N.
         delta: δ in (0, 1).
 
     Raises:
-        ValueError: The risk is outside [0, 1], KL negative, N no positive integer, or δ outside (0, 1).
-        TypeError: An argument is no real number, or is traced.
+        ValueError: The risk is outside [0, 1], KL is negative, N is not a positive integer, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.pac_bayes.closed_forms import seeger_bound
@@ -33,9 +36,20 @@ def seeger_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> R
 
 
 def mcallester_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> Reals:
-    """Ê + sqrt((KL(Q‖P) + ln(2√N/δ))/(2N)) (McAllester 1999; constant of Maurer 2004, Thm 5).
+    """Ê + sqrt((KL(Q‖P) + ln(2√N/δ))/(2N)), which may exceed 1.
 
-    `seeger_bound` loosened by Pinsker's inequality 2(E − Ê)² ≤ kl(Ê‖E); arguments and errors as there. May exceed 1.
+    McAllester 1999, with the constant of Maurer 2004, Theorem 5; theory.md 13.2. It is `seeger_bound` loosened by
+    Pinsker's inequality 2(E − Ê)² ≤ kl(Ê‖E).
+
+    Args:
+        risk: Ê in [0, 1]; the four broadcast.
+        kl: KL(Q‖P) in nats, at least 0, possibly infinite.
+        num_samples: N.
+        delta: δ in (0, 1).
+
+    Raises:
+        ValueError: The risk is outside [0, 1], KL is negative, N is not a positive integer, or δ is outside (0, 1).
+        TypeError: An argument is not a real number, or is traced by JAX.
 
     Example:
         >>> from bounds.pac_bayes.closed_forms import mcallester_bound

@@ -23,13 +23,13 @@ class PACBayesBound(NamedTuple):
     """A PAC-Bayes bound and its parts.
 
     Attributes:
-        bound: On E, the risk averaged over the posterior N(params, σ²).
-        sigma: σ, of the posterior.
-        prior_sigma: λ, of the prior N(prior, λ²).
+        bound: The bound on E, the risk averaged over the posterior N(params, σ²).
+        sigma: σ, the scale of the posterior.
+        prior_sigma: λ, the scale of the prior N(prior, λ²).
         kl: KL of the two in nats.
-        risk: Average of the empirical risk over the posterior's draws.
-        standard_error: Of that average.
-        risk_upper: What the average over the posterior itself is below, with the confidence spent on it.
+        risk: The average of the empirical risk over the posterior's draws.
+        standard_error: The standard error of that average.
+        risk_upper: An upper bound on the average over the posterior itself, at the share of δ for the draws.
     """
 
     bound: float
@@ -43,6 +43,8 @@ class PACBayesBound(NamedTuple):
 
 def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLike) -> Float[Array, ""]:
     """KL of N(params, σ²I) from N(prior, λ²I): ½ (D (r − 1 − ln r) + ‖params − prior‖²/λ²) with r = σ²/λ², in nats.
+
+    Stated in theory.md 13.3.
 
     Args:
         params: The posterior's mean, a pytree of D floating-point numbers.
@@ -76,25 +78,28 @@ def posterior_risks(
     *,
     num_draws: int = 100,
 ) -> Float[Array, " draws"]:
-    """The empirical risk at draws from N(params, σ²I): their mean is the posterior's, unbiased.
+    """The empirical risk at draws from N(params, σ²I): the mean of the draws is unbiased for the posterior's average.
 
-    As many draws at once as fit into a few megabytes, one after another where one does not. Differentiable in `params`,
-    `data` and `sigma` where `risk` is, the noise being σ times fixed normal numbers.
+    As many draws are computed at once as fit into a few megabytes, at least one. The result is differentiable in
+    `params`, `data` and `sigma` where `risk` is: the noise is σ times fixed normal numbers.
 
     Args:
-        risk: From (params, data) to the empirical risk in [0, 1], a scalar, pure JAX; compiled once for each function
-            object.
+        risk: Takes (params, data) and returns the empirical risk in [0, 1], a scalar; pure JAX. It is compiled once for
+            each function object.
         params: The posterior's mean, a pytree of floating-point arrays.
-        data: What `risk` is taken on, a pytree.
+        data: The second argument of `risk`, a pytree.
         sigma: σ > 0.
-        key: Of the draws.
-        num_draws: How many.
+        key: A PRNG key for the draws.
+        num_draws: How many draws.
+
+    Returns:
+        (num_draws,), the empirical risks.
 
     Raises:
-        ValueError: `params` holds nothing or is not finite, σ is not one positive number, `num_draws` no positive
-            integer, or `risk` fails, returns no scalar, or at some draw a number outside [0, 1] (under a transformation
-            it cannot be seen).
-        TypeError: A leaf is not of float32 or float64, `risk` no function, or `key` no key.
+        ValueError: `params` holds nothing or is not finite, σ is not one positive number, `num_draws` is not a positive
+            integer, or `risk` fails, does not return a scalar, or returns a number outside [0, 1] at some draw (which
+            cannot be seen under a transformation).
+        TypeError: A leaf is not of float32 or float64, `risk` is not a function, or `key` is not a PRNG key.
 
     Example:
         >>> import jax
@@ -132,28 +137,30 @@ def pac_bayes_gaussian(
 ) -> PACBayesBound:
     """The smallest Seeger bound over the scales σ of a Gaussian posterior and λ of its prior, both from a grid.
 
-    With probability 1−δ over the sample and the draws. Of δ, `monte_carlo_share` is spent on the Monte Carlo average
-    (a Chernoff bound, Langford & Caruana 2002, at every σ of the grid at once) and the rest on the priors, one for each
-    λ (union bound). The noise is one number, so trying the grid is training it; Dziugaite & Roy 2017 give the idea.
+    It holds with probability 1−δ over the sample and the draws. The share `monte_carlo_share` of δ goes to the Monte
+    Carlo averages, by a Chernoff bound at every σ of the grid at once (Langford & Caruana 2002; theory.md 13.4). The
+    rest goes to the priors, one for each λ, by a union bound over theory.md 13.1. The scale of the noise is one number,
+    so that trying the grid replaces training it; the idea is that of Dziugaite & Roy 2017.
 
     Args:
-        risk: From (params, data) to the empirical risk in [0, 1], a scalar; pure JAX.
+        risk: Takes (params, data) and returns the empirical risk in [0, 1], a scalar; pure JAX.
         params: Trained parameters w, the posterior's mean.
-        prior: Parameters that the sample had no part in, such as those before training; the prior's mean.
+        prior: The prior's mean: parameters that do not depend on the sample, such as those before training.
         data: The sample, as `risk` takes it.
-        key: Of the draws; independent of the sample.
-        num_samples: N, of the sample.
+        key: A PRNG key for the draws, independent of the sample.
+        num_samples: N, the size of the sample.
         delta: δ in (0, 1).
         sigmas: The grid, (K,) positive numbers, fixed before the sample was seen.
-        num_draws: Draws of parameters for each σ. ln(K/δ)/num_draws bounds how far kl stays open: the more the better.
-        monte_carlo_share: In (0, 1).
+        num_draws: How many draws of parameters for each σ. The error of their average falls with their number.
+        monte_carlo_share: The share of δ for the draws, in (0, 1).
 
     Returns:
         `PACBayesBound`, on the host.
 
     Raises:
-        ValueError: A number is out of its range, the trees differ, `sigmas` is no vector, or a risk is outside [0, 1].
-        TypeError: As for `posterior_risks`, or an argument is traced.
+        ValueError: A number is out of its range, the trees differ, `sigmas` is not (K,), or a risk is outside [0, 1].
+        TypeError: A leaf is not of float32 or float64, `risk` is not a function, `key` is not a PRNG key, or an
+            argument is traced by JAX.
 
     Example:
         >>> import jax
@@ -197,7 +204,7 @@ def pac_bayes_gaussian(
 
 @jax.jit
 def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
-    # Divided before it is squared: neither scale need have a square that the dtype holds.
+    # Divided before it is squared: the square of a scale may leave the range of the dtype.
     moved = jax.tree.map(lambda mean, center: jnp.sum(((mean - center) / prior_sigma) ** 2), params, prior)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     return _divergence(count, sum(jax.tree.leaves(moved)), sigma, prior_sigma, jnp)
@@ -235,8 +242,8 @@ def _squared_distance(params: Any, prior: Any) -> tuple[int, float]:
 
 
 def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any) -> Any:
-    """½ (D (r − 1 − ln r) + ‖w − v‖²/λ²), from the last term, of NumPy's or JAX's numbers."""
-    # Scales that are nearly one: the digits of ln r and of r − 1 − ln r are in their difference.
+    """½ (D (r − 1 − ln r) + ‖w − v‖²/λ²), from D and the last term, in `numpy`, which is NumPy or jax.numpy."""
+    # Where the scales are nearly equal, the digits of ln r and of r − 1 − ln r are those of their difference.
     near = numpy.abs(sigma - prior_sigma) < prior_sigma / 2
     difference = numpy.where(near, (sigma - prior_sigma) / prior_sigma, 0)
     log_ratio = 2 * numpy.where(near, numpy.log1p(difference), numpy.log(sigma) - numpy.log(prior_sigma))
@@ -249,7 +256,7 @@ def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any
 
 
 def _check_trees(params: Any, prior: Any) -> Any:
-    """The dtype of the parameters, of which the prior's must have the structure and the shapes."""
+    """The dtype of the parameters; refused unless the prior has their structure and shapes."""
     arrays = []
     for name, tree in (("params", params), ("prior", prior)):
         for leaf in jax.tree.leaves(tree):

@@ -1,9 +1,9 @@
-"""Function classes seen on a sample: what they can do there is all that an empirical complexity depends on.
+"""Function classes on a sample: an empirical complexity depends only on the values of the functions there.
 
-A class G is given with the data of its sample S = (z_1, …, z_m), and knows the supremum of (1/m) Σ σ_i g(z_i) over g
-for given signs σ. Each is a frozen dataclass and a pytree of its data, so that estimates can be vmapped over samples
-and differentiated in them: made of arrays with more axes in front, it is a stack of classes for `jax.vmap`. Shapes are
-looked at when a class is made, values when it is used.
+A class G holds the data of its sample S = (z_1, …, z_m). For given signs σ it computes the supremum of
+(1/m) Σ σ_i g(z_i) over g, on which theory.md 11.1 rests. Each class is a frozen dataclass and a pytree of its data, so
+that estimates can be vmapped over samples and differentiated in them. Arrays with more axes in front make a stack of
+classes for `jax.vmap`. Shapes are checked when a class is made, values when it is used.
 """
 
 import functools
@@ -33,9 +33,13 @@ _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
-    """Register a dataclass as a pytree of its data; its constructor, which looks at the data, is the users' alone.
+    """Register a dataclass as a pytree of its data, which JAX unflattens without the checks of the constructor.
 
-    JAX makes pytrees of anything, for its own purposes: of tracers, of shapes, of stacks, of None.
+    JAX fills pytrees with whatever it needs: tracers, shapes, stacks, None. The constructor would refuse some of these.
+
+    Args:
+        data: The names of the fields that are leaves.
+        meta: The names of the fields that are static.
     """
 
     def register(cls: type[T]) -> type[T]:
@@ -59,16 +63,16 @@ def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
 
 
 def set_fields(instance: Any, **fields: Any) -> None:
-    """Give a frozen dataclass its fields as arrays, when it is made."""
+    """Set fields of a frozen dataclass while it is made."""
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
 
 
 @runtime_checkable
 class FunctionClass(Protocol):
-    """What an estimate asks of a class; any pytree with these can be estimated.
+    """What estimates need of a class. Any pytree with these properties and methods can be estimated.
 
-    One whose supremum is only approached from below has a property `is_lower_estimate` that is True.
+    A class whose supremum is only approached from below has a property `is_lower_estimate` that is True.
     """
 
     @property
@@ -77,7 +81,7 @@ class FunctionClass(Protocol):
 
     @property
     def entries_per_draw(self) -> int:
-        """How many numbers one supremum holds in memory, by which draws are put into batches."""
+        """How many numbers one supremum holds in memory; the batches of draws are sized by it."""
 
     def checked(self) -> Any:
         """The class with its data as arrays of one dtype; bad data is refused."""
@@ -97,8 +101,9 @@ class FunctionClass(Protocol):
 class LinearBall:
     """Linear functions x ↦ w·x with ‖w‖_p ≤ B (Mohri et al. 2018, Theorems 5.10 and 11.15; Kakade et al. 2008).
 
-    The supremum is (B/m) ‖Σ σ_i x_i‖_q with the dual norm, 1/p + 1/q = 1. Upper bounds of its mean: for p = 2,
-    (B/m) √Σ‖x_i‖²; for p = 1, (B/m) max_j ‖x_·j‖₂ √(2 ln 2d) by Massart's lemma; for p = ∞, (B/m) Σ_j ‖x_·j‖₂.
+    The supremum is (B/m) ‖Σ σ_i x_i‖_q with the dual norm, 1/p + 1/q = 1. Its mean is at most (B/m) √Σ‖x_i‖² for
+    p = 2, (B/m) max_j ‖x_·j‖₂ √(2 ln 2d) for p = 1, by Massart's lemma, and (B/m) Σ_j ‖x_·j‖₂ for p = ∞
+    (theory.md 11.4).
 
     Attributes:
         x: The sample, (m, d), float32 or float64. A feature of ones gives the functions a bias.
@@ -163,11 +168,11 @@ class LinearBall:
 class KernelBall:
     """Functions of norm at most B in the space of a kernel (Mohri et al. 2018, Theorem 6.12).
 
-    The supremum is (B/m) √(σᵀKσ), its mean at most (B/m) √(tr K). Any NTK of `ntk` gives K.
+    The supremum is (B/m) √(σᵀKσ), and its mean is at most (B/m) √(tr K) (theory.md 11.5). Any NTK of `ntk` may be K.
 
     Attributes:
         gram: K, (m, m), symmetric positive semidefinite, float32 or float64. Its symmetry and |K_ij|² ≤ K_ii K_jj are
-            looked at, but no eigenvalues; where σᵀKσ is negative nonetheless, the supremum is taken as 0.
+            checked, its eigenvalues are not. Where σᵀKσ is negative, the supremum is taken as 0.
         radius: B.
 
     Example:
@@ -219,7 +224,7 @@ class KernelBall:
 class FiniteClass:
     """Finitely many functions, given by their values (Massart's lemma: Mohri et al. 2018, Theorem 3.7).
 
-    The supremum is max_u σ·u/m over the rows u of A, its mean at most max_u ‖u‖₂ √(2 ln|A|)/m.
+    The supremum is max_u σ·u/m over the rows u of A. Its mean is at most max_u ‖u‖₂ √(2 ln|A|)/m (theory.md 11.3).
 
     Attributes:
         predictions: A, (number of functions, m): predictions, or losses, of every function on every point.

@@ -1,7 +1,7 @@
 """Rademacher complexity by Monte Carlo over signs, exactly for small samples, and by resampling.
 
 R̂_S(G) = E_σ sup_g (1/m) Σ σ_i g(z_i) with independent fair signs σ, and R_m(G) = E_S R̂_S(G) (Bartlett & Mendelson 2002;
-Mohri, Rostamizadeh & Talwalkar 2018, Definitions 3.1 and 3.2; THEORY section 7).
+Mohri, Rostamizadeh & Talwalkar 2018, Definitions 3.1 and 3.2; theory.md 11.1).
 """
 
 from collections.abc import Callable
@@ -34,13 +34,13 @@ class Estimate(NamedTuple):
 
 
 def empirical_rademacher(function_class: FunctionClass, key: jax.Array, num_draws: int = 1000) -> Estimate:
-    """R̂_S of a class on its sample, by Monte Carlo over signs.
+    """R̂_S of a class on its sample, by Monte Carlo over signs (theory.md 11.1).
 
-    Draws are put into batches, so that memory stays near that of the data. Products are computed at highest precision.
+    Draws are computed in batches, so that memory stays near that of the data. Products have the highest precision.
 
     Args:
-        function_class: `LinearBall`, `KernelBall`, `FiniteClass`, `NetworkBall` or a `FunctionClass` of your own. Where
-            its supremum is a lower estimate, as that of networks is, so is the result.
+        function_class: `LinearBall`, `KernelBall`, `FiniteClass`, `NetworkBall` or a `FunctionClass` of your own. If
+            its supremum is a lower estimate, as for networks, the result is a lower estimate too.
         key: A PRNG key; the same key gives the same draws.
         num_draws: How many sign vectors, at least 2.
 
@@ -48,7 +48,7 @@ def empirical_rademacher(function_class: FunctionClass, key: jax.Array, num_draw
         `Estimate`, unbiased for the mean of the class's supremum, with its standard error.
 
     Raises:
-        TypeError: The class's data is not of float32 or float64, or the key is none.
+        TypeError: The class's data is not of float32 or float64, or `key` is not a PRNG key.
         ValueError: The class's data has a wrong shape or value, a Gram matrix is not symmetric, a radius is negative,
             num_draws is below 2, or the result leaves the range of the dtype.
 
@@ -70,10 +70,10 @@ def empirical_rademacher(function_class: FunctionClass, key: jax.Array, num_draw
 
 
 def exact_rademacher(function_class: FunctionClass) -> jax.Array:
-    """R̂_S of a class on at most 16 points, the mean over all 2^m sign vectors.
+    """R̂_S of a class on at most 16 points: the mean over all 2^m sign vectors (theory.md 11.1).
 
     Args:
-        function_class: As for `empirical_rademacher`.
+        function_class: `LinearBall`, `KernelBall`, `FiniteClass`, `NetworkBall` or a `FunctionClass` of your own.
 
     Returns:
         A scalar.
@@ -92,7 +92,7 @@ def exact_rademacher(function_class: FunctionClass) -> jax.Array:
     if function_class.num_samples > _LARGEST_ENUMERATED:
         raise ValueError(
             f"function_class has {function_class.num_samples} points; expected at most {_LARGEST_ENUMERATED} to"
-            " enumerate their signs, more for empirical_rademacher."
+            " enumerate their signs; for more points there is empirical_rademacher."
         )
     result = _exact(function_class)
     check_representable(estimate=result)
@@ -102,14 +102,14 @@ def exact_rademacher(function_class: FunctionClass) -> jax.Array:
 def rademacher_complexity(
     draw_class: Callable[[jax.Array], FunctionClass], key: jax.Array, num_resamples: int = 1000, num_draws: int = 1
 ) -> Estimate:
-    """R_m of a class, by drawing independent samples S and signs.
+    """R_m of a class, from independent samples S and signs (theory.md 11.1).
 
-    With a given number of suprema, many samples with one sign vector each have the smallest error.
+    Of all ways to spend a number of suprema, many samples with one sign vector each have the smallest error.
 
     Args:
-        draw_class: Takes a key to the class on a fresh sample, such as
-            `lambda key: LinearBall(jax.random.normal(key, (m, d)))`. It is traced by JAX and compiled once for each
-            function object, which is kept with its program: define it once, not anew for each call.
+        draw_class: Takes a key and returns the class on a fresh sample, such as
+            `lambda key: LinearBall(jax.random.normal(key, (m, d)))`. JAX traces and compiles it once for each function
+            object, and keeps the object with its program. Define it once, not anew for each call.
         key: A PRNG key.
         num_resamples: How many samples S, at least 2.
         num_draws: How many sign vectors for each.
@@ -118,7 +118,8 @@ def rademacher_complexity(
         `Estimate`, with the standard error over samples.
 
     Raises:
-        TypeError: draw_class is no function, its class's data is not of float32 or float64, or the key is none.
+        TypeError: draw_class is not a function, its class's data is not of float32 or float64, or `key` is not a PRNG
+            key.
         ValueError: The class's data has a wrong shape, a number is too small, or the result is not finite.
 
     Example:
@@ -141,10 +142,10 @@ def rademacher_complexity(
 
 
 def rademacher_upper_bound(function_class: FunctionClass) -> jax.Array:
-    """A closed form that is at least R̂_S: what the class's docstring states.
+    """A closed form that is at least R̂_S, stated in the docstring of the class (theory.md 11.3 to 11.6).
 
     Args:
-        function_class: As for `empirical_rademacher`.
+        function_class: `LinearBall`, `KernelBall`, `FiniteClass`, `NetworkBall` or a `FunctionClass` of your own.
 
     Returns:
         A scalar.
@@ -165,7 +166,7 @@ def rademacher_upper_bound(function_class: FunctionClass) -> jax.Array:
 
 
 def _checked(function_class: Any) -> Any:
-    # Of its type, so that a class in place of an instance is refused as well.
+    # The type is asked, so that a class in place of an instance is refused too.
     if not all(hasattr(type(function_class), method) for method in _METHODS):
         raise TypeError(f"function_class is {shown(function_class)}; expected a class such as KernelBall(gram).")
     return function_class.checked()

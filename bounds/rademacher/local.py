@@ -1,7 +1,7 @@
-"""The local Rademacher complexity of a kernel, from its spectrum: of the functions that are small on the sample.
+"""The local Rademacher complexity of a kernel, from its spectrum: that of the functions that are small on the sample.
 
-With the eigenvalues λ̂_j of K/m, for ‖f‖ ≤ B and (1/m) Σ f(x_i)² ≤ r (Mendelson 2002; Bartlett, Bousquet & Mendelson
-2005, Lemma 6.6),
+Let λ̂_j be the eigenvalues of K/m. For ‖f‖ ≤ B and (1/m) Σ f(x_i)² ≤ r (Mendelson 2002; Bartlett, Bousquet & Mendelson
+2005, Lemma 6.6; theory.md 11.9),
 
     ½ ψ(r) ≤ E_σ sup_f (1/m) Σ σ_i f(x_i) ≤ ψ(r) = √((2/m) Σ_j min(r, B² λ̂_j)).
 """
@@ -15,7 +15,9 @@ from ntk.checks import check_representable
 
 
 def local_rademacher(gram: ArrayLike, r: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
-    """ψ(r), at least the empirical complexity of f in a kernel ball with (1/m) Σ f(x_i)² ≤ r and at most twice it.
+    """ψ(r), which bounds the empirical complexity of a kernel ball's f with (1/m) Σ f(x_i)² ≤ r up to a factor of 2.
+
+    It is at least that complexity and at most twice it (theory.md 11.9).
 
     Args:
         gram: K, (m, m), symmetric positive semidefinite, float32 or float64.
@@ -26,9 +28,9 @@ def local_rademacher(gram: ArrayLike, r: ArrayLike, radius: ArrayLike = 1.0) -> 
         A scalar.
 
     Raises:
-        TypeError: gram is no array of float32 or float64.
-        ValueError: gram is not square, not symmetric, not finite or has a negative eigenvalue, or r or radius is no
-            number of at least 0.
+        TypeError: gram is not an array of float32 or float64.
+        ValueError: gram is not square, not symmetric, not finite or has a negative eigenvalue, or r or radius is not
+            a number of at least 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,11 +47,12 @@ def local_rademacher(gram: ArrayLike, r: ArrayLike, radius: ArrayLike = 1.0) -> 
 
 
 def local_fixed_point(gram: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
-    """The r* > 0 with ψ(r*) = r*, the order of the excess risk of least squares in a kernel ball.
+    """The r* > 0 with ψ(r*) = r*, the order of the excess risk of least squares in a kernel ball (theory.md 11.9).
 
-    ψ² is the least of the lines (2/m) (h r + B² Σ_{j>h} λ̂_j), h = 0, …, m, so r* is the least of their fixed points,
-    h/m + √(h²/m² + (2/m) B² Σ_{j>h} λ̂_j): a number of directions and the tail of the spectrum beyond them (Bartlett,
-    Bousquet & Mendelson 2005, Corollary 6.7). A measure: bounds on the risk multiply it by constants of the loss.
+    ψ² is the least of the lines (2/m) (h r + B² Σ_{j>h} λ̂_j), h = 0, …, m. So r* is the least of their fixed points
+    h/m + √(h²/m² + (2/m) B² Σ_{j>h} λ̂_j), each made of h directions and the tail of the spectrum beyond them
+    (Bartlett, Bousquet & Mendelson 2005, Corollary 6.7). It is a measure: bounds on the risk multiply it by constants
+    of the loss.
 
     Args:
         gram: K, (m, m), symmetric positive semidefinite, float32 or float64.
@@ -59,9 +62,9 @@ def local_fixed_point(gram: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
         A scalar.
 
     Raises:
-        TypeError: gram is no array of float32 or float64.
-        ValueError: gram is not square, not symmetric, not finite or has a negative eigenvalue, or radius is no number
-            of at least 0.
+        TypeError: gram is not an array of float32 or float64.
+        ValueError: gram is not square, not symmetric, not finite or has a negative eigenvalue, or radius is not a
+            number of at least 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -89,7 +92,7 @@ def _local(gram: jax.Array, r: jax.Array, radius: jax.Array) -> tuple[jax.Array,
 def _fixed_point(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
     """r*, and the eigenvalues of K."""
     m, spectrum = len(gram), jnp.linalg.eigvalsh(gram)
-    # From the smallest on, so that the sum over the tail is not a difference; the sum beyond all m is 0.
+    # Summed from the smallest on, so that no tail is a difference of sums. The tail beyond all m is 0.
     tails = jnp.append(jnp.cumsum(_scaled(spectrum, radius))[::-1], 0)
     share = jnp.arange(m + 1, dtype=gram.dtype) / m
     return jnp.min(share + square_root(share**2 + 2 / m * tails)), spectrum

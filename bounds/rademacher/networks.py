@@ -22,19 +22,20 @@ _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 class NetworkBall:
     """ReLU networks x ↦ W_L φ(… φ(W_1 x)) without biases, with one output and ‖W_j‖_F ≤ M_j (Golowich et al. 2018).
 
-    The supremum is not convex. It is approached from a few random networks by projected gradient ascent, and the best
-    network met is taken: **a lower estimate**, and so are the complexities made of it. The upper bound is Theorem 1 of
-    Golowich, Rakhlin & Shamir, (1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖², for networks of any width.
+    The problem is not convex. Projected gradient ascent starts from a few random networks, and the best network that it
+    meets is taken. This is **a lower estimate** of the supremum, and so are the complexities made of it. The upper
+    bound is Theorem 1 of Golowich, Rakhlin & Shamir, (1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖², for networks of any width
+    (theory.md 11.6).
 
-    A supremum's gradient in x is that of the network found, as for the supremum itself (the envelope theorem).
+    The gradient in x is that of the network found, which is right at the supremum (the envelope theorem).
 
     Attributes:
         x: The sample, (m, d), float32 or float64.
         radii: M_1, …, M_L, one for each of the L weight matrices.
         key: A PRNG key for the networks from which the ascents start.
-        width: Of the hidden layers that are tried. With two matrices a single neuron attains the supremum.
-        num_steps: Of an ascent.
-        num_restarts: How many ascents for each sign vector.
+        width: The width of the hidden layers that are tried. With two matrices a single neuron attains the supremum.
+        num_steps: How many steps an ascent takes.
+        num_restarts: How many ascents there are for each sign vector.
 
     Example:
         >>> import jax
@@ -78,7 +79,7 @@ class NetworkBall:
         return replace(self, x=x, radii=radii.astype(x.dtype))
 
     def supremum(self, signs: jax.Array) -> jax.Array:
-        """The largest (1/m) Σ σ_i f(x_i) that was met, at least 0, for signs (m,); a scalar."""
+        """The largest (1/m) Σ σ_i f(x_i) that the ascents met, at least 0, for signs (m,); a scalar."""
         signs = signs.astype(self.x.dtype)
         # Networks of unit norms are enough: f is homogeneous in each matrix.
         fixed = lax.stop_gradient((self.x, signs))
@@ -96,7 +97,7 @@ class NetworkBall:
         return jnp.prod(self.radii) * jnp.max(euclidean_norm(self.x, axis=1))
 
     def upper_bound(self) -> jax.Array:
-        """(1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖²; a scalar."""
+        """(1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖² (theory.md 11.6); a scalar."""
         return golowich_complexity(jnp.prod(self.radii), len(self.radii), euclidean_norm(self.x), self.num_samples)
 
     def _starts(self) -> list[jax.Array]:
@@ -109,7 +110,7 @@ class NetworkBall:
         return [jax.vmap(_on_sphere)(layer.reshape(-1, *pair)) for layer, pair in layers]
 
     def _ascend(self, start: list[jax.Array], x: jax.Array, signs: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        """The best network of one ascent and Σ σ_i f(x_i) of it."""
+        """The best network of one ascent, and its Σ σ_i f(x_i)."""
 
         def step(state: tuple, rate: jax.Array) -> tuple[tuple, None]:
             weights, best, best_value = state
@@ -126,7 +127,7 @@ class NetworkBall:
 
 
 def golowich_complexity(product: Any, depth: int, data_norm: Any, num_samples: int) -> Any:
-    """(1/m) ΠM_j (√(2 ln 2 · L) + 1) ‖X‖_F of L matrices, from the product of their norms (Golowich et al. 2018)."""
+    """(1/m) ΠM_j (√(2 ln 2 · L) + 1) ‖X‖_F of L matrices, from the product of their norms (theory.md 11.6)."""
     return (math.sqrt(2 * math.log(2) * depth) + 1) * product * data_norm / num_samples
 
 

@@ -33,29 +33,31 @@ def rademacher_bound(
 ) -> RademacherBound:
     """A bound on E g for all g of a class G of losses in [0, 1] at once (Mohri et al. 2018, Theorem 3.3).
 
+    Stated in theory.md 11.2.
+
     For an i.i.d. sample S of m points, with probability at least 1 − δ over S, one-sided, for all g in G,
 
         E g ≤ Ê g + 2 R̂_S(G) + 3 √(ln(2/δ)/(2m))   (empirical: the complexity of the sample at hand)
         E g ≤ Ê g + 2 R_m(G) + √(ln(1/δ)/(2m))      (otherwise: its expectation over samples).
 
-    G is the class of losses, fixed before S is seen; for that of predictions see `contracted_rademacher`, and for 0-1
-    losses of classifiers h in {−1, 1}, R̂_S(G) = R̂_S(H)/2 (Lemma 3.4). For a complexity by Monte Carlo there is
-    `rademacher_monte_carlo_bound`, which pays for the draws.
+    G is the class of losses, fixed before S is seen. From the complexity of predictions to that of losses goes
+    `contracted_rademacher`; for 0-1 losses of classifiers h in {−1, 1}, R̂_S(G) = R̂_S(H)/2 (Lemma 3.4). For a
+    complexity by Monte Carlo there is `rademacher_monte_carlo_bound`, which includes the error of the draws.
 
     Args:
         empirical_risk: Ê g in [0, 1], or the training losses themselves, (m,), whose mean it is.
         complexity: R̂_S(G) or R_m(G), or an upper bound of it.
         num_samples: m.
         delta: δ, the probability with which the bound may fail.
-        empirical: Which of the two complexities is given.
+        empirical: True if the complexity is R̂_S(G), False if it is R_m(G).
 
     Returns:
         `RademacherBound`: the bound, empirical_risk, complexity (doubled) and confidence.
 
     Raises:
-        ValueError: A loss is outside [0, 1], there are not m of them, the complexity is negative, m is no positive
+        ValueError: A loss is outside [0, 1], there are not m of them, the complexity is negative, m is not a positive
             integer or δ is outside (0, 1).
-        TypeError: An argument is no number, such as an `Estimate`, or is traced by JAX.
+        TypeError: An argument is not a number, such as an `Estimate`, or is traced by JAX.
 
     Example:
         >>> from bounds.rademacher import rademacher_bound
@@ -91,28 +93,29 @@ def rademacher_monte_carlo_bound(
     num_draws: int = 1000,
     monte_carlo_share: Real = 0.1,
 ) -> RademacherBound:
-    """The bound with R̂_S of a class by Monte Carlo: `rademacher_bound` with all that the draws cost paid for.
+    """`rademacher_bound` with R̂_S of a class by Monte Carlo, including the error of the draws.
 
-    Of δ, `monte_carlo_share` is spent on `rademacher_monte_carlo_epsilon` and the rest on the sample: the bound holds
-    with probability at least 1 − δ over both.
+    The share `monte_carlo_share` of δ goes to `rademacher_monte_carlo_epsilon` and the rest to the sample. The bound
+    holds with probability at least 1 − δ over both (theory.md 11.2, 11.7 and 11.8).
 
     Args:
         empirical_risk: Ê in [0, 1], or the training losses themselves, (m,).
-        function_class: The class of losses on the sample, or that of predictions h of which the losses are L-Lipschitz;
-            of real values.
+        function_class: The class of losses on the sample, or the class of real-valued predictions h if the losses are
+            L-Lipschitz in h.
         key: A PRNG key, independent of the sample.
         delta: δ, the probability with which the bound may fail.
         lipschitz: L, 1 for the losses themselves (see `contracted_rademacher`).
-        num_draws: Sign vectors; the more the less they cost.
-        monte_carlo_share: In (0, 1).
+        num_draws: How many sign vectors, at least 2. The error of the draws falls with their number.
+        monte_carlo_share: The share of δ for the draws, in (0, 1).
 
     Returns:
         `RademacherBound`.
 
     Raises:
-        ValueError: The supremum of the class is a lower estimate, as that of networks is, or as for `rademacher_bound`
-            and `empirical_rademacher`.
-        TypeError: As for these.
+        ValueError: The supremum of the class is a lower estimate, as for networks; the class's data has a wrong shape
+            or value; a loss is outside [0, 1]; there are not m losses; or a number is out of its range.
+        TypeError: The class's data is not of float32 or float64, `key` is not a PRNG key, or an argument is not a
+            number or is traced by JAX.
 
     Example:
         >>> import jax
@@ -139,10 +142,10 @@ def rademacher_monte_carlo_bound(
 def rademacher_monte_carlo_epsilon(num_draws: int, num_samples: int, delta: Real, largest_value: Real = 1.0) -> float:
     """How far a Monte Carlo estimate may lie below R̂_S: by at most c √(2 ln(1/δ)/(m n)) with probability 1 − δ.
 
-    One-sided, by McDiarmid's inequality over n independent sign vectors of m signs each: one sign changes the mean of
-    the suprema by at most 2c/(m n) where |g(z_i)| ≤ c. A bound on the risk with the estimate plus this margin as its
-    complexity may fail with its own δ plus this one: `rademacher_monte_carlo_bound` is that sum. A standard error
-    promises less: it is right only for large n.
+    One-sided, by McDiarmid's inequality over n independent sign vectors of m signs each (theory.md 11.8): one sign
+    changes the mean of the suprema by at most 2c/(m n) where |g(z_i)| ≤ c. A bound on the risk whose complexity is the
+    estimate plus this margin fails with probability at most its own δ plus this one; `rademacher_monte_carlo_bound` is
+    that bound. A standard error promises less: it is right only for large n.
 
     Args:
         num_draws: n, at least 1.
@@ -155,7 +158,7 @@ def rademacher_monte_carlo_epsilon(num_draws: int, num_samples: int, delta: Real
 
     Raises:
         ValueError: A number is out of its range.
-        TypeError: An argument is no number, or is traced by JAX.
+        TypeError: An argument is not a number, or is traced by JAX.
 
     Example:
         >>> from bounds.rademacher import rademacher_monte_carlo_epsilon
@@ -168,12 +171,13 @@ def rademacher_monte_carlo_epsilon(num_draws: int, num_samples: int, delta: Real
 
 
 def contracted_rademacher(complexity: Real, lipschitz: Real, vector_valued: bool = False) -> float:
-    """At most the complexity of the losses ℓ(h(x), y), for that of the predictions h.
+    """From the complexity of the predictions h, an upper bound on the complexity of the losses ℓ(h(x), y).
 
-    Talagrand's contraction lemma: where each ℓ(·, y) is L-Lipschitz, R̂_S(ℓ∘H) ≤ L R̂_S(H) (Ledoux & Talagrand 1991;
-    Mohri et al. 2018, Lemma 5.7). For outputs in R^k and ℓ(·, y) L-Lipschitz in Euclidean norm, R̂_S(ℓ∘H) ≤ √2 L times
-    E_σ sup_h (1/m) Σ_i Σ_k σ_ik h_k(x_i), with one sign per output (Maurer 2016, Corollary 1). L is 1 for the absolute,
-    hinge and logistic losses, 1/γ for the ramp of margin γ, √2 for cross-entropy as a function of logits in R^k.
+    Where each ℓ(·, y) is L-Lipschitz, R̂_S(ℓ∘H) ≤ L R̂_S(H): this is Talagrand's contraction lemma (Ledoux & Talagrand
+    1991; Mohri et al. 2018, Lemma 5.7; theory.md 11.7). For outputs in R^k and ℓ(·, y) L-Lipschitz in Euclidean norm,
+    R̂_S(ℓ∘H) is at most √2 L E_σ sup_h (1/m) Σ_i Σ_k σ_ik h_k(x_i), with one sign per output (Maurer 2016, Corollary 1).
+    L is 1 for the absolute, hinge and logistic losses, 1/γ for the ramp of margin γ, and √2 for cross-entropy as a
+    function of logits in R^k.
 
     Args:
         complexity: R̂_S(H) or R_m(H), or an upper bound; for vectors with one sign per output.
@@ -185,7 +189,7 @@ def contracted_rademacher(complexity: Real, lipschitz: Real, vector_valued: bool
 
     Raises:
         ValueError: A number is negative or not finite.
-        TypeError: An argument is no number, or is traced by JAX.
+        TypeError: An argument is not a number, or is traced by JAX.
 
     Example:
         >>> from bounds.rademacher import contracted_rademacher

@@ -1,4 +1,4 @@
-"""The rows of a report: every bound and measure that applies to a trained classifier, and why the others do not."""
+"""The rows of a report: every bound and measure that applies to a trained classifier, and why others do not."""
 
 import functools
 import math
@@ -34,14 +34,14 @@ CONTRACTIONS = (*HOMOGENEOUS, "tanh", "sin")  # 1-Lipschitz and 0 at 0
 WITH_VC_BOUNDS = (*HOMOGENEOUS, "square", "cube", "step", "sign", "sigmoid", "tanh")
 VC_NAMES = {
     "vc": ("VC", "Vapnik & Chervonenkis 1971"),
-    "rademacher_penalty": ("VC, Rademacher penalty", "Learning From Data 2012, problem 2.12"),
+    "rademacher_penalty": ("VC, Rademacher penalty", "Learning From Data 2012, problem 2.20"),
     "parrondo_van_den_broek": ("VC, Parrondo–van den Broek", "Parrondo & van den Broek 1993"),
     "devroye": ("VC, Devroye", "Devroye 1982"),
 }
 
 
 def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
-    """Bounds from points that training never saw."""
+    """Bounds from points that training never saw (theory.md 8.1, 8.3 and 8.5)."""
     if margins is None:
         return [LeftOut("bounds from test data", "there are none")]
     n, num_errors = len(margins), int(np.sum(margins <= 0))
@@ -61,7 +61,7 @@ def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
 
 
 def bits_entries(params: Any, train_error: float, n: int, delta: float) -> list[Entry]:
-    """The class of all networks that the bits of the parameters can describe is finite."""
+    """Hoeffding's bound for the finite class of networks that the bits of the parameters describe (theory.md 8.1)."""
     bits = sum(8 * leaf.size * leaf.dtype.itemsize for leaf in map(jnp.asarray, jax.tree.leaves(params)))
     epsilon = hoeffding_epsilon(n, delta, num_hypotheses=1 << bits, two_sided=False)
     note = f"all networks of {bits} bits, chosen beforehand"
@@ -69,7 +69,7 @@ def bits_entries(params: Any, train_error: float, n: int, delta: float) -> list[
 
 
 def vc_entries(layers: DenseLayers | None, activation: str, train_error: float, n: int, delta: float) -> list[Entry]:
-    """The VC bound and its siblings, with an upper bound on the network's VC dimension."""
+    """The bounds of theory.md 9.4 and 9.5, with an upper bound on the network's VC dimension."""
     if layers is None:
         return [LeftOut("VC bounds", "they are for one output")]
     if activation not in WITH_VC_BOUNDS:
@@ -83,7 +83,10 @@ def vc_entries(layers: DenseLayers | None, activation: str, train_error: float, 
 def margin_entries(
     margins: np.ndarray, weights: WeightMatrices, x: Any, activation: str, one_output: bool, delta: float
 ) -> list[Entry]:
-    """Margin bounds, each at the best of the deciles of the positive margins: they hold for all margins at once."""
+    """The bounds of theory.md 12.6 and 12.7, each at the best of the deciles of the positive margins.
+
+    They hold for all margins at once.
+    """
     positive = margins[margins > 0]
     deciles = np.unique(np.quantile(positive, np.linspace(0.1, 1, 10))) if positive.size else positive
     note = "architecture chosen beforehand; margin {:.3g}, the best decile"
@@ -119,10 +122,13 @@ def pac_bayes_entries(
     sigmas: Any,
     num_draws: int,
 ) -> list[Entry]:
-    """The PAC-Bayes bound of the network with Gaussian noise on its parameters, and how far training moved them."""
+    """The PAC-Bayes bound of the network with Gaussian noise on its parameters, and how far training moved them.
+
+    The bound is theory.md 13.1, with 13.4 for the draws.
+    """
     name = "PAC-Bayes, Gaussian noise"
     if prior is None:
-        return [LeftOut(name, "prior is None; it takes parameters that the data had no part in")]
+        return [LeftOut(name, "prior is None; it takes parameters that do not depend on the data")]
     found = pac_bayes_gaussian(
         _error_rate(apply),
         params,
@@ -146,7 +152,7 @@ def pac_bayes_entries(
 
 
 def kernel_entries(gram: Any, labels: Any, one_output: bool, ridge: float, delta: float) -> list[Entry]:
-    """What a kernel says of its own regression on the labels."""
+    """The bound and the measures that a kernel gives for its own regression (theory.md 11.9, 14.1 and 14.2)."""
     if gram is None:
         return [LeftOut("NTK measures and kernel ridge regression", "gram is None")]
     targets = labels if one_output else jax.nn.one_hot(labels, int(labels.max()) + 1)
@@ -166,7 +172,7 @@ def kernel_entries(gram: Any, labels: Any, one_output: bool, ridge: float, delta
 
 
 def norm_entries(weights: WeightMatrices) -> list[Entry]:
-    """Norms of a chain of dense layers."""
+    """Norms of a chain of dense layers (theory.md 12.1 to 12.4)."""
     paths, product = float(path_norm(weights)), float(lipschitz_upper_bound(weights))
     spectral, squares = float(spectral_complexity(weights)), sum(float(jnp.sum(w**2)) for w in weights.matrices)
     return [
@@ -179,7 +185,7 @@ def norm_entries(weights: WeightMatrices) -> list[Entry]:
 
 @functools.lru_cache(maxsize=16)
 def _error_rate(apply: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Array]:
-    """The share of wrong labels; one function for each `apply`, so that it is compiled once."""
+    """The share of wrong labels, as one function for each `apply`, so that it is compiled once."""
 
     def error_rate(params: Any, data: tuple[Any, Any]) -> Array:
         x, labels = data

@@ -42,33 +42,36 @@ def report(
 ) -> Report:
     """A table of all that applies to a classifier: bounds on its probability of error, and measures apart from them.
 
-    Points are independent and identically distributed. Each bound holds with probability 1 − δ by itself, one-sided;
-    to read k of them at once, ask for δ/k. What does not apply is listed with the reason. A bound is vacuous that is at
+    Points are independent and identically distributed. Each bound holds with probability 1 − δ by itself, one-sided. To
+    read k of them at once, ask for δ/k. What does not apply is listed with the reason. A bound is vacuous if it is at
     or above the training error of always naming the most frequent class, which is 1 − 1/K for K classes of equal size.
 
     Args:
-        apply: f(params, x) → (N, C) scores of C ≥ 2 classes, or (N,), whose sign is the class; pure JAX, hashable.
+        apply: Takes (params, x) and returns scores (N, C) of C ≥ 2 classes, or (N,), whose sign is the class. It is
+            pure JAX and hashable.
         params: The trained parameters, a pytree.
         x: The training inputs, (N, …); (N, d) if `network` is given.
         labels: (N,): integers 0, …, C − 1, or −1 and 1 for one output.
         x_test: Inputs that training never saw, for bounds from test data.
         labels_test: Their labels.
         delta: δ in (0, 1).
-        network: What is known of the network, for VC and norm bounds: the `ntk.MLP` of which `params` are parameters,
-            or the name of the activation of a chain of dense layers with weights (in, out), in order, in `params`.
+        network: The architecture, for VC and norm bounds. It is the `ntk.MLP` to which `params` belong, or the name of
+            the activation of a chain of dense layers with weights (in, out), in order, in `params`.
         gram: A kernel of the training inputs, (N, N), fixed before their labels were seen: an NTK at infinite width or
             at initialization.
-        ridge: For the kernel, added to its diagonal.
-        prior: Parameters that the data had no part in, such as those before training, for PAC-Bayes.
+        ridge: The number that is added to the diagonal of the kernel.
+        prior: Parameters that do not depend on the data, such as those before training, for PAC-Bayes.
         sigmas: The scales of noise that PAC-Bayes tries, fixed beforehand.
-        num_draws: Of parameters, at each scale; the more, the less their average costs.
-        key: A PRNG key for these, needed with `prior`.
+        num_draws: How many draws of parameters PAC-Bayes takes at each scale. The error of their average falls with
+            their number.
+        key: A PRNG key for the draws, needed with `prior`.
 
     Returns:
-        `Report`: iterates over `ReportRow`, prints as text, `to_markdown()` adds the sources.
+        `Report`. It iterates over `ReportRow` and prints as text; `to_markdown()` adds the sources.
 
     Raises:
-        TypeError: `network` is none of these, `key` no key, or an array of a wrong dtype or traced.
+        TypeError: `network` is something else, `key` is not a PRNG key, or an array has a wrong dtype or is traced by
+            JAX.
         ValueError: A shape, a label or a number does not fit, only one of `x_test` and `labels_test` is given, or an
             output is not finite.
 

@@ -10,17 +10,16 @@ class ReportRow:
 
     Attributes:
         name: What it is.
-        kind: "bound", which holds as it stands with probability 1 − δ, or "measure", which stands in a result that is
-            known up to constants only, or in none.
-        value: Of the bound or the measure.
+        kind: "bound" if it holds as it stands with probability 1 − δ; "measure" if its theorem is known only up to
+            constants, or if there is none.
+        value: The value of the bound or the measure.
         empirical_risk: The part of a bound that is a risk on the sample; None for measures.
-        complexity: The part of the class, together with that of δ where both stand under one root; None if absent.
-        confidence: The part of δ alone; None if absent.
-        assumptions: What must be true beside i.i.d. points, or what the measure measures.
+        complexity: The part that depends on the class, and on δ too where both stand under one root; None if absent.
+        confidence: The part that depends on δ alone; None if absent.
+        assumptions: What a bound assumes beside i.i.d. points, or what the measure measures.
         source: Author, year, theorem.
-        at_ceiling: Whether a bound, or its complexity, is the largest number that its formula gives. It is the same for
-            all worse networks then, and tells nothing of one from another: leave it out where bounds are compared
-            between networks.
+        at_ceiling: Whether a bound, or its complexity, is the largest number that its formula gives. All worse networks
+            then have the same number. Leave it out where bounds of several networks are compared.
         vacuous: Whether a bound is at or above the error of guessing (see `Report`); None for a measure, and where that
             error is not known.
     """
@@ -47,19 +46,19 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is known of one trained classifier; iterates over its rows, and prints as a table.
+    """Bounds and measures of one trained classifier. It iterates over its rows and prints as a table.
 
     Attributes:
         rows: Bounds, then measures.
         left_out: What does not apply.
         delta: δ. Each bound holds with probability 1 − δ by itself; for all k at once, ask for δ/k.
-        num_samples: N, of the training points.
-        train_error: Share of them that are wrong.
-        guessing_error: Share of them that are wrong if the most frequent class is named always: 1 − 1/K for K classes
-            of equal size, less if one is more frequent. A bound of this or more is vacuous: a classifier that looks at
-            no input does as well, as far as the labels show it.
-        num_test: Of the test points, 0 if there are none.
-        test_error: Share of them that are wrong; None if there are none.
+        num_samples: N, the number of training points.
+        train_error: The share of training points that are wrong.
+        guessing_error: The share of training points that would be wrong if the most frequent class were always named:
+            1 − 1/K for K classes of equal size, less if one is more frequent. A bound of this or more is vacuous: a
+            classifier that ignores its input does as well, as far as the labels show it.
+        num_test: The number of test points, 0 if there are none.
+        test_error: The share of test points that are wrong; None if there are none.
 
     Example:
         >>> from bounds.reports.tables import Report, ReportRow
@@ -118,7 +117,7 @@ class Report:
         return f"{data}.{gap}{holds} From {self.guessing_error:.4f} on, the error of guessing, it is vacuous."
 
     def _tables(self, sources: bool = False) -> Iterator[tuple[list[str], list[list[str]]]]:
-        """The header and the lines of each table that has any; the columns of numbers come after the first."""
+        """The header and the lines of each table that is not empty."""
         source = ["source"] * sources
         if self.bounds:
             header = ["bound", "value", "risk", "complexity", "confidence", "vacuous", "assumes", *source]
@@ -168,7 +167,7 @@ def _as_markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Cells of one width in each column: words to the left, numbers to the right."""
+    """Cells of one width in each column, words on the left and numbers on the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     sides = [str.ljust if name in _WORDS else str.rjust for name in header]
     return [[side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)] for line in lines]

@@ -310,7 +310,7 @@ REFUSED = [
         "vc_sample_size: epsilon",
         lambda bounds: bounds.vc_sample_size(1e-200, 1, 0.1),
         ValueError,
-        r"epsilon is 1e-200; expected one that less than 2\^511 samples",
+        r"epsilon is 1e-200; expected one that fewer than 2\^511 samples",
     ),
     (
         "vc_epsilon: delta",

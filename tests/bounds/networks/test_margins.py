@@ -264,7 +264,7 @@ def test_an_mlp_of_this_project():
         weights = ntk_weight_matrices(net, params)
         values = np.asarray(ntk.finite(net, width=4).apply(params, x))
         if b_std:
-            with pytest.raises(ValueError, match="weights has leaves that are no matrices, b1; expected"):
+            with pytest.raises(ValueError, match="weights has leaves that are not matrices, b1; expected"):
                 golowich_margin_bound(values, weights, x, 1.0, 0.1)
         else:
             assert golowich_margin_bound(values, weights, x, 1.0, 0.1).bound > 0

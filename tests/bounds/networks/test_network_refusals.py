@@ -100,13 +100,13 @@ REFUSED = [
         "golowich_margin_bound: gamma",
         lambda bounds: bounds.golowich_margin_bound(X[:, 0], [COLUMN], X, 1e-310, 0.1),
         ValueError,
-        "gamma is 1e-310, by which norms are",
+        "gamma is 1e-310, and norms divided by it leave",
     ),
     (
         "spectral_margin_bound: by",
         lambda bounds: bounds.spectral_margin_bound(X[:, 0], [COLUMN], X, 1e-310, 0.1),
         ValueError,
-        "by which norms are divided that leave",
+        "and norms divided by it leave the range",
     ),
     (
         "spectral_margin_bound: weights",

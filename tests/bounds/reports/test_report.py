@@ -145,7 +145,7 @@ def test_what_does_not_apply_is_left_out_with_a_reason(data):
         "VC bounds": "they are for one output",
         "Frobenius norms and margins": "it is for networks without biases; this one has b1",
         "spectral norms and margins": "it is for networks without biases; this one has b1",
-        "PAC-Bayes, Gaussian noise": "prior is None; it takes parameters that the data had no part in",
+        "PAC-Bayes, Gaussian noise": "prior is None; it takes parameters that do not depend on the data",
         "kernel ridge regression, trace": "it is for one output and a ridge above 0",
     }
     assert [row.name for row in found.bounds] == ["Hoeffding, all parameters"]
