@@ -34,12 +34,11 @@ from bounds.counting.growth import (
     convex_growth,
     cover_count,
     interval_growth,
-    log_growth,
-    log_sauer,
     ray_growth,
     rectangle_growth,
     sauer,
 )
+from bounds.counting.log_counts import log_growth, log_sauer
 from bounds.counting.shattering import (
     find_shattered_set,
     half_space_configurations,

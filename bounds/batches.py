@@ -8,12 +8,12 @@ import jax
 
 from ntk.jaxprs import equations
 
-_NUMBERS_AT_ONCE = 2**22
+NUMBERS_AT_ONCE = 2**22
 
 
 def batch_size(numbers_each: int, total: int) -> int:
     """How many of `total` computations make a batch, if each holds `numbers_each` numbers."""
-    return min(max(1, _NUMBERS_AT_ONCE // max(1, numbers_each)), total)
+    return min(max(1, NUMBERS_AT_ONCE // max(1, numbers_each)), total)
 
 
 def numbers_made(function: Callable, *arguments: Any) -> int:

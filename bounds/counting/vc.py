@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bounds.checks import Counts, as_count, as_counts, as_delta, as_scalar
-from bounds.counting.growth import log_growth
+from bounds.counting.log_counts import log_growth
 from ntk.checks import check_choice
 
 _MOST_BITS = 1022  # of N, for 2N in float64; half as many for N²

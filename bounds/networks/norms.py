@@ -21,7 +21,7 @@ _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 # ninth singular value instead of the second.
 _BLOCK = 8
 _TOLERANCE = 1e-4
-_MAX_STEPS = 10_000
+MAX_STEPS = 10_000
 
 
 class SpectralNorm(NamedTuple):
@@ -75,7 +75,7 @@ class LayerNorms:
         return "\n".join(lines)
 
 
-def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: int = _MAX_STEPS) -> SpectralNorm:
+def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: int = MAX_STEPS) -> SpectralNorm:
     """‖W‖_σ, the largest singular value, by block power iteration from fixed pseudo-random vectors (theory.md 12.1).
 
     Its gradient is u vᵀ with u and v held fixed. First derivatives are right, and higher ones are not.
@@ -132,7 +132,7 @@ def layer_norms(params: Any) -> LayerNorms:
     check_representable(frobenius=norms.frobenius, l1=norms.l1, l21=norms.l21, spectral=norms.spectral)
     if is_concrete(norms) and not norms.converged.all():
         late = ", ".join(name for name, done in zip(norms.names, norms.converged.tolist(), strict=True) if not done)
-        warnings.warn(f"The spectral norm of {late} has not converged in {_MAX_STEPS} steps.", stacklevel=2)
+        warnings.warn(f"The spectral norm of {late} has not converged in {MAX_STEPS} steps.", stacklevel=2)
     return norms
 
 
@@ -200,7 +200,7 @@ def _spectral_norm(matrix: jax.Array, tolerance: float, max_steps: int) -> Spect
 
 @jax.jit
 def _layer_norms(weights: WeightMatrices) -> LayerNorms:
-    found = [_spectral_norm(w, _TOLERANCE, _MAX_STEPS) for w in weights.matrices]
+    found = [_spectral_norm(w, _TOLERANCE, MAX_STEPS) for w in weights.matrices]
     spectral = jnp.stack([layer.norm for layer in found])
     frobenius = jnp.stack([euclidean_norm(w) for w in weights.matrices])
     return LayerNorms(

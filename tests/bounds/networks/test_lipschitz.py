@@ -56,7 +56,7 @@ def test_linear_networks_attain_their_constant():
 
 def test_starts_in_batches_give_the_same(monkeypatch):
     expected = lipschitz_lower_estimate(relu, WEIGHTS, X)
-    monkeypatch.setattr(batches, "_NUMBERS_AT_ONCE", 7 * 60)
+    monkeypatch.setattr(batches, "NUMBERS_AT_ONCE", 7 * 60)
     jax.clear_caches()
     np.testing.assert_allclose(lipschitz_lower_estimate(relu, WEIGHTS, X), expected, rtol=1e-13)
 

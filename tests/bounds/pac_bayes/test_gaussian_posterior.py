@@ -170,6 +170,6 @@ def test_the_bound_takes_its_kl_in_float64(monkeypatch):
 def test_draws_in_batches_are_the_same(monkeypatch):
     data, w = sample(RNG), np.array([1.0, 0.4])
     expected = posterior_risks(zero_one, w, data, 0.7, KEY, num_draws=10)
-    monkeypatch.setattr(batches, "_NUMBERS_AT_ONCE", 3000)
+    monkeypatch.setattr(batches, "NUMBERS_AT_ONCE", 3000)
     jax.clear_caches()
     np.testing.assert_array_equal(posterior_risks(zero_one, w, data, 0.7, KEY, num_draws=10), expected)
