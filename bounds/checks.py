@@ -4,18 +4,20 @@ Each refusal names the argument, its value (of an array, the first value that is
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from ntk.checks import as_numpy, check_count, check_flag, is_concrete
 
-Real = Any  # a real number: of Python, or without axes of NumPy or JAX
-Reals = Any  # a real number, or an array of them: results are a Python float or a float64 array accordingly
-Counts = Any  # an integer, or an array of them
-Float64 = np.ndarray | np.float64  # what arithmetic on them returns
+Real = ArrayLike  # a real number: of Python, or without axes of NumPy or JAX
+Reals = ArrayLike | Sequence[ArrayLike]  # a real number, or an array of them
+Counts = ArrayLike | Sequence[ArrayLike]  # an integer, or an array of them
+Result = float | np.ndarray  # a Python float where all arguments are numbers, else an array in float64
+Float64 = np.ndarray | np.float64  # what arithmetic on float64 arrays returns
 
 
 def as_nonnegative(name: str, value: Reals) -> np.ndarray:

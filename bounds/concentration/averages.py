@@ -14,6 +14,7 @@ from bounds.checks import (
     Counts,
     Float64,
     Reals,
+    Result,
     as_counts,
     as_delta,
     as_nonnegative,
@@ -29,7 +30,7 @@ from bounds.checks import (
 from bounds.concentration.relative_entropy import kl_inverse_lower, kl_inverse_upper
 
 
-def hoeffding_epsilon(num_samples: Counts, delta: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Reals:
+def hoeffding_epsilon(num_samples: Counts, delta: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Result:
     """ε = sqrt(ln(2M/δ)/(2N)): with probability 1−δ, |E_in − E_out| ≤ ε for all M hypotheses.
 
     Hoeffding 1963, Theorem 2; theory.md 8.1.
@@ -80,7 +81,7 @@ def hoeffding_sample_size(epsilon: float, delta: float, num_hypotheses: int = 1,
     return math.ceil(events / (2 * Fraction(as_scalar(as_positive, "epsilon", epsilon)) ** 2))
 
 
-def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Reals:
+def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Result:
     """2M e^{−2ε²N}, at most 1: the probability that |E_in − E_out| > ε for one of M hypotheses is no larger.
 
     Hoeffding 1963, Theorem 2; theory.md 8.1.
@@ -106,7 +107,7 @@ def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1
         return plain(np.exp(np.minimum(events - 2 * n * epsilon**2, 0.0)))
 
 
-def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) -> Reals:
+def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) -> Result:
     """sqrt(Σc_i² ln(2/δ)/2): with probability 1−δ, |F − EF| is at most this.
 
     McDiarmid 1989, Lemma 1.2; theory.md 8.2.
@@ -132,7 +133,7 @@ def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) 
     return plain(_norm(differences) * np.sqrt(log_events(delta, 1, two_sided) / 2))
 
 
-def mcdiarmid_delta(differences: Reals, epsilon: Reals, two_sided: bool = True) -> Reals:
+def mcdiarmid_delta(differences: Reals, epsilon: Reals, two_sided: bool = True) -> Result:
     """2 exp(−2ε²/Σc_i²), at most 1: the probability that |F − EF| ≥ ε is no larger.
 
     McDiarmid 1989, Lemma 1.2; theory.md 8.2. F is a function of m independent variables.
@@ -163,7 +164,7 @@ def empirical_bernstein_epsilon(
     delta: Reals,
     num_hypotheses: int = 1,
     two_sided: bool = True,
-) -> Reals:
+) -> Result:
     """ε = sqrt(2V ln(3M/δ)/N) + 7 ln(3M/δ)/(3(N−1)) with the sample's own variance V.
 
     With probability 1−δ, |E_in − E_out| ≤ ε for all M hypotheses, each with its own V (Maurer & Pontil 2009, Theorem 4;
@@ -199,7 +200,7 @@ def empirical_bernstein_epsilon(
     return plain(np.sqrt(2 * variance * events / n) + 7 * events / (3 * (n - 1)))
 
 
-def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
+def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Result:
     """The largest E with kl(E_in‖E) ≤ ln(M/δ)/N: E_out is at most this with probability 1−δ, for all M hypotheses.
 
     One-sided. This is the relative-entropy Chernoff bound (Hoeffding 1963, Theorem 1; Langford 2005, section 3;
@@ -224,7 +225,7 @@ def chernoff_upper(risk: Reals, num_samples: Counts, delta: Reals, num_hypothese
     return kl_inverse_upper(*_risk_and_divergence(risk, num_samples, delta, num_hypotheses))
 
 
-def chernoff_lower(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
+def chernoff_lower(risk: Reals, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Result:
     """The smallest E with kl(E_in‖E) ≤ ln(M/δ)/N: E_out is at least this with probability 1−δ, for all M hypotheses.
 
     The other side of `chernoff_upper`, one-sided too (theory.md 8.4).

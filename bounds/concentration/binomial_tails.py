@@ -9,17 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from bounds.checks import Counts, Float64, Reals, as_counts, broadcast, log_events, plain
+from bounds.checks import Counts, Float64, Reals, Result, as_counts, broadcast, log_events, plain
 
 
 class Interval(NamedTuple):
     """Both ends of a confidence interval."""
 
-    lower: Reals
-    upper: Reals
+    lower: Result
+    upper: Result
 
 
-def binomial_tail_inversion(num_errors: Counts, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Reals:
+def binomial_tail_inversion(num_errors: Counts, num_samples: Counts, delta: Reals, num_hypotheses: int = 1) -> Result:
     """The largest p with P(Bin(N, p) ≤ k) ≥ δ/M: E_out is at most this with probability 1−δ, for all M hypotheses.
 
     One-sided, for losses of 0 or 1 (theory.md 8.5). For M = 1 it is exact: no smaller bound depends on the number of

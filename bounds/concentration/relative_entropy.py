@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from bounds.checks import Float64, Reals, as_divergence, as_risk, broadcast, plain
+from bounds.checks import Float64, Reals, Result, as_divergence, as_risk, broadcast, plain
 
 # Bounds on the rounding error of kl: relative to its two terms in absolute value, and absolute for tiny numbers.
 # Each term is a product of a logarithm and its factor, both within a few units in the last place.
 _RELATIVE, _ABSOLUTE = 16 * 2.0**-53, 1e-321
 
 
-def binary_kl(q: Reals, p: Reals) -> Reals:
+def binary_kl(q: Reals, p: Reals) -> Result:
     """kl(q‖p) = q ln(q/p) + (1−q) ln((1−q)/(1−p)), in nats; infinite where p is 0 or 1 and q is not.
 
     Stated in theory.md 8.4. It is precise also where q and p are close and the two terms nearly cancel.
@@ -30,7 +30,7 @@ def binary_kl(q: Reals, p: Reals) -> Reals:
     return plain(_kl_and_rounding(*broadcast(q=as_risk("q", q), p=as_risk("p", p)))[0])
 
 
-def kl_inverse_upper(q: Reals, c: Reals) -> Reals:
+def kl_inverse_upper(q: Reals, c: Reals) -> Result:
     """The largest p with kl(q‖p) ≤ c, by bisection, rounded up (Seeger 2002; Langford 2005).
 
     Stated in theory.md 8.4. The result is never below the exact p, and above it by about one unit in the last place:
@@ -52,7 +52,7 @@ def kl_inverse_upper(q: Reals, c: Reals) -> Reals:
     return _inverse(q, c, outside=1.0)
 
 
-def kl_inverse_lower(q: Reals, c: Reals) -> Reals:
+def kl_inverse_lower(q: Reals, c: Reals) -> Result:
     """The smallest p with kl(q‖p) ≤ c, by bisection, rounded down (theory.md 8.4).
 
     Args:
@@ -71,7 +71,7 @@ def kl_inverse_lower(q: Reals, c: Reals) -> Reals:
     return _inverse(q, c, outside=0.0)
 
 
-def _inverse(q: Reals, c: Reals, outside: float) -> Reals:
+def _inverse(q: Reals, c: Reals, outside: float) -> Result:
     """The end of {p: kl(q‖p) ≤ c} towards `outside`, rounded outwards.
 
     Rounding may lower kl and make the set look larger. It never makes the set look smaller.

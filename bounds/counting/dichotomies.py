@@ -9,11 +9,12 @@ integers and is right for points in any position, degenerate or not.
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bounds.arrays import as_host_numbers
+from bounds.checks import Reals
 from ntk.checks import check_flag
 
 Vector = tuple[int, ...]
@@ -34,7 +35,7 @@ class LinearSeparators(NamedTuple):
     weights: np.ndarray
 
 
-def count_linear_dichotomies(x: Any, affine: bool = True) -> int:
+def count_linear_dichotomies(x: Reals, affine: bool = True) -> int:
     """How many dichotomies of the points x half-spaces make (Cover 1965; Zaslavsky 1975 for degenerate positions).
 
     The count is at most `bounds.cover_count(N, dim, affine)`, which points in general position attain (theory.md 9.2).
@@ -58,7 +59,7 @@ def count_linear_dichotomies(x: Any, affine: bool = True) -> int:
     return _count(_dual_points(x, affine))
 
 
-def linear_separators(x: Any, affine: bool = True) -> LinearSeparators:
+def linear_separators(x: Reals, affine: bool = True) -> LinearSeparators:
     """Every dichotomy that half-spaces make of the points x, each with its weights.
 
     Args:
@@ -84,7 +85,7 @@ def linear_separators(x: Any, affine: bool = True) -> LinearSeparators:
     return LinearSeparators(np.array(list(cells), dtype=np.int8), np.array(weights))
 
 
-def linear_dichotomies(x: Any, affine: bool = True) -> np.ndarray:
+def linear_dichotomies(x: Reals, affine: bool = True) -> np.ndarray:
     """The signs of `linear_separators`: the class of half-spaces, as `bounds.counting.shattering` takes it.
 
     Args:
@@ -106,7 +107,7 @@ def linear_dichotomies(x: Any, affine: bool = True) -> np.ndarray:
     return linear_separators(x, affine).signs
 
 
-def ray_dichotomies(x: Any, both_directions: bool = False) -> np.ndarray:
+def ray_dichotomies(x: Reals, both_directions: bool = False) -> np.ndarray:
     """The dichotomies of points on the line by rays {x > a}, and {x < a} if `both_directions` (theory.md 9.3).
 
     Args:
@@ -131,7 +132,7 @@ def ray_dichotomies(x: Any, both_directions: bool = False) -> np.ndarray:
     return _signs(np.concatenate([above, ~above]) if both_directions else above)
 
 
-def interval_dichotomies(x: Any) -> np.ndarray:
+def interval_dichotomies(x: Reals) -> np.ndarray:
     """The dichotomies of points on the line by intervals (theory.md 9.3).
 
     Args:
@@ -152,7 +153,7 @@ def interval_dichotomies(x: Any) -> np.ndarray:
     return _signs(_intervals(as_host_numbers("x", x, "(N,)")))
 
 
-def rectangle_dichotomies(x: Any) -> np.ndarray:
+def rectangle_dichotomies(x: Reals) -> np.ndarray:
     """The dichotomies of points by axis-aligned rectangles, or boxes in more dimensions.
 
     Args:
@@ -261,7 +262,7 @@ def _dot(x: Vector, y: Vector) -> int:
     return sum(a * b for a, b in zip(x, y, strict=True))
 
 
-def _dual_points(x: Any, affine: bool) -> list[Vector]:
+def _dual_points(x: Reals, affine: bool) -> list[Vector]:
     """The points as integers, each times a positive factor, with a last entry of 1 times it if affine."""
     check_flag("affine", affine)
     points = as_host_numbers("x", x, "(N, dim)")

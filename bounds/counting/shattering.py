@@ -12,6 +12,7 @@ import numpy as np
 
 from bounds.arrays import check_repeats
 from bounds.calls import called, check_function
+from bounds.checks import Reals
 from ntk.checks import as_numpy, check_count, check_flag, shown
 
 Dichotomies = Callable[[np.ndarray], np.ndarray]
@@ -186,7 +187,7 @@ def half_space_configurations(size: int, dim: int, affine: bool = True) -> Itera
         yield np.vstack([corners, np.where(np.arange(dim) < negative, -2 * dim, 1)])
 
 
-def subset_configurations(x: Any, size: int) -> Iterator[np.ndarray]:
+def subset_configurations(x: Reals, size: int) -> Iterator[np.ndarray]:
     """All sets of `size` points among the points x. They are exhaustive if x is the whole domain.
 
     Args:

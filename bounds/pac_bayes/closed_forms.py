@@ -7,11 +7,11 @@ empirical risk and E is the average of the risk, for N independent, identically 
 
 import numpy as np
 
-from bounds.checks import Counts, Float64, Reals, as_counts, as_delta, as_divergence, as_risk, broadcast, plain
+from bounds.checks import Counts, Float64, Reals, Result, as_counts, as_delta, as_divergence, as_risk, broadcast, plain
 from bounds.concentration.relative_entropy import kl_inverse_upper
 
 
-def seeger_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> Reals:
+def seeger_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> Result:
     """The largest E with kl(Ê‖E) ≤ (KL(Q‖P) + ln(2√N/δ))/N.
 
     Seeger 2002, Theorem 1, with the constant of Maurer 2004, Theorem 5; theory.md 13.1.
@@ -35,7 +35,7 @@ def seeger_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> R
     return kl_inverse_upper(*_risk_and_complexity(risk, kl, num_samples, delta))
 
 
-def mcallester_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> Reals:
+def mcallester_bound(risk: Reals, kl: Reals, num_samples: Counts, delta: Reals) -> Result:
     """Ê + sqrt((KL(Q‖P) + ln(2√N/δ))/(2N)), which may exceed 1.
 
     McAllester 1999, with the constant of Maurer 2004, Theorem 5; theory.md 13.2. It is `seeger_bound` loosened by

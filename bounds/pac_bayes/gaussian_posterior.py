@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from bounds import batches
 from bounds.arrays import as_positive_scalar, check_repeats
 from bounds.calls import shapes_returned
-from bounds.checks import as_delta, as_positive, as_risk, as_scalar
+from bounds.checks import Reals, as_delta, as_positive, as_risk, as_scalar
 from bounds.concentration.averages import chernoff_upper
 from bounds.pac_bayes.closed_forms import seeger_bound
 from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete, shown
@@ -131,7 +131,7 @@ def pac_bayes_gaussian(
     *,
     num_samples: int,
     delta: float,
-    sigmas: Any,
+    sigmas: Reals,
     num_draws: int = 100,
     monte_carlo_share: float = 0.1,
 ) -> PACBayesBound:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from bounds.checks import Reals
 from bounds.concentration.averages import empirical_bernstein_epsilon, hoeffding_epsilon
 from bounds.concentration.binomial_tails import binomial_tail_inversion
 from bounds.counting.vc import vc_curves
@@ -119,7 +120,7 @@ def pac_bayes_entries(
     data: tuple[Any, Any],
     key: Any,
     delta: float,
-    sigmas: Any,
+    sigmas: Reals,
     num_draws: int,
 ) -> list[Entry]:
     """The PAC-Bayes bound of the network with Gaussian noise on its parameters, and how far training moved them.

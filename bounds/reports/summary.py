@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 import ntk
 from bounds.arrays import as_gram
 from bounds.calls import called, check_leaves
-from bounds.checks import as_delta, as_nonnegative, as_scalar
+from bounds.checks import Reals, as_delta, as_nonnegative, as_scalar
 from bounds.networks.layers import mlp_layers, tree_layers
 from bounds.networks.margins import margins_of
 from bounds.networks.weights import WeightMatrices, ntk_weight_matrices, weight_matrices
@@ -26,19 +27,19 @@ _SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 def report(
     apply: Callable[[Any, Any], Array],
     params: Any,
-    x: Any,
-    labels: Any,
+    x: ArrayLike,
+    labels: ArrayLike,
     *,
-    x_test: Any = None,
-    labels_test: Any = None,
+    x_test: ArrayLike | None = None,
+    labels_test: ArrayLike | None = None,
     delta: float = 0.05,
     network: ntk.MLP | str | None = None,
-    gram: Any = None,
+    gram: ArrayLike | None = None,
     ridge: float = 0.0,
     prior: Any = None,
-    sigmas: Any = _SIGMAS,
+    sigmas: Reals = _SIGMAS,
     num_draws: int = 300,
-    key: Any = None,
+    key: Array | None = None,
 ) -> Report:
     """A table of all that applies to a classifier: bounds on its probability of error, and measures apart from them.
 
