@@ -9,7 +9,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounds import batches
-from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
 from bounds.calls import shapes_returned
 from bounds.networks import trees
 from bounds.networks.weights import WeightMatrices, matrices_of
@@ -115,7 +115,7 @@ def _upper_bound(weights: WeightMatrices, constant: jax.Array) -> jax.Array:
 def _spectral_norm(w: jax.Array) -> jax.Array:
     scale = scale_of(w)
     narrow = w / scale if w.shape[0] >= w.shape[1] else w.T / scale
-    gram = jnp.matmul(narrow.T, narrow, precision=lax.Precision.HIGHEST)
+    gram = highest_matmul(narrow.T, narrow)
     return jnp.squeeze(scale) * square_root(jnp.linalg.eigvalsh(gram)[-1])
 
 

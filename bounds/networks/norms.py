@@ -10,12 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from bounds.arrays import as_data, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.arrays import as_data, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
 from bounds.checks import as_positive, as_scalar
 from bounds.networks.weights import WeightMatrices, dense_matrices, layer_matrices
 from ntk.checks import check_choice, check_representable, is_concrete
-
-_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 # How many vectors are iterated at once. They are not all orthogonal to the vector sought, and the rate is set by the
 # ninth singular value instead of the second.
@@ -175,12 +173,12 @@ def _spectral_norm(matrix: jax.Array, tolerance: float, max_steps: int) -> Spect
 
     def ritz(block: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The best right singular vector in the span of the block, its residual, and WᵀW times the block."""
-        image = _matmul(fixed, block)
-        product = _matmul(fixed.T, image)
-        values, vectors = jnp.linalg.eigh(_matmul(image.T, image))
+        image = highest_matmul(fixed, block)
+        product = highest_matmul(fixed.T, image)
+        values, vectors = jnp.linalg.eigh(highest_matmul(image.T, image))
         best, squared = vectors[:, -1], values[-1]
-        residual = euclidean_norm(_matmul(product, best) - squared * _matmul(block, best))
-        return _matmul(block, best), residual / jnp.where(squared > 0, squared, 1), product
+        residual = euclidean_norm(highest_matmul(product, best) - squared * highest_matmul(block, best))
+        return highest_matmul(block, best), residual / jnp.where(squared > 0, squared, 1), product
 
     def unfinished(state: tuple) -> jax.Array:
         step, _, residual, _ = state
@@ -192,10 +190,10 @@ def _spectral_norm(matrix: jax.Array, tolerance: float, max_steps: int) -> Spect
     start = jax.random.normal(jax.random.key(0), (matrix.shape[1], num_vectors), matrix.dtype)
     _, right, residual, _ = lax.while_loop(unfinished, step, step((0, None, None, start)))
     right = right / euclidean_norm(right)
-    left = _matmul(fixed, right)
+    left = highest_matmul(fixed, right)
     length = euclidean_norm(left)
     left = left / jnp.where(length > 0, length, 1)
-    return SpectralNorm(_matmul(left, _matmul(matrix, right)), residual, residual <= tolerance)
+    return SpectralNorm(highest_matmul(left, highest_matmul(matrix, right)), residual, residual <= tolerance)
 
 
 @jax.jit
@@ -221,7 +219,7 @@ def _path_norm(weights: WeightMatrices, p: int) -> jax.Array:
     for w in weights.matrices:
         # Each layer is divided by its scale, so that no intermediate number is larger than the result.
         scale = scale_of(w)
-        shares = _matmul(shares, jnp.abs(w / scale) ** p)
+        shares = highest_matmul(shares, jnp.abs(w / scale) ** p)
         mass = jnp.sum(shares)
         total = total * jnp.squeeze(scale) * (mass if p == 1 else square_root(mass))
         shares = shares / jnp.where(mass > 0, mass, 1)

@@ -6,7 +6,6 @@ that estimates can be vmapped over samples and differentiated in them. Arrays wi
 classes for `jax.vmap`. Shapes are checked when a class is made, values when it is used.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -24,12 +23,12 @@ from bounds.arrays import (
     as_radius,
     as_stack,
     euclidean_norm,
+    highest_matmul,
     square_root,
 )
 from ntk.checks import check_choice
 
 T = TypeVar("T")
-_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
@@ -143,7 +142,7 @@ class LinearBall:
 
     def supremum(self, signs: jax.Array) -> jax.Array:
         """(B/m) ‖Σ σ_i x_i‖_q for signs (m,); a scalar."""
-        correlation = _matmul(signs.astype(self.x.dtype), self.x)
+        correlation = highest_matmul(signs.astype(self.x.dtype), self.x)
         dual_norms = {1: lambda v: jnp.max(jnp.abs(v)), 2: euclidean_norm, math.inf: lambda v: jnp.sum(jnp.abs(v))}
         return self.radius / self.num_samples * dual_norms[self.norm](correlation)
 
@@ -207,7 +206,7 @@ class KernelBall:
     def supremum(self, signs: jax.Array) -> jax.Array:
         """(B/m) √(σᵀKσ) for signs (m,); a scalar."""
         signs = signs.astype(self.gram.dtype)
-        form = jnp.vdot(signs, _matmul(signs, self.gram), precision=lax.Precision.HIGHEST)
+        form = jnp.vdot(signs, highest_matmul(signs, self.gram), precision=lax.Precision.HIGHEST)
         return self.radius / self.num_samples * square_root(form)
 
     def largest_value(self) -> jax.Array:
@@ -258,7 +257,7 @@ class FiniteClass:
 
     def supremum(self, signs: jax.Array) -> jax.Array:
         """max_u σ·u/m for signs (m,); a scalar."""
-        return jnp.max(_matmul(self.predictions, signs.astype(self.predictions.dtype))) / self.num_samples
+        return jnp.max(highest_matmul(self.predictions, signs.astype(self.predictions.dtype))) / self.num_samples
 
     def largest_value(self) -> jax.Array:
         """The largest |u_i|; a scalar."""

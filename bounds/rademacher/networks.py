@@ -1,6 +1,5 @@
 """ReLU networks of bounded Frobenius norms: complexities from below by ascent, from above in closed form."""
 
-import functools
 import itertools
 import math
 from dataclasses import dataclass, replace
@@ -10,11 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bounds.arrays import as_data, as_stack, check_repeats, euclidean_norm
+from bounds.arrays import as_data, as_stack, check_repeats, euclidean_norm, highest_matmul
 from bounds.rademacher.classes import pytree_of, set_fields
 from ntk.checks import check_key, check_nonnegative
-
-_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 @pytree_of(data=["x", "radii", "key"], meta=["width", "num_steps", "num_restarts"])
@@ -134,8 +131,8 @@ def golowich_complexity(product: Any, depth: int, data_norm: Any, num_samples: i
 def _correlation(weights: list[jax.Array], x: jax.Array, signs: jax.Array) -> jax.Array:
     """Σ σ_i f(x_i) of a ReLU network with weights (in, out)."""
     for w in weights[:-1]:
-        x = jax.nn.relu(_matmul(x, w))
-    return jnp.vdot(signs, _matmul(x, weights[-1])[:, 0], precision=lax.Precision.HIGHEST)
+        x = jax.nn.relu(highest_matmul(x, w))
+    return jnp.vdot(signs, highest_matmul(x, weights[-1])[:, 0], precision=lax.Precision.HIGHEST)
 
 
 def _on_sphere(w: jax.Array) -> jax.Array:
