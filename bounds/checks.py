@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from ntk.checks import as_numpy, check_count, check_flag, is_concrete
 
 Real = ArrayLike  # a real number: of Python, or without axes of NumPy or JAX
-Reals = ArrayLike | Sequence[ArrayLike]  # a real number, or an array of them
+Reals = ArrayLike | Sequence[ArrayLike | Sequence[ArrayLike]]  # a real number, or an array of them
 Counts = ArrayLike | Sequence[ArrayLike]  # an integer, or an array of them
 Result = float | np.ndarray  # a Python float where all arguments are numbers, else an array in float64
 Float64 = np.ndarray | np.float64  # what arithmetic on float64 arrays returns
@@ -58,7 +58,7 @@ def as_counts(name: str, value: Counts, minimum: int = 1) -> np.ndarray:
     return _checked(name, value, lambda numbers: numbers >= minimum, expected)
 
 
-def as_count(name: str, value: int, minimum: int = 1, bits: int = 1023) -> int:
+def as_count(name: str, value: Any, minimum: int = 1, bits: int = 1023) -> int:
     """`value` as a Python integer; refused where it is not one of at least `minimum`, or has more than `bits` bits."""
     check_count(name, value, minimum)
     if int(value).bit_length() > bits:

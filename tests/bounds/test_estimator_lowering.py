@@ -115,7 +115,14 @@ def functions(dtype):
 LOWERED = {f"{name}-{dtype}": (dtype, *call) for dtype in ("float32", "float64") for name, *call in functions(dtype)}
 
 
-@pytest.mark.parametrize("name", LOWERED)
+# Of float64 a few with products, eigenvalues and draws; the others take a minute.
+QUICK = ("empirical_rademacher-kernel", "spectral_complexity", "local_rademacher", "posterior_risks")
+SLOW = [name for name in LOWERED if name.endswith("-float64") and name.removesuffix("-float64") not in QUICK]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in LOWERED]
+)
 def test_lowers_for_every_platform_without_callbacks(name):
     dtype, function, arguments = LOWERED[name]
     text = export.export(jax.jit(function), platforms=PLATFORMS)(*arguments).mlir_module()
