@@ -194,8 +194,8 @@ def pac_bayes_gaussian(
     count, distance = _squared_distance(params, prior)
     with np.errstate(over="ignore"):  # an infinite divergence makes a bound of 1
         kl = _divergence(count, (distance**0.5 / grid) ** 2, grid[:, None], grid, np)
-    upper = chernoff_upper(risks, num_draws, delta * share, num_hypotheses=len(grid))
-    bounds = seeger_bound(upper[:, None], kl, num_samples, delta * (1 - share) / len(grid))
+    upper = np.asarray(chernoff_upper(risks, num_draws, delta * share, num_hypotheses=len(grid)))
+    bounds = np.asarray(seeger_bound(upper[:, None], kl, num_samples, delta * (1 - share) / len(grid)))
     i, j = np.unravel_index(np.argmin(bounds), bounds.shape)
     standard_error = draws[i].std(ddof=1) / num_draws**0.5
     best = (bounds[i, j], grid[i], grid[j], kl[i, j], risks[i], standard_error, upper[i])

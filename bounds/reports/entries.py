@@ -47,14 +47,14 @@ def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
         return [LeftOut("bounds from test data", "there are none")]
     n, num_errors = len(margins), int(np.sum(margins <= 0))
     risk = num_errors / n
-    tail = binomial_tail_inversion(num_errors, n, delta)
+    tail = float(binomial_tail_inversion(num_errors, n, delta))
     found = [
         ("binomial tail, test data", tail - risk, "Langford 2005, section 3"),
-        ("Hoeffding, test data", hoeffding_epsilon(n, delta, two_sided=False), "Hoeffding 1963, Thm 2"),
+        ("Hoeffding, test data", float(hoeffding_epsilon(n, delta, two_sided=False)), "Hoeffding 1963, Thm 2"),
     ]
     if n > 1:
         variance = risk * (1 - risk) * n / (n - 1)
-        epsilon = empirical_bernstein_epsilon(variance, n, delta, two_sided=False)
+        epsilon = float(empirical_bernstein_epsilon(variance, n, delta, two_sided=False))
         found.append(("empirical Bernstein, test data", epsilon, "Maurer & Pontil 2009, Thm 4"))
     note = "test data had no part in training"
     first, *others = [_bound(name, risk, None, epsilon, note, source) for name, epsilon, source in found]
@@ -64,7 +64,7 @@ def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
 def bits_entries(params: Any, train_error: float, n: int, delta: float) -> list[Entry]:
     """Hoeffding's bound for the finite class of networks that the bits of the parameters describe (theory.md 8.1)."""
     bits = sum(8 * leaf.size * leaf.dtype.itemsize for leaf in map(jnp.asarray, jax.tree.leaves(params)))
-    epsilon = hoeffding_epsilon(n, delta, num_hypotheses=1 << bits, two_sided=False)
+    epsilon = float(hoeffding_epsilon(n, delta, num_hypotheses=1 << bits, two_sided=False))
     note = f"all networks of {bits} bits, chosen beforehand"
     return [_bound("Hoeffding, all parameters", train_error, epsilon, None, note, "Hoeffding 1963, Thm 2")]
 
