@@ -121,7 +121,9 @@ def activation(
     Named: identity, relu, leaky_relu (slope 0.1), abs, erf, tanh, sigmoid, gelu (erf form), silu, softplus, sin,
     cos, exp, sign, step, gaussian (exp(−x²)), square, cube. A function gets its maps by quadrature; ask
     `error_estimate` how accurate they are at your variances. Where the function has a kink, the gradient of its
-    D-map, and so of an NTK, is NaN; named activations have all gradients.
+    D-map, and so of an NTK, is NaN; named activations have all gradients, of second order too. At correlations of ±1,
+    where the D-map of a kink has infinite slopes, these count as 0, the mean over both sides: derivatives along which
+    the correlation stays ±1, in hyperparameters or in an input that meets itself, are the true ones.
 
     Args:
         name_or_function: A name from the list, a function, or an `Activation` (returned as it is).

@@ -46,23 +46,29 @@ _DOUBLE = (
 )
 
 
-def arcsine(sine: jax.Array, cosine: jax.Array) -> jax.Array:
-    """The angle in [−π/2, π/2] of that sine, and of that cosine, which is not negative; 0 where both are 0.
+def acute_arcsine(c: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The angle in [0, π/4] of (c, root), both not negative, from the axis it is nearer to.
 
-    It follows from the smaller of the two, so that no digit is lost near ±π/2. No derivative: see
-    `ntk.duals.geometry`.
+    Args:
+        c: One leg.
+        root: The other leg.
+        inverse_radius: 1/√(c² + root²), or 0 where both legs are.
+
+    Returns:
+        Whether that axis is that of c, and the angle. It follows from the shorter leg, so that no digit is lost.
     """
-    size = jnp.abs(sine)
-    steep = size > cosine
-    smaller = jnp.where(steep, cosine, size)
-    square = smaller * smaller
+    near_axis = c > root
+    sine = jnp.where(near_axis, root, c) * inverse_radius
+    square = sine * sine
     coefficients = _DOUBLE if sine.dtype == jnp.float64 else _SINGLE
     polynomial = jnp.full_like(square, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         polynomial = polynomial * square + coefficient
-    angle = smaller + smaller * (square * polynomial)
-    # π/2 in two parts, so that the subtraction rounds once.
-    high = np.asarray(np.pi / 2, sine.dtype)
-    low = np.asarray(6.123233995736766e-17 if sine.dtype == jnp.float64 else np.pi / 2 - np.float64(high), sine.dtype)
-    angle = jnp.where(steep, high + (low - angle), angle)
-    return jnp.where(sine < 0, -angle, angle)
+    return near_axis, sine + sine * (square * polynomial)
+
+
+def right_angle_minus(angle: jax.Array) -> jax.Array:
+    """π/2 − angle, with π/2 in two parts so that the subtraction rounds once."""
+    high = np.asarray(np.pi / 2, angle.dtype)
+    low = np.asarray(6.123233995736766e-17 if angle.dtype == jnp.float64 else np.pi / 2 - np.float64(high), angle.dtype)
+    return high + (low - angle)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ntk.duals.geometry import Variance, angle_complement, mean_abs_product, safe_sqrt, scaled_pair
+from ntk.duals.geometry import Variance, angle_complement, mean_abs_product, scaled_pair
 
 DualMap = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -42,7 +42,7 @@ def noisy_sign(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.
 def noisy_sign_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
     """E of the product of derivatives of the smoothed sign: (2/π)/√Δ, by Price's theorem."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
-    return 2.0 / math.pi / (pair.scale * safe_sqrt(pair.det))
+    return 2.0 / math.pi / (pair.scale * pair.root)
 
 
 def noisy_step(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
@@ -58,7 +58,7 @@ def noisy_step_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Va
 def noisy_abs(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> jax.Array:
     """E|u||ū| = (2/π)(√Δ + q12·arcsin ρ)."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
-    return 2.0 / math.pi * pair.scale * mean_abs_product(pair.c, pair.det, pair.inverse_radius)
+    return pair.scale * mean_abs_product(pair)
 
 
 def noisy_relu(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
@@ -73,7 +73,7 @@ def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2:
     κ = n1/(q11+n1) + n2/(q22+n2), Δ₀ without the noise and Δ with it: no term cancels another.
     """
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
-    bump = (pair.quiet_det + pair.c**2 * kappa) / (2.0 * math.pi * safe_sqrt(pair.det))
+    bump = (pair.quiet_det + pair.c**2 * kappa) / (2.0 * math.pi * pair.root)
     return (pair.c * step + bump) * pair.scale
 
 
@@ -81,7 +81,7 @@ def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Va
     """E φ'φ̄' for φ(x) = x·step(x), the step smoothed: G + q12·(κ + n1·n2/Δ)/(2π√Δ)."""
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
     noise = n1 * n2 / (pair.scale**2 * pair.det)
-    return step + pair.c * (kappa + noise) / (2.0 * math.pi * safe_sqrt(pair.det))
+    return step + pair.c * (kappa + noise) / (2.0 * math.pi * pair.root)
 
 
 def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> tuple:
@@ -93,13 +93,13 @@ def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2
 def gaussian(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E exp(−u²)exp(−ū²) = det(I + 2Q)^{-1/2}."""
     pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
-    return 0.5 / (pair.scale * safe_sqrt(pair.det))
+    return 0.5 / (pair.scale * pair.root)
 
 
 def gaussian_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E 4uū exp(−u²)exp(−ū²) = 4 q12 det(I + 2Q)^{-3/2}."""
     pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
-    return 0.5 * pair.c / (pair.scale * pair.det) / (pair.scale * safe_sqrt(pair.det))
+    return 0.5 * pair.c / (pair.scale * pair.det) / (pair.scale * pair.root)
 
 
 def sin(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
@@ -131,4 +131,6 @@ def square(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
 
 def cube(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E u³ū³ = 9·q11·q12·q22 + 6·q12³ (Isserlis), in an order that overflows only where the result does."""
-    return 9.0 * (jnp.maximum(q11, q22) * (jnp.minimum(q11, q22) * q12)) + 6.0 * q12**3
+    # Chosen rather than jnp.maximum, whose second derivatives are not those of the product where the two are equal.
+    larger, smaller = jnp.where(q11 > q22, q11, q22), jnp.where(q11 > q22, q22, q11)
+    return 9.0 * (larger * (smaller * q12)) + 6.0 * q12**3

@@ -3,9 +3,17 @@
 A pair (u, ū) ~ N(0, [[q11, q12], [q12, q22]]) enters the homogeneous dual maps through its covariance and the
 determinant Δ = q11·q22 − q12², whose naive difference loses every digit near |ρ| = 1. Here the three numbers
 are first scaled by powers of two, so that no product overflows or underflows and no digit is lost, and Δ is
-then summed from products that are exact in floating point.
+then summed from products that are exact in floating point: it is 0 where ρ is ±1, however it is compiled.
+
+Derivatives. √Δ has the slope ∞ at ρ = ±1, where the angle between u and ū has a kink. There its derivative is taken
+to be 0, the mean over the two sides, so that every derivative along which ρ stays ±1 is the true one: in
+hyperparameters, and in a point that meets itself or its opposite. An angle that one rounding of a covariance would make
+(Δ ≤ ε·q11·q22, an angle of 1.5e-8 in float64 and 3.5e-4 in float32) cannot be told from ρ = ±1 and counts as it. Beyond
+it derivatives are right for the three numbers as given; numbers that come rounded are off by ε relative to 1, which
+moves a derivative of the angle θ by a part of ε/θ².
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -13,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ntk.duals.arcsine import arcsine
+from ntk.duals.arcsine import acute_arcsine, right_angle_minus
+from ntk.duals.rules import Tangents, with_derivative
 
 Variance = float | jax.Array
 
@@ -29,6 +38,7 @@ class Pair(NamedTuple):
         v2: (q22 + n2)·s2².
         det: v1·v2 − c².
         quiet_det: (q11·q22 − q12²)·s1²·s2², the same without the noise.
+        root: √det.
         inverse_radius: 1/√(v1·v2), of the vector (c, √Δ); 0 where that has no length.
         scale: 1/(s1·s2); a quantity of degree one in (u, ū) is that of the scaled pair times `scale`.
         constant: whether u or ū is the constant 0 (v1 or v2 vanishes).
@@ -39,6 +49,7 @@ class Pair(NamedTuple):
     v2: jax.Array
     det: jax.Array
     quiet_det: jax.Array
+    root: jax.Array
     inverse_radius: jax.Array
     scale: jax.Array
     constant: jax.Array
@@ -53,80 +64,90 @@ def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0
     v1, v2 = a + noise1, b + noise2
     constant = (v1 == 0) | (v2 == 0)
     quiet_det = determinant(a, c, b)
-    det = quiet_det + (noise2 * v1 + noise1 * b)
+    noise = noise2 * v1 + noise1 * b
+    det = quiet_det + noise
+    # With noise the determinant is known to all its digits; without it one rounding of c makes this one.
+    rounding = jnp.where(noise > 0, 0.0, jnp.finfo(c.dtype).eps * (v1 * v2))
     inverse_radius = _inverse_root(v1) * _inverse_root(v2)
-    return Pair(v1, c, v2, det, quiet_det, inverse_radius, scale1 * scale2, constant)
+    return Pair(v1, c, v2, det, quiet_det, safe_sqrt(det, rounding), inverse_radius, scale1 * scale2, constant)
 
 
-def angle_complement(pair: Pair) -> jax.Array:
-    """The angle π/2 − arccos ρ in [−π/2, π/2]; the derivative at ρ = ±1 (truly infinite) is 0."""
-    return _angle(pair.c, safe_sqrt(pair.det), pair.inverse_radius)
+def _square(c: jax.Array, det: jax.Array) -> jax.Array:
+    """v1·v2 = c² + Δ, 1 where that is 0."""
+    square = c * c + det
+    return jnp.where(square == 0, 1.0, square)
 
 
-@jax.custom_jvp
-def _angle(c: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> jax.Array:
-    """atan2(c, root) for root ≥ 0, given 1/√(c² + root²); 0 at the origin, where that is given as 0."""
-    return arcsine(c * inverse_radius, root * inverse_radius)
+def _determinant_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+    (a, c, b), (da, dc, db) = primals, tangents
+    return b * da + a * db - 2.0 * c * dc
 
 
-@_angle.defjvp
-def _angle_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    """That of atan2: the radius says nothing that c and the root do not."""
-    (c, root, _), (dc, droot, _) = primals, tangents
-    square = jnp.maximum(c * c + root * root, jnp.finfo(c.dtype).tiny)
-    return _angle(*primals), (root * dc - c * droot) / square
-
-
-@jax.custom_jvp
-def safe_sqrt(det: jax.Array) -> jax.Array:
-    """The square root, 0 with derivative 0 where rounding has left nothing positive; NaN stays NaN."""
-    return jnp.sqrt(jnp.where(det < 0, 0.0, det))
-
-
-@safe_sqrt.defjvp
-def _safe_sqrt_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    root = safe_sqrt(*primals)
-    nothing = root == 0
-    return root, jnp.where(nothing, 0.0, 0.5 / jnp.where(nothing, 1.0, root)) * tangents[0]
-
-
-@jax.custom_jvp
+@with_derivative(_determinant_slope)
 def determinant(a: jax.Array, c: jax.Array, b: jax.Array) -> jax.Array:
-    """a·b − c² for entries of order one, not negative, with an absolute error near ε^{3/2}.
+    """a·b − c² for entries of order one, not negative; with a relative error of a few roundings, and 0 where it is 0.
 
     Each factor is split into two halves of its significand, so that every product below is exact whether or not the
     compiler contracts it into a fused multiply-add (Dekker 1971, with bits cut off in place of the multiplication
-    trick, which contraction breaks). In float64 that of two low halves is rounded, far below the error.
+    trick, which contraction breaks). Summed from the largest to the smallest, a sum that cancels is exact too (Sterbenz
+    1974), but for one unit of ε^{3/2} in the rare case that a middle product fills its last bit.
     """
     (a1, a0), (c1, c0), (b1, b0) = _halves(a), _halves(c), _halves(b)
-    low = (a0 * b0 - c0 * c0) + ((a1 * b0 - c1 * c0) + (a0 * b1 - c1 * c0))
-    value = (a1 * b1 - c1 * c1) + low
+    value = (((a1 * b1 - c1 * c1) + (a1 * b0 - c1 * c0)) + (a0 * b1 - c1 * c0)) + (a0 * b0 - c0 * c0)
     return jnp.where(value < 0, 0.0, value)
 
 
-@determinant.defjvp
-def _determinant_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (a, c, b), (da, dc, db) = primals, tangents
-    return determinant(a, c, b), b * da + a * db - 2.0 * c * dc
+def _root_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+    """ddet/(2√det), 0 where the determinant is not told from 0."""
+    root, (det, rounding) = safe_sqrt(*primals), primals
+    nothing = (root == 0) | (det <= rounding)
+    return jnp.where(nothing, 0.0, 0.5 / jnp.where(nothing, 1.0, root)) * tangents[0]
 
 
-@jax.custom_jvp
-def mean_abs_product(c: jax.Array, det: jax.Array, inverse_radius: jax.Array) -> jax.Array:
-    """(π/2)·E|u||ū| = √Δ + c·atan2(c, √Δ), the arc-cosine kernel of degree one (Cho & Saul 2009).
-
-    The derivative is written out because the two terms with 1/√Δ of the plain one cancel.
-    """
-    root = safe_sqrt(det)
-    return root + c * _angle(c, root, inverse_radius)
+@with_derivative(_root_slope)
+def safe_sqrt(det: jax.Array, rounding: jax.Array) -> jax.Array:
+    """The square root, with derivative 0 up to `rounding`; 0 of what is negative; NaN stays NaN."""
+    return jnp.sqrt(jnp.where(det < 0, 0.0, det))
 
 
-@mean_abs_product.defjvp
-def _mean_abs_product_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (c, det, inverse_radius), (dc, ddet, _) = primals, tangents
-    root = safe_sqrt(det)
-    product = jnp.maximum(c * c + det, jnp.finfo(c.dtype).tiny)
-    slope_c = _angle(c, root, inverse_radius) + c * root / product
-    return mean_abs_product(*primals), slope_c * dc + root / (2.0 * product) * ddet
+def angle_complement(pair: Pair) -> jax.Array:
+    """The angle π/2 − arccos ρ in [−π/2, π/2]."""
+    return _angle(pair.c, pair.root, pair.inverse_radius)
+
+
+def _angle_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+    """That of atan2: the radius says nothing that c and the root do not."""
+    (c, root, _), (dc, droot, _) = primals, tangents
+    return (root * dc - c * droot) / _square(c, root * root)
+
+
+@with_derivative(_angle_slope)
+def _angle(c: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> jax.Array:
+    """atan2(c, root) for root ≥ 0, given 1/√(c² + root²); 0 at the origin, where that is given as 0."""
+    near_axis, acute = acute_arcsine(jnp.abs(c), root, inverse_radius)
+    return jnp.where(c < 0, -1.0, 1.0) * jnp.where(near_axis, right_angle_minus(acute), acute)
+
+
+def mean_abs_product(pair: Pair) -> jax.Array:
+    """E|u||ū| = (2/π)(√Δ + c·atan2(c, √Δ)) of the scaled pair, arc-cosine kernel of degree one (Cho & Saul 2009)."""
+    return _mean_abs_product(pair.c, pair.det, pair.root, pair.inverse_radius)
+
+
+def _mean_abs_product_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+    """Written out because the two terms with 1/√Δ of the plain derivative cancel."""
+    (c, det, root, inverse_radius), (dc, ddet, _, _) = primals, tangents
+    square = _square(c, det)
+    slope_c = _angle(c, root, inverse_radius) + c * root / square
+    return 2.0 / math.pi * (slope_c * dc + root / (2.0 * square) * ddet)
+
+
+@with_derivative(_mean_abs_product_slope)
+def _mean_abs_product(c: jax.Array, det: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> jax.Array:
+    """As |c| + (2/π)(√Δ − |c|·θ), θ the angle from the nearer of ρ = ±1: near it only what is small is rounded."""
+    size = jnp.abs(c)
+    near_axis, acute = acute_arcsine(size, root, inverse_radius)
+    angle = jnp.where(near_axis, acute, right_angle_minus(acute))
+    return size + 2.0 / math.pi * (root - size * angle)
 
 
 def _inverse_root(variance: jax.Array) -> jax.Array:
@@ -141,14 +162,22 @@ def _power_of_two(variance: jax.Array) -> jax.Array:
 
 
 def _halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The high and low half of x's significand; their sum is x."""
-    high = _leading_bits(x, (jnp.finfo(x.dtype).nmant + 1) // 2 - 1)
+    """The high and low half of x's significand; their sum is x.
+
+    The 53 bits of float64 are no even number: the high half is the nearest one of 26, and the sign of the low half
+    stands for the bit that is missing.
+    """
+    digits = jnp.finfo(x.dtype).nmant + 1
+    high = _leading_bits(x, digits // 2 - 1, nearest=digits % 2 == 1)
     return high, x - high
 
 
-def _leading_bits(x: jax.Array, count: int) -> jax.Array:
-    """All but the first `count` bits of the fraction cut off: one operation, where rounding takes eight."""
+def _leading_bits(x: jax.Array, count: int, nearest: bool = False) -> jax.Array:
+    """All but the first `count` bits of the fraction cut off, or rounded: one or two operations on integers."""
     bits = jnp.finfo(x.dtype)
-    words = jnp.dtype(f"uint{bits.bits}")
-    mask = np.array(2**bits.bits - 2 ** (bits.nmant - count), words)
-    return lax.bitcast_convert_type(lax.bitcast_convert_type(x, words) & mask, x.dtype)
+    dtype = jnp.dtype(f"uint{bits.bits}")
+    unit = 2 ** (bits.nmant - count)
+    words = lax.bitcast_convert_type(x, dtype)
+    if nearest:
+        words = words + np.array(unit // 2, dtype)
+    return lax.bitcast_convert_type(words & np.array(2**bits.bits - unit, dtype), x.dtype)

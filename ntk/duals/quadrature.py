@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ntk.duals.geometry import safe_sqrt, scaled_pair
+from ntk.duals.geometry import scaled_pair
 
 ScalarFunction = Callable[[jax.Array], jax.Array]
 
@@ -69,7 +69,7 @@ def gaussian_expectation(
     product = jnp.sqrt(jnp.where(pair.constant, 1.0, pair.v1 * pair.v2))
     rho = jnp.where(pair.constant, 0.0, jnp.clip(pair.c / product, -1.0, 1.0))
     # With a constant u or ū the pair is independent and ρ is arbitrary.
-    orthogonal = jnp.where(pair.constant, 1.0, safe_sqrt(pair.det) / product)
+    orthogonal = jnp.where(pair.constant, 1.0, pair.root / product)
     sigma1, sigma2 = jnp.sqrt(q11), jnp.sqrt(q22)
     shape = jnp.broadcast_shapes(sigma1.shape, rho.shape, sigma2.shape)
 

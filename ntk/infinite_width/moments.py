@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
 from ntk.duals import Activation
+from ntk.duals.rules import Tangents, with_derivative
 
 
 class OwnMoments(NamedTuple):
@@ -32,26 +32,25 @@ def nonlinearity(
 ) -> tuple[Float[Array, "*entries"], Float[Array, "*entries"]]:
     """C = E φφ̄ and Ċ = E φ'φ̄' of pairs with covariance K, given what broadcasts against it: `own1` and `own2`.
 
-    `same` marks the entries that pair a variable with itself, where both are those of `own1`. Their correlation is
-    exactly 1; left to itself it would be off by the rounding of a matrix product, and ReLU's Ċ by the square root of
+    `same` marks the entries that pair a variable with itself, where both are those of `own1`. Their covariance is the
+    variance; left to itself it would be off by the rounding of a matrix product, and ReLU's Ċ by the square root of
     that. Overflow is not looked for: see `infinite_where_overflowed`.
     """
-    q = own1.K, K, own2.K
-    C, dot = activation.dual_map(*q), activation.dual_derivative_map(*q)
-    return _with_value(C, same, own1.C), _with_value(dot, same, own1.dot)
+    # The larger of two variances that may differ in the last bit, so that no angle is left.
+    q = own1.K, _with_value(K, same, jnp.maximum(own1.K, own2.K)), own2.K
+    return activation.dual_map(*q), activation.dual_derivative_map(*q)
 
 
-@jax.custom_jvp
+def _slope_of_entries(primals: Tangents, tangents: Tangents) -> Array:
+    return tangents[0]
+
+
+@with_derivative(_slope_of_entries)
 def _with_value(
     entries: Float[Array, "*entries"], where: Bool[Array, "..."], value: Float[Array, "..."]
 ) -> Float[Array, "*entries"]:
     """`value` in place of some entries, which as functions of the inputs keep their derivatives."""
     return jnp.where(where, value, entries)
-
-
-@_with_value.defjvp
-def _with_value_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    return _with_value(*primals), tangents[0]
 
 
 def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array, "..."]) -> Float[Array, "..."]:

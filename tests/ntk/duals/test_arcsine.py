@@ -6,7 +6,13 @@ import mpmath
 import numpy as np
 import pytest
 
-from ntk.duals.arcsine import arcsine
+from ntk.duals.arcsine import acute_arcsine, right_angle_minus
+
+
+def arcsine(sine, cosine):
+    """The angle of that sine and cosine, in [−π/2, π/2]."""
+    steep, acute = acute_arcsine(jnp.abs(sine), cosine, jnp.ones_like(sine))
+    return jnp.where(sine < 0, -1.0, 1.0) * jnp.where(steep, right_angle_minus(acute), acute)
 
 
 def points(dtype, count):

@@ -1,0 +1,150 @@
+"""Derivatives of whole kernels in hyperparameters and inputs, against differences of recursions in extended precision.
+
+The recursions below know which pairs are parallel, so that rounding makes no angle; steps h and roundings r of
+`longdouble` (1e-19) leave an error of h² + r/h in first and h² + r/h² in second differences.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntk
+from ntk import dynamics
+
+PI = 4 * np.arctan(np.longdouble(1))
+
+
+def relu_maps(q11, q12, q22):
+    """Cho & Saul 2009, with the angle from half-angle sums, exact where vectors are parallel."""
+    norm = np.sqrt(q11 * q22)
+    rho = np.clip(q12 / norm, -1, 1)
+    rho = np.where(1 - np.abs(rho) < 1e-17, np.sign(rho), rho)
+    theta = np.arccos(rho)
+    return norm * (np.sqrt(1 - rho**2) + (PI - theta) * rho) / (2 * PI), (PI - theta) / (2 * PI)
+
+
+def reference_mlp(depth, w_std, b_std, x1, x2):
+    w2, b2 = np.longdouble(w_std) ** 2, np.longdouble(b_std) ** 2
+    x1, x2 = np.asarray(x1, np.longdouble), np.asarray(x2, np.longdouble)
+    d = x1.shape[1]
+    cross, own1, own2 = x1 @ x2.T / d, np.sum(x1**2, 1) / d, np.sum(x2**2, 1) / d
+    theta = np.zeros_like(cross)
+    for _ in range(depth):
+        K, own1, own2 = w2 * cross + b2, w2 * own1 + b2, w2 * own2 + b2
+        cross, dot = relu_maps(own1[:, None], K, own2)
+        theta = dot * (K + w2 * theta)
+        own1, own2 = own1 / 2, own2 / 2
+    return cross + theta
+
+
+rng = np.random.default_rng(0)
+X1 = rng.normal(size=(6, 5))
+X2 = np.concatenate([X1[:2], -X1[1:3], 2 * X1[2:4], rng.normal(size=(2, 5))])
+WEIGHTS = rng.normal(size=(6, 8))
+
+
+def differences(f, point, h=1e-4):
+    """Gradient and Hessian of a function of a few numbers; fourth-order in h: errors of 1e-15 and 1e-10."""
+    point = np.asarray(point, np.longdouble)
+    steps = np.longdouble(h) * np.eye(len(point), dtype=np.longdouble)
+
+    def slope(g, step):
+        return lambda p: (
+            (8 * (g(p + step) - g(p - step)) - (g(p + 2 * step) - g(p - 2 * step))) / (12 * np.longdouble(h))
+        )
+
+    gradient = [float(slope(f, step)(point)) for step in steps]
+    hessian = [[float(slope(slope(f, s), t)(point)) for t in steps] for s in steps]
+    return np.array(gradient), np.array(hessian)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-7), ("float32", 3e-3)])
+@pytest.mark.parametrize("others", ["itself", "duplicates, opposites and copies"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 10])
+def test_relu_mlp_in_hyperparameters(depth, others, dtype, tolerance):
+    """Parallel vectors that are not one input have a rounding √ε of angle: 1.5e-8 and 3.5e-4, and some layers of it."""
+    x2 = X1 if others == "itself" else X2
+    weights = WEIGHTS[:, : len(x2)] + 2 * np.eye(6, len(x2))
+    for b_std in (0.3, 0.0) if depth == 3 else (0.3,):
+        gradient, hessian = differences(
+            lambda p: np.sum(weights * reference_mlp(depth, p[0], p[1], X1, x2)), (1.3, b_std)
+        )
+
+        def found(p, x2=x2, weights=weights):
+            net = ntk.MLP(depth=depth, w_std=p[0], b_std=p[1])
+            args = (X1.astype(dtype),) if x2 is X1 else (X1.astype(dtype), x2.astype(dtype))
+            return jnp.sum(weights.astype(dtype) * ntk.infinite_ntk(net, *args))
+
+        p = jnp.asarray((1.3, b_std), dtype)
+        for transform in (lambda f: f, jax.jit):
+            np.testing.assert_allclose(
+                transform(jax.grad(found))(p), gradient, rtol=0, atol=tolerance * np.abs(gradient).max()
+            )
+        np.testing.assert_allclose(jax.hessian(found)(p), hessian, rtol=0, atol=3 * tolerance * np.abs(hessian).max())
+
+
+def test_hessian_at_two_generic_points():
+    """(1, 0) and (0.6, 0.8): 0.58882, where it was NaN."""
+    x, y = np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])
+    _, expected = differences(lambda p: reference_mlp(1, p[0], 0.0, x, y)[0, 0], (1.2,))
+    found = jax.hessian(lambda w: ntk.infinite_ntk(ntk.MLP(depth=1, w_std=w), x, y)[0, 0])(1.2)
+    assert float(found) == pytest.approx(expected[0, 0], rel=1e-9)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_relu_mlp_in_the_inputs(depth):
+    """A duplicate moves as one point where x2 is None; the trace is smooth in every input."""
+    x = np.random.default_rng(1).normal(size=(64, 10))
+    found = jax.jit(jax.grad(lambda x: jnp.trace(ntk.infinite_ntk(ntk.MLP(depth=depth, b_std=0.3, w_std=1.3), x))))(x)
+    # Θ(ξ, ξ) is affine in |ξ|²: Ċ = 1/2, so that Θ = C + Σ_l 2^{−(L−l+1)} w^{2(L−l)} K^l has the slope
+    # (L + 1) (w²/2)^L in |ξ|²/d.
+    np.testing.assert_allclose(found, 2 * x / 10 * (depth + 1) * (1.3**2 / 2) ** depth, rtol=1e-12)
+
+
+def test_relu_rnn_in_hyperparameters():
+    """A sequence with itself, where Ċ stays 1/2: the diagonal of Θ in closed form, differentiated twice."""
+    x = np.random.default_rng(2).normal(size=(8, 4, 3))
+
+    def diagonal(p):
+        K = C = theta = np.zeros(8, np.longdouble)
+        for t in range(4):
+            K = p[0] ** 2 * C + np.sum(x[:, t] ** 2, axis=-1) / 3 + p[1] ** 2
+            C, theta = K / 2, (K + p[0] ** 2 * theta) / 2
+        return np.sum(C + theta)
+
+    def found(p):
+        return jnp.trace(ntk.infinite_ntk(ntk.RNN(w_std=p[0], b_std=p[1]), x))
+
+    gradient, hessian = differences(diagonal, (1.3, 0.3))
+    p = jnp.array((1.3, 0.3))
+    np.testing.assert_allclose(jax.grad(found)(p), gradient, rtol=1e-11)
+    np.testing.assert_allclose(jax.jit(jax.hessian(found))(p), hessian, rtol=1e-7, atol=1e-7)
+
+
+def test_gradient_of_the_marginal_likelihood():
+    """In (w_std, b_std), against central differences: step 1e-5, an error of 1e-10 and 1e-11 of rounding."""
+    x = np.random.default_rng(3).normal(size=(12, 4))
+    x[3], x[5] = x[2], -x[4]
+    y = np.sin(x[:, 0])
+
+    def found(p):
+        kernel = ntk.infinite_ntk(ntk.MLP(depth=2, w_std=p[0], b_std=p[1]), x)
+        return dynamics.log_marginal_likelihood(kernel, y, ridge=0.1)
+
+    p, h = jnp.array((1.3, 0.3)), 1e-5
+    expected = [(found(p + step) - found(p - step)) / (2 * h) for step in h * np.eye(2)]
+    for gradient in (jax.grad(found), jax.jit(jax.grad(found))):
+        np.testing.assert_allclose(gradient(p), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("depth", [100, 300, 1000])
+def test_digits_of_deep_relu_in_float32(depth):
+    """The bound that `infinite_ntk` states, against float64, whose own error is 1e-9 of that."""
+    x = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
+    net = ntk.MLP(depth=depth, w_std=2**0.5, b_std=0.0)
+    error = np.abs(np.asarray(ntk.infinite_ntk(net, x), float) / ntk.infinite_ntk(net, x.astype(float)) - 1)
+    off_diagonal = ~np.eye(6, dtype=bool)
+    assert np.max(error[off_diagonal]) <= 1.2e-7 * depth**3 / 1000
+    # The variances gain or lose a rounding of w_std² a layer.
+    assert np.max(error[~off_diagonal]) <= 1.2e-7 * depth
