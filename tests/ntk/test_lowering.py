@@ -169,6 +169,20 @@ def test_lowers_in_float64(name):
     assert re.findall(r"stablehlo.convert.*f64>\) -> tensor<.*f32>", text) == []
 
 
+@pytest.mark.parametrize("order", ["reverse over reverse", "forward over reverse"])
+def test_second_derivatives_of_a_batch_of_kernels_lower(order):
+    """The rules of ReLU's maps, in the loop over layers, under `vmap`."""
+
+    def kernel(w_std, x):
+        return jnp.sum(ntk.infinite_ntk(ntk.MLP(depth=2, w_std=w_std), x))
+
+    outer = jax.grad if order == "reverse over reverse" else jax.jacfwd
+    second = jax.vmap(outer(jax.grad(kernel)), in_axes=(0, None))
+    text = program(second, (array("float32", 2), array("float32", N1, D)), {})
+    assert CALLBACKS.findall(text) == []
+    assert re.findall(r"tensor<[\dx]+xf64>", text) == []
+
+
 def products(text):
     """The line and the result's shape of every matrix product."""
     for line in text.splitlines():

@@ -4,6 +4,8 @@ The recursions below know which pairs are parallel, so that rounding makes no an
 `longdouble` (1e-19) leave an error of h² + r/h in first and h² + r/h² in second differences.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,7 @@ rng = np.random.default_rng(0)
 X1 = rng.normal(size=(6, 5))
 X2 = np.concatenate([X1[:2], -X1[1:3], 2 * X1[2:4], rng.normal(size=(2, 5))])
 WEIGHTS = rng.normal(size=(6, 8))
+OTHERS = "itself", "duplicates, opposites and copies"
 
 
 def differences(f, point, h=1e-4):
@@ -59,12 +62,19 @@ def differences(f, point, h=1e-4):
     return np.array(gradient), np.array(hessian)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-7), ("float32", 3e-3)])
-@pytest.mark.parametrize("others", ["itself", "duplicates, opposites and copies"])
-@pytest.mark.parametrize("depth", [1, 2, 3, 10])
-def test_relu_mlp_in_hyperparameters(depth, others, dtype, tolerance):
+TOLERANCES = {"float64": 1e-7, "float32": 3e-3}
+
+
+@pytest.mark.parametrize(
+    ("depth", "others", "dtype"),
+    [
+        case if case == (2, OTHERS[1], "float64") else pytest.param(*case, marks=pytest.mark.slow)
+        for case in itertools.product((1, 2, 3, 10), OTHERS, TOLERANCES)
+    ],
+)
+def test_relu_mlp_in_hyperparameters(depth, others, dtype):
     """Parallel vectors that are not one input have a rounding √ε of angle: 1.5e-8 and 3.5e-4, and some layers of it."""
-    x2 = X1 if others == "itself" else X2
+    tolerance, x2 = TOLERANCES[dtype], X1 if others == "itself" else X2
     weights = WEIGHTS[:, : len(x2)] + 2 * np.eye(6, len(x2))
     for b_std in (0.3, 0.0) if depth == 3 else (0.3,):
         gradient, hessian = differences(
@@ -77,14 +87,16 @@ def test_relu_mlp_in_hyperparameters(depth, others, dtype, tolerance):
             return jnp.sum(weights.astype(dtype) * ntk.infinite_ntk(net, *args))
 
         p = jnp.asarray((1.3, b_std), dtype)
-        for transform in (lambda f: f, jax.jit):
-            np.testing.assert_allclose(
-                transform(jax.grad(found))(p), gradient, rtol=0, atol=tolerance * np.abs(gradient).max()
-            )
         # Without a bias b_std has a kink at 0 for parallel inputs, whose angle is a multiple of |b_std|.
         kept = 2 if b_std else 1
-        error = np.abs(np.asarray(jax.hessian(found)(p)) - hessian)[:kept, :kept]
-        assert np.max(error) <= 3 * tolerance * np.abs(hessian[:kept, :kept]).max()
+        hessian = hessian[:kept, :kept]
+        # A compiled gradient and what runs eagerly around the loop over layers.
+        np.testing.assert_allclose(
+            jax.jit(jax.grad(found))(p), gradient, rtol=0, atol=tolerance * np.abs(gradient).max()
+        )
+        np.testing.assert_allclose(
+            jax.hessian(found)(p)[:kept, :kept], hessian, rtol=0, atol=3 * tolerance * np.abs(hessian).max()
+        )
 
 
 def test_hessian_at_two_generic_points():
@@ -105,40 +117,99 @@ def test_relu_mlp_in_the_inputs(depth):
     np.testing.assert_allclose(found, 2 * x / 10 * (depth + 1) * (1.3**2 / 2) ** depth, rtol=1e-12)
 
 
-def test_relu_rnn_in_hyperparameters():
-    """A sequence with itself, where Ċ stays 1/2: the diagonal of Θ in closed form, differentiated twice."""
-    x = np.random.default_rng(2).normal(size=(8, 4, 3))
+def reference_rnn(pooling, w_std, b_std, x1, x2):
+    """The recursions over all pairs of times (Yang 2020), with u_std = v_std = 1."""
+    w2, b2 = np.longdouble(w_std) ** 2, np.longdouble(b_std) ** 2
+    x1, x2 = np.asarray(x1, np.longdouble), np.asarray(x2, np.longdouble)
+    (n1, steps, d), n2 = x1.shape, len(x2)
 
-    def diagonal(p):
-        K = C = theta = np.zeros(8, np.longdouble)
-        for t in range(4):
-            K = p[0] ** 2 * C + np.sum(x[:, t] ** 2, axis=-1) / 3 + p[1] ** 2
-            C, theta = K / 2, (K + p[0] ** 2 * theta) / 2
-        return np.sum(C + theta)
+    def variances(x):
+        K = [np.sum(x[:, 0] ** 2, 1) / d + b2]
+        for t in range(1, steps):
+            K.append(w2 * K[-1] / 2 + np.sum(x[:, t] ** 2, 1) / d + b2)
+        return K
+
+    own1, own2 = variances(x1), variances(x2)
+    zero = np.zeros((n1, n2), np.longdouble)
+    C, theta, total = {}, {}, zero
+    for t, r in itertools.product(range(steps), repeat=2):
+        before = t - 1, r - 1
+        K = w2 * C.get(before, zero) + x1[:, t] @ x2[:, r].T / d + b2
+        C[t, r], dot = relu_maps(own1[t][:, None], K, own2[r])
+        theta[t, r] = dot * (K + w2 * theta.get(before, zero))
+        total = total + (C[t, r] + theta[t, r]) / steps**2
+    return total if pooling == "mean" else C[t, r] + theta[t, r]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "others", "dtype"),
+    [
+        case if case == ("last", OTHERS[0], "float64") else pytest.param(*case, marks=pytest.mark.slow)
+        for case in itertools.product(("last", "mean"), (*OTHERS[:1], "duplicates"), TOLERANCES)
+    ],
+)
+def test_relu_rnn_in_hyperparameters(pooling, others, dtype):
+    x1 = np.random.default_rng(2).normal(size=(4, 3, 3)).astype(dtype)
+    x2 = x1 if others == "itself" else np.concatenate([x1[1:3], -x1[:1]])
+    weights = WEIGHTS[:4, : len(x2)] + 2 * np.eye(4, len(x2))
 
     def found(p):
-        return jnp.trace(ntk.infinite_ntk(ntk.RNN(w_std=p[0], b_std=p[1]), x))
+        net = ntk.RNN(activation="relu", pooling=pooling, w_std=p[0], b_std=p[1])
+        return jnp.sum(weights.astype(dtype) * ntk.infinite_ntk(net, x1, None if x2 is x1 else x2))
 
-    gradient, hessian = differences(diagonal, (1.3, 0.3))
-    p = jnp.array((1.3, 0.3))
-    np.testing.assert_allclose(jax.grad(found)(p), gradient, rtol=1e-11)
-    np.testing.assert_allclose(jax.jit(jax.hessian(found))(p), hessian, rtol=1e-7, atol=1e-7)
+    gradient, hessian = differences(lambda p: np.sum(weights * reference_rnn(pooling, *p, x1, x2)), (1.3, 0.3))
+    p = jnp.asarray((1.3, 0.3), dtype)
+    for derivative, expected in ((jax.grad, gradient), (jax.hessian, hessian)):
+        atol = 3 * TOLERANCES[dtype] * np.abs(expected).max()
+        np.testing.assert_allclose(jax.jit(derivative(found))(p), expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_gradients_in_inputs_beside_duplicates_opposites_and_zero_are_finite(dtype):
+    """Where x1 and x2 are parallel the kink of the angle counts as the mean over both sides; other pairs are exact."""
+    x1 = np.concatenate([X1[:3], np.zeros((1, 5))]).astype(dtype)
+    x2 = np.concatenate([X1[:1], -X1[1:2], np.zeros((1, 5)), X1[4:]]).astype(dtype)
+
+    @jax.jit
+    def gradients(x1, x2):
+        kernel = lambda x1: ntk.infinite_ntk(ntk.MLP(depth=2, w_std=1.3, b_std=0.0), x1, x2)  # noqa: E731
+        return jax.jacrev(kernel)(x1)
+
+    found = np.asarray(gradients(x1, x2))
+    assert np.isfinite(found).all()
+    h, step = np.longdouble(1e-5), np.zeros_like(x1, np.longdouble)
+    step[:3, 0] = h
+    ends = [reference_mlp(2, 1.3, 0.0, x1[:3] + sign * step[:3], x2[3:]) for sign in (1, -1)]
+    expected = np.asarray((ends[0] - ends[1]) / (2 * h), float)
+    along = np.stack([found[i, 3:, i, 0] for i in range(3)])
+    # Central differences are off by h².
+    np.testing.assert_allclose(along, expected, rtol=0, atol={"float64": 1e-8, "float32": 1e-4}[dtype])
 
 
 def test_gradient_of_the_marginal_likelihood():
-    """In (w_std, b_std), against central differences: step 1e-5, an error of 1e-10 and 1e-11 of rounding."""
-    x = np.random.default_rng(3).normal(size=(12, 4))
+    """In (w_std, b_std), against differences of a Cholesky decomposition in extended precision."""
+    x = np.random.default_rng(3).normal(size=(8, 4))
     x[3], x[5] = x[2], -x[4]
     y = np.sin(x[:, 0])
+
+    def reference(p):
+        matrix = reference_mlp(2, p[0], p[1], x, x) + np.longdouble(0.1) * np.eye(8)
+        quadratic, log_det, rest = np.longdouble(0), np.longdouble(0), y.astype(np.longdouble)
+        for _ in range(8):  # Gaussian elimination: pivots are the squares of Cholesky's diagonal
+            pivot, row = matrix[0, 0], matrix[0, 1:]
+            quadratic, log_det = quadratic + rest[0] ** 2 / pivot, log_det + np.log(pivot)
+            matrix, rest = matrix[1:, 1:] - np.outer(row, row) / pivot, rest[1:] - row * rest[0] / pivot
+        return -(quadratic + log_det + 8 * np.log(2 * PI)) / 2
 
     def found(p):
         kernel = ntk.infinite_ntk(ntk.MLP(depth=2, w_std=p[0], b_std=p[1]), x)
         return dynamics.log_marginal_likelihood(kernel, y, ridge=0.1)
 
-    p, h = jnp.array((1.3, 0.3)), 1e-5
-    expected = [(found(p + step) - found(p - step)) / (2 * h) for step in h * np.eye(2)]
-    for gradient in (jax.grad(found), jax.jit(jax.grad(found))):
-        np.testing.assert_allclose(gradient(p), expected, rtol=1e-6, atol=1e-7)
+    p = jnp.array((1.3, 0.3))
+    assert float(found(p)) == pytest.approx(float(reference(np.asarray(p, np.longdouble))), rel=1e-10)
+    expected, _ = differences(reference, (1.3, 0.3))
+    # An opposite and a duplicate under another index have a rounding √ε of angle, as above.
+    np.testing.assert_allclose(jax.jit(jax.grad(found))(p), expected, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("depth", [100, 300, 1000])
