@@ -125,7 +125,8 @@ def _angle_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
 def _angle(c: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> jax.Array:
     """atan2(c, root) for root ≥ 0, given 1/√(c² + root²); 0 at the origin, where that is given as 0."""
     near_axis, acute = acute_arcsine(jnp.abs(c), root, inverse_radius)
-    return jnp.where(c < 0, -1.0, 1.0) * jnp.where(near_axis, right_angle_minus(acute), acute)
+    angle = jnp.where(near_axis, right_angle_minus(acute), acute)
+    return jnp.where(c < 0, -angle, angle)
 
 
 def mean_abs_product(pair: Pair) -> jax.Array:
