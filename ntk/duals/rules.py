@@ -2,8 +2,8 @@
 
 `jax.custom_jvp` loses its rule inside `lax.scan` and `lax.fori_loop` as soon as a derivative is taken of a reverse
 one: what does not change from step to step is moved out of the loop by a partial evaluation that inlines the function
-and forgets the rule (JAX 0.10). Hessians are then those of the plain operations, NaN or wrong without a word. A
-primitive keeps its rule through every transformation.
+and forgets the rule (JAX 0.10.2; JAX 0.12.0.1 keeps it). Hessians are then those of the plain operations, NaN or wrong
+without a word. A primitive keeps its rule through every transformation.
 """
 
 import functools
