@@ -157,6 +157,10 @@ def infinite_ntk(
     It runs forward only and keeps nothing per layer. A last-state RNN follows the one diagonal of times that it needs:
     O(T) time and O(1) memory for a pair of sequences.
 
+    Layers of ReLU bring the correlation of every pair near 1, where its distance from 1 holds few digits. The relative
+    error of an MLP off the diagonal grows to ε·depth³/1000: in float32 to 1e-4 at depth 100 and 0.1 at depth 1000.
+    float64 keeps 1e-10 there.
+
     Args:
         net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
         x1: Inputs: (N1, d) for an MLP, (N1, T1, d) for an RNN, (N1, …) for a program.
