@@ -58,6 +58,17 @@ def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
             yield from equations(getattr(program, "jaxpr", program), times * equation.params.get("length", 1))
 
 
+def needed_equations(jaxpr: Any) -> list[Any]:
+    """The equations that the outputs of a program depend on, or that have an effect such as printing, in order."""
+    needed = set(filter(is_variable, jaxpr.outvars))
+    equations = []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not needed.isdisjoint(equation.outvars):
+            equations.append(equation)
+            needed.update(filter(is_variable, equation.invars))
+    return equations[::-1]
+
+
 def is_variable(atom: Any) -> bool:
     """Whether an input of an equation is a variable, and not a number that is written into the program."""
     return not isinstance(atom, core.Literal)

@@ -22,7 +22,17 @@ from jax import lax
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup, Sum, added, linear_op
 from ntk.finite_width.rules.views import Joined, Pending, Term, View, multiplied, rearranged, scaled, split, times
-from ntk.jaxprs import WRAPPERS, Scan, as_scan, evaluate, initial_values, inner_programs, is_variable, read_atom
+from ntk.jaxprs import (
+    WRAPPERS,
+    Scan,
+    as_scan,
+    evaluate,
+    initial_values,
+    inner_programs,
+    is_variable,
+    needed_equations,
+    read_atom,
+)
 
 Taps = dict[str, jax.Array]
 Shape = jax.ShapeDtypeStruct
@@ -78,16 +88,17 @@ class Interpreter:
         `taps` are added at the places they are named for; `lengths` are those of the scans around the program.
         """
         jaxpr = program.jaxpr
+        needed = needed_equations(jaxpr)
         values = initial_values(program, inputs)
         readers: dict[Any, list[str]] = defaultdict(list)
-        for equation in jaxpr.eqns:
+        for equation in needed:
             for atom in filter(is_variable, equation.invars):
                 readers[atom].append(equation.primitive.name)
         for atom in filter(is_variable, jaxpr.outvars):
             readers[atom].append("output")
         operands: Taps = {}
 
-        for number, equation in enumerate(jaxpr.eqns):
+        for number, equation in enumerate(needed):
             here = Frame(f"{place}{number}/", lengths, taps, operands)
             found = [read_atom(atom, values) for atom in equation.invars]
             if any(isinstance(value, View | Pending | Joined) for value in found):

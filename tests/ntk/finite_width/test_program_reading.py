@@ -305,3 +305,18 @@ def test_checkpointed_values_are_not_kept():
     params = {"w": normal(3, 8), "u": normal(8, 8)}
     assert "optimization_barrier" not in lowered(block)
     assert "optimization_barrier" in lowered(jax.checkpoint(block))
+
+
+def test_what_nothing_reads_needs_no_rule():
+    """Lines of f without a consequence stay in its program: a parameter in them alone is not used."""
+
+    def f(params, x):
+        params["idle"].reshape(2, 2)
+        jnp.exp(params["idle"])
+        params["b"].reshape(1, 8)
+        return network(params, x)
+
+    params = {**PARAMS, "idle": normal(4)}
+    rules = {path: row.rule for row in ntk.explain_empirical(f, params, X1).rows for path in row.parameters}
+    assert rules == {"w": "gram", "b": "gram", "v": "gram", "idle": "unused"}
+    assert_equal(ntk.empirical_ntk(f, params, X1), ntk.empirical_ntk(network, PARAMS, X1))
