@@ -99,7 +99,10 @@ def assert_calibrated(found, exact, variance, kurtosis, draws):
     assert abs(np.mean(found.standard_error**2) * draws / variance - 1) < 4 * spread
 
 
-@pytest.mark.parametrize("name", [*CLASSES, "networks"])
+@pytest.mark.parametrize(
+    "name",
+    ["L2", "kernel", "finite", "networks", *(pytest.param(name, marks=pytest.mark.slow) for name in ("L1", "Linf"))],
+)
 def test_monte_carlo_is_unbiased_and_its_error_is_calibrated(name):
     """3,000 estimates of 30 draws each, which tell a standard error that is wrong by 2 %."""
     repeats, draws = 3000, 30
