@@ -66,8 +66,8 @@ def rnn_kernels(
 
     Σ is σ_v² times C at the last times, or its average over times. C is cut off past the sequences' lengths.
     """
-    C = jnp.where(time_mask(batch1)[:, :, None, None] & time_mask(batch2), C, 0.0)
-    pooling = pooling_weights(net, batch1)[:, :, None, None] * pooling_weights(net, batch2)
+    C = jnp.where(time_mask(batch1)[:, :, None, None] & time_mask(batch2)[None, None], C, 0.0)
+    pooling = pooling_weights(net, batch1)[:, :, None, None] * pooling_weights(net, batch2)[None, None]
     nngp = net.v_std**2 * jnp.sum(pooling * C, axis=(1, 3))
     previous = jnp.pad(C, ((0, 0), (1, 0), (0, 0), (1, 0)))[:, :-1, :, :-1]
     inputs = gram(unit_scaled(batch1.x), unit_scaled(batch2.x))
@@ -85,4 +85,4 @@ def pooling_weights(net: RNN, batch: Batch) -> Float[Array, "N T"]:
     lengths = jnp.asarray(batch.lengths)[:, None]
     if net.pooling == "last":
         return (jnp.arange(batch.x.shape[1])[None] == lengths - 1).astype(batch.x.dtype)
-    return time_mask(batch).astype(batch.x.dtype) / lengths
+    return time_mask(batch).astype(batch.x.dtype) / lengths.astype(batch.x.dtype)

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 import jax
 import pytest
@@ -10,9 +11,36 @@ from jaxtyping import install_import_hook
 # Tests choose their dtype explicitly; without this flag float64 inputs would be cut to float32 unasked.
 jax.config.update("jax_enable_x64", True)
 
+# Files and folders in which nothing is promoted implicitly, but for what a test marks.
+STRICT = {
+    "experiments/benchmarks",
+    "experiments/generalization/test_vc_growth.py",
+    "experiments/regularization/test_measures.py",
+    "experiments/regularization/test_members.py",
+    "experiments/regularization/test_singular_value_shrinkage.py",
+    "ntk/finite_width/test_empirical_ntk.py",
+    "ntk/finite_width/test_empirical_properties.py",
+    "ntk/finite_width/test_finite_models.py",
+    "ntk/finite_width/test_layer_rules.py",
+    "ntk/infinite_width/test_mlp.py",
+    "ntk/programs/test_gia.py",
+}
+
 with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
     import bounds  # noqa: F401
     import ntk  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _no_implicit_promotion(request):
+    """Arrays of different ranks or dtypes do not meet unawares; where a library's do, the test is marked."""
+    path = request.path.relative_to(Path(__file__).parent)
+    strict = any(place.as_posix() in STRICT for place in (path, *path.parents))
+    if not strict or request.node.get_closest_marker("implicit_promotion"):
+        yield
+        return
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from bounds.calls import shapes_returned
 from bounds.networks import trees
 from bounds.networks.weights import WeightMatrices, matrices_of
 from ntk.checks import as_floating, check_finite, check_representable
+from ntk.dtypes import common_dtype
 
 
 def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
@@ -46,7 +47,7 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
     others = [name for name in weights.ignored if not trees.is_bias(name)]
     if others:
         raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
-    dtype = jnp.result_type(*weights.matrices)
+    dtype = common_dtype(*weights.matrices)
     result = _upper_bound(weights, as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, dtype))
     check_representable(lipschitz_upper_bound=result)
     return result

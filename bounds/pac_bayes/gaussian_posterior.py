@@ -17,6 +17,7 @@ from bounds.checks import Reals, as_delta, as_positive, as_risk, as_scalar
 from bounds.concentration.averages import chernoff_upper
 from bounds.pac_bayes.closed_forms import seeger_bound
 from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete, shown
+from ntk.dtypes import common_dtype
 
 
 class PACBayesBound(NamedTuple):
@@ -270,4 +271,4 @@ def _check_trees(params: Any, prior: Any) -> Any:
     shapes, prior_shapes = (jax.tree.map(jnp.shape, tree) for tree in (params, prior))
     if shapes != prior_shapes:
         raise ValueError(f"prior has shapes {shown(prior_shapes)}; expected those of params, {shown(shapes)}.")
-    return jnp.result_type(*arrays)
+    return common_dtype(*arrays)

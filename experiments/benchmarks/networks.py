@@ -133,8 +133,8 @@ def _mlp(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload
 
     def f(params: Any, x: jax.Array) -> jax.Array:
         for layer in params[:-1]:
-            x = jax.nn.relu(x @ layer["w"] + layer["b"])
-        return x @ params[-1]["w"] + params[-1]["b"]
+            x = jax.nn.relu(x @ layer["w"] + layer["b"][None])
+        return x @ params[-1]["w"] + params[-1]["b"][None]
 
     flops = mlp_product_flops(input_dim, width, num_inputs, outputs)
     return Workload(f, params, _inputs(keys[1], num_inputs, input_dim), flops)
@@ -176,7 +176,7 @@ def _recurrent(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> tu
 
 
 def _step(params: dict[str, jax.Array], s: jax.Array, x: jax.Array) -> jax.Array:
-    return jnp.tanh(s @ params["w"] + x @ params["u"] + params["b"])
+    return jnp.tanh(s @ params["w"] + x @ params["u"] + params["b"][None])
 
 
 def _cnn(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:

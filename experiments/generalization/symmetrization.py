@@ -68,13 +68,13 @@ def _sample(key: Array, m: int, noise: float) -> tuple[Array, Array]:
 def _risks(thresholds: Array, x: Array, y: Array, weights: Array | float = 1.0) -> Array:
     """The weighted mean of the losses on (x, y) of every threshold a, at and above which a point is positive, and ∞."""
     a = jnp.append(thresholds, jnp.inf)[:, None]
-    wrong = jnp.where(x >= a, y < 0, y > 0)
-    return jnp.mean(weights * wrong, axis=1, dtype=jnp.float32)
+    wrong = jnp.where(x[None] >= a, y[None] < 0, y[None] > 0)
+    return jnp.mean(jnp.where(wrong, jnp.atleast_2d(weights), 0), axis=1, dtype=jnp.float32)
 
 
 def _expected_less_empirical(x: Array, y: Array, noise: float) -> Array:
     """E g − Ê g, at both ends of each interval between points: Ê is constant there, and |a − ½| largest at an end."""
     above = jnp.append(x, 1)
-    below = jnp.max(jnp.where(x < above[:, None], x, 0), axis=1)
+    below = jnp.max(jnp.where(x[None] < above[:, None], x[None], 0), axis=1)
     ends = jnp.maximum(jnp.abs(below - 0.5), jnp.abs(above - 0.5))
     return noise + (1 - 2 * noise) * ends - _risks(x, x, y)

@@ -68,7 +68,7 @@ def calibration(kind: str, outputs: Float[Array, "N C"], labels: Int[Array, " N"
     """
     scores = jnp.clip(outputs, 0, 1) if kind == "squared" else jax.nn.softmax(outputs)
     # The class is that of the largest output: several may be cut to one score.
-    confidence, right = jnp.max(scores, axis=1), jnp.argmax(outputs, axis=1) == labels
+    confidence, right = jnp.max(scores, axis=1), jnp.argmax(outputs, axis=1).astype(labels.dtype) == labels
     bins = jnp.clip((confidence * NUM_BINS).astype(jnp.int32), 0, NUM_BINS - 1)
     members = jax.nn.one_hot(bins, NUM_BINS, dtype=outputs.dtype)
     sizes = jnp.maximum(jnp.sum(members, axis=0), 1)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from experiments.regularization.members import Members
+from ntk.dtypes import common_dtype
 
 _STREAMS = ("parameters", "labels", "dropout", "test labels")
 
@@ -19,7 +20,8 @@ def noisy_labels(
 ) -> Int[Array, " N"]:
     """The labels, of which the member's share is drawn anew from all classes; more noise keeps what less has drawn."""
     chosen, drawn = jax.random.split(member_key(member, stream))
-    replaced = jax.random.uniform(chosen, labels.shape, jnp.float32) < member.label_noise
+    share = jnp.asarray(member.label_noise)
+    replaced = jax.random.uniform(chosen, labels.shape, jnp.float32).astype(common_dtype(share, jnp.float32)) < share
     return jnp.where(replaced, jax.random.randint(drawn, labels.shape, 0, num_classes, labels.dtype), labels)
 
 

@@ -56,7 +56,7 @@ def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
     def shrink(step: Array, param: Array) -> Array:
         moved = param + step
         # param + (0 − param) is exactly 0, so the zeros survive optax.apply_updates.
-        return jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - threshold, 0) - param
+        return jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - jnp.asarray(threshold, moved.dtype), 0) - param
 
     return _after_the_step(shrink)
 
@@ -97,7 +97,7 @@ def singular_value_shrinkage(*, nuclear: ArrayLike = 0.0, spectral: ArrayLike = 
         left, values, right = svd(_as_matrix(param + step))
         # On σ ≥ 0 the nuclear norm is linear: it moves where the other one starts from, so that this order is exact.
         shrunk = _capped(jnp.maximum(values - nuclear, 0), spectral)
-        moved = jnp.matmul(left * shrunk, right, precision=lax.Precision.HIGHEST)
+        moved = jnp.matmul(left * shrunk[None], right, precision=lax.Precision.HIGHEST)
         return moved.reshape(param.shape) - param
 
     return _after_the_step(shrink)

@@ -225,12 +225,12 @@ def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Arr
     dtype = common_dtype(*entries)
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.result_type(float)
-    q11, q12, q22 = (q.astype(dtype) for q in entries)
     try:
-        jnp.broadcast_shapes(q11.shape, q12.shape, q22.shape)
+        rank = len(jnp.broadcast_shapes(*(q.shape for q in entries)))
     except ValueError:
-        shapes = f"{q11.shape}, {q12.shape}, {q22.shape}"
+        shapes = ", ".join(str(q.shape) for q in entries)
         raise ValueError(f"q11, q12, q22 have shapes {shapes}; expected shapes that broadcast.") from None
+    q11, q12, q22 = (q.astype(dtype).reshape((1,) * (rank - q.ndim) + q.shape) for q in entries)
     if is_concrete(q11, q12, q22):
         check_nonnegative("q11", q11)
         check_nonnegative("q22", q22)

@@ -87,7 +87,7 @@ def gaussian_expectation(
             [ratio(ratio(b, sigma2) - rho * x, orthogonal) for b in rule.breakpoints] + [jnp.zeros(shape, x.dtype)]
         )
         y, inner_weights = graded_rule(inner_cuts, rule)
-        inner = jnp.sum(inner_weights * g(sigma2 * (rho * x + orthogonal * y)), axis=0)
+        inner = jnp.sum(inner_weights * g(sigma2[None] * ((rho * x)[None] + orthogonal[None] * y)), axis=0)
         return total + weight * f(sigma1 * x) * inner, None
 
     return lax.scan(add_outer_node, jnp.zeros(shape, q12.dtype), (outer_x, outer_weights))[0]
@@ -155,8 +155,8 @@ def graded_rule(cuts: jax.Array, rule: Rule) -> tuple[jax.Array, jax.Array]:
     columns = (slice(None),) + (None,) * cuts.ndim
     from_left, from_right, weights = from_left[columns], from_left[::-1][columns], weights[columns]
     # Measured from the nearer end, a node keeps its digits however close it lies to a cut at 0.
-    width = right - left
-    nodes = jnp.where(from_left < from_right, left + width * from_left, right - width * from_right)
+    width = (right - left)[None]
+    nodes = jnp.where(from_left < from_right, left[None] + width * from_left, right[None] - width * from_right)
     weights = weights * width * jnp.exp(-(nodes**2) / 2.0) / math.sqrt(2.0 * math.pi)
     shape = (-1, *cuts.shape[1:])
     return nodes.reshape(shape), weights.reshape(shape)

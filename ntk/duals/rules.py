@@ -73,8 +73,8 @@ def _result(fn: Elementwise, *arguments: jax.core.ShapedArray) -> jax.core.Shape
 
 
 def _rows(x: jax.Array, axis: int | None, rank: int) -> jax.Array:
-    """The batch first and `rank` axes after it; what has no batch broadcasts as it is."""
+    """The batch first and `rank` axes after it; an axis of one stands for a batch that is not there."""
     if axis is None:
-        return x
+        return jnp.expand_dims(x, range(rank + 1 - jnp.ndim(x)))
     x = jnp.moveaxis(x, axis, 0)
     return x.reshape(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])

@@ -11,7 +11,7 @@ from ntk.checks import check_choice, check_count, check_flag, shown
 from ntk.finite_width.arguments import check_kernels, check_outputs, checked_batch, checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, batch_of_one, check_axes, num_inputs, output_axes
 from ntk.finite_width.rules.columns import kernel_by_columns
-from ntk.finite_width.rules.contraction import OutputAxes, wide
+from ntk.finite_width.rules.contraction import OutputAxes, of_one_dtype, wide
 from ntk.finite_width.rules.families import family_kernel
 from ntk.finite_width.rules.memory import largest_batch
 from ntk.finite_width.rules.plan import Family, Tile, plan
@@ -73,7 +73,7 @@ class Task(NamedTuple):
         dtype = wide(self.reading1.output.dtype)
         if not parts:
             return jnp.zeros((len(side1.outputs), len((side2 or side1).outputs), *self.axes.kept), dtype)
-        return (functools.reduce(jnp.add, parts) / self.axes.num_traced).astype(dtype)
+        return (functools.reduce(jnp.add, of_one_dtype(*parts)) / self.axes.num_traced).astype(dtype)
 
 
 def empirical_ntk(

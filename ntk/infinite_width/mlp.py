@@ -6,7 +6,7 @@ No entry depends on another, apart from the two variances it lies between, so th
 kernel alone is computed tile by tile: all layers of a tile pass while it is in cache.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 from ntk.decomposition import Kernels, gram, mlp_kernels, unit_scaled
 from ntk.infinite_width.moments import (
     Fingerprint,
+    OwnMoments,
     fingerprints,
     infinite_where_overflowed,
     nonlinearity,
@@ -28,6 +29,8 @@ from ntk.tiles import kernel_by_tiles
 
 # Inputs to a tile: its layers stay in a core's cache, and its Gram product is still a fast one.
 _TILE = 250
+
+_PerInput = TypeVar("_PerInput", Fingerprint, OwnMoments)
 
 
 class _Inputs(NamedTuple):
@@ -85,7 +88,7 @@ def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
 
 def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
     """Which pairs have a variance that has left the range of the dtype in some layer, after which it stays out."""
-    return jnp.isinf(C.own1)[:, None] | jnp.isinf(C.own2)
+    return jnp.isinf(C.own1)[:, None] | jnp.isinf(C.own2)[None]
 
 
 def _inputs(batch: Batch) -> _Inputs:
@@ -97,14 +100,18 @@ def _inputs(batch: Batch) -> _Inputs:
 def _input_moments(inputs1: _Inputs, inputs2: _Inputs) -> tuple[_Moments, Bool[Array, "N1 N2"]]:
     """C⁰ = ξ·ξ̄/d, and which pairs are one input twice."""
     C0 = _Moments(gram(inputs1.x, inputs2.x), inputs1.own, inputs2.own)
-    rows = jax.tree.map(lambda words: words[:, None], inputs1.fingerprint)
-    return C0, same_inputs(rows, inputs2.fingerprint)
+    return C0, same_inputs(*_rows_and_columns(inputs1.fingerprint, inputs2.fingerprint))
 
 
 def _layer(net: MLP, C: _Moments, same: Bool[Array, "N1 N2"]) -> tuple[Array, _Moments, Array]:
     """K^l between the batches, C^l, and Ċ^l between the batches."""
     K = _Moments(*(net.w_std**2 * c + net.b_std**2 for c in C))
     own1, own2 = (own_moments(net.activation, k) for k in (K.own1, K.own2))
-    rows = jax.tree.map(lambda moment: moment[:, None], own1)
-    cross, dot = nonlinearity(net.activation, rows, K.cross, own2, same)
+    rows, columns = _rows_and_columns(own1, own2)
+    cross, dot = nonlinearity(net.activation, rows, K.cross, columns, same)
     return K.cross, _Moments(cross, own1.C, own2.C), dot
+
+
+def _rows_and_columns(inputs1: _PerInput, inputs2: _PerInput) -> tuple[_PerInput, _PerInput]:
+    """What is known of each input, (N1,) and (N2,), as (N1, 1) and (1, N2)."""
+    return jax.tree.map(lambda leaf: leaf[:, None], inputs1), jax.tree.map(lambda leaf: leaf[None], inputs2)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
+from ntk.dtypes import common_dtype
 from ntk.duals import Activation
 from ntk.duals.rules import Tangents, with_derivative
 
@@ -55,6 +56,7 @@ def _with_value(
 
 def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array, "..."]) -> Float[Array, "..."]:
     """∞ in place of the ∞ − ∞ and 0·∞ that a variance beyond the dtype's range leaves; NaN of bad input stays."""
+    overflowed = jnp.expand_dims(overflowed, range(value.ndim - overflowed.ndim))
     return jnp.where(overflowed & jnp.isnan(value), jnp.inf, value)
 
 
@@ -76,11 +78,11 @@ def fingerprints(x: Float[Array, "N T d"]) -> Fingerprint:
     They depend on every bit of a step, but not on the order of summation as a sum of floats would; different inputs
     share them by a chance of 2⁻⁶⁴.
     """
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32)) + 0.0  # 0.0 makes one of the two zeros
+    x = x.astype(common_dtype(x.dtype, jnp.float32)) + 0.0  # 0.0 makes one of the two zeros
     words = lax.bitcast_convert_type(x, jnp.uint32).reshape(*x.shape[:2], -1)
     positions = jnp.arange(1, words[0].size + 1, dtype=jnp.uint32).reshape(words.shape[1:])
     sums = (
-        jnp.sum(_mixed(words + positions * jnp.uint32(stride)), axis=-1, dtype=jnp.uint32)
+        jnp.sum(_mixed(words + positions[None] * jnp.uint32(stride)), axis=-1, dtype=jnp.uint32)
         for stride in (0x9E3779B9, 0xC2B2AE3D)
     )
     return Fingerprint(*sums)

@@ -55,12 +55,12 @@ def kernels(net: RNN, batch1: Batch, batch2: Batch | None) -> Kernels:
 
     def forward(C: Array, row: _Sequences) -> tuple[Array, tuple[Array, Array]]:
         previous = jnp.pad(C, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]
-        _, C, dot = _step(net, previous, _with_axes(row, 2), sequences2)
+        _, C, dot = _step(net, previous, row, sequences2)
         return C, (C, dot)
 
     def backward(arriving: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
         dot, pooling = row
-        D = (net.v_std**2 * pooling[:, None, None] * pooling2 + arriving) * dot
+        D = (net.v_std**2 * pooling[:, None, None] * pooling2[None] + arriving) * dot
         later = jnp.pad(D, ((0, 0), (0, 0), (0, 1)))[:, :, 1:]
         return net.w_std**2 * later, D
 
@@ -98,7 +98,7 @@ def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Flo
     # θ before C, of which the loop then updates both in place: θ is the last to read the C before.
     def forward(state: tuple[Array, Array], now: tuple[_Sequences, _Sequences]) -> tuple[Array, Array]:
         theta, C = state
-        K, C, dot = _step(net, C, _with_axes(now[0], 1), now[1])
+        K, C, dot = _step(net, C, *now)
         return dot * (K + net.w_std**2 * theta), C
 
     start = jnp.zeros((len(sequences1.x), len(sequences2.x)), sequences1.x.dtype)
@@ -130,20 +130,26 @@ def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -
     def forward(state: tuple[Array, Array, Array], now: tuple) -> tuple[Array, Array, Array]:
         theta, total, C = state
         row, (begins, columns) = now
-        K, C, dot = _step(net, jnp.where(begins, 0.0, C), _with_axes(row, 1), columns)
-        theta = dot * (K + net.w_std**2 * jnp.where(begins, 0.0, theta))
+        K, C, dot = _step(net, jnp.where(begins[None], 0.0, C), row, columns)
+        theta = dot * (K + net.w_std**2 * jnp.where(begins[None], 0.0, theta))
         return theta, total + C + theta, C
 
     length1, length2 = (jnp.sum(sequences.counts, axis=1) for sequences in (sequences1, sequences2))
+    num_pairs = (length1[:, None] * length2[None]).astype(sequences1.x.dtype)
     start = jnp.zeros((len(sequences1.x), width), sequences1.x.dtype)
     _, total, _ = _scan_times(forward, (start, start, start), at, sequences1.counts.shape[1])
-    return jnp.sum(total.reshape(len(start), -1, num_inputs), axis=1) / (length1[:, None] * length2)
+    return jnp.sum(total.reshape(len(start), -1, num_inputs), axis=1) / num_pairs
 
 
 def _step(
     net: RNN, C: Float[Array, "*pairs"], sequences1: _Sequences, sequences2: _Sequences
 ) -> tuple[Float[Array, "*pairs"], Float[Array, "*pairs"], Float[Array, "*pairs"]]:
-    """K, C and Ċ at one time of each side, from C one step before at both; zero where a sequence has no such step."""
+    """K, C and Ċ of one time of `sequences1` with `sequences2`, from C one step before at both.
+
+    C has the axis of `sequences1` first, then those of `sequences2`. C and Ċ are zero where there is no such step.
+    """
+    sequences1 = _with_axes(sequences1, C.ndim - 1)
+    sequences2 = jax.tree.map(lambda leaf: leaf[None], sequences2)
     products = gram(sequences1.x, sequences2.x).reshape(C.shape)
     counts = sequences1.counts & sequences2.counts
     K = net.w_std**2 * C + (net.u_std**2 * products + net.b_std**2)
@@ -206,7 +212,7 @@ def _sequences(net: RNN, batch: Batch) -> _Sequences:
 def _aligned_at_end(sequences: _Sequences, batch: Batch, num_steps: int) -> _Sequences:
     """The last `num_steps` steps of sequences shifted to end together; `counts` is whether they have started."""
     max_length = batch.x.shape[1]
-    times = jnp.arange(max_length) - (max_length - jnp.asarray(batch.lengths))[:, None]
+    times = jnp.arange(max_length)[None] - (max_length - jnp.asarray(batch.lengths))[:, None]
 
     def shifted(leaf: Array) -> Array:
         rows = jnp.maximum(times, 0).reshape(*times.shape, *(1,) * (leaf.ndim - 2))

@@ -64,8 +64,8 @@ def root_of(
     Scaled by `variances`, those before anything was taken off, so that a small one beside large ones is no rounding.
     Eigenvalues that are rounding count as 0 in the inverse only.
     """
-    deviations = jnp.sqrt(jnp.where(variances > 0, variances, 1.0))
-    scaled = covariance / deviations / deviations[:, None]
+    deviations = jnp.sqrt(jnp.where(variances > 0, variances, 1.0))[None]
+    scaled = covariance / deviations / deviations.T
     root, inverse = _roots((scaled + scaled.T) / 2.0)
     return root * deviations, inverse / deviations
 
@@ -87,12 +87,13 @@ def _roots_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     spectrum = _spectrum(matrix)
     values, vectors, root, inverse = spectrum
     turned = jnp.matmul(vectors.T, jnp.matmul(change, vectors, precision=_HIGHEST), precision=_HIGHEST)
+    values, root, inverse = values[None], root[None], inverse[None]
     kept = inverse > 0
-    either, both = kept[:, None] | kept, kept[:, None] & kept
-    sums = ratio(1.0, jnp.where(either, root[:, None] + root, 0.0))
+    either, both = kept.T | kept, kept.T & kept
+    sums = ratio(1.0, jnp.where(either, root.T + root, 0.0))
     # (1/r − 1/s)/(r² − s²) = −1/(rs(r + s)); where 1/s counts as 0 it is 1/(r (r² − s²)).
-    gaps = jnp.where(either & ~both, values[:, None] - values, 0.0)
-    differences = -inverse[:, None] * inverse * sums + ratio(inverse[:, None] - inverse, gaps)
+    gaps = jnp.where(either & ~both, values.T - values, 0.0)
+    differences = -inverse.T * inverse * sums + ratio(inverse.T - inverse, gaps)
     return _roots(matrix), (_turned_back(spectrum, sums * turned), _turned_back(spectrum, differences * turned))
 
 

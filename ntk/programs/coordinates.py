@@ -22,7 +22,7 @@ from ntk.decomposition import gram, unit_scaled
 from ntk.programs.conditioning import Drawn, draw_given, root_of
 from ntk.programs.graph import Node
 from ntk.programs.program import Recording
-from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, applied_to_each
+from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, applied_to_each, beside_draws
 from ntk.programs.vectors import Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -114,11 +114,11 @@ class Coordinates:
             case Embed(parameter=parameter, entries=entries):
                 return self._embedding(parameter, unit_scaled(self.x[:, jnp.array(entries)]))
             case Bias(parameter=parameter):
-                return values[parameter.std] * self._entries[parameter]
+                return beside_draws(values[parameter.std]) * self._entries[parameter]
             case Nonlin(function=function, args=args):
-                return function.fn(*(values[arg] for arg in args))
+                return function.fn(*(beside_draws(values[arg]) for arg in args))
             case Vector(terms=terms):
-                return sum((values[factor] * values[atom] for atom, factor in terms), self._zeros)
+                return sum((beside_draws(values[factor]) * values[atom] for atom, factor in terms), self._zeros)
         return None
 
     def _product(self, parameter: Parameter, transposed: bool, z: Float[Array, "S N"]) -> Float[Array, "S N"]:
@@ -144,7 +144,8 @@ class Coordinates:
 
     def _weight(self, weight: Parameter) -> Array:
         """σ v + μ of an output weight."""
-        return self.values[weight.std] * self._entries[weight] + self.values[weight.mean]
+        std, mean = (beside_draws(self.values[number]) for number in (weight.std, weight.mean))
+        return std * self._entries[weight] + mean
 
     def _noise(self, count: int) -> Float[Array, "S count"]:
         """Standard normal variables that nothing else is made of."""
@@ -166,20 +167,20 @@ class Coordinates:
         values = self.values
         match node:
             case Moment(vector=vector):
-                self._add(vector, self._zeros + d)
+                self._add(vector, self._zeros + beside_draws(d))
             case Apply(args=args):
                 for arg, gradient in self._pulled_back(lambda *at: applied_to_each(node, list(at), self.x), args, d):
                     self._add(arg, gradient)
             case Entry(of=of, place=place) if jnp.ndim(values[of]) == 2:
                 self._add(of, jnp.zeros_like(values[of]).at[:, place].set(d))
             case Nonlin(function=function, args=args):
-                for arg, gradient in self._pulled_back(function.fn, args, d):
+                for arg, gradient in self._pulled_back(lambda *at: function.fn(*map(beside_draws, at)), args, d):
                     self._add(arg, gradient if isinstance(arg, Vector) else gradient / len(self.normals))
             case MatMul(parameter=parameter, transposed=transposed, vector=vector):
                 self._add(vector, self._product(parameter, not transposed, d))
             case Vector(terms=terms):
                 for atom, factor in terms:
-                    self._add(atom, values[factor] * d)
+                    self._add(atom, beside_draws(values[factor]) * d)
                     self._add(factor, jnp.mean(d * values[atom], axis=0))
 
     def _pulled_back(self, fn: Callable[..., Array], args: tuple[Node, ...], d: Array) -> list[tuple[Node, Array]]:

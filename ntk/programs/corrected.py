@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ntk.checks import check_count, check_flag, is_concrete
 from ntk.decomposition import gram, unit_scaled
+from ntk.dtypes import common_dtype
 from ntk.programs.coordinates import Coordinates, num_variables
 from ntk.programs.evaluation import Averages, averages, warn_of_heavy_tails
 from ntk.programs.finite import check_stds
@@ -150,7 +151,7 @@ def corrected_kernels(
         raise ValueError(
             f"samples is {samples}; expected at least {_SAMPLES_FOR_EACH_USE * most}, as a matrix is used {most} times."
         )
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = common_dtype(x.dtype, jnp.float32)
     flat = x.reshape(len(x), -1).astype(dtype)
     numbers = numbers_as(program, dtype)
     if moments_before_jumps(recording) and is_concrete(numbers, flat):

@@ -147,7 +147,7 @@ def averages(replicates: Any) -> Averages:
         return jnp.std(values, axis=0, ddof=1) / len(values) ** 0.5
 
     mean = jax.tree.map(lambda values: jnp.mean(values, axis=0), replicates)
-    squares = (replicates.ntk - mean.ntk) ** 2
+    squares = (replicates.ntk - mean.ntk[None]) ** 2
     share = ratio(jnp.max(squares, axis=0), jnp.sum(squares, axis=0))
     return Averages(mean, jax.tree.map(error, replicates), share)
 

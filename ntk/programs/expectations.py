@@ -118,7 +118,7 @@ def gaussian_mean(fn: ScalarFunction, rule: Rule, q: jax.Array) -> jax.Array:
     sigma = jnp.sqrt(q)
     cuts = jnp.stack([ratio(point, sigma) for point in rule.breakpoints] + [jnp.zeros_like(sigma)])
     nodes, weights = graded_rule(cuts, rule)
-    return jnp.sum(weights * fn(sigma * nodes), axis=0)
+    return jnp.sum(weights * fn(sigma[None] * nodes), axis=0)
 
 
 @gaussian_mean.defjvp

@@ -87,7 +87,7 @@ class ForwardPass:
 
     def _combinations(self, vectors: Sequence[Any]) -> Array:
         """Σ c·z of vectors with as many terms each, (P, n); (n,) of one. Atoms that all have are one product."""
-        total: Any = jnp.zeros((self.width,), self.entries.dtype)
+        total: Any = jnp.zeros((self.width,) if len(vectors) == 1 else (len(vectors), self.width), self.entries.dtype)
         shared: dict[Node, tuple[Node, ...]] = {}
         for terms in zip(*(vector.terms for vector in vectors), strict=True):
             atoms, factors = zip(*terms, strict=True)
@@ -96,7 +96,8 @@ class ForwardPass:
             else:
                 total += self._factor(factors) * self._column(atoms)[0]
         if len(shared) <= 2:
-            return total + sum(self._factor(factors) * self[atom] for atom, factors in shared.items())
+            rows = {atom: jnp.expand_dims(self[atom], range(total.ndim - 1)) for atom in shared}
+            return total + sum(self._factor(factors) * rows[atom] for atom, factors in shared.items())
         # One product, which XLA does not copy into all that reads it.
         every, _ = self._column([factor for factors in shared.values() for factor in factors])
         weights = jnp.broadcast_to(jnp.asarray(every, total.dtype), (len(shared) * len(vectors),))

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ntk.checks import check_count, is_concrete
+from ntk.dtypes import common_dtype
 from ntk.programs.evaluation import (
     Averages,
     Limits,
@@ -163,7 +164,7 @@ def _kernels(
     check_batch(recording, program.numbers, x1, x2)
     forms = forms_of(recording)
     # Roots of covariances are not taken in half precision.
-    dtype = x1.dtype if forms.is_exact else jnp.promote_types(x1.dtype, jnp.float32)
+    dtype = x1.dtype if forms.is_exact else common_dtype(x1.dtype, jnp.float32)
     arguments = numbers_as(program, dtype), _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
     check_scalars(forms, samples, *arguments)
     if forms.is_exact:

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 from scipy.stats import qmc
 
+from ntk.dtypes import common_dtype
+
 REPLICATES = 16  # independent randomisations, whose spread gives the standard error
 _MOST_NUMBERS = 2**29  # points times variables of one replicate, 4 GiB in float64
 
@@ -70,11 +72,11 @@ def scrambled_normals(directions: UInt32[Array, "m D"], key: jax.Array, dtype: j
     """One randomisation of the 2^m points: each column standard normal, the points as evenly spread as before."""
     points = jnp.zeros((1, directions.shape[1]), jnp.uint32)
     for direction in directions:
-        points = jnp.concatenate([points, points ^ direction])
+        points = jnp.concatenate([points, points ^ direction[None]])
     seeds = jax.random.bits(key, (points.shape[1],), jnp.uint32)
     bits = _reversed(_hashed(_reversed(points), seeds))
     # As many leading bits as the dtype keeps, and never 0 or 1.
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = common_dtype(dtype, jnp.float32)
     kept = 32 if wide == jnp.float64 else 23
     uniform = ((bits >> jnp.uint32(32 - kept)).astype(wide) + 0.5) * 2.0**-kept
     return jax.scipy.special.ndtri(uniform).astype(dtype)
@@ -82,7 +84,7 @@ def scrambled_normals(directions: UInt32[Array, "m D"], key: jax.Array, dtype: j
 
 def _hashed(bits: UInt32[Array, "S D"], seeds: UInt32[Array, " D"]) -> UInt32[Array, "S D"]:
     """A permutation in which each bit depends on lower ones alone."""
-    bits = bits + seeds
+    bits = bits + seeds[None]
     for factor in (0x6C50B47C, 0xB82F1E52, 0xC7AFE638, 0x8D22F6E6):
         bits = bits ^ (bits * jnp.uint32(factor))
     return bits

@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_finite
+from ntk.dtypes import common_dtype
 from ntk.networks import Description
 from ntk.programs.graph import Graph, Node, reachable
 from ntk.programs.language import BatchNeed, Input, Net, Output, as_output
@@ -144,7 +145,7 @@ def check_batches(x1: ArrayLike, x2: ArrayLike | None) -> tuple[jax.Array, jax.A
             f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1: a program is recorded for one"
             " shape (ntk.RNN takes sequences of different lengths)."
         )
-    dtype = jnp.result_type(x1, x2)
+    dtype = common_dtype(x1, x2)
     return x1.astype(dtype), x2.astype(dtype)
 
 

@@ -15,7 +15,7 @@ from ntk.programs.conditioning import draw_given
 from ntk.programs.demand import Rule
 from ntk.programs.graph import Node
 from ntk.programs.moments import Moments, PairsOfInputs
-from ntk.programs.scalars import Scalar
+from ntk.programs.scalars import Scalar, beside_draws
 from ntk.programs.vectors import BatchMean, Gaussian, Nonlin, One, Tap, Vector
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -95,7 +95,7 @@ class Sampler:
         draws = yield [(self.draw, gaussian) for gaussian in gaussians]
         nodes = [node for node in self.forms.composition(vector) if isinstance(node, Scalar)]
         scalars = yield [(self.pairs.own[0].scalar, node) for node in nodes]
-        return gaussians, [values for values, *_ in draws], dict(zip(nodes, scalars, strict=True))
+        return gaussians, [values for values, *_ in draws], dict(zip(nodes, map(beside_draws, scalars), strict=True))
 
     def _evaluate(self, vector: Vector, gaussians: list[Gaussian], draws: Any, scalars: dict[Node, Any]) -> Array:
         """The vector's coordinates at draws of its Gaussian vectors, as one coordinate-wise function of them."""

@@ -172,3 +172,8 @@ def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any
         return applied(node, args)
     every = [jnp.broadcast_to(jnp.asarray(arg, x.dtype), (len(x),)) for arg in args]
     return jax.vmap(lambda *args: applied(node, list(args)))(*every)
+
+
+def beside_draws(value: Any) -> Any:
+    """A scalar of each input, (N,), as a row beside draws (S, N) of vectors; anything else as it is."""
+    return jnp.expand_dims(value, 0) if jnp.ndim(value) == 1 else value

@@ -1,4 +1,7 @@
-"""x64 off, as JAX starts: a fresh interpreter gives float32 kernels that agree with float64 ones to rounding."""
+"""x64 off, as JAX starts: a fresh interpreter gives float32 kernels that agree with float64 ones to rounding.
+
+Nothing is promoted implicitly there, neither ranks nor dtypes.
+"""
 
 import os
 import subprocess
@@ -19,7 +22,7 @@ def numbers(shape, seed):
 def compute(dtype):
     x, s = numbers((6, 5), 0).astype(dtype), numbers((6, 4, 5), 1).astype(dtype)
     x[3], s[3], x[4] = x[2], s[2], -x[2]
-    found = {}
+    found, v, y = {}, numbers((6, 2), 2).astype(dtype), numbers((6, 2), 3).astype(dtype)
     for name, net, data in (
         ("mlp", ntk.MLP(depth=2, activation="silu"), x),
         ("rnn", ntk.RNN(activation="relu", pooling="mean"), s),
@@ -30,8 +33,15 @@ def compute(dtype):
         found[name + "-limit-only"] = ntk.infinite_ntk(net, data)
         found[name + "-limit"] = ntk.infinite_kernels(net, data).ntk
         found[name + "-layers"] = ntk.empirical_kernels(net, params, data).ntk
-        found[name + "-jacobian"] = ntk.empirical_ntk(model.apply, params, data)
-    return found
+        found[name + "-jacobian"] = kernel = ntk.empirical_ntk(model.apply, params, data)
+        found[name + "-diagonal"] = ntk.ntk_diagonal(model.apply, params, data)
+        found[name + "-product"] = ntk.ntk_vector_product(model.apply, params, data, None, v)
+        found[name + "-linear"] = ntk.linearize(model.apply, params)(jax.tree.map(lambda w: w / 2, params), data)
+        found[name + "-eigenvalues"] = ntk.eigenvalues(kernel)
+        found[name + "-left"] = y - ntk.dynamics.squared_loss_flow(kernel, y)(0.01)
+    found["program"] = ntk.infinite_ntk(ntk.architectures.mlp(depth=2), x)
+    found["dual"] = ntk.activation("gelu").dual(*(np.asarray(q, dtype) for q in ([[1.0]], [[0.5, 0.2]], [2.0])))
+    return {name: np.asarray(value) for name, value in found.items()}
 """
 
 
@@ -40,6 +50,7 @@ def without_x64(tmp_path_factory):
     path = tmp_path_factory.mktemp("x64") / "kernels.npz"
     script = COMPUTE + f"\nassert not jax.config.jax_enable_x64\nnp.savez({str(path)!r}, **compute('float32'))\n"
     environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    environment |= {"JAX_NUMPY_RANK_PROMOTION": "raise", "JAX_NUMPY_DTYPE_PROMOTION": "strict"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], env=environment, capture_output=True, text=True
     )
@@ -57,4 +68,4 @@ def test_kernels(without_x64):
         found = without_x64[name]
         assert found.dtype == jnp.float32
         # The float32 promise of the kernels, 1e-5 of the largest entry; duplicates and opposites are among the inputs.
-        np.testing.assert_allclose(found, kernel, rtol=0, atol=1e-5 * float(np.max(kernel)), err_msg=name)
+        np.testing.assert_allclose(found, kernel, rtol=0, atol=1e-5 * float(np.max(np.abs(kernel))), err_msg=name)

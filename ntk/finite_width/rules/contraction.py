@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ntk.dtypes import common_dtype
+
 # So many rows make a matrix product efficient.
 BLOCK_ROWS = 128
 # Entries of a kernel that are worked on at once: its products are that large, and one of each part may be in memory.
@@ -123,7 +125,7 @@ def gram_kernel(
 
     def term(b: Any, s: Any, t: Any) -> jax.Array:
         (d1, *a1), (d2, *a2) = ([_joined(x[b, block]) for x in side] for side, block in ((blocks1, s), (blocks2, t)))
-        products = axes.beside(left_gram(a1, a2)) * axes.gram(d1, d2)
+        products = jnp.multiply(*of_one_dtype(axes.beside(left_gram(a1, a2)), axes.gram(d1, d2)))
         return _sum_of_blocks(products.reshape(-1, num1, products.shape[1] // num2, num2, *products.shape[2:]))
 
     if num_products == num_blocks1 == num_blocks2 == 1:
@@ -206,7 +208,7 @@ def gradients(right: jax.Array) -> Callable[[jax.Array], jax.Array]:
     columns = jnp.moveaxis(right, (-3, -2), (1, 2)).reshape(num_inputs, B, S, -1)
 
     def gradient(left: jax.Array) -> jax.Array:
-        return _einsum("nbsp,nbsk->nbpk", left, columns).reshape(num_inputs, B, -1, *outputs, Q)
+        return _einsum("nbsp,nbsk->nbpk", *of_one_dtype(left, columns)).reshape(num_inputs, B, -1, *outputs, Q)
 
     return gradient
 
@@ -214,6 +216,12 @@ def gradients(right: jax.Array) -> Callable[[jax.Array], jax.Array]:
 def wide(dtype: Any) -> Any:
     """A floating-point dtype, or float32 if it is narrower."""
     return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else dtype
+
+
+def of_one_dtype(*arrays: jax.Array) -> list[jax.Array]:
+    """The arrays in the dtype that they have in common: those of a function may differ."""
+    dtype = common_dtype(*arrays)
+    return [array.astype(dtype) for array in arrays]
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:

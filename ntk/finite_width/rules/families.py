@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ntk.finite_width.rules.contraction import OutputAxes, at_least_float32, gradients, gram_kernel, parts_kernel
+from ntk.finite_width.rules.contraction import (
+    OutputAxes,
+    at_least_float32,
+    gradients,
+    gram_kernel,
+    of_one_dtype,
+    parts_kernel,
+)
 from ntk.finite_width.rules.interpreter import Use
 from ntk.finite_width.rules.linear_ops import Convolution, LinearOp, Lookup
 from ntk.finite_width.rules.plan import Family
@@ -39,9 +46,8 @@ def _by_gram(members: Sequence[Member], axes: OutputAxes, side1: ReadSide, side2
     products = [_same_rows if isinstance(uses[member[0]].op, Lookup) else _products for member in members]
 
     def left_gram(lefts1: Sequence[jax.Array], lefts2: Sequence[jax.Array]) -> jax.Array:
-        return functools.reduce(
-            jnp.add, [product(a1, a2) for product, a1, a2 in zip(products, lefts1, lefts2, strict=True)]
-        )
+        grams = [product(a1, a2) for product, a1, a2 in zip(products, lefts1, lefts2, strict=True)]
+        return functools.reduce(jnp.add, of_one_dtype(*grams))
 
     return gram_kernel(axes, left_gram, arrays(side1), None if side2 is None else arrays(side2))
 
@@ -85,7 +91,7 @@ def _sum_over_positions(member: Member, axes: OutputAxes, side: ReadSide) -> jax
     """Gradients Σ_s a_s δ_s with one number a_s at each position, (N, *outputs, B, Q)."""
     left = _left(member, side, lambda op: op.left)
     left = left.reshape(len(left), *(1 for _ in axes.shape), *left.shape[1:])
-    return jnp.sum(left * _right(member, axes, side), axis=-2)
+    return jnp.sum(jnp.multiply(*of_one_dtype(left, _right(member, axes, side))), axis=-2)
 
 
 def _chunk(left: jax.Array, num_chunks: int, number: jax.Array) -> jax.Array:

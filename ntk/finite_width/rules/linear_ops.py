@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ntk.dtypes import common_dtype
+
 # Numbers in a patch above which a convolution's patches are not formed as one array.
 LARGE_PATCH = 256
 
@@ -163,7 +165,7 @@ class Lookup:
 
     def left(self, operand: jax.Array) -> jax.Array:
         """The rows looked up, (1, S, 1); those that do not exist are negative, for they have no gradient."""
-        rows = operand.astype(jnp.promote_types(operand.dtype, jnp.int32)).reshape(1, -1, 1)
+        rows = operand.astype(common_dtype(operand.dtype, jnp.int32)).reshape(1, -1, 1)
         count = self.parameter_shape[0]
         return jnp.clip(rows, 0, count - 1) if self.clips else jnp.where((rows >= 0) & (rows < count), rows, -1)
 

@@ -192,7 +192,7 @@ FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "cos": jnp.cos,
     "exp": jnp.exp,
     "sign": lambda x: jnp.where(x == 0, 0.0, x / jnp.abs(x)),
-    "step": lambda x: (x > 0) * 1.0,
+    "step": lambda x: jnp.where(x > 0, 1.0, 0.0),
     "gaussian": lambda x: jnp.exp(-x * x),
     "square": lambda x: x * x,
     "cube": lambda x: x * x * x,
@@ -210,5 +210,5 @@ def trapezoid(f: Callable, g: Callable, q11: float, q12: float, q22: float) -> f
     z = jnp.arange(-13.0, 13.0, spacing)
     weights = spacing * jnp.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     u = np.sqrt(q11) * z[:, None]
-    other = q12 / np.sqrt(q11) * z[:, None] + np.sqrt(q22 - q12**2 / q11) * z
+    other = q12 / np.sqrt(q11) * z[:, None] + np.sqrt(q22 - q12**2 / q11) * z[None]
     return float(weights @ (f(u) * g(other)) @ weights)

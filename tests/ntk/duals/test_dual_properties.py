@@ -82,7 +82,7 @@ def test_gram_matrices_are_symmetric_and_positive_semidefinite(name, seed, dim):
     covariance = jnp.asarray(x @ x.T / dim)
     diagonal = jnp.diag(covariance)
     # Rounding of the product may push a covariance past its variances by a few units in the last place.
-    bound = jnp.sqrt(diagonal[:, None]) * jnp.sqrt(diagonal)
+    bound = jnp.sqrt(diagonal[:, None]) * jnp.sqrt(diagonal[None])
     for f in both_maps(name):
         gram = f(diagonal[:, None], jnp.clip(covariance, -bound, bound), diagonal)
         sizes = np.sqrt(np.diag(gram))

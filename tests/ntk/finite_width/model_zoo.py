@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from as_written import as_written
 from flax import nnx
 from jax import lax
 
@@ -27,17 +28,17 @@ def with_data(f, params, *shape, dtype="float64"):
     """Four and three inputs of the given shape; integers below 5 where the dtype says so."""
     if dtype == "int32":
         rng = np.random.default_rng(0)
-        return Model(f, params, rng.integers(0, 5, (4, *shape)), rng.integers(0, 5, (3, *shape)))
-    return Model(f, params, normal(4, *shape, seed=1), normal(3, *shape, seed=2))
+        return Model(as_written(f), params, rng.integers(0, 5, (4, *shape)), rng.integers(0, 5, (3, *shape)))
+    return Model(as_written(f), params, normal(4, *shape, seed=1), normal(3, *shape, seed=2))
 
 
 def linen(module, *shape, dtype="float64"):
-    model = with_data(None, None, *shape, dtype=dtype)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), model.x1)
+    model = with_data(module.apply, None, *shape, dtype=dtype)
+    shapes = jax.eval_shape(as_written(module.init), jax.random.key(0), model.x1)
     params = jax.tree.map(lambda leaf: normal(*leaf.shape) / max(1, leaf.size) ** 0.25, shapes)
     if "batch_stats" in params:  # a running variance is positive
         params["batch_stats"] = jax.tree.map(np.abs, params["batch_stats"])
-    return model._replace(f=module.apply, params=params)
+    return model._replace(params=params)
 
 
 class Attention(nn.Module):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from as_written import as_written
 from dense_jacobian import assert_equal, dense_ntk
 from flax import nnx
 
@@ -23,6 +24,7 @@ def function(*outputs):
     """
     size = int(np.prod(outputs))
 
+    @as_written
     def f(params, x):
         return jnp.sin(jnp.tanh(x @ params["w"]) @ params["v"][:, :size]).reshape(len(x), *outputs)
 
@@ -71,6 +73,7 @@ def test_tiles_change_nothing(batch_size):
 
 
 def test_parameters_that_are_not_floating_are_constants():
+    @as_written
     def f(params, x):
         return params["scale"] * x[:, params["columns"]] @ params["w"]
 
@@ -79,6 +82,7 @@ def test_parameters_that_are_not_floating_are_constants():
 
 
 def test_inputs_may_be_any_pytree():
+    @as_written
     def f(params, x):
         return jnp.where(x["flag"], x["left"] @ params, x["right"] @ params)
 
@@ -89,7 +93,7 @@ def test_inputs_may_be_any_pytree():
 
 def test_linen_model():
     model = nn.Sequential([nn.Dense(5), nn.tanh, nn.Dense(2)])
-    params = jax.jit(model.init)(jax.random.key(0), X1)
+    params = jax.jit(as_written(model.init))(jax.random.key(0), X1)
     params = jax.tree.map(lambda leaf: leaf.astype(X1.dtype), params)
     found = ntk.empirical_ntk(model.apply, params, X1, X2)
     assert_equal(found, dense_ntk(model.apply, params, X1, X2, equation="iap,jap->ij") / 2)
@@ -107,6 +111,7 @@ def test_nnx_model():
 
     graph, params, rest = nnx.split(Model(nnx.Rngs(0)), nnx.Param, ...)
 
+    @as_written
     def f(params, x):
         return nnx.merge(graph, params, rest)(x)
 
@@ -130,6 +135,7 @@ def test_nnx_model_that_is_rematerialized():
 
     graph, params = nnx.split(Model(nnx.Rngs(0)))
 
+    @as_written
     def f(params, x):
         return jnp.tanh(x @ params["hidden"]["kernel"][...] + params["hidden"]["bias"][...])
 
@@ -174,6 +180,7 @@ def test_dtype_is_that_of_the_function():
 def test_a_filter_made_anew_does_not_trace_anew():
     counts = []
 
+    @as_written
     def f(params, x):
         counts[-1] += 1
         return function(2)(params, x)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from as_written import as_written
 from dense_jacobian import assert_equal, dense_ntk
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,7 +71,7 @@ def test_one_batch_by_gram_matrices(models, name):
 def test_which_parameters_have_no_rule(models, name):
     f, params, x, _ = models(name)
     rows = ntk.explain_empirical(f, params, x, method="layerwise").rows
-    assert {row.rule for row in rows} <= {"gram", "jacobian"}
+    assert {row.rule for row in rows} <= {"gram", "jacobian", "constant"}
     found = {path for row in rows if row.rule == "jacobian" for path in row.parameters}
     assert found == WITHOUT_RULE[name]
 
@@ -171,6 +172,7 @@ def test_inputs_of_two_lengths():
 
     x1, x2 = normal(4, 5, 2), normal(3, 7, 2)
 
+    @as_written
     def positions(params, x):  # another slice of one parameter for each length
         return jnp.tanh(x @ params["u"] + params["table"][-x.shape[1] :]).sum(1) @ params["v"]
 
@@ -181,6 +183,7 @@ def test_inputs_of_two_lengths():
             assert_equal(ntk.empirical_ntk(f, params, x1, x2, trace_axes=(), batch_size=batch_size), expected)
 
 
+@as_written
 def batch_normed(params, x):
     h = x @ params["w"]
     h = (h - h.mean(0)) / jnp.sqrt(h.var(0) + 0.1) * params["scale"] + params["shift"]

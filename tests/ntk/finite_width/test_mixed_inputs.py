@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from as_written import as_written
 from dense_jacobian import assert_equal, dense_ntk
 from model_zoo import normal
 
@@ -26,11 +27,13 @@ class BatchNormed(nn.Module):
 
 def test_a_function_that_mixes_inputs_is_refused():
     model = BatchNormed()
-    variables = jax.jit(model.init, static_argnames="train")(jax.random.key(0), X1, train=False)
+    variables = jax.jit(as_written(model.init), static_argnames="train")(jax.random.key(0), X1, train=False)
 
+    @as_written
     def training(params, x):
         return model.apply(params, x, train=True, mutable=["batch_stats"])[0]
 
+    @as_written
     def evaluation(params, x):
         return model.apply(params, x, train=False)
 

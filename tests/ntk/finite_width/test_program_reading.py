@@ -7,6 +7,7 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from as_written import as_written
 from dense_jacobian import assert_equal, dense_jacobians, dense_ntk
 from jax import lax
 from model_zoo import ZOO, normal
@@ -17,6 +18,7 @@ PARAMS = {"w": normal(3, 8), "b": normal(8), "v": normal(8, 2)}
 X1, X2 = normal(6, 3, seed=1), normal(4, 3, seed=2)
 
 
+@as_written
 def network(params, x):
     return jnp.tanh(x @ params["w"] + params["b"]) @ params["v"]
 
@@ -28,6 +30,7 @@ def network(params, x):
 def test_a_jax_without_an_interface_gets_jacobians_and_a_warning(monkeypatch, missing):
     monkeypatch.delattr(jax.extend.core, missing)
 
+    @as_written
     def f(params, x):  # compiled anew
         return network(params, x)
 
@@ -39,6 +42,7 @@ def test_a_jax_without_an_interface_gets_jacobians_and_a_warning(monkeypatch, mi
 def test_one_compilation_a_shape():
     count = 0
 
+    @as_written
     def f(params, x):
         nonlocal count
         count += 1
@@ -59,6 +63,7 @@ def test_ties_are_those_of_the_function():
     kernels = []
     for relu in (lambda h: jnp.maximum(h, 0.0), jax.nn.relu):
 
+        @as_written
         def f(params, x, relu=relu):
             return relu(x @ params["w"] + 0.0 * params["v"][:, 0]) @ params["v"] + (x + 1.0) @ params["w"][:, :2]
 
@@ -100,6 +105,7 @@ def test_automatic_tiles_are_within_the_share_of_memory(monkeypatch):
     monkeypatch.setattr(memory, "_device_memory", lambda: 1)
     assert ntk.explain_empirical(network, PARAMS, X1, batch_size="auto").batch_size == 1
 
+    @as_written
     def f(params, x):  # not compiled before
         return network(params, x)
 
@@ -135,6 +141,7 @@ def test_large_kernels_are_formed_by_tiles():
     widths = [(3, 4), (4, 4), (4, 4), (4, 4), (4, 2)]
     params = [normal(*shape, seed=i) for i, shape in enumerate(widths)]
 
+    @as_written
     def f(params, x):
         for w in params[:-1]:
             x = jnp.tanh(x @ w)
@@ -157,6 +164,7 @@ def test_memory_of_a_kernel_is_that_of_a_tile():
     """A Jacobian of 512 inputs would be 512·(parameters) numbers; tiles of 16 need a small part of one pass."""
     params = {"w": np.zeros((64, 256)), "u": np.zeros((256, 256)), "v": np.zeros(256)}
 
+    @as_written
     def f(params, x):
         return jnp.tanh(jnp.tanh(x @ params["w"]) @ params["u"]) @ params["v"]
 
@@ -180,6 +188,7 @@ def test_against_neural_tangents():
 
 
 def test_fori_with_dynamic_bounds_is_fine_where_no_gradient_passes():
+    @as_written
     def f(params, x):
         steps = lax.fori_loop(0, jnp.sum(jnp.ones(3)).astype(int), lambda i, n: n + 1, 0)
         return x @ params * steps
@@ -191,6 +200,7 @@ def empty_operands(params, x):
     return network(params, x) + jnp.tanh(x[:, :0] @ params["empty"])
 
 
+@as_written
 def no_steps(params, x):
     s = jnp.tanh(x @ params["w"])
     s, _ = lax.scan(lambda s, _: (jnp.tanh(s @ params["u"] + params["b"]), None), s, None, length=0)
@@ -236,10 +246,12 @@ def test_sizes_of_blocks_change_nothing(monkeypatch, name, method, constant, val
         assert_equal(found, dense_ntk(f, params, x1, other, equation="iap,jbp->ijab"))
 
 
+@as_written
 def complex_operand(params, x):
     return jnp.real(jnp.exp(1j * x) @ params["w"]) @ params["v"]
 
 
+@as_written
 def integer_operand(params, x):
     return jnp.tanh(jnp.round(3 * x).astype(int) @ params["w"]) @ params["v"]
 
@@ -249,6 +261,7 @@ def narrow_rows(params, x):
     return jnp.tanh(params["w"][jnp.abs(jnp.round(x)).astype("uint8") % 3].sum(1)) @ params["v"]
 
 
+@as_written
 def missing_rows(params, x):
     """One-hot rows that do not exist are zero, or the last row, as the lookup says."""
     rows = jnp.round(4 * x).astype(int)
@@ -256,6 +269,7 @@ def missing_rows(params, x):
     return jnp.tanh((filled + jnp.take(params["w"], rows, axis=0, mode="clip")).sum(1)) @ params["v"]
 
 
+@as_written
 def difference(params, x):
     """A bias that is taken away, from both sides, once with another one of its kind."""
     return jnp.tanh(2 * (params["b"] - x @ params["w"]) - params["b"] / 3 - (x - 1) @ params["w"]) @ params["v"]
@@ -281,6 +295,7 @@ def test_automatic_tiles_of_vector_products(monkeypatch):
     original = jax.lax.map
     monkeypatch.setattr(jax.lax, "map", lambda *a, **k: (sizes.append(k.get("batch_size")), original(*a, **k))[1])
 
+    @as_written
     def f(params, x):  # not compiled before
         return network(params, x)
 
@@ -296,6 +311,7 @@ def test_checkpointed_values_are_not_kept():
         return jnp.sin(jnp.sin(h @ w))
 
     def lowered(block):
+        @as_written
         def f(params, x):
             return block(block(x, params["w"]), params["u"]).sum(1)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from as_written import as_written
 from jax import export
 
 import ntk
@@ -22,6 +23,7 @@ KINDS = ("gaussian", "rademacher")
 FIELDS = ("ntk", "standard_error", "norm_check")
 
 
+@as_written
 def network(params, x):
     return jnp.tanh(x @ params["w"]) @ params["v"]
 

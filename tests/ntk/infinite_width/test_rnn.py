@@ -132,7 +132,7 @@ def test_what_lies_past_a_sequence_does_not_matter(pooling, name, padding):
     """Neither in value nor by overflow: the states of a squaring network square the variance at every step."""
     x, lengths = sequences((3, 20, 2), 3), jnp.array([2, 3, 1])
     net = ntk.RNN(activation=name, pooling=pooling, **STDS)
-    other = np.where((np.arange(20) < lengths[:, None])[:, :, None], x, padding)
+    other = np.where((np.arange(20) < np.asarray(lengths)[:, None])[:, :, None], x, padding)
     cut = ntk.infinite_kernels(net, x[:, :3], lengths1=lengths)
     found = ntk.infinite_kernels(net, other, lengths1=lengths)
     for field in ("ntk", "nngp"):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from as_written import as_written
 from scipy.special import ndtr
 
 import ntk
@@ -150,6 +151,7 @@ def test_a_convolution_over_the_whole_image_is_a_dense_layer(nt):
         np.testing.assert_allclose(measured, expected, rtol=1e-11)
 
 
+@as_written
 def tanh_network(params, x):
     return jnp.tanh(x @ params["w"] + params["b"]) @ params["v"]
 

@@ -199,7 +199,7 @@ def test_seeds_batches_and_dtypes():
         return (factor * (net.input_matrix("U", one) @ x)).mean()
 
     found = jax.vmap(lambda std: corrected_kernels(scaled(std=std), X, samples=1024).ntk)(stds)
-    np.testing.assert_allclose(found, stds[:, None, None] ** 2 * K, rtol=1e-9)  # of U alone: D = 1
+    np.testing.assert_allclose(found, stds[:, None, None] ** 2 * K[None], rtol=1e-9)  # of U alone: D = 1
 
 
 @tensor_program

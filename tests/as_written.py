@@ -1,0 +1,18 @@
+"""What users and libraries write: with promotions of rank and dtype that the tests forbid the packages themselves."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, in which, and only in which, JAX promotes implicitly as it does by default."""
+
+    @functools.wraps(function)
+    def promoting(*args: Any, **options: Any) -> Any:
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return function(*args, **options)
+
+    return promoting
