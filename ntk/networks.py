@@ -4,6 +4,7 @@ A description is a frozen dataclass and a pytree whose leaves are its standard d
 differentiated or vmapped in them. `ntk.infinite_kernels` and `ntk.finite` both read it.
 """
 
+import copy
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -57,6 +58,13 @@ def check_stds(net: Any) -> None:
         if np.shape(std) != () or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.floating)):
             raise ValueError(f"{name} is {shown(std)}; expected one real number.")
         check_nonnegative(name, std)
+
+
+def with_activation(net: Any, activation: Any) -> Any:
+    """The network with another activation, or None in its place; nothing is checked."""
+    changed = copy.copy(net)
+    object.__setattr__(changed, "activation", activation)
+    return changed
 
 
 @functools.partial(_register, leaves=("w_std", "b_std", "v_std"), static=("depth", "activation"))

@@ -3,6 +3,7 @@
 import functools
 import math
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from ntk.dtypes import common_dtype
 from ntk.duals import closed_forms as forms
 from ntk.duals.quadrature import TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
+from ntk.lifetimes import compiled, kept_with
+from ntk.rebinding import content, copied
 
 
 @jax.tree_util.register_static
@@ -68,7 +71,7 @@ class Activation:
             >>> print(ntk.activation("sin").dual(1e-4, 0.0, 1.0))
             0.0
         """
-        value = _evaluate(self.dual_map, *_covariance(q11, q12, q22))
+        value = _evaluate(self, "dual_map", *_covariance(q11, q12, q22))
         check_representable(dual=value)
         return value
 
@@ -80,7 +83,7 @@ class Activation:
             >>> print(ntk.activation("identity").dual_derivative(2.0, 1.0, 2.0))
             1.0
         """
-        value = _evaluate(self.dual_derivative_map, *_covariance(q11, q12, q22))
+        value = _evaluate(self, "dual_derivative_map", *_covariance(q11, q12, q22))
         check_representable(dual_derivative=value)
         return value
 
@@ -101,10 +104,10 @@ class Activation:
         relative = self.accuracy + 8.0 * float(jnp.finfo(q12.dtype).eps)
 
         def error(attribute: str) -> jax.Array:
-            evaluate = functools.partial(_evaluate, getattr(self, attribute))
+            evaluate = functools.partial(_evaluate, self, attribute)
             estimate = relative * jnp.sqrt(evaluate(q11, q11, q11)) * jnp.sqrt(evaluate(q22, q22, q22))
             if self.refined is not None:
-                refined = _evaluate(getattr(self.refined, attribute), q11, q12, q22)
+                refined = _evaluate(self.refined, attribute, q11, q12, q22)
                 estimate += jnp.abs(evaluate(q11, q12, q22) - refined)
             return estimate
 
@@ -156,7 +159,7 @@ def activation(
         return _NAMED[name_or_function]
     if not callable(name_or_function):
         raise TypeError(f"activation is {shown(name_or_function)}; expected a name or a function of a scalar.")
-    act = _by_quadrature(name_or_function, tuple(float(b) for b in breakpoints))
+    act = _of_function(name_or_function, tuple(float(b) for b in breakpoints))
     _warn_if_inaccurate(act)
     return act
 
@@ -180,7 +183,23 @@ def _warn_if_inaccurate(act: Activation) -> None:
         )
 
 
-@functools.lru_cache(maxsize=256)
+def _of_function(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float, ...]) -> Activation:
+    """The activation of a function as it is now, the same one for as long as both live.
+
+    It has a copy of the function, so as not to keep what is kept with that alive. Where there is no copy of its own, as
+    of a callable object, the activation lives as long as somebody else holds it.
+    """
+    kept, key = kept_with(fn), (breakpoints, content(fn))
+    found = kept[key]() if key in kept else None
+    if found is None:
+        copy = copied(fn)
+        found = _by_quadrature(copy, breakpoints)
+        # Held with the function itself, it would keep that alive for ever; but those of JAX are so anyway.
+        module = getattr(fn, "__module__", None) or ""
+        kept[key] = (lambda: found) if copy is not fn or module.partition(".")[0] == "jax" else weakref.ref(found)
+    return found
+
+
 def _by_quadrature(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float, ...]) -> Activation:
     name = getattr(fn, "__name__", type(fn).__name__)
     # The function is looked at here and now, also when a transformation is under way around us.
@@ -255,9 +274,9 @@ def _real(name: str, q: ArrayLike) -> jax.Array:
     return array
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _evaluate(dual_map: forms.DualMap, q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    value = dual_map(q11, q12, q22)
+@compiled(static=1)
+def _evaluate(act: Activation, attribute: str, q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
+    value = getattr(act, attribute)(q11, q12, q22)
     # A variance that has overflowed leaves ∞ − ∞ behind; the map is ∞ then, while NaN stays the mark of bad input.
     overflowed = (jnp.isinf(q11) | jnp.isinf(q22)) & jnp.isnan(value)
     value = jnp.where(overflowed, jnp.inf, value)

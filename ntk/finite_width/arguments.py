@@ -15,6 +15,7 @@ from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs, 
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.trained import leaf_paths, trained_leaves
 from ntk.jaxprs import equations
+from ntk.lifetimes import kept_with
 from ntk.networks import Description
 
 
@@ -99,7 +100,11 @@ def check_outputs(f: ModelFunction, params: Any, x: Any, name: str = "x") -> tup
     `name` is what messages call x.
     """
     leaves, structure = jax.tree.flatten((params, x))
-    whole = _outputs(f, structure, tuple(map(jax.typeof, leaves)), name)
+    avals = tuple(map(jax.typeof, leaves))
+    kept, key = kept_with(f), (_outputs, structure, avals, name)
+    if key not in kept:
+        kept[key] = _outputs(f, structure, avals, name)
+    whole = kept[key]
     called = f"f(params, {name})"
     if not isinstance(whole, jax.ShapeDtypeStruct) or whole.shape[:1] != (num_inputs(x),):
         raise ValueError(
@@ -112,7 +117,6 @@ def check_outputs(f: ModelFunction, params: Any, x: Any, name: str = "x") -> tup
     return whole.shape[1:]
 
 
-@functools.lru_cache(maxsize=256)
 def _outputs(f: ModelFunction, structure: Any, avals: tuple, name: str) -> Any:
     params, x = jax.tree.unflatten(structure, avals)
     expected = f"a function of such params and {name}, which have shapes {_shapes(params)} and {_shapes(x)}"
@@ -131,15 +135,15 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
     """
     if not is_concrete(params, x) or num_inputs(x) == 1:
         return
-    seen = _seen(f, tuple(map(jax.typeof, jax.tree.leaves((params, x)))))
-    if seen:
+    kept, seen = kept_with(f), (check_inputs_apart, tuple(map(jax.typeof, jax.tree.leaves((params, x)))))
+    if seen in kept:
         return
     rows = np.unique(np.linspace(0, num_inputs(x) - 1, 8).astype(int))
     with jax.ensure_compile_time_eval():
         few = jax.tree.map(lambda leaf: leaf[rows], x)
     # Traced and compiled first and called then: run as it stands, also while something else is being traced.
     with jax.default_matmul_precision("highest"), jax.disable_jit(False):
-        traced = _together_and_alone.trace(f, params, few, np.float32(0))
+        traced = jax.jit(functools.partial(_together_and_alone, f)).trace(params, few, np.float32(0))
         compiled = traced.lower().compile()
     rounding = 8 * min(_largest_eps(traced.jaxpr), 2.0**-6)
     visible = False
@@ -156,7 +160,7 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
             )
         visible |= bool(spread > rounding * largest)
     if visible:  # where all rows are alike nothing can be seen
-        seen.append(True)
+        kept[seen] = True
 
 
 def check_kernels(name: str, kernels: Any, params: Any, **inputs: Any) -> None:
@@ -173,14 +177,6 @@ def check_kernels(name: str, kernels: Any, params: Any, **inputs: Any) -> None:
     check_results(named(name, kernels), arguments)
 
 
-@functools.lru_cache(maxsize=256)
-def _seen(f: ModelFunction, shapes: tuple) -> list[bool]:
-    """Remembers what has been looked at."""
-    del f, shapes
-    return []
-
-
-@functools.partial(jax.jit, static_argnums=0)
 def _together_and_alone(f: ModelFunction, params: Any, x: Any, distance: Any) -> tuple[jax.Array, jax.Array]:
     """The outputs of all rows together, and of each row alone, at parameters so far away, relative to their size."""
 

@@ -17,6 +17,7 @@ from ntk.finite_width.rules.memory import largest_batch
 from ntk.finite_width.rules.plan import Family, Tile, plan
 from ntk.finite_width.rules.reading import Reading, Side, directly, in_common, read
 from ntk.finite_width.trained import ParamFilter
+from ntk.lifetimes import compiled
 from ntk.tiles import kernel_by_tiles
 
 METHODS = ("auto", "layerwise", "jacobian", "vector_products")
@@ -235,7 +236,7 @@ def checked_options(
     return Options(*axes, method, batch_size, bool(per_layer), trained, bool(batch_dependent))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(static=1)
 def _compute(f: ModelFunction, options: Options, params: Any, x1: Any, x2: Any) -> Any:
     if options.method == "vector_products":
         axes = _axes(f, options, params, x1)
@@ -264,7 +265,7 @@ def _tiled(task: Task, options: Options, x1: Any, x2: Any) -> Any:
     return kernel_by_tiles((lambda side: side, lambda side: side), kernel, task.axes.transposed, side1, side2, size)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(static=1)
 def _diagonal(f: ModelFunction, options: Options, params: Any, x: Any) -> jax.Array:
     task = prepared(f, options._replace(batch_size=1), params, x, None)
     size = _tile_size(options, task.reading1, task.axes, x, x)

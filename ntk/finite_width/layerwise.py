@@ -15,9 +15,11 @@ from jaxtyping import Array, Float
 
 from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
+from ntk.duals import Activation
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
 from ntk.inputs import Batch, Network, check_batches, with_dtype
-from ntk.networks import MLP
+from ntk.lifetimes import compiled
+from ntk.networks import MLP, with_activation
 
 
 def kernels_of(
@@ -31,7 +33,8 @@ def kernels_of(
     """C, D, NNGP and NTK of an MLP or an RNN at these parameters; see `ntk.empirical_kernels`."""
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
-    result = _measure(size, with_dtype(net, batch1.x.dtype), params, batch1, batch2)
+    net = with_dtype(net, batch1.x.dtype)
+    result = _measure(net.activation, size, with_activation(net, None), params, batch1, batch2)
     check_results(vars(result), lambda: {f"params{path}": leaf for path, leaf in _leaves(params).items()})
     return result
 
@@ -65,8 +68,16 @@ def _leaves(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _measure(size: tuple[int, int | None], net: Network, params: Any, batch1: Batch, batch2: Batch | None) -> Kernels:
+@compiled(static=1)
+def _measure(
+    activation: Activation,
+    size: tuple[int, int | None],
+    net: Network,
+    params: Any,
+    batch1: Batch,
+    batch2: Batch | None,
+) -> Kernels:
+    net = with_activation(net, activation)
     model = model_of(net, *size)
     _check_params(model, params, batch1)
     side1 = _forward_backward(model, params, batch1)

@@ -21,6 +21,7 @@ from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, loop
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.trained import ParamFilter
 from ntk.finite_width.vector_products import OfValues, jacobian_times
+from ntk.lifetimes import compiled
 
 
 def _signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -118,7 +119,7 @@ def sketched_ntk(
     return result
 
 
-@functools.partial(jax.jit, static_argnums=range(5))
+@compiled(static=4)
 def _sketched(
     f: ModelFunction,
     num_projections: int,

@@ -4,7 +4,6 @@ Memory: one tile's forward and backward pass, and one copy of the parameters. Ti
 and one forward pass with its derivative of x1, whatever the number of outputs.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from ntk.checks import as_floating, check_count, check_finite
 from ntk.finite_width.arguments import check_kernels, checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, Values, loops_refused, num_inputs, of_trained
 from ntk.finite_width.trained import ParamFilter
+from ntk.lifetimes import compiled
 
 # A model as a function of them, (values, x) → (N, …outputs).
 OfValues = Callable[[Values, Any], jax.Array]
@@ -82,7 +82,7 @@ def ntk_vector_product(
     return result
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(static=2)
 def _product(
     f: ModelFunction,
     batch_size: int | None,

@@ -7,9 +7,11 @@ from jax.typing import ArrayLike
 
 from ntk.checks import check_representable
 from ntk.decomposition import Kernels
+from ntk.duals import Activation
 from ntk.infinite_width import mlp, rnn
 from ntk.inputs import Batch, Network, check_batches, with_dtype
-from ntk.networks import MLP, RNN
+from ntk.lifetimes import compiled
+from ntk.networks import MLP, RNN, with_activation
 
 _RECURSIONS: dict[type, ModuleType] = {MLP: mlp, RNN: rnn}
 
@@ -23,7 +25,8 @@ def kernels(
 ) -> Kernels:
     """C, D, NNGP and NTK of an MLP or an RNN; see `ntk.infinite_kernels`."""
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
-    result = _kernels(with_dtype(net, batch1.x.dtype), batch1, batch2)
+    net = with_dtype(net, batch1.x.dtype)
+    result = _kernels(net.activation, with_activation(net, None), batch1, batch2)
     check_representable(**vars(result))
     return result
 
@@ -37,16 +40,17 @@ def ntk(
 ) -> jax.Array:
     """The NTK of an MLP or an RNN alone, (N1, N2); see `ntk.infinite_ntk`."""
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
-    result = _ntk(with_dtype(net, batch1.x.dtype), batch1, batch2)
+    net = with_dtype(net, batch1.x.dtype)
+    result = _ntk(net.activation, with_activation(net, None), batch1, batch2)
     check_representable(ntk=result)
     return result
 
 
-@jax.jit
-def _kernels(net: Network, batch1: Batch, batch2: Batch | None) -> Kernels:
-    return _RECURSIONS[type(net)].kernels(net, batch1, batch2)
+@compiled()
+def _kernels(activation: Activation, net: Network, batch1: Batch, batch2: Batch | None) -> Kernels:
+    return _RECURSIONS[type(net)].kernels(with_activation(net, activation), batch1, batch2)
 
 
-@jax.jit
-def _ntk(net: Network, batch1: Batch, batch2: Batch | None) -> jax.Array:
-    return _RECURSIONS[type(net)].ntk_only(net, batch1, batch2)
+@compiled()
+def _ntk(activation: Activation, net: Network, batch1: Batch, batch2: Batch | None) -> jax.Array:
+    return _RECURSIONS[type(net)].ntk_only(with_activation(net, activation), batch1, batch2)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from ntk.checks import check_count, check_flag, is_concrete
 from ntk.decomposition import gram, unit_scaled
 from ntk.dtypes import common_dtype
+from ntk.lifetimes import compiled
 from ntk.programs.coordinates import Coordinates, num_variables
 from ntk.programs.evaluation import Averages, averages, warn_of_heavy_tails
 from ntk.programs.finite import check_stds
@@ -155,7 +156,7 @@ def corrected_kernels(
     flat = x.reshape(len(x), -1).astype(dtype)
     numbers = numbers_as(program, dtype)
     if moments_before_jumps(recording) and is_concrete(numbers, flat):
-        check_jumps(recording, numbers, _moments(recording, assume_gia, points, numbers, flat), flat)
+        check_jumps(recording, numbers, _moments(recording, assume_gia, points, numbers, flat))
     found = _corrected(recording, assume_gia, len(x1), points, numbers, flat)
     warn_of_heavy_tails(found)
     mean, error = jax.tree.map(lambda limit: limit.astype(x.dtype), (found.mean, found.error))
@@ -176,7 +177,7 @@ def _check_covered(recording: Recording) -> None:
         raise ValueError(f"the output is a constant at {output.line}; expected a product or an average of vectors.")
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(static=2)
 def _corrected(
     recording: Recording,
     assume_gia: bool,
@@ -206,7 +207,7 @@ def _corrected(
     return averages(lax.map(replicate, points.keys))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(static=1)
 def _moments(
     recording: Recording, assume_gia: bool, points: Points, numbers: dict[str, Array], x: Float[Array, "N F"]
 ) -> Float[Array, "R M N"]:

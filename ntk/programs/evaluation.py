@@ -12,16 +12,21 @@ from jaxtyping import Array, Float
 
 from ntk.checks import is_concrete
 from ntk.duals.quadrature import ratio
+from ntk.lifetimes import compiled
 from ntk.programs.demand import Demand
 from ntk.programs.forms import Forms
 from ntk.programs.moments import OwnInputs, PairsOfInputs
 from ntk.programs.points import Points, scrambled_normals
+from ntk.programs.program import Recording
 from ntk.programs.sampling import Sampler
 from ntk.tiles import kernel_by_tiles
 
 _LARGEST_SHARE = 0.8
 
-forms_of = functools.lru_cache(maxsize=256)(Forms)
+
+def forms_of(recording: Recording) -> Forms:
+    """What can be said of a recording without its inputs, found once."""
+    return recording.once(Forms, recording)
 
 
 class Limits(NamedTuple):
@@ -57,7 +62,7 @@ class Averages(NamedTuple):
     share: Array
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(static=2)
 def exact_limits(
     forms: Forms,
     only_ntk: bool,
@@ -74,7 +79,7 @@ def exact_limits(
     return kernel_by_tiles((lambda x: x, lambda x: x), pair, jnp.transpose, x1, x2, tile_size)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(static=1)
 def sampled_limits(
     forms: Forms,
     only_ntk: bool,
@@ -94,7 +99,7 @@ def sampled_limits(
     return averages(lax.map(replicate, points.keys))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(static=2)
 def limits_of_pairs(
     forms: Forms,
     only_ntk: bool,

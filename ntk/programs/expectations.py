@@ -41,21 +41,15 @@ class Unary:
         """Where it bends or jumps."""
         return tuple(point - self.shift for point in self.function.breakpoints)
 
-    @property
+    @functools.cached_property
     def activation(self) -> Activation:
         """Itself with its dual maps."""
-        return _activation(self)
+        function, shift = self.function, self.shift
+        if shift == 0.0:
+            return function.activation or activation(function.fn, breakpoints=function.breakpoints)
+        return activation(lambda u: function.fn(u + shift), breakpoints=self.breakpoints)
 
 
-@functools.cache
-def _activation(unary: Unary) -> Activation:
-    function, shift = unary.function, unary.shift
-    if shift == 0.0:
-        return function.activation or activation(function.fn, breakpoints=function.breakpoints)
-    return activation(lambda u: function.fn(u + shift), breakpoints=unary.breakpoints)
-
-
-@functools.cache
 def _rule(*functions: Unary) -> Rule:
     """A rule that resolves all of them."""
     breakpoints = tuple(sorted({point for function in functions for point in function.breakpoints}))
@@ -64,7 +58,6 @@ def _rule(*functions: Unary) -> Rule:
     return Rule(breakpoints, smooth, 1.0)
 
 
-@functools.cache
 def mean_of(unary: Unary) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
     """The function q ↦ (E φ(u), E φ'(u), E u φ(u)/q) for u ~ N(0, q).
 
@@ -82,7 +75,6 @@ def mean_of(unary: Unary) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, j
     return mean
 
 
-@functools.cache
 def product_of(first: Unary, second: Unary) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """The function of (q11, q12, q22) that gives (E φ(u)ψ(ū), E φ'(u)ψ'(ū)), all broadcasting."""
     if first == second:
@@ -98,7 +90,6 @@ def product_of(first: Unary, second: Unary) -> Callable[..., tuple[jax.Array, ja
     return product
 
 
-@functools.cache
 def product_with_itself(unary: Unary) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """As `product_of`, from the moments of each input alone, where `same` marks pairs that are one input twice."""
 

@@ -92,21 +92,19 @@ class FiniteProgram:
         """
         x = check_inputs("x", x)
         recording = self.program.record(x.shape[1:])
-        shapes = self._shapes(recording)
-        for name, shape in shapes.items():
+        self.check(recording, params, x.dtype)
+        return forward(recording, numbers_as(self.program, x.dtype), params, x, self.width, taps)
+
+    def check(self, recording: Recording, params: Any, dtype: jnp.dtype) -> None:
+        """Refuse parameters that are not those of the program, and options that make a standard deviation negative."""
+        for name, shape in self._shapes(recording).items():
             if name not in params:
-                raise ValueError(f"params has no {name!r}; expected {x.dtype} of shape {shape}.")
+                raise ValueError(f"params has no {name!r}; expected {dtype} of shape {shape}.")
             found = params[name]
-            if jnp.shape(found) != shape or jnp.result_type(found) != x.dtype:
+            if jnp.shape(found) != shape or jnp.result_type(found) != dtype:
                 description = f"{jnp.result_type(found)} of shape {jnp.shape(found)}"
-                raise ValueError(f"params has {name!r} of {description}; expected {x.dtype} of shape {shape}.")
+                raise ValueError(f"params has {name!r} of {description}; expected {dtype} of shape {shape}.")
         check_stds(self.program, recording)
-        numbers = numbers_as(self.program, x.dtype)
-
-        def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-            return ForwardPass(recording, numbers, params, entries, self.width, taps).results()
-
-        return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
 
     def _shapes(self, recording: Recording) -> dict[str, tuple[int, ...]]:
         n = self.width
@@ -118,6 +116,22 @@ class FiniteProgram:
             name: shapes[parameter.kind] if parameter.fan_in is None else (parameter.fan_in, n)
             for name, parameter in recording.parameters.items()
         }
+
+
+def forward(
+    recording: Recording,
+    numbers: dict[str, Array],
+    params: dict[str, Array],
+    x: Array,
+    width: int,
+    taps: dict[str, Array],
+) -> tuple[Array, dict[str, Array]]:
+    """The outputs of a recorded program, and the watched vectors by name, with taps added to those they name."""
+
+    def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        return ForwardPass(recording, numbers, params, entries, width, taps).results()
+
+    return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
 
 
 def check_stds(program: TensorProgram, recording: Recording) -> None:

@@ -166,4 +166,4 @@ class Forms:
                 return None
         base = node.graph.make(Vector, tuple(gaussian))
         self._gaussians[base] = frozenset(atom for atom, _ in gaussian)
-        return Unary(node.function, shift), base
+        return self.recording.once(Unary, node.function, shift), base

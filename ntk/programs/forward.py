@@ -49,7 +49,7 @@ class ForwardPass:
         self.recording, self.numbers, self.params = recording, numbers, params
         self.entries, self.width, self.taps = entries, width, taps
         self._places: dict[Node, tuple[Any, int | None]] = {}  # an array, or one row of it
-        for nodes in _schedule(recording):
+        for nodes in recording.once(_schedule, recording):
             values = self._combinations(nodes) if isinstance(nodes[0], Vector) else self._values(nodes)
             self._places.update({node: (values, None if len(nodes) == 1 else row) for row, node in enumerate(nodes)})
 
@@ -165,7 +165,6 @@ class ForwardPass:
         return jnp.matmul(a, b, precision=_HIGHEST) / self.width
 
 
-@functools.lru_cache(maxsize=256)
 def _schedule(recording: Recording) -> list[list[Node]]:
     """Alike operations, those that depend on nothing first."""
     levels: dict[Node, int] = {}

@@ -2,10 +2,12 @@
 
 import linecache
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+import jax
 
 # The files whose frames lie between a line of the user's program and the node that it makes.
 _NOTATION = {str(Path(__file__).with_name(name)) for name in ("graph.py", "scalars.py", "vectors.py", "language.py")}
@@ -32,7 +34,8 @@ def users_line() -> Line:
     frame = sys._getframe(1)
     while frame.f_back is not None:
         file = frame.f_code.co_filename
-        wrapper = file.startswith("<@beartype") or frame.f_globals.get("__name__", "").startswith("jaxtyping")
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        wrapper = file.startswith("<@beartype") or package in ("jax", "jaxtyping")
         if not (wrapper or file in _NOTATION):
             break
         frame = frame.f_back
@@ -59,6 +62,16 @@ class Node:
             yield from _nodes_in(getattr(self, attribute.name))
 
 
+def refuse_arrays_of(kind: type, what: str, expected: str) -> None:
+    """Let JAX's functions say what is expected when they are applied to what is not an array yet."""
+
+    def refuse(_: Any) -> Any:
+        raise TypeError(f"a function of arrays is applied to {what} at {users_line()}; expected {expected}.")
+
+    kind.__jax_array__ = refuse  # type: ignore[attr-defined]
+    jax.tree_util.register_pytree_node(kind, refuse, lambda *_: refuse(None))
+
+
 SomeNode = TypeVar("SomeNode", bound=Node)
 
 
@@ -72,6 +85,14 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._made: dict[tuple, Node] = {}
+        self._found: dict[tuple, Any] = {}
+
+    def once(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """fn(*args), found once for as long as the program lives."""
+        key = (fn, *args)
+        if key not in self._found:
+            self._found[key] = fn(*args)
+        return self._found[key]
 
     def make(self, kind: type[SomeNode], *attributes: Any) -> SomeNode:
         """The node of that kind with those attributes, the same one whenever they are the same."""

@@ -1,7 +1,6 @@
 """The notation of tensor programs: what `net` hands out, and what an input and an output are."""
 
 import copy
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,10 +11,10 @@ import numpy as np
 
 from ntk.checks import check_nonnegative
 from ntk.duals import Activation, activation
-from ntk.programs.closures import as_of_now
-from ntk.programs.graph import Graph, Line, Node, reachable, users_line
+from ntk.programs.graph import Graph, Line, Node, reachable, refuse_arrays_of, users_line
 from ntk.programs.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Width, as_scalar, graph_of
 from ntk.programs.vectors import Bias, Embed, Function, MatMul, Parameter, Tap, Vector, as_vector, combination, single
+from ntk.rebinding import as_of_now
 
 
 class Net:
@@ -68,7 +67,7 @@ class Net:
             return Function(named.fn, (0.0,), named)
         if not callable(name_or_function):
             raise TypeError(f"phi is given {name_or_function!r}; expected a name, an Activation or a function.")
-        return Function(_entrywise(as_of_now(name_or_function)), tuple(float(point) for point in breakpoints))
+        return Function(as_of_now(name_or_function, jnp.vectorize), tuple(float(point) for point in breakpoints))
 
     def scalar(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A JAX function of scalars. Where its result is an array (k,), k scalars come back, as of a softmax."""
@@ -140,12 +139,6 @@ class BatchNeed(NamedTuple):
     rank: int
     unless: Scalar
     line: Line
-
-
-@functools.cache
-def _entrywise(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of scalars as one of arrays, the same one for the same function."""
-    return jnp.vectorize(fn)
 
 
 @dataclass(frozen=True)
@@ -287,3 +280,8 @@ class OutputWeight(Vector):
 
     def __matmul__(self, vector: Any) -> Output:
         return self.graph.make(Output, ((self.parameter, as_vector(self.graph, vector)),), as_scalar(self.graph, 0.0))
+
+
+refuse_arrays_of(Input, "the input of a program", "net.input_matrix(name) @ input")
+refuse_arrays_of(Output, "an output of a program", "sums of outputs, and products with numbers and scalars")
+refuse_arrays_of(OutputWeight, "an output weight of a program", "net.output(name) @ vector")

@@ -1,7 +1,5 @@
 """The kernels of a program at finite width, measured: the same structure as its limit."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,10 +10,11 @@ from jaxtyping import Array
 
 from ntk.checks import check_representable
 from ntk.finite_width import empirical_ntk
+from ntk.lifetimes import compiled
 from ntk.programs.evaluation import Limits, forms_of
-from ntk.programs.finite import FiniteProgram
+from ntk.programs.finite import FiniteProgram, forward
 from ntk.programs.infinite import ProgramKernels
-from ntk.programs.program import TensorProgram, check_inputs, numbers_as
+from ntk.programs.program import Recording, TensorProgram, check_inputs, numbers_as
 
 
 def measured(
@@ -57,9 +56,13 @@ def measured(
     if missing or not weights:
         raise ValueError(f"params has no {missing[0] if missing else 'output weight'!r}; expected those of finite().")
     couples, numbers = forms_of(recording).couples_inputs, numbers_as(program, x1.dtype)
-    description = program.fn, tuple(program.choices.items()), params[weights[0]].shape[0]
+    model = FiniteProgram(program, params[weights[0]].shape[0], None)
+    recordings = [(x.shape[1:], program.record(x.shape[1:])) for x in (x1, x2) if x is not None]
+    for _, each in recordings:
+        model.check(each, params, x1.dtype)
+    network = recording.once(_Network, model.width, *recordings)
     parts = empirical_ntk(
-        _apply(*description),
+        network,
         {"params": params, "numbers": numbers},
         x1,
         x2,
@@ -67,7 +70,7 @@ def measured(
         param_filter=lambda path: path.startswith("params/"),
         batch_dependent=couples,
     )["params"]
-    C, D = _moments(*description, numbers, params, x1, x2)
+    C, D = _moments(network, numbers, params, x1, x2)
     kernels = Limits(sum(parts.values()), sum(parts[name] for name in weights), C, {} if couples else D)
     check_representable(ntk=kernels.ntk, nngp=kernels.nngp)
     return ProgramKernels(
@@ -79,43 +82,38 @@ def measured(
     )
 
 
-def _model(fn: Callable[..., Any], choices: tuple, width: int, numbers: dict[str, Array]) -> FiniteProgram:
-    return FiniteProgram(TensorProgram(fn, numbers, dict(choices)), width, None)
+class _Network:
+    """The network as one function, of its options that are numbers too, for inputs of one shape or of two."""
+
+    def __init__(self, width: int, *recordings: tuple[tuple[int, ...], Recording]):
+        self.width, self.recordings = width, dict(recordings)
+
+    def __call__(self, arguments: dict[str, Any], x: Array) -> Array:
+        return self.trace(arguments["numbers"], arguments["params"], x, {})[0]
+
+    def trace(
+        self, numbers: dict[str, Array], params: dict[str, Array], x: Array, taps: dict[str, Array]
+    ) -> tuple[Array, dict[str, Array]]:
+        """The outputs and the watched vectors."""
+        return forward(self.recordings[x.shape[1:]], numbers, params, x, self.width, taps)
 
 
-@functools.lru_cache(maxsize=256)
-def _apply(fn: Callable[..., Any], choices: tuple, width: int) -> Callable[[dict[str, Any], Array], Array]:
-    """The network as one function, the same one for the same program, of its options that are numbers too."""
-
-    def apply(arguments: dict[str, Any], x: Array) -> Array:
-        return _model(fn, choices, width, arguments["numbers"]).apply(arguments["params"], x)
-
-    return apply
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled()
 def _moments(
-    fn: Callable[..., Any],
-    choices: tuple,
-    width: int,
-    numbers: dict[str, Array],
-    params: dict[str, Array],
-    x1: Array,
-    x2: Array | None,
+    network: _Network, numbers: dict[str, Array], params: dict[str, Array], x1: Array, x2: Array | None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """By name, C and D of the watched vectors."""
-    model = _model(fn, choices, width, numbers)
 
     def side(x: Array) -> tuple[dict[str, Array], dict[str, Array]]:
-        names = model.program.record(x.shape[1:]).watched
-        taps = {name: jnp.zeros((len(x), model.width), x.dtype) for name in names}
+        names = network.recordings[x.shape[1:]].watched
+        taps = {name: jnp.zeros((len(x), network.width), x.dtype) for name in names}
 
         def total(taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-            outputs, watched = model.trace(params, x, taps)
+            outputs, watched = network.trace(numbers, params, x, taps)
             return jnp.sum(outputs), watched
 
         gradients, watched = jax.grad(total, has_aux=True)(taps)
-        return {name: vector / model.width**0.5 for name, vector in watched.items()}, gradients
+        return {name: vector / network.width**0.5 for name, vector in watched.items()}, gradients
 
     (vectors1, gradients1), (vectors2, gradients2) = side(x1), side(x1 if x2 is None else x2)
 

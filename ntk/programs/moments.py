@@ -161,7 +161,9 @@ class Moments(abc.ABC):
         (phi, u1), (psi, u2) = self.forms.unary(p), self.forms.unary(q)
         (K,) = yield [(self.product, u1, u2)]
         K1, K2 = yield [(self.own[0].product, u1, u1), (self.own[1].product, u2, u2)]
-        return (yield Call(product_of(phi, psi), (self.spread(K1, 0), K, self.spread(K2, 1))))
+        return (
+            yield Call(self.forms.recording.once(product_of, phi, psi), (self.spread(K1, 0), K, self.spread(K2, 1)))
+        )
 
 
 class OwnInputs(Moments):
@@ -243,7 +245,7 @@ class OwnInputs(Moments):
         """(E φ(u), E φ'(u), E u φ(u)/E u²)."""
         phi, u = self.forms.unary(p)
         (K,) = yield [(self.product, u, u)]
-        return (yield Call(mean_of(phi), (K,)))
+        return (yield Call(self.forms.recording.once(mean_of, phi), (K,)))
 
     def fingerprint(self, node: Nonlin) -> Fingerprint:
         """Of all entries that the vector depends on."""
@@ -291,7 +293,7 @@ class PairsOfInputs(Moments):
             for side, inputs in enumerate(self.own)
         )
         same = same_inputs(bits1, bits2)
-        return (yield Call(product_with_itself(phi), (own1, K, own2, same)))
+        return (yield Call(self.forms.recording.once(product_with_itself, phi), (own1, K, own2, same)))
 
 
 def _times(c: Any, e: Any, moment: Array) -> Array:

@@ -13,10 +13,12 @@ from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, check_finite
 from ntk.dtypes import common_dtype
+from ntk.lifetimes import kept_with
 from ntk.networks import Description
 from ntk.programs.graph import Graph, Node, reachable
 from ntk.programs.language import BatchNeed, Input, Net, Output, as_output
 from ntk.programs.vectors import Parameter, Tap, Vector
+from ntk.rebinding import content
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,10 @@ class Recording:
     watched: dict[str, tuple[Tap, Vector]]
     needs: list[BatchNeed]
     nodes: list[Node]
+
+    def once(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """fn(*args), found once for as long as the recording lives."""
+        return self.graph.once(fn, *args)
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -87,7 +93,11 @@ class TensorProgram(Description):
 
     def record(self, shape: tuple[int, ...]) -> Recording:
         """What the program does with one input of that shape."""
-        return _record(self.fn, tuple(self.numbers), _Choices(self.choices), shape)
+        key = shape, tuple(self.numbers), _Choices(self.choices), content(self.fn)
+        recordings = kept_with(self.fn).setdefault(TensorProgram, {})
+        if key not in recordings:
+            recordings[key] = _record(self, shape)
+        return recordings[key]
 
 
 def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
@@ -172,12 +182,12 @@ def _typed(value: Any) -> Any:
     return (tuple, *map(_typed, value)) if type(value) is tuple else (type(value), value)
 
 
-@functools.lru_cache(maxsize=256)
-def _record(fn: Callable[..., Any], numbers: tuple[str, ...], choices: _Choices, shape: tuple[int, ...]) -> Recording:
+def _record(program: TensorProgram, shape: tuple[int, ...]) -> Recording:
     graph = Graph()
     net = Net(graph)
     places = Input(np.arange(int(np.prod(shape))).reshape(shape))
-    output = as_output(graph, fn(net, places, **{name: net.option(name) for name in numbers}, **choices.values))
+    options = {name: net.option(name) for name in program.numbers} | program.choices
+    output = as_output(graph, program.fn(net, places, **options))
     watched = dict(net.watched)
     needs = [need.unless for need in net.needs]
     vectors = [vector for _, vector in watched.values()]

@@ -1,15 +1,14 @@
 """The limits of scalars looked at, to refuse what is not continuous or finite there."""
 
-import functools
 from collections.abc import Iterator
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
 
 from ntk.checks import check_representable, is_concrete
+from ntk.lifetimes import compiled
 from ntk.programs.demand import Demand
 from ntk.programs.evaluation import sampled_moments
 from ntk.programs.forms import Forms
@@ -29,7 +28,7 @@ def check_scalars(forms: Forms, samples: int, numbers: dict[str, Array], x1: Arr
         return
     for part in _parts(forms, x1, x2):
         limits = _limits(forms, moments, samples, numbers, part)
-        check_jumps(forms.recording, numbers, jnp.stack(limits, axis=1), part)
+        check_jumps(forms.recording, numbers, jnp.stack(limits, axis=1))
 
 
 def check_results(forms: Forms, numbers: dict[str, Array], x1: Array, x2: Array | None, **results: Array) -> None:
@@ -76,13 +75,15 @@ def _limits(
 ) -> list[Array]:
     """The limits of scalars, (R, N) or (R,), as R independent replicates find them; one where all is exact."""
     points = None if forms.is_exact else points_for(samples, max(1, len(x) * len(forms.drawn)), seed=0)
-    return _limits_of(forms, scalars, points, numbers, x)
+    return _limits_of(forms, tuple(scalar.index for scalar in scalars), points, numbers, x)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(static=1)
 def _limits_of(
-    forms: Forms, scalars: tuple[Scalar, ...], points: Points | None, numbers: dict[str, Array], x: Array
+    forms: Forms, indices: tuple[int, ...], points: Points | None, numbers: dict[str, Array], x: Array
 ) -> list[Array]:
+    scalars = [forms.recording.graph.nodes[index] for index in indices]
+
     def limits(own: OwnInputs) -> list[Array]:
         return [jnp.asarray(value, x.dtype) for value in Demand()(*((own.scalar, scalar) for scalar in scalars))]
 

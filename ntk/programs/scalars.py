@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ntk.programs.graph import Graph, Node, users_line
+from ntk.programs.graph import Graph, Node, refuse_arrays_of, users_line
 
 
 class Scalar(Node):
@@ -177,3 +177,7 @@ def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any
 def beside_draws(value: Any) -> Any:
     """A scalar of each input, (N,), as a row beside draws (S, N) of vectors; anything else as it is."""
     return jnp.expand_dims(value, 0) if jnp.ndim(value) == 1 else value
+
+
+for scalar in (Constant, Option, Width, Moment, Apply, Entry):
+    refuse_arrays_of(scalar, "a scalar of a program", "net.scalar(function)(scalar)")

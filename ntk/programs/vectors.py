@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ntk.duals import Activation
-from ntk.programs.graph import Graph, Node
+from ntk.programs.graph import Graph, Node, refuse_arrays_of
 from ntk.programs.scalars import Constant, Moment, Scalar, as_scalar, graph_of, is_number
 
 
@@ -185,7 +185,7 @@ class Function:
         if not any(isinstance(arg, Vector) for arg in args):
             raise TypeError(f"{self.name} is applied to no vector; expected one at least, or net.scalar for scalars.")
         operands = tuple(arg if isinstance(arg, Vector) else as_scalar(graph, arg) for arg in args)
-        _check_coordinatewise(self, len(args))
+        graph.once(_check_coordinatewise, self, len(args))
         return single(graph.make(Nonlin, self, operands))
 
 
@@ -194,7 +194,6 @@ QUOTIENT = Function(operator.truediv)
 _POWER = Function(operator.pow)
 
 
-@functools.cache
 def _check_coordinatewise(function: Function, count: int) -> None:
     """Refuse a function that is none of so many numbers."""
     try:
@@ -232,3 +231,6 @@ def as_vector(graph: Graph, value: Any) -> Vector:
 def single(atom: Atom, kind: type[Vector] = Vector) -> Vector:
     """The vector that is that atom."""
     return atom.graph.make(kind, ((atom, as_scalar(atom.graph, 1.0)),))
+
+
+refuse_arrays_of(Vector, "a vector of a program", "net.phi(function)(vector)")

@@ -1,11 +1,14 @@
 """Mixtures: programs of any architectures, side by side on one input."""
 
-import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ntk.programs.language import Input, Net, Output
 from ntk.programs.program import TensorProgram
+
+Parts = tuple[tuple[Callable[..., Output], tuple[str, ...]], ...]  # functions, and the names of their options
+_ALIVE: weakref.WeakValueDictionary[Parts, Callable[..., Output]] = weakref.WeakValueDictionary()
 
 
 def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) -> TensorProgram:
@@ -50,16 +53,18 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
     return TensorProgram(_side_by_side(parts), numbers, choices)
 
 
-@functools.cache
-def _side_by_side(parts: tuple[tuple[Callable[..., Output], tuple[str, ...]], ...]) -> Callable[..., Output]:
+def _side_by_side(parts: Parts) -> Callable[..., Output]:
     """One function for the same parts, so that the mixture is recorded once."""
+    found = _ALIVE.get(parts)
+    if found is None:
 
-    def mixture(net: Net, x: Input, **options: Any) -> Output:
-        outputs = [
-            options[f"mixture_weight_{k}"] ** 0.5
-            * fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
-            for k, (fn, names) in enumerate(parts, start=1)
-        ]
-        return sum(outputs[1:], outputs[0])
+        def mixture(net: Net, x: Input, **options: Any) -> Output:
+            outputs = [
+                options[f"mixture_weight_{k}"] ** 0.5
+                * fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
+                for k, (fn, names) in enumerate(parts, start=1)
+            ]
+            return sum(outputs[1:], outputs[0])
 
-    return mixture
+        _ALIVE[parts] = found = mixture
+    return found

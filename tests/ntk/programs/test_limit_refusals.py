@@ -365,3 +365,22 @@ def test_a_function_without_values_is_named():
 
     with pytest.raises(ValueError, match="ntk is not a number; expected functions that are finite"):
         infinite(program, X, samples=256)
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (lambda net, x: jnp.tanh(u_of(net, x)), r"a vector of a program at .*expected net.phi\(function\)\(vector\)"),
+        (lambda net, x: jnp.where(u_of(net, x) > 0, 1.0, 0.0), None),
+        (lambda net, x: jax.nn.relu(u_of(net, x)), r"a vector of a program at .*jax.nn.relu.*; expected net.phi"),
+        (lambda net, x: jnp.stack([u_of(net, x)]), "a vector of a program at .*; expected net.phi"),
+        (lambda net, x: jnp.sqrt(u_of(net, x).mean()), r"a scalar of a program at .*expected net.scalar\(function\)"),
+        (lambda net, x: jnp.tanh(x), r"the input of a program at .*expected net.input_matrix\(name\) @ input"),
+        (lambda net, x: jnp.tanh(net.output("v")), r"an output weight of a program at"),
+        (lambda net, x: jnp.tanh(net.output("v") @ u_of(net, x)), r"an output of a program at"),
+    ],
+)
+def test_functions_of_arrays_on_what_is_not_an_array(what, expected):
+    with pytest.raises(TypeError, match=expected) as found:
+        record(what)
+    assert "abstract" not in str(found.value)
