@@ -117,7 +117,7 @@ def infinite_kernels(
         return programs.infinite(net, x1, x2, **_given(sampling))
     _check_description(net)
     _refuse(net, sampling, lengths)
-    return infinite_width.kernels(net, x1, x2, lengths1, lengths2)
+    return infinite_width.kernels_of(net, x1, x2, lengths1, lengths2)
 
 
 @overload
@@ -196,7 +196,7 @@ def infinite_ntk(
         return programs.infinite_ntk(net, x1, x2, **_given(sampling))
     _check_description(net)
     _refuse(net, sampling, lengths)
-    return infinite_width.ntk(net, x1, x2, lengths1, lengths2)
+    return infinite_width.ntk_of(net, x1, x2, lengths1, lengths2)
 
 
 @overload

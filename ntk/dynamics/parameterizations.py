@@ -93,9 +93,9 @@ class ParameterizedModel:
                 "parameterization is 'mup'; expected 'ntk' or 'standard', of which the kernel has a limit."
             )
         if self.parameterization == "ntk":
-            return infinite_width.ntk(self.net, x1, x2, None, None)
+            return infinite_width.ntk_of(self.net, x1, x2, None, None)
         # With σ_v = 1 the NNGP is what the read-out's part over σ_v² is, and D lacks its factor σ_v².
-        kernels = infinite_width.kernels(replace(self.net, v_std=1.0), x1, x2, None, None)
+        kernels = infinite_width.kernels_of(replace(self.net, v_std=1.0), x1, x2, None, None)
         if isinstance(self.net, MLP):
             if self.net.depth == 0:
                 return jnp.zeros_like(kernels.nngp)

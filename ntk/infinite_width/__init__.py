@@ -1,5 +1,5 @@
 """Kernels of infinitely wide networks, by the C/D recursions of the theory."""
 
-from ntk.infinite_width.limits import kernels, ntk
+from ntk.infinite_width.limits import kernels_of, ntk_of
 
-__all__ = ["kernels", "ntk"]
+__all__ = ["kernels_of", "ntk_of"]

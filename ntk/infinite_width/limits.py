@@ -16,7 +16,7 @@ from ntk.networks import MLP, RNN, with_activation
 _RECURSIONS: dict[type, ModuleType] = {MLP: mlp, RNN: rnn}
 
 
-def kernels(
+def kernels_of(
     net: Network,
     x1: ArrayLike,
     x2: ArrayLike | None,
@@ -31,7 +31,7 @@ def kernels(
     return result
 
 
-def ntk(
+def ntk_of(
     net: Network,
     x1: ArrayLike,
     x2: ArrayLike | None,
