@@ -1,0 +1,93 @@
+"""The layout that docs/architecture.md describes: what may import what, how large a folder may be, which names are private."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("ntk", "bounds", "experiments")
+LARGEST_FOLDER = 12
+# Modules of ntk that bounds may import, beside the package itself.
+SHARED = {"checks", "jaxprs", "networks"}
+
+
+def modules():
+    """Every module of the packages with its tree."""
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            yield name, ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imports(tree):
+    """What a module imports of the packages: (module, name), the name None of a module as a whole."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names if alias.name.split(".")[0] in PACKAGES)
+
+
+def rows_of(package):
+    """The row of each module of a package in docs/architecture.md."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {package}\n(.*?)(?=^## |\Z)", page, re.M | re.S)[1]
+    rows = {}
+    for number, names in re.findall(r"^\| (\d+) \| (.*?) \|", section, re.M):
+        rows |= dict.fromkeys(re.findall(r"`(\w+)/?`", names), int(number))
+    return rows
+
+
+def unit(module, name):
+    """The first level below the package that an import reaches, None for the package itself."""
+    parts = [*module.split("."), *([name] if name else [])]
+    return parts[1] if len(parts) > 1 else None
+
+
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("package", ["ntk", "bounds"])
+def test_rows_import_rows_above_only(package):
+    rows = rows_of(package)
+    found = {name.split(".")[1] for name in MODULES if name.startswith(f"{package}.")}
+    assert found == set(rows)
+    for name, tree in MODULES.items():
+        if not name.startswith(f"{package}."):
+            continue
+        own = name.split(".")[1]
+        for module, imported in imports(tree):
+            if module.split(".")[0] == package and (other := unit(module, imported)) in rows and other != own:
+                assert rows[other] < rows[own], f"{name} imports {module}.{imported}"
+
+
+def test_bounds_use_the_public_face_of_ntk():
+    for name, tree in MODULES.items():
+        if name.split(".")[0] == "bounds":
+            for module, imported in imports(tree):
+                if module.startswith("ntk"):
+                    assert module == "ntk" or module.split(".")[1] in SHARED, f"{name} imports {module}.{imported}"
+
+
+def test_nothing_is_imported_upwards_between_packages():
+    order = {"ntk": 0, "bounds": 1, "experiments": 2}
+    for name, tree in MODULES.items():
+        for module, _ in imports(tree):
+            assert order[module.split(".")[0]] <= order[name.split(".")[0]], f"{name} imports {module}"
+
+
+def test_private_names_stay_at_home():
+    for name, tree in MODULES.items():
+        for module, imported in imports(tree):
+            private = [part for part in f"{module}.{imported or ''}".split(".") if re.match(r"_[a-z]", part)]
+            assert not private, f"{name} imports {module}.{imported}"
+
+
+def test_folders_can_be_read_at_a_glance():
+    for package in PACKAGES:
+        for folder in {file.parent for file in (ROOT / package).rglob("*.py")}:
+            files = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
+            assert len(files) <= LARGEST_FOLDER, f"{folder.relative_to(ROOT)} holds {len(files)} files"
