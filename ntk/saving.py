@@ -25,7 +25,7 @@ import optax
 from ntk.checks import shown
 from ntk.duals import Activation, activation
 from ntk.files import replacing
-from ntk.named import has_a_name, known_program
+from ntk.interop.named import has_a_name, known_program
 from ntk.programs import TensorProgram
 
 # Dataclasses and named tuples, by name and home. Modules are imported when a file asks for them.

@@ -1,4 +1,4 @@
-"""The layout that docs/architecture.md describes: what may import what, how large a folder may be, which names are private."""
+"""The layout of docs/architecture.md: what may import what, how large a folder may be, which names are private."""
 
 import ast
 import re
