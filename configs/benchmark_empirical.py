@@ -1,9 +1,9 @@
-r"""The empirical NTK against neural-tangents, a selection.
+r"""The empirical NTK against neural-tangents, on a selection of networks.
 
     taskset -c 1 python -m experiments.benchmark_empirical \
         --config=configs/benchmark_empirical.py --workdir=runs/benchmark_empirical
 
-Takes about 4 minutes on one CPU core. One network alone: empty the others, as in --config.networks.cnn.widths=().
+Takes about 4 minutes on one CPU core. To leave a network out, give it no widths: --config.networks.cnn.widths=().
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Networks of experiments/benchmarks/networks.py: each of its widths (channels) with each number of inputs.
+    # Networks of experiments/benchmarks/networks.py, each with every width (channels) and every number of inputs.
     config.networks = ConfigDict(
         {
             "mlp": {"widths": (256, 1024), "num_inputs": (64,)},
@@ -22,14 +22,14 @@ def get_config() -> ConfigDict:
             "resnet": {"widths": (16,), "num_inputs": (16,)},
         }
     )
-    # Each network with as many outputs, over which the kernel is averaged.
+    # Numbers of outputs of each network. The kernel is averaged over outputs.
     config.outputs = (1, 10)
-    # Every program runs at least once, then until it has spent this time or has run as often as `max_runs`.
+    # Seconds for the runs of each program. Every program runs at least once.
     config.budget_seconds = 1.0
-    # Most runs of a program.
+    # The most runs of a program.
     config.max_runs = 31
-    # An implementation of neural-tangents that needs more memory is left out; the table says so.
+    # An implementation of neural-tangents that needs more GiB than this is left out, and the table says so.
     config.memory_gib = 6.0
-    # Seed of parameters and inputs.
+    # Seed of the parameters and the inputs.
     config.seed = 0
     return config

@@ -1,4 +1,4 @@
-r"""The empirical NTK against neural-tangents, everything in docs/benchmarks.md.
+r"""The empirical NTK against neural-tangents, on all networks in docs/benchmarks.md.
 
     taskset -c 1 python -m experiments.benchmark_empirical \
         --config=configs/benchmark_empirical_full.py --workdir=runs/benchmark_empirical_full

@@ -1,4 +1,4 @@
-r"""A sweep over the strength of L1 in one program, against a loop over members.
+r"""A sweep over the strength of L1 in one program, against a loop over its members.
 
 python -m experiments.benchmark_sweep --config=configs/benchmark_sweep.py --workdir=runs/benchmark_sweep
 """
@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # MLPs with two hidden layers of these widths, on digits.
+    # Widths of MLPs with two hidden layers, on digits.
     config.widths = (32, 64, 128, 256)
     # Members of the sweep, a multiple of the number of devices.
     config.num_members = 32
@@ -18,9 +18,8 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     # Steps of each member.
     config.num_steps = 200
-    # Every way runs at least once after it was compiled, then until it has spent this time or has run as often as
-    # `max_runs`.
+    # Seconds for the runs of each way of training. Each runs at least once after it was compiled.
     config.budget_seconds = 30.0
-    # Most runs of a way.
+    # The most runs of each way of training.
     config.max_runs = 5
     return config

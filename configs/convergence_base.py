@@ -1,4 +1,4 @@
-"""Fields that all convergence configs share; each of them adds its network."""
+"""Fields that all convergence configs share. Each config adds its network."""
 
 from ml_collections import ConfigDict, config_dict
 
@@ -11,21 +11,21 @@ def get_config() -> ConfigDict:
     config.dataset = "digits"
     # Folder with the files of the data set; unset fetches it over the network (digits need neither).
     config.data_dir = config_dict.placeholder(str)
-    # How many training images the kernels are computed on.
+    # Number of training images on which the kernels are computed.
     config.num_inputs = 16
-    # Hidden widths n, increasing; for one more: --config.widths=32,64,128,256,512,1024,2048,4096,8192
+    # Hidden widths n, increasing.
     config.widths = (32, 64, 128, 256, 512, 1024, 2048, 4096)
     # Random networks per width.
     config.num_seeds = 64
-    # What Θ and the NNGP are held against: "recursion", or for an MLP "neural_tangents". C and D: always the recursion.
+    # The limit of Θ and the NNGP: "recursion", or "neural_tangents" for an MLP. C and D always use the recursion.
     config.reference = "recursion"
-    # How many samples the limit of a program is an average of, where it has no closed form.
+    # Samples of the limit of a program that has no closed form.
     config.samples = 2**16
     # Seed of the networks, of the choice of images and of the bootstrap.
     config.seed = 0
-    # Networks are worked on together as far as they fit into this many GiB; results change by rounding only.
+    # Memory in GiB that limits how many networks are computed together. It changes results only by rounding.
     config.memory_gib = 4.0
-    # Ends of the band over seeds in the figure and the table.
+    # Quantiles over seeds at the ends of the bands in the figure and the table.
     config.quantiles = (0.1, 0.9)
     # Confidence level of the slopes' bootstrap intervals.
     config.confidence = 0.95

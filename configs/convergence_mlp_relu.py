@@ -1,9 +1,9 @@
-r"""MLP of ReLU with three hidden layers that reads digits as vectors.
+r"""An MLP with three hidden layers and ReLU, which reads digits as vectors.
 
     python -m experiments.kernel_convergence \
         --config=configs/convergence_mlp_relu.py --workdir=runs/convergence_mlp_relu
 
-Takes less than a minute on 2 CPU cores. Expect a slope of Θ's error of -0.50, 95 % interval [-0.53, -0.47].
+Takes less than a minute on 2 CPU cores. The slope of Θ's error should be -0.50, 95 % interval [-0.53, -0.47].
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from configs import convergence_base
 
 def get_config() -> ConfigDict:
     config = convergence_base.get_config()
-    # A class of ntk.
+    # Name of a class of ntk.
     config.network.kind = "MLP"
     # Number of hidden layers.
     config.network.depth = 3

@@ -1,10 +1,10 @@
-r"""A program of ntk.architectures that reads digits, against its limit; its name comes after the file's.
+r"""A program of ntk.architectures that reads digits, against its limit. Its name follows the file name after a colon.
 
     python -m experiments.kernel_convergence \
         --config=configs/convergence_program.py:lstm --workdir=runs/convergence_lstm
 
-mlp, residual_mlp, tied_mlp, batch_norm_mlp, rnn, bidirectional_rnn, lstm, gru, layer_norm_gated_rnn, cnn_1d, cnn_2d,
-self_attention, transformer or mixture (of mlp and residual_mlp), with the options that it has by itself.
+Names are those of PROGRAMS in experiments/common/networks.py. Programs have their default options; the mixture is one
+of mlp and residual_mlp.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,9 @@
-r"""RNN of erf that reads digits row by row and gives its last state to the read-out.
+r"""An RNN with erf, which reads digits row by row, with a read-out of its last state.
 
     python -m experiments.kernel_convergence \
         --config=configs/convergence_rnn_last.py --workdir=runs/convergence_rnn_last
 
-Takes less than a minute on 2 CPU cores. Expect a slope of Θ's error of -0.49, 95 % interval [-0.51, -0.47].
+Takes less than a minute on 2 CPU cores. The slope of Θ's error should be -0.49, 95 % interval [-0.51, -0.47].
 """
 
 from ml_collections import ConfigDict
@@ -13,11 +13,11 @@ from configs import convergence_base
 
 def get_config() -> ConfigDict:
     config = convergence_base.get_config()
-    # A class of ntk.
+    # Name of a class of ntk.
     config.network.kind = "RNN"
     # Name of the activation.
     config.network.activation = "erf"
-    # "last" reads the last state out, "mean" the average over time.
+    # "last" reads out the last state, "mean" the average over time.
     config.network.pooling = "last"
     # Standard deviation of recurrent weights (NTK parameterization).
     config.network.w_std = 1.0

@@ -1,8 +1,8 @@
-r"""Networks that break the gradient independence assumption: its answer, the corrected one, and finite width.
+r"""Networks that break the gradient independence assumption: its limit, the corrected one, and finite widths.
 
     python -m experiments.gia --config=configs/gia.py --workdir=runs/gia
 
-Under two minutes on 2 CPU cores.
+Takes less than two minutes on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -10,17 +10,17 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # "digits" (embedded) or another name that experiments.data.images knows.
+    # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
     # Folder with the files of the data set; unset fetches it over the network (digits need neither).
     config.data_dir = config_dict.placeholder(str)
-    # Images that the kernels are computed on.
+    # Number of images on which the kernels are computed.
     config.num_inputs = 8
     # Hidden widths, increasing.
     config.widths = (32, 64, 128, 256, 512, 1024, 2048)
     # Random networks at each width.
     config.num_seeds = 32
-    # Samples of the limits, which are averages.
+    # Samples of the limits.
     config.samples = 2**16
     # Seed of the networks, of the choice of images and of the samples.
     config.seed = 0

@@ -1,8 +1,8 @@
-r"""NNGP and NTK regression on digits with several networks, beside trained finite ones.
+r"""NNGP and NTK regression on digits with several networks, beside trained finite networks.
 
     python -m experiments.kernel_regression --config=configs/kernel_regression.py --workdir=runs/regression
 
-Under three minutes on 2 CPU cores.
+Takes less than three minutes on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -25,23 +25,23 @@ def get_config() -> ConfigDict:
     config.data_dir = config_dict.placeholder(str)
     # Sample sizes of the learning curves.
     config.sizes = (20, 60, 180)
-    # How many training points hyperparameters are found with.
+    # Training points that determine the hyperparameters.
     config.evidence_size = 60
-    # How many test images.
+    # Test images.
     config.num_test = 297
-    # How many samples the limit of a program is an average of, where it has no closed form.
+    # Samples of the limit of a program that has no closed form.
     config.samples = 2**11
     # Steps of gradient ascent (Adam) on the marginal likelihood.
     config.evidence_steps = 40
-    # Its learning rate.
+    # Learning rate of this ascent.
     config.evidence_rate = 0.15
-    # Noise variance that it starts from.
+    # Noise variance at its start.
     config.noise = 0.01
     # Finite networks, trained on squared loss.
     config.finite = ConfigDict()
-    # Labels of networks that are trained too.
+    # Labels of the networks that are trained.
     config.finite.networks = ("MLP", "RNN")
-    # Their width.
+    # Width.
     config.finite.width = 128
     # Random starts.
     config.finite.num_seeds = 5

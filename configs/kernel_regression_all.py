@@ -2,7 +2,7 @@ r"""NNGP and NTK regression on digits with every network of the library.
 
     python -m experiments.kernel_regression --config=configs/kernel_regression_all.py --workdir=runs/regression_all
 
-The programs read images of half the size. Compiling them takes most of the time.
+Programs read images of half the size. Compilation takes most of the time.
 """
 
 from ml_collections import ConfigDict

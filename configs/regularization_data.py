@@ -1,4 +1,4 @@
-r"""What label noise and more training points do to networks with and without a penalty.
+r"""The effects of label noise and of more training points on networks with and without a penalty.
 
 python -m experiments.regularization_sweep --config=configs/regularization_data.py --workdir=runs/regularization_data
 """

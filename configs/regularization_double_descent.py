@@ -14,7 +14,7 @@ from configs import regularization_base
 def get_config() -> ConfigDict:
     config = regularization_base.get_config()
     config.network.depth = 1
-    # Activation; narrow ReLU networks die under the squared loss.
+    # Activation. Narrow ReLU networks would die under the squared loss.
     config.network.activation = "tanh"
     config.loss = "squared"
     config.optimizer = "adam"

@@ -1,10 +1,10 @@
-r"""Sweeps over the strengths of regularizers: all of them, or the one whose name comes after the file's.
+r"""Sweeps over the strengths of all regularizers, or of one, whose name follows the file name after a colon.
 
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py --workdir=runs/sweep
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py:l1 --workdir=runs/l1
 
-l1, l2, elastic_net, weight_decay, spectral, nuclear, dropout, batch_norm or spectral_norm, each beside none. Another
-network: --config.network.kind=CNN --config.widths=16, or RNN.
+Names are those of STRENGTHS below. Networks without a regularizer are always trained too. For other networks add
+--config.network.kind=CNN --config.widths=16, or --config.network.kind=RNN.
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +17,7 @@ STRENGTHS = {
     "l2": (1e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "elastic_net": (1e-3, 3e-3, 1e-2),
     "weight_decay": (3e-3, 1e-2, 3e-2),
-    # For these two an SVD of every matrix at every step costs more than all else.
+    # For these two, an SVD of every matrix at every step takes most of the time.
     "spectral": (1e-2, 3e-2, 1e-1, 3e-1),
     "nuclear": (3e-3, 1e-2, 3e-2, 1e-1),
     "dropout": (0.2, 0.5, 0.8),
@@ -29,7 +29,7 @@ STRENGTHS = {
 def get_config(name: str = "all") -> ConfigDict:
     check_choice("the name after the file's", name, ("all", *STRENGTHS))
     config = regularization_base.get_config()
-    # Without noise there is next to nothing to overfit.
+    # Without label noise networks hardly overfit.
     config.label_noise = (0.2,)
     config.train_sizes = (300,)
     names = STRENGTHS if name == "all" else (name,)

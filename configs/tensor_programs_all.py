@@ -3,29 +3,13 @@ r"""Every program of ntk.architectures on digits: the NTK of finite width agains
     python -m experiments.kernel_convergence \
         --config=configs/tensor_programs_all.py --workdir=runs/tensor_programs_all
 
-Takes some 15 minutes on 2 CPU cores, half of them compilations.
+Takes about 15 minutes on 2 CPU cores; half of that is compilation.
 """
 
 from ml_collections import ConfigDict
 
 from configs import convergence_base
-
-PROGRAMS = (
-    "mlp",
-    "residual_mlp",
-    "tied_mlp",
-    "batch_norm_mlp",
-    "rnn",
-    "bidirectional_rnn",
-    "lstm",
-    "gru",
-    "layer_norm_gated_rnn",
-    "cnn_1d",
-    "cnn_2d",
-    "self_attention",
-    "transformer",
-    "mixture",
-)
+from experiments.common.networks import PROGRAMS
 
 
 def get_config() -> ConfigDict:

@@ -1,10 +1,10 @@
-r"""Figure 1 of Tensor Programs II (Yang 2020, arXiv:2006.14548): three networks of which nobody had the NTK before.
+r"""Figure 1 of Tensor Programs II (Yang 2020, arXiv:2006.14548): three networks whose NTK was new in that paper.
 
     python -m experiments.kernel_convergence \
         --config=configs/tensor_programs_figure1.py --workdir=runs/figure1
 
 A simple RNN with average pooling, a transformer, and a perceptron with batch normalization, at widths 2^6 ... 2^13, on
-digits in place of the paper's sentences and CIFAR-10 images.
+digits instead of the paper's sentences and CIFAR-10 images.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from configs import convergence_base
 def get_config() -> ConfigDict:
     config = convergence_base.get_config()
     del config.network
-    # Networks by label: `kind` is a program of ntk.architectures, the others are its options.
+    # Networks by label: `kind` is a program of ntk.architectures, and the others are its options.
     config.networks = ConfigDict(
         {
             "RNN, average pooling": {"kind": "rnn", "activation": "erf", "pooling": "mean"},
@@ -26,6 +26,6 @@ def get_config() -> ConfigDict:
     config.num_inputs = 8
     config.widths = tuple(2**k for k in range(6, 14))
     config.num_seeds = 10
-    # At width 8192 the limit of batch norm has to be known to a thousandth.
+    # At width 8192 the limit of batch norm must be accurate to a thousandth.
     config.samples = 2**18
     return config

@@ -2,7 +2,7 @@ r"""MLPs of several widths and parameterizations trained on digits, odd against 
 
     python -m experiments.training_dynamics --config=configs/training_dynamics.py --workdir=runs/dynamics
 
-Under three minutes on 2 CPU cores.
+Takes less than three minutes on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # An MLP or an RNN, by its fields: `kind` is a class of ntk, the others are its arguments.
+    # An MLP or an RNN: `kind` is a class of ntk, and the others are its arguments.
     config.network = ConfigDict({"kind": "MLP", "depth": 2, "activation": "erf", "w_std": 1.5, "b_std": 0.0})
     # "squared", ½(f − y)² for y = ±1, or "cross_entropy", ln(1 + e^{−yf}).
     config.loss = "squared"
@@ -28,21 +28,21 @@ def get_config() -> ConfigDict:
     config.widths = (64, 128, 256, 512)
     # Random networks per width.
     config.num_seeds = 10
-    # Networks that are worked on together.
+    # Networks that are trained together.
     config.batch_size = 5
     # Learning rate, as a share of the largest stable one of the limit.
     config.rate = 0.25
     # Steps of gradient descent.
     config.steps = 800
-    # Steps from one record to the next, after as many that are all recorded.
+    # Steps between records, after as many first steps that are all recorded.
     config.every = 10
-    # Eigenvectors of the kernel along which the error is followed, the one of the largest eigenvalue being 0.
+    # Eigenvectors of the kernel along which the error is followed; 0 belongs to the largest eigenvalue.
     config.directions = (1, 3, 9, 19)
-    # Test points whose outputs are drawn.
+    # Test points whose outputs are in the figure.
     config.num_shown = 3
     # Seed of the networks, of the choice of images and of the bootstrap.
     config.seed = 0
-    # Ends of the bands over seeds.
+    # Quantiles over seeds at the ends of the bands.
     config.quantiles = (0.1, 0.9)
     # Confidence level of the exponents' bootstrap intervals.
     config.confidence = 0.95

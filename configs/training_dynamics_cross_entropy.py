@@ -3,7 +3,7 @@ r"""MLPs of several widths and parameterizations trained on digits, odd against 
     python -m experiments.training_dynamics \
         --config=configs/training_dynamics_cross_entropy.py --workdir=runs/dynamics_cross_entropy
 
-About as long as configs/training_dynamics.py.
+Takes as long as configs/training_dynamics.py.
 """
 
 from ml_collections import ConfigDict
@@ -14,8 +14,8 @@ from configs import training_dynamics
 def get_config() -> ConfigDict:
     config = training_dynamics.get_config()
     config.loss = "cross_entropy"
-    # The curvature of ln(1 + e^{−yf}) is at most 1/4, so that steps four times as large are as stable.
+    # The curvature of ln(1 + e^{−yf}) is at most 1/4, so steps that are four times as large are stable too.
     config.rate = 0.9
-    # Outputs grow without an end, and what moves with them: the lazy regime of these widths is an early one.
+    # Outputs and kernels move without end, so these widths are lazy only early in training.
     config.steps = 100
     return config

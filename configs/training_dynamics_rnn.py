@@ -2,7 +2,7 @@ r"""RNNs of several widths and parameterizations trained on digits, odd against 
 
     python -m experiments.training_dynamics --config=configs/training_dynamics_rnn.py --workdir=runs/dynamics_rnn
 
-About as long as configs/training_dynamics.py.
+Takes as long as configs/training_dynamics.py.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,7 @@ r"""Growth functions counted, shattering drawn, and the symmetrization of the Ra
 
     python -m experiments.vc_growth --config=configs/vc_growth.py --workdir=runs/vc_growth
 
-Under a minute on 2 CPU cores.
+Takes less than a minute on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -13,15 +13,15 @@ def get_config() -> ConfigDict:
     # Dimensions in which the dichotomies of affine half-spaces are counted, and the largest number of points in each.
     config.max_points = ConfigDict({"1": 14, "2": 12, "3": 9})
     # A ReLU network in the plane whose dichotomies are counted by training: its width, the largest number of points,
-    # steps of Adam, and networks for each pattern of signs.
+    # the steps of Adam, and the number of networks for each pattern of signs.
     config.network = ConfigDict({"width": 4, "max_points": 7, "steps": 400, "restarts": 16})
-    # Random placements of every number of points for rays, intervals and rectangles too; all must agree with a formula.
+    # Random placements of every number of points.
     config.num_placements = 5
     # Sample sizes m at which the chain E sup(E − Ê) ≤ 2 R_m is simulated.
     config.sample_sizes = (4, 8, 16, 32, 64, 128, 256)
     # Samples for each size.
     config.num_draws = 2000
-    # Share of labels that are turned over.
+    # Share of labels that are flipped.
     config.noise = 0.1
     # Seed of the points, the network and the samples.
     config.seed = 0

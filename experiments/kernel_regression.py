@@ -1,31 +1,29 @@
 """Regression with the NNGP and the NTK of many networks: errors, uncertainty, hyperparameters, learning curves.
 
-For each network hyperparameters maximize the marginal likelihood of `evidence_size` training points, by gradients
-through its kernel; they are the same at all sample sizes. Then digits are classified by regression on one output a
-class, with the posterior of the NNGP and with the ensemble of trained networks that the NTK describes, and with finite
-networks of the same architecture trained by gradient descent. What is recorded is the error, the negative log
-likelihood and the calibration of the probabilities of classes, against the sample size.
+For each network, gradients through its kernel find the hyperparameters of largest marginal likelihood (theory.md 6.9)
+of `evidence_size` training points. All sample sizes use these hyperparameters. Then digits are classified by regression
+on one output per class, in three ways: with the posterior of the NNGP (theory.md 6.8), with the ensemble of trained
+networks that the NTK describes (theory.md 6.7), and with finite networks of the same architecture trained by gradient
+descent. The error, the negative log likelihood and the calibration of the probabilities of classes are recorded at
+every sample size.
 
     python -m experiments.kernel_regression --config=configs/kernel_regression.py --workdir=runs/regression
 
-In the workdir: config.json, metrics.jsonl (one line a network), summary.md, and the figures regression and networks as
-PNG and PDF. The same workdir goes on where it stopped.
+In the workdir: config.json, metrics.jsonl (one line per network), summary.md, and the figures regression and networks
+as PNG and PDF. A rerun in the same workdir resumes.
 """
 
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from experiments.common import script
+from experiments.common.metrics import Record
 from experiments.common.networks import build_network
 from experiments.data.images import Dataset, load_data
 from experiments.regression.report import write_report
-from experiments.regression.runs import CLASSES, fit_network, measure_finite, measure_kernels, split_of
+from experiments.regression.runs import check_labels, measure_network
 from ntk.checks import check_count
 
 
@@ -33,7 +31,7 @@ def check_config(config: ConfigDict) -> None:
     """Refuse values that nothing else checks.
 
     Raises:
-        ValueError: with a sentence that names the field, its value and what is expected.
+        ValueError: The sentence names the field, its value and what is expected.
 
     Example:
         >>> check_config(ConfigDict({"networks": {}, "sizes": (20, 10)}))
@@ -64,35 +62,6 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"finite.networks has {unknown[0]!r}; expected labels of networks.")
 
 
-def check_labels(data: Dataset) -> None:
-    """Refuse labels of more than ten classes."""
-    largest = int(max(data.train_labels.max(), data.test_labels.max()))
-    if largest >= CLASSES:
-        raise ValueError(f"the data set has a label {largest}; expected labels from 0 to {CLASSES - 1}.")
-
-
-def measure(label: str, data: Dataset, config: ConfigDict) -> dict[str, Any]:
-    """Everything about one network, as a record."""
-    fields = config.networks[label]
-    with jax.enable_x64(True):
-        split = split_of(fields.kind, data)
-        with script.refuse_bad_input((FloatingPointError,)):
-            fitted = fit_network(fields, split, config)
-        sizes = tuple(config.sizes)
-        record: dict[str, Any] = {
-            "network": label,
-            "hyperparameters": fitted.numbers,
-            "noise": fitted.noise,
-            "ridge": fitted.ridge,
-            "evidence": fitted.history.round(6).tolist(),
-            **measure_kernels(fitted, split, sizes),
-        }
-    if label in config.finite.networks:
-        with script.refuse_bad_input((FloatingPointError,)):
-            record["finite"] = [measure_finite(fitted, split, size, config) for size in sizes]
-    return record
-
-
 def main(config: ConfigDict, workdir: Path) -> None:
     """Run or resume the experiment that `config` describes in `workdir`."""
     with script.refuse_bad_input():
@@ -103,13 +72,18 @@ def main(config: ConfigDict, workdir: Path) -> None:
         data = load_data(config.dataset, num_train, config.num_test, data_dir=config.data_dir, seed=config.seed)
         check_labels(data)
     with script.opened(workdir, config, data=data.fingerprint, may_change=("data_dir",)) as (workdir, metrics):
-        done = {record["network"] for record in metrics.records} & set(config.networks)
-        logging.info("%d networks, %d measured before, on %s", len(config.networks), len(done), jax.devices())
-        remaining = [label for label in config.networks if label not in done]
-        for label in tqdm(remaining, desc="networks", initial=len(done), total=len(config.networks)):
-            metrics.append(measure(label, data, config))
-        records = {record["network"]: record for record in metrics.records if record["network"] in config.networks}
-        print(write_report(workdir, config, {label: records[label] for label in config.networks}))
+        records = metrics.complete(
+            list(config.networks),
+            lambda record: record["network"],
+            lambda label: _measured(label, data, config),
+            "networks",
+        )
+        print(write_report(workdir, config, records))
+
+
+def _measured(label: str, data: Dataset, config: ConfigDict) -> Record:
+    with script.refuse_bad_input((FloatingPointError,)):
+        return measure_network(label, data, config)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Sweeps over regularizers, their strengths and seeds: what each does to the gap, the weights and the function.
+"""Sweeps over regularizers, their strengths and seeds: the effects on the gap, the weights and the function.
 
 Trains every member of a grid of regularizers × strengths × widths × learning rates × label noise × training sizes ×
-seeds; those of one shape together, in one compiled program. Records losses, errors, norms, spectra, Lipschitz
-constants, margins, calibration, robustness, the drift of the NTK and every bound, and draws what they show.
+seeds. Members of one shape are trained together, in one compiled program. Records losses, errors, norms, spectra,
+Lipschitz constants, margins, calibration, robustness, the drift of the NTK and every bound, and draws figures of them.
 
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py --workdir=runs/sweep
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py:l1 --workdir=runs/l1
 
-In the workdir: config.json, metrics.jsonl (one line per member), summary.md and figures as PNG and PDF. The same
-workdir goes on from the last checkpoint, also after it was killed, and ends with the same numbers.
+In the workdir: config.json, metrics.jsonl (one line per member), summary.md and figures as PNG and PDF. A rerun in the
+same workdir resumes from the last checkpoint, also after a kill, and gives the same numbers.
 """
 
 import functools
@@ -43,7 +43,7 @@ def check_config(config: ConfigDict) -> None:
     """Refuse values that nothing else checks.
 
     Raises:
-        ValueError: with a sentence that names the field, its value and what is expected.
+        ValueError: The sentence names the field, its value and what is expected.
 
     Example:
         >>> check_config(ConfigDict({"loss": "hinge"}))
@@ -73,7 +73,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def schedule_of(config: ConfigDict) -> list[int]:
-    """Steps at which members are evaluated: the first, before training, and the last among them.
+    """The steps at which members are evaluated, including step 0 and the last step.
 
     Example:
         >>> schedule_of(ConfigDict({"num_steps": 10, "num_evaluations": 3}))
@@ -83,7 +83,7 @@ def schedule_of(config: ConfigDict) -> list[int]:
 
 
 def program_of(config: ConfigDict, shape: Shape, samples: Samples) -> Program:
-    """What the members of one shape are trained by."""
+    """The program that trains the members of one shape."""
     fields = ConfigDict(config.network.to_dict() | {"width": shape.width})
     return Program(
         model=make_model(fields, samples.num_classes, shape.layers, samples.x_train.dtype),
@@ -102,7 +102,7 @@ def program_of(config: ConfigDict, shape: Shape, samples: Samples) -> Program:
 def main(config: ConfigDict, workdir: Path) -> None:
     """Run or resume the sweep that `config` describes in `workdir`."""
     use_all_cores()
-    # Orbax logs dozens of lines for each checkpoint, at the level of our own.
+    # Orbax logs dozens of lines for each checkpoint at level INFO.
     logging.get_absl_logger().addFilter(_is_not_of_orbax)
     with script.refuse_bad_input():
         check_config(config)
@@ -128,7 +128,7 @@ def main(config: ConfigDict, workdir: Path) -> None:
 
 
 def member_of(record: dict[str, Any]) -> Member:
-    """The member of which a line of metrics is."""
+    """The member of a line of metrics."""
     return Member(**{name: record[name] for name in Member._fields})
 
 
@@ -155,7 +155,7 @@ def _train_group(
         if done.issuperset(chunk):
             bar.update(len(chunk) * len(schedule))
             continue
-        # By size too: with another number of devices the same run has other chunks.
+        # The name has the size too, since the same run has other chunks with another number of devices.
         kept = folder / f"{place}_of_{plan.size}"
         trained = train_chunk(plan, chunk, samples, schedule, kept, functools.partial(bar.update, len(chunk)))
         for index, member in enumerate(chunk):

@@ -1,29 +1,26 @@
 """Training as kernels predict it, and as finite networks do it.
 
-Random networks of several widths and parameterizations are trained by full-batch gradient descent, many in one compiled
-program, and held against the prediction of their kernel's infinite-width limit and against their own linearization:
-loss curves, outputs on test points along time, the decay of the error along eigenvectors of the limit, and how far the
-kernel and the weights move. Exponents in the width tell lazy training (NTK and standard parameterization, where the
-kernel stays and Θ drifts like 1/n) from feature learning (maximal update, exponent 0).
+Trains random networks of several widths and parameterizations (theory.md 6.12) by full-batch gradient descent, many in
+one compiled program. Compares them with the prediction of their kernel's infinite-width limit (theory.md 6.2) and with
+their own linearization: loss curves, outputs on test points over time, the decay of the error along eigenvectors, and
+how far the kernel and the weights move. Exponents in the width tell lazy training from feature learning: the kernel
+drifts like 1/n in NTK and standard parameterization, and its exponent is 0 in maximal update.
 
     python -m experiments.training_dynamics --config=configs/training_dynamics.py --workdir=runs/dynamics
 
 In the workdir: config.json, metrics.jsonl (one line per parameterization and width), summary.md, and the figures
-trajectories and drift as PNG and PDF. The same workdir goes on where it stopped, also with widths or parameterizations
-added or left out.
+trajectories and drift as PNG and PDF. A rerun in the same workdir resumes; widths or parameterizations may be added or
+left out.
 """
 
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from experiments.common import script
+from experiments.common.metrics import Record
 from experiments.dynamics.report import write_report
 from experiments.dynamics.runs import LOSSES, make_problem, train_networks
 from ntk.checks import check_choice, check_count
@@ -37,7 +34,7 @@ def check_config(config: ConfigDict) -> None:
     """Refuse values that nothing else checks.
 
     Raises:
-        ValueError: with a sentence that names the field, its value and what is expected.
+        ValueError: The sentence names the field, its value and what is expected.
 
     Example:
         >>> check_config(ConfigDict({"loss": "hinge"}))
@@ -76,29 +73,30 @@ def main(config: ConfigDict, workdir: Path) -> None:
         check_config(config)
         problem = make_problem(config)
     with script.opened(workdir, config, data=problem.data, may_change=MAY_CHANGE) as (workdir, metrics):
-        wanted = list(product(config.parameterizations, config.widths))
-        done = {_place(record) for record in metrics.records} & set(wanted)
-        logging.info("%d trainings, %d made before, on %s", len(wanted), len(done), jax.devices())
-        remaining = [place for place in wanted if place not in done]
-        for name, width in tqdm(remaining, desc="widths", initial=len(done), total=len(wanted)):
+
+        def measure(place: tuple[str, int]) -> Record:
+            name, width = place
             found = train_networks(problem, name, width, config)
-            bad = [measure for measure, values in found.items() if not np.isfinite(values).all()]
-            if bad:
-                raise SystemExit(
-                    f"{bad[0]} is not finite at width {width} ({name}); expected a smaller rate or network."
-                )
-            rounded = {measure: _rounded(values) for measure, values in found.items()}
-            metrics.append({"parameterization": name, "width": width, **rounded})
-        records = {place: record for record in metrics.records if (place := _place(record)) in set(wanted)}
+            for what, values in found.items():
+                if not np.isfinite(values).all():
+                    raise SystemExit(
+                        f"{what} is not finite at width {width} ({name}); expected a smaller rate or network."
+                    )
+            return {"parameterization": name, "width": width} | {
+                what: _rounded(values) for what, values in found.items()
+            }
+
+        wanted = list(product(config.parameterizations, config.widths))
+        records = metrics.complete(wanted, _place, measure, "trainings")
         print(write_report(workdir, config, problem, records))
 
 
-def _rounded(values: np.ndarray) -> Any:
+def _rounded(values: np.ndarray) -> list:
     """Nested lists of numbers with six digits, which is what float32 holds."""
     return np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])(values).tolist()
 
 
-def _place(record: dict[str, Any]) -> tuple[str, int]:
+def _place(record: Record) -> tuple[str, int]:
     return record["parameterization"], record["width"]
 
 

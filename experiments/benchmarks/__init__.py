@@ -1,1 +1,1 @@
-"""Times and memory, beside those of other programs."""
+"""Benchmarks: times and memory, beside those of other programs."""

@@ -1,7 +1,7 @@
-"""The NTK of an infinitely wide RNN as the paper states it, in NumPy and float64, to time the fast recursion against.
+"""The NTK of an infinitely wide RNN over all pairs of times, in NumPy and float64: the reference of a benchmark.
 
-All pairs of times, forward for C and then backward for D (THEORY section 2; Yang 2020), for all pairs of inputs at
-once. One time t is a step, with a row of all r ≤ t: the exchange of both inputs gives the other half.
+The recursion runs forward for C and then backward for D (theory.md section 2; Yang 2020), for all pairs of inputs at
+once. One step is one time t, with a row of all r ≤ t. The other half follows by exchanging both inputs.
 """
 
 from collections.abc import Callable
@@ -31,16 +31,16 @@ def erf_maps(q11: np.ndarray, q12: np.ndarray, q22: np.ndarray) -> tuple[np.ndar
     return C, 4 / np.pi / np.sqrt(product - 4 * q12**2)
 
 
-# The maps, and the operations they take for an entry: an arithmetic one, a root or an inverse sine counts as one.
+# The maps, and their operations per entry. An arithmetic operation, a root and an inverse sine count as one each.
 MAPS: dict[str, tuple[Maps, int]] = {"relu": (relu_maps, 12), "erf": (erf_maps, 11)}
-_FORWARD, _BACKWARD = 4, 6  # operations for an entry beside the maps and the products of inputs
+_FORWARD, _BACKWARD = 4, 6  # operations per entry, without the maps and the products of inputs
 
 
 def rnn_ntk(net: ntk.RNN, x: Float[np.ndarray, "N T d"]) -> Float[np.ndarray, "N N"]:
     """Θ = Σ + Σ_{t,r} D^{t,r} K^{t,r} between all sequences of one batch.
 
     Raises:
-        ValueError: the activation is none of those whose maps are written down here.
+        ValueError: The activation is not in `MAPS`.
 
     Example:
         >>> x = np.ones((2, 1, 3))
@@ -77,7 +77,7 @@ def rnn_ntk(net: ntk.RNN, x: Float[np.ndarray, "N T d"]) -> Float[np.ndarray, "N
 
 
 def operations(net: ntk.RNN, num_inputs: int, num_steps: int, num_features: int) -> int:
-    """How many arithmetic operations `rnn_ntk` takes.
+    """The number of arithmetic operations of `rnn_ntk`.
 
     Example:
         >>> operations(ntk.RNN(activation="erf"), num_inputs=1, num_steps=1, num_features=2)
@@ -88,7 +88,7 @@ def operations(net: ntk.RNN, num_inputs: int, num_steps: int, num_features: int)
 
 
 def _variances(net: ntk.RNN, maps: Maps, x: Float[np.ndarray, "N T d"]) -> Float[np.ndarray, "T N"]:
-    """K^{t,t} of every sequence with itself."""
+    """K^{t,t} between every sequence and itself."""
     K, C = [], np.zeros(len(x))
     for step in x.swapaxes(0, 1):
         K.append(net.w_std**2 * C + net.u_std**2 * np.sum(step**2, axis=-1) + net.b_std**2)
@@ -97,6 +97,6 @@ def _variances(net: ntk.RNN, maps: Maps, x: Float[np.ndarray, "N T d"]) -> Float
 
 
 def _both_halves(row: Row) -> Float[np.ndarray, "N N"]:
-    """The sum over r ≤ t, and over the pairs of times on the other side of the diagonal."""
+    """The sum over the pairs (t, r) with r ≤ t and over the exchanged pairs (r, t)."""
     before = row[:-1].sum(axis=0)
     return row[-1] + before + before.T

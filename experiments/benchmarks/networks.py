@@ -14,13 +14,13 @@ HIDDEN_LAYERS = 3
 
 
 class Workload(NamedTuple):
-    """A function f(params, x) → (N, O), where to evaluate its kernel, and the least work known for it.
+    """A function f(params, x) → (N, O), the point at which its kernel is evaluated, and the least known work.
 
     Attributes:
         f: The network.
         params: Its parameters, float32.
         x: Its inputs, (N, …).
-        product_flops: Operations of the matrix products that its kernel needs; None where they are not counted.
+        product_flops: The operations of the matrix products that its kernel needs; None if they are not counted.
     """
 
     f: Callable[[Any, Any], jax.Array]
@@ -39,10 +39,10 @@ def build_workload(kind: str, *, width: int, num_inputs: int, outputs: int, seed
         width: Units of a hidden layer, channels of a convolution (of the first block of the ResNet).
         num_inputs: N.
         outputs: O.
-        seed: Of parameters and inputs.
+        seed: The seed of parameters and inputs.
 
     Raises:
-        ValueError: kind is none of these, or a number is no positive integer.
+        ValueError: kind is not one of these, or a number is not a positive integer.
 
     Example:
         >>> f, params, x, _ = build_workload("rnn", width=16, num_inputs=4, outputs=2)
@@ -108,10 +108,10 @@ class ResNet(nn.Module):
 
 
 def mlp_product_flops(input_dim: int, width: int, num_inputs: int, outputs: int) -> float:
-    """Operations of an MLP's NTK, averaged over outputs, by layers (THEORY section 5).
+    """The operations of an MLP's NTK, averaged over outputs, by Gram matrices of layers (theory.md 5.1, 5.2).
 
-    Once per layer: the forward product, the backward product of every output, the full Gram matrix of the layer's
-    operands and that of its δ of every output.
+    Each layer has one forward product, one backward product per output, the full Gram matrix of its operands, and the
+    full Gram matrix of its δ for every output.
 
     Example:
         >>> mlp_product_flops(1, 1, 1, 1)  # 4 products forward, 3 back, 4 and 4 Gram matrices
@@ -192,7 +192,7 @@ def _resnet(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workl
 
 
 def _flax(model: nn.Module, key: jax.Array, x: jax.Array) -> Workload:
-    """A module as a function of its parameters; running statistics are constants."""
+    """A module as a function of its parameters. Running statistics are constants."""
     variables = jax.jit(model.init)(key, x)
     constants = {name: leaves for name, leaves in variables.items() if name != "params"}
 

@@ -1,9 +1,9 @@
-"""What benchmarks share: compiled programs with their cost, timing in alternation, the machine in words, tables."""
+"""What benchmarks share: compiled programs with their cost, timing in alternation, the machine in words."""
 
 import functools
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +17,9 @@ class Program(NamedTuple):
     """A compiled function and its arguments.
 
     Attributes:
-        run: Calls it once and waits for the result, which it returns.
-        compile_seconds: What tracing and compiling took.
-        peak_mib: Memory that XLA reserves for intermediate and final results, beside the arguments.
+        run: Calls the function once, waits for the result and returns it.
+        compile_seconds: The time of tracing and compiling.
+        peak_mib: The memory that XLA reserves for intermediate and final results. Arguments are not counted.
     """
 
     run: Callable[[], Any]
@@ -46,14 +46,14 @@ def compile_program(f: Callable[..., Any], *arguments: Any) -> Program:
 def time_in_turns(
     programs: Mapping[str, Callable[[], Any]], *, budget_seconds: float, max_runs: int
 ) -> dict[str, list[float]]:
-    """Seconds of every run of each program: they take turns, so that a change in the machine's load meets them all.
+    """Seconds of every run of each program. Programs take turns, so that a change in the machine's load meets them all.
 
     The first run of a program warms it up and is left out, unless it alone spends the budget.
 
     Args:
         programs: Functions without arguments that return when they are done.
-        budget_seconds: A program that has spent it takes no further turns.
-        max_runs: Nor does one that has had as many, the first not counted.
+        budget_seconds: A program that has spent this time takes no further turns.
+        max_runs: A program takes at most so many turns after its first one.
 
     Example:
         >>> runs = time_in_turns({"sum": lambda: sum(range(1000))}, budget_seconds=1.0, max_runs=5)
@@ -72,7 +72,7 @@ def time_in_turns(
 
 
 def spread(seconds: Sequence[float]) -> float:
-    """How far runs scatter: the distance of their quartiles, divided by their median; 0 for a single run.
+    """The spread of runs: the distance of their quartiles, divided by their median; 0 for a single run.
 
     Example:
         >>> spread([1.0, 1.0, 1.0, 1.0]), spread([2.0])
@@ -87,7 +87,7 @@ def spread(seconds: Sequence[float]) -> float:
 def matrix_product(size: int = 512) -> tuple[Program, float]:
     """A float32 product of square matrices at highest precision, and its floating-point operations.
 
-    Its rate is what the machine gives to a program that is made of large products.
+    Its rate is the most that the machine gives to a program of large products.
     """
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
     return compile_program(functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST), x, x), 2.0 * size**3
@@ -101,20 +101,3 @@ def machine() -> str:
         True
     """
     return f"{device()}, JAX {jax.__version__}"
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown whose columns line up: the first to the left, numbers to the right.
-
-    Example:
-        >>> print(markdown_table(["workload", "ms"], [["mlp", "1.5"], ["cnn", "20.0"]]))
-        | workload |   ms |
-        | -------- | ---: |
-        | mlp      |  1.5 |
-        | cnn      | 20.0 |
-    """
-    lines = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    padded.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)

@@ -1,4 +1,4 @@
-"""How a run ends that does not come to its end: with one sentence that says how to go on."""
+"""Endings of a run that is stopped: one sentence that says how to go on."""
 
 import contextlib
 import errno
@@ -14,17 +14,17 @@ _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 @contextlib.contextmanager
 def end_in_a_sentence(workdir: Path, go_on: str) -> Iterator[None]:
-    """End the process with one sentence where the disk is full, or Ctrl-C or SIGTERM asks it to stop.
+    """End the process with one sentence when the disk is full, or when Ctrl-C or SIGTERM asks it to stop.
 
-    What is on disk is whole at all times, so that a signal ends the process at once, with the status 128 + its number:
-    also in the middle of a compiled program, where Python itself would have to wait for its end.
+    Files on disk are whole at all times, so a signal may end the process at once. It does so even inside a compiled
+    program, where Python's own handler would wait until the program ends. The exit status is 128 + the signal's number.
 
     Args:
         workdir: The folder of the run.
-        go_on: How to go on, a clause.
+        go_on: How to go on, as a clause.
 
     Raises:
-        SystemExit: the disk is full.
+        SystemExit: The disk is full.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -38,7 +38,7 @@ def end_in_a_sentence(workdir: Path, go_on: str) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         raise SystemExit(
-            f"The disk of --workdir '{workdir}' takes no more ({error.strerror}); make room on it, and {go_on}."
+            f"The disk of --workdir '{workdir}' is full ({error.strerror}); free some space, and {go_on}."
         ) from error
     finally:
         signal.set_wakeup_fd(-1)
@@ -50,7 +50,7 @@ def end_in_a_sentence(workdir: Path, go_on: str) -> Iterator[None]:
 
 
 def _end_on_signal(reader: int, workdir: Path, go_on: str) -> None:
-    """Wait for the number of a signal, which Python's own handler writes at once, whatever the main thread does."""
+    """Wait for the number of a signal. Python writes it into the pipe at once, whatever the main thread does."""
     while received := os.read(reader, 1):
         number = received[0]
         if number in _NAMES:

@@ -1,4 +1,4 @@
-"""What made the results of a run: environment.json in its folder, and the lines of summaries that say so."""
+"""The environment that made the results of a run: environment.json in its folder, and a line in summaries."""
 
 import json
 import os
@@ -30,10 +30,11 @@ _LIBRARIES = (
 
 
 def record_environment(workdir: Path, *, config: str | None, data: str | None) -> None:
-    """Add this process to environment.json, unless one like it is there.
+    """Add this process to environment.json, unless an equal entry is there.
 
-    A run that goes on elsewhere, or with another commit, has an entry for each: commit, whether tracked files were
-    changed, Python, versions, device, path of the config and fingerprint of the data. What is not known is null.
+    An entry has the commit, whether tracked files were changed, the versions of Python and of libraries, the device,
+    the path of the config and the fingerprint of the data. Unknown values are null. A run that is resumed on another
+    machine or with another commit has an entry for each.
 
     Args:
         workdir: The folder of the run.
@@ -58,7 +59,7 @@ def record_environment(workdir: Path, *, config: str | None, data: str | None) -
 
 
 def write_summary(path: Path, text: str) -> str:
-    """Write a summary that ends with what made its results, and return all of it.
+    """Write a summary that ends with a line for each environment, and return the whole text.
 
     Args:
         path: The file, in the folder of the run.
@@ -66,6 +67,7 @@ def write_summary(path: Path, text: str) -> str:
 
     Raises:
         OSError: The folder cannot be written.
+        ValueError: environment.json is not a list of environments.
 
     Example:
         >>> import tempfile
@@ -83,7 +85,7 @@ def write_summary(path: Path, text: str) -> str:
 
 
 def device() -> str:
-    """The device in words, and the cores that this process may use.
+    """The name of the device, and the number of cores that this process may use.
 
     Example:
         >>> "core" in device()
@@ -128,7 +130,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What Git says of the checkout that this file is in, None without Git or without a checkout."""
+    """The answer of Git about the checkout of this file; None without Git or without a checkout."""
     command = ["git", "-C", str(_ROOT), *arguments]
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

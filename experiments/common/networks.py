@@ -1,23 +1,47 @@
-"""Networks from the `network` part of a config, and images in the form in which each network reads them."""
+"""Networks from the `network` part of a config, the keys of random ones, and images in the form that each reads."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 import ntk
 from experiments.data.images import as_coarse_images, as_coarse_sequences, as_sequences, as_vectors
 from ntk.checks import check_choice
 
+Reader = Callable[[np.ndarray], np.ndarray]
+
+# Every program of `ntk.architectures`, and how it reads images. Programs are compiled position by position, so they
+# read images of half the size.
+PROGRAMS: dict[str, Reader] = {
+    "mlp": as_vectors,
+    "residual_mlp": as_vectors,
+    "tied_mlp": as_vectors,
+    "batch_norm_mlp": as_vectors,
+    "rnn": as_coarse_sequences,
+    "bidirectional_rnn": as_coarse_sequences,
+    "lstm": as_coarse_sequences,
+    "gru": as_coarse_sequences,
+    "layer_norm_gated_rnn": as_coarse_sequences,
+    "cnn_1d": as_coarse_sequences,
+    "cnn_2d": as_coarse_images,
+    "self_attention": as_coarse_sequences,
+    "transformer": as_coarse_sequences,
+    "mixture": as_vectors,
+}
+_PARTS = [name for name, reads in PROGRAMS.items() if reads is as_vectors and name != "mixture"]
+
 
 class Kind(NamedTuple):
     """A kind of network: how it is made of the fields of a config, and in which form it reads images."""
 
     make: Callable[..., Any]
-    reads: Callable[[np.ndarray], np.ndarray]
+    reads: Reader
 
     @property
     def fields(self) -> list[str]:
@@ -28,43 +52,31 @@ class Kind(NamedTuple):
 
 
 def mixture(parts: tuple[str, ...] = ("mlp", "residual_mlp"), weights: tuple[float, ...] | None = None) -> Any:
-    """`ntk.architectures.mixture` of programs that read vectors, by their names, with the options they have.
+    """`ntk.architectures.mixture` of programs that read vectors, given by their names; each keeps its default options.
 
     Example:
         >>> mixture(("mlp", "mlp"), weights=(0.3, 0.7)).numbers["mixture_weight_2"]
         0.7
     """
     for part in parts:
-        check_choice("a part of network.kind='mixture'", part, PROGRAMS[as_vectors])
+        check_choice("a part of network.kind='mixture'", part, _PARTS)
     return ntk.architectures.mixture(*(getattr(ntk.architectures, part) for part in parts), weights=weights)
 
 
-KINDS: dict[str, Kind] = {"MLP": Kind(ntk.MLP, as_vectors), "RNN": Kind(ntk.RNN, as_sequences)}
-# Programs are compiled position by position: they read images of half the size.
-PROGRAMS: dict[Callable[[np.ndarray], np.ndarray], tuple[str, ...]] = {
-    as_vectors: ("mlp", "residual_mlp", "tied_mlp", "batch_norm_mlp"),
-    as_coarse_sequences: (
-        "rnn",
-        "bidirectional_rnn",
-        "lstm",
-        "gru",
-        "layer_norm_gated_rnn",
-        "cnn_1d",
-        "self_attention",
-        "transformer",
-    ),
-    as_coarse_images: ("cnn_2d",),
+KINDS: dict[str, Kind] = {
+    "MLP": Kind(ntk.MLP, as_vectors),
+    "RNN": Kind(ntk.RNN, as_sequences),
+    **{name: Kind(getattr(ntk.architectures, name), reads) for name, reads in PROGRAMS.items()},
+    "mixture": Kind(mixture, as_vectors),
 }
-KINDS |= {name: Kind(getattr(ntk.architectures, name), reads) for reads, names in PROGRAMS.items() for name in names}
-KINDS["mixture"] = Kind(mixture, as_vectors)
 
 
 def build_network(fields: ConfigDict) -> Any:
     """The network that a config describes: a class of `ntk` or a program of `ntk.architectures`, and its fields.
 
     Raises:
-        ValueError: if the kind is unknown, a field is foreign to it, or a value is out of range.
-        TypeError: if a required field is missing.
+        ValueError: The kind is unknown, the kind has no such field, or a value is out of range.
+        TypeError: A required field is missing.
 
     Example:
         >>> build_network(ConfigDict({"kind": "MLP", "depth": 2, "activation": "erf"})).depth
@@ -83,7 +95,7 @@ def build_network(fields: ConfigDict) -> Any:
 def network_inputs(
     kind: str, images: Float[np.ndarray, "images height width channels"]
 ) -> Float[np.ndarray, "images ..."]:
-    """Images as that kind of network reads them: vectors, sequences of rows, or images; programs at half the size.
+    """Images as that kind of network reads them: vectors, sequences of rows, or images. Programs read half the size.
 
     Example:
         >>> images = np.zeros((5, 8, 8, 1))
@@ -91,3 +103,16 @@ def network_inputs(
         [(5, 64), (5, 8, 8), (5, 4, 4), (5, 4, 4, 1)]
     """
     return KINDS[kind].reads(images)
+
+
+def member_keys(seed: int, width: int, num_seeds: int) -> Array:
+    """One PRNG key per random network. Each key depends only on the seed, the width and the network's own number.
+
+    So a resumed run, another list of widths, or more networks do not change the network that a key gives.
+
+    Example:
+        >>> bool(jnp.array_equal(member_keys(0, 32, 8)[:4], member_keys(0, 32, 4)))
+        True
+    """
+    key = jax.random.fold_in(jax.random.key(seed), width)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_seeds))

@@ -1,4 +1,4 @@
-"""Figures for papers: one style, one saver, and curves of repeated measurements on logarithmic axes."""
+"""Figures for papers: one style, one way to save, and curves of repeated measurements on logarithmic axes."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ntk.files import replacing
 
-# Okabe and Ito (2008), "Color Universal Design": told apart with every common colour vision deficiency.
+# Okabe & Ito (2008), "Color Universal Design": readers with any common colour vision deficiency can tell them apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X"
 STYLE: dict[Any, Any] = {
@@ -36,7 +36,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "lines.linewidth": 1.3,
     "lines.markersize": 4,
-    # Fonts as outlines that journals accept and editors can change.
+    # TrueType fonts, which journals accept and editors can change.
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
@@ -51,9 +51,9 @@ def make_figure(columns: int, *, size: tuple[float, float], **options: Any) -> t
     """One row of axes, drawn off screen.
 
     Args:
-        columns: how many axes.
-        size: width and height in inches.
-        **options: for `Figure.subplots`, for example `sharey=True`.
+        columns: The number of axes.
+        size: Width and height in inches.
+        **options: For `Figure.subplots`, for example `sharey=True`.
 
     Example:
         >>> sizes, values = np.array([8, 16, 32]), np.array([[0.3, 0.4], [0.2, 0.3], [0.1, 0.2]])
@@ -70,7 +70,7 @@ def make_figure(columns: int, *, size: tuple[float, float], **options: Any) -> t
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write STEM.png and STEM.pdf, without dates: the same figure gives the same files, whole or not at all."""
+    """Write STEM.png and STEM.pdf, each whole or not at all. They hold no dates: equal figures give equal files."""
     dates: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"metadata": {"CreationDate": None}}}
     for kind, options in dates.items():
         with replacing(stem.with_suffix(f".{kind}")) as unfinished:
@@ -78,7 +78,7 @@ def save_figure(figure: Figure, stem: Path) -> None:
 
 
 def sequence_colors(count: int) -> list[Any]:
-    """Colours for ordered curves (layers, times): the palette for up to 3, else viridis without its pale end."""
+    """Colours for ordered curves (layers, times): the palette for up to 3, viridis without its pale end for more."""
     if count <= 3:
         return list(PALETTE[:count])
     return list(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, count)))
@@ -102,7 +102,7 @@ def plot_band(
 
 
 def plot_guide(axes: Axes, sizes: Shaped[np.ndarray, " sizes"], start: float, exponent: float, label: str) -> None:
-    """A dashed line of the given exponent that starts at height `start` over the first size, its label beside it."""
+    """A dashed line of the given exponent that starts at height `start` over the first size, with a label."""
     heights = start * (sizes / sizes[0]) ** exponent
     axes.plot(sizes, heights, "--", color="0.35", linewidth=1, zorder=1)
     axes.annotate(label, (sizes[0], heights[0]), (4, 2), textcoords="offset points", va="bottom")

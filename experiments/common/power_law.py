@@ -22,18 +22,18 @@ def fit_exponent(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> Exponent:
-    """Fit values ∝ size^exponent: the least-squares slope of log(value) against log(size), every sample one point.
+    """Fit values ∝ size^exponent: the least-squares slope of log(value) against log(size); each sample is a point.
 
-    The interval is the percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section
-    13.3): samples are drawn with replacement at each size on its own, and the slope is fitted again, all at once.
+    The interval is the percentile bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3):
+    samples are drawn with replacement, at each size separately, and the slope is fitted again.
 
     Args:
-        sizes: for example the widths, positive.
-        values: not negative; values[i, j] is sample j at sizes[i], independent of all others. Where one of them is 0
-            there is no slope, and all three numbers are NaN.
-        confidence: of the interval, in (0, 1).
-        num_resamples: how many bootstrap fits.
-        seed: of the resampling.
+        sizes: For example widths; positive.
+        values: values[i, j] is sample j at sizes[i], independent of all others, at least 0. If one value is 0 there is
+            no slope, and all three numbers are NaN.
+        confidence: The confidence level of the interval, in (0, 1).
+        num_resamples: The number of bootstrap fits.
+        seed: The seed of the resampling.
 
     Example:
         >>> sizes = np.array([32, 64, 128])

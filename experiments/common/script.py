@@ -1,6 +1,6 @@
-"""What every experiment script shares: its flags, its work directory, and how a run that cannot go on ends.
+"""The flags of every experiment script, its work directory, and refusals in one sentence.
 
-The flags live here, once, so that several experiments can be imported into one process.
+The flags are defined here, once, so that several experiments can be imported into one process.
 """
 
 import contextlib
@@ -37,15 +37,15 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def run(main: Callable[[ConfigDict, Path], None], example: str, *, go_on: str = GOES_ON) -> None:
-    """Parse the command line and call `main(config, workdir)`; both flags are required.
+    """Parse the command line and call `main(config, workdir)`. Both flags are required.
 
     Args:
         main: The experiment.
-        example: A config of this script, which --help shows where none is given.
-        go_on: How to go on after a run that was stopped, a clause.
+        example: A config of this script. --help shows its fields if no config is given.
+        go_on: How to go on after a run was stopped, as a clause.
     """
     flags.mark_flag_as_required("config")
-    # They log what they do at level INFO, which absl shows.
+    # absl shows level INFO, at which these log everything that they do.
     for chatty in ("fontTools", "jax"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -61,13 +61,13 @@ def run(main: Callable[[ConfigDict, Path], None], example: str, *, go_on: str = 
 def opened(
     workdir: Path, config: ConfigDict, *, data: str | None = None, may_change: Collection[str] = ()
 ) -> Iterator[tuple[Path, MetricsFile]]:
-    """The folder of this run and its metrics; its environment is recorded there, and nobody else writes there.
+    """Open the folder of this run and its metrics, and record the environment there.
 
     Args:
-        workdir: As `experiments.common.workdir.open_workdir` takes it, like the others.
+        workdir: The folder. No other process may write there until the enclosed code has ended.
         config: The config.
-        data: Fingerprint of the data.
-        may_change: Fields on which no result depends.
+        data: The fingerprint of the data; None without data.
+        may_change: Fields on which no result depends, as `experiments.common.workdir.open_workdir` takes them.
 
     Raises:
         SystemExit: The folder cannot be used, with the sentence of `open_workdir`.
@@ -81,10 +81,10 @@ def opened(
 
 
 def check_axis(name: str, values: Sequence[int], what: str, minimum: int = 1) -> None:
-    """Refuse what is no axis of a curve: fewer than two integers, or not increasing.
+    """Refuse values that cannot be the axis of a curve: fewer than two integers, or integers that do not increase.
 
     Raises:
-        ValueError: with a sentence that names the field, its value and what is expected.
+        ValueError: The sentence names the field, its value and what is expected.
 
     Example:
         >>> check_axis("sizes", (20, 10), "sample sizes")
@@ -99,13 +99,13 @@ def check_axis(name: str, values: Sequence[int], what: str, minimum: int = 1) ->
 
 
 def _config_file() -> str | None:
-    """The path of the config as the command line has it, None where a script was not started from there."""
+    """The path of the config on the command line; None if the script was not started from a command line."""
     parsed = flags.FLAGS.is_parsed() and flags.FLAGS["config"].present
     return config_flags.get_config_filename(flags.FLAGS["config"]) if parsed else None
 
 
 class _ConfigFile(NamedTuple):
-    """A config as its file has it, without the flags that change its fields."""
+    """A config as its file makes it, without the flags that change its fields."""
 
     path: str
     fields: ConfigDict
@@ -129,14 +129,14 @@ def _parse_flags(argv: list[str], example: str) -> list[str]:
 
 
 def _read_config(argv: list[str]) -> _ConfigFile | None:
-    """The file that --config names; None without one. What cannot be read config_flags would answer with a trace."""
+    """The file that --config names; None without one. A file that cannot be read is refused in one sentence."""
     file_alone = flags.FlagValues()
     # An empty sys_argv: the file as it stands.
     config_flags.DEFINE_config_file("config", flag_values=file_alone, sys_argv=[])
     try:
         others = file_alone(argv, known_only=True)
     except flags.Error:
-        return None  # absl says it in its own words
+        return None  # absl prints its own message
     config = file_alone["config"].value
     if config is None:
         return None
@@ -151,7 +151,7 @@ def _read_config(argv: list[str]) -> _ConfigFile | None:
 
 
 def _check_fields(file: _ConfigFile) -> None:
-    """Refuse a flag for a field that the config does not have, which config_flags would answer with a trace."""
+    """Refuse a flag for a field that the config does not have. config_flags alone would answer with a trace."""
     for override in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", flag) for flag in file.other_arguments)):
         try:
             config_path.get_type(override[1], file.fields)
@@ -162,15 +162,15 @@ def _check_fields(file: _ConfigFile) -> None:
 
 @contextlib.contextmanager
 def refuse_bad_input(errors: tuple[type[Exception], ...] = BAD_INPUT) -> Iterator[None]:
-    """End the process with the sentence alone, without a trace, when what it encloses raises one of `errors`.
+    """End the process with the message of an error, without a trace, when the enclosed code raises one of `errors`.
 
-    Enclose only what checks the input: a ValueError from anywhere else is a bug, and its trace is wanted.
+    Enclose only code that checks the input. Elsewhere a ValueError is a bug, and its trace is wanted.
 
     Args:
-        errors: ValueError, TypeError, OSError and ImportError, unless told otherwise.
+        errors: By default ValueError, TypeError, OSError and ImportError.
 
     Raises:
-        SystemExit: where the enclosed code raises one of them.
+        SystemExit: The enclosed code raised one of `errors`.
 
     Example:
         >>> with refuse_bad_input():

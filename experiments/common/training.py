@@ -1,4 +1,4 @@
-"""Training of classifiers with one output: full-batch Adam on the logistic loss, as one compiled program."""
+"""Training of classifiers with one output: full-batch Adam on the logistic loss, in one compiled program."""
 
 import functools
 from collections.abc import Callable
@@ -20,15 +20,15 @@ def train(
     steps: int,
     learning_rate: float,
 ) -> Any:
-    """Parameters after so many steps of Adam on the mean of ln(1 + e^{−y f(x)}); vmaps over any argument.
+    """Parameters after `steps` steps of Adam on the mean of ln(1 + e^{−y f(x)}). `jax.vmap` works over any argument.
 
     Args:
         apply: f(params, x).
-        params: Before training.
-        x: Inputs.
+        params: The parameters before training.
+        x: The inputs.
         labels: y, −1 or 1.
-        steps: Each on all inputs.
-        learning_rate: Of Adam.
+        steps: The number of steps, each on all inputs.
+        learning_rate: The learning rate of Adam.
 
     Example:
         >>> x, labels = jnp.array([[1.0, 3.0], [-2.0, 1.0]]), jnp.array([-1.0, 1.0])

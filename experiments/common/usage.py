@@ -1,7 +1,7 @@
-"""What --help shows: a script's docstring and flags, and the fields of its config with meaning and default.
+"""The text of --help: a script's docstring and flags, and the fields of its config with their meanings and defaults.
 
-The meaning of a field is the comment at its assignment in configs/, above it or at the end of its line. There it is
-read, so that there is no second place in which it could age.
+The meaning of a field is the comment at its assignment in configs/, above the line or at its end. It is read from
+there, so it is written only once.
 """
 
 import ast
@@ -23,10 +23,10 @@ def usage(about: str, flags: Mapping[str, str], path: str, config: ConfigDict) -
     """The text of --help.
 
     Args:
-        about: What the script does.
-        flags: Meanings of its flags by name.
-        path: Of the config, which may end in a colon and a name.
-        config: Its fields.
+        about: The docstring of the script.
+        flags: The meanings of its flags, by name.
+        path: The path of the config, which may end in a colon and a name.
+        config: The fields of the config.
     """
     parts = [about.strip(), "Flags:"]
     parts += [_entry(f"--{name}", meaning) for name, meaning in flags.items()]
@@ -35,7 +35,7 @@ def usage(about: str, flags: Mapping[str, str], path: str, config: ConfigDict) -
     shown = None
     for name, value in flat_fields(config.to_dict()).items():
         meaning = meaning_of(name, found)
-        # Fields that share a meaning, as the arguments of a network do, have it once.
+        # Neighbouring fields that share a meaning, such as the arguments of a network, show it once.
         parts.append(
             _entry(f"--config.{name}={'unset' if value is None else value}", "" if meaning == shown else meaning)
         )
@@ -46,7 +46,8 @@ def usage(about: str, flags: Mapping[str, str], path: str, config: ConfigDict) -
 def meanings(path: Path) -> dict[str, str]:
     """Comments of the fields that a config file assigns, itself or in a config that it starts from.
 
-    A field has the comment of the file that has the field first: further comments say why a value was chosen.
+    Where several files assign a field, the comment of the first file is its meaning. Later comments say why a value was
+    chosen.
 
     Example:
         >>> meanings(_CONFIGS / "convergence_mlp_relu.py")["network.depth"]
@@ -68,7 +69,7 @@ def meanings(path: Path) -> dict[str, str]:
 
 
 def meaning_of(field: str, found: Mapping[str, str]) -> str:
-    """The meaning of a field, or of the nearest one that it is inside of; empty without any.
+    """The meaning of a field, or of the nearest group around it that has one; empty without any.
 
     Example:
         >>> meaning_of("network.depth", {"network": "Arguments of the network."})
@@ -92,7 +93,7 @@ def _bases(tree: ast.Module) -> Iterator[str]:
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
-    """Fields of `config` that are assigned, with the first and the last line on which a comment can stand beside it."""
+    """Assigned fields of `config`, with the first and the last line on which a comment can stand beside each."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
             root, *names = ast.unparse(node.targets[0]).split(".")
@@ -103,7 +104,7 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
 
 
 def _entries(field: str, value: ast.expr) -> Iterator[tuple[str, int, int]]:
-    """Likewise for the entries of a dictionary that is written out."""
+    """The entries of a dictionary that is written out, with the same two lines for each."""
     if isinstance(value, ast.Call) and value.args:
         value = value.args[0]
     if isinstance(value, ast.Dict):
@@ -115,7 +116,7 @@ def _entries(field: str, value: ast.expr) -> Iterator[tuple[str, int, int]]:
 
 
 def _comments(source: str) -> dict[int, tuple[str, bool]]:
-    """Comments by line, and whether they have the line to themselves."""
+    """Comments by line, and whether each has its line to itself."""
     return {
         token.start[0]: (token.string.lstrip("# "), not token.line[: token.start[1]].strip())
         for token in tokenize.generate_tokens(io.StringIO(source).readline)

@@ -1,4 +1,4 @@
-"""The folder of one run: its configuration beside its results, so that a rerun goes on where it stopped."""
+"""The folder of one run: its configuration beside its results, so that a rerun can resume."""
 
 import contextlib
 import json
@@ -8,11 +8,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.common.files import check_no_link, remove_unfinished, write_text
-from experiments.common.lock import Held, lock
+from experiments.common.files import Held, check_no_link, lock, remove_unfinished, write_text
 
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
-# What stands in config.json beside the fields of the config.
+# The key in config.json beside the fields of the config.
 DATA = "data_fingerprint"
 
 
@@ -22,19 +21,19 @@ def open_workdir(
 ) -> Iterator[Path]:
     """Make the folder and write config.json there, or reopen the folder of the same configuration and data.
 
-    Nobody else can open it before the enclosed code has ended.
+    No other process can open the folder while the enclosed code runs.
 
     Args:
-        path: the folder.
-        config: the configuration of this run; config.json becomes it.
-        data: fingerprint of the data that results depend on, None without data.
-        may_change: fields in which it may differ from the one that started the folder, because no result there
-            depends on them; a field inside another is written as in "network.depth".
+        path: The folder.
+        config: The configuration of this run. It is written to config.json.
+        data: The fingerprint of the data that results depend on; None without data.
+        may_change: Fields that may differ from the configuration that started the folder, because no result depends on
+            them. A nested field has a dotted name, such as "network.depth".
 
     Raises:
-        ValueError: if the folder belongs to another configuration, to other data, to another process or to nobody
-            knows which run; the sentence names what differs.
-        OSError: if the folder cannot be made, read or written.
+        ValueError: The folder belongs to another configuration, to other data, to another process or to an unknown run.
+            The sentence names what differs.
+        OSError: The folder cannot be made, read or written.
 
     Example:
         >>> import tempfile
@@ -80,14 +79,14 @@ def flat_fields(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _take_over(path: Path, config: ConfigDict, data: str | None, may_change: Collection[str]) -> None:
-    """Check what is there against this run, and make its config.json that of this run."""
+    """Check the folder against this run, and write the config.json of this run."""
     file = path / "config.json"
     for name in (METRICS, CHECKPOINTS):
         check_no_link(path / name)
         if (path / name).exists() and not file.exists():
             raise ValueError(
-                f"workdir '{path}' has {name} and no config.json, so that nobody knows of which run; put its "
-                "config.json back, or choose another --workdir."
+                f"workdir '{path}' has {name} and no config.json, so its run is unknown; put its config.json back, or "
+                "choose another --workdir."
             )
     # Through JSON and back, so that tuples compare equal to the lists that JSON makes of them.
     fields = json.loads(json.dumps(config.to_dict() | {DATA: data}))

@@ -1,1 +1,1 @@
-"""Kernels at finite width against their limits."""
+"""Kernels of finite width against their limits."""

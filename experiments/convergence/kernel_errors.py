@@ -1,14 +1,16 @@
-"""How far the kernels of random finite networks lie from their infinite-width limits."""
+"""Distances between the kernels of random finite networks and their infinite-width limits."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 import ntk
+from experiments.common.networks import build_network, network_inputs
 from ntk.checks import check_choice
 from ntk.interop.neural_tangents import stax_kernel_fn
 
@@ -17,14 +19,15 @@ Blocks = dict[str, Float[Array, "N N"]]
 
 
 def kernel_blocks(net: Any, kernels: Any) -> Blocks:
-    """The (N, N) matrices that are held against their limits, by name.
+    """The (N, N) matrices that are compared with their limits, by name.
 
-    "ntk", "nngp", and for an MLP of depth L: "C^1".."C^L" and "D^1".."D^L" (C^0 is exact at any width); for an RNN
-    over T steps the blocks at equal times: "C^1,1".."C^T,T" and "D^1,1".."D^T,T". For a program nothing else.
+    All networks have "ntk" and "nngp"; programs have nothing else. An MLP of depth L has "C^1".."C^L" and "D^1".."D^L"
+    too (C^0 is exact at any width). An RNN over T steps has the blocks at equal times, "C^1,1".."C^T,T" and
+    "D^1,1".."D^T,T".
 
     Args:
-        net: whose kernels these are.
-        kernels: from `ntk.infinite_kernels(net, x)` or `ntk.empirical_kernels(net, params, x)`.
+        net: The network.
+        kernels: Its kernels, from `ntk.infinite_kernels(net, x)` or `ntk.empirical_kernels(net, params, x)`.
 
     Example:
         >>> net = ntk.MLP(depth=2)
@@ -47,23 +50,23 @@ def kernel_blocks(net: Any, kernels: Any) -> Blocks:
 def limit_blocks(
     net: Any, x: Array, reference: str = "recursion", samples: int = 2**14, seed: int = 0
 ) -> tuple[Blocks, float]:
-    """The infinite-width limits of `kernel_blocks`, and the standard error of that of Θ.
+    """The infinite-width limits of `kernel_blocks`, and the relative standard error of the limit of Θ.
 
     Args:
-        net: the network.
-        x: inputs as the network reads them.
-        reference: "recursion" takes all limits from `ntk.infinite_kernels`. "neural_tangents", for an MLP, takes
-            those of "ntk" and "nngp" from that library and, as it gives no C and D, leaves these to the recursion.
-        samples: for a program that has no closed form, how many samples its limit is an average of.
-        seed: of these.
+        net: The network.
+        x: Inputs as the network reads them.
+        reference: "recursion" takes all limits from `ntk.infinite_kernels`. "neural_tangents", for an MLP, takes "ntk"
+            and "nngp" from that library. It gives no C and D, so these come from the recursion.
+        samples: The number of samples of the limit of a program without a closed form.
+        seed: The seed of these samples.
 
     Returns:
-        The limits, and the Frobenius norm of the standard errors of Θ over that of Θ: 0 where nothing is sampled.
+        The limits, and the Frobenius norm of the standard errors of Θ over the norm of Θ; 0 if nothing is sampled.
 
     Raises:
-        ValueError: if the reference is unknown, or does not know the activation.
-        TypeError: if the reference does not know this kind of network.
-        ImportError: if neural-tangents is not installed.
+        ValueError: The reference is unknown, or does not know the activation.
+        TypeError: The reference does not know this kind of network.
+        ImportError: neural-tangents is not installed.
 
     Example:
         >>> limits, error = limit_blocks(ntk.MLP(depth=2), jnp.ones((3, 4)))
@@ -84,10 +87,10 @@ def limit_blocks(
 
 
 def error_scales(limits: Blocks) -> dict[str, Float[Array, ""]]:
-    """What each error is divided by: the Frobenius norm of the limit, or of the last one where that is zero.
+    """The divisor of each error: the Frobenius norm of its limit, or of the last limit if that norm is zero.
 
     Raises:
-        ValueError: if that is zero too, or not finite.
+        ValueError: The divisor is zero or not finite.
 
     Example:
         >>> scales = error_scales({"C^1": jnp.zeros((2, 2)), "D^1": 3.0 * jnp.eye(2)})
@@ -106,36 +109,24 @@ def error_scales(limits: Blocks) -> dict[str, Float[Array, ""]]:
     return scales
 
 
-def member_keys(seed: int, width: int, num_seeds: int) -> Array:
-    """One PRNG key per random network, each of which depends on seed, width and its own number alone.
-
-    So neither a resumed run, nor another list of widths, nor more networks change what one of them is.
-
-    Example:
-        >>> bool(jnp.array_equal(member_keys(0, 32, 8)[:4], member_keys(0, 32, 4)))
-        True
-    """
-    key = jax.random.fold_in(jax.random.key(seed), width)
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_seeds))
-
-
 def errors_at_width(
     net: Any, x: Array, limits: Blocks, width: int, keys: Array, memory_gib: float
 ) -> dict[str, Float[np.ndarray, " seeds"]]:
-    """Relative Frobenius errors of the kernels of one random network per key, in one compiled program.
+    """Relative Frobenius errors (theory.md 5.4) of the kernels of one random network per key, in one compiled program.
 
     Args:
-        net: the network.
-        x: inputs as the network reads them.
-        limits: the blocks of `limit_blocks`.
-        width: its width n.
-        keys: one PRNG key for each network.
-        memory_gib: as many networks are worked on at the same time as fit into this many GiB.
+        net: The network.
+        x: Inputs as the network reads them.
+        limits: The blocks of `limit_blocks`.
+        width: The width n.
+        keys: One PRNG key for each network.
+        memory_gib: So many GiB of memory limit how many networks are computed at the same time.
 
     Raises:
-        FloatingPointError: if a finite network overflows.
+        FloatingPointError: A finite network overflows.
 
     Example:
+        >>> from experiments.common.networks import member_keys
         >>> net, x = ntk.MLP(depth=2), jnp.eye(3)
         >>> errors = errors_at_width(net, x, limit_blocks(net, x)[0], 16, member_keys(0, 16, 5), memory_gib=1.0)
         >>> errors["ntk"].shape
@@ -163,12 +154,36 @@ def errors_at_width(
 
 
 def _batch_size(init: Callable[[Array, Array], Any], keys: Array, x: Array, memory_gib: float) -> int:
-    """The largest divisor of the number of keys whose networks together fit; at least 1."""
+    """The largest divisor of the number of keys so that as many networks fit into memory; at least 1."""
     params = jax.tree.leaves(jax.eval_shape(init, keys[0], x))
     # The compiled programs need 3 to 6 times the weights: their random bits, and a copy with the other axis first.
     needed = 8 * sum(leaf.size * leaf.dtype.itemsize for leaf in params)
-    # A divisor, so that no second program for a smaller last batch is compiled.
+    # With a divisor the last batch is not smaller, and no second program is compiled for it.
     fitting = [
         size for size in range(1, len(keys) + 1) if len(keys) % size == 0 and size * needed <= memory_gib * 2**30
     ]
     return max(fitting, default=1)
+
+
+class Case(NamedTuple):
+    """A network, its inputs, the limits of its kernels, and the relative standard error of the limit of Θ."""
+
+    net: Any
+    x: Array
+    limits: Blocks
+    limit_error: float
+
+
+def prepare(fields: ConfigDict, images: np.ndarray, config: ConfigDict) -> Case:
+    """The network that a config describes, and the limits that its kernels are compared with.
+
+    Raises:
+        ValueError: A field of the network is out of range, or a limit is zero or not finite.
+        TypeError: A required field is missing, or the reference does not know this kind of network.
+        ImportError: The reference is neural-tangents, which is not installed.
+    """
+    net = build_network(fields)
+    x = jnp.asarray(network_inputs(fields.kind, images))
+    limits, limit_error = limit_blocks(net, x, config.reference, config.samples, config.seed)
+    error_scales(limits)
+    return Case(net, x, limits, limit_error)

@@ -1,4 +1,4 @@
-"""What a convergence run leaves behind: fitted slopes, a table (printed, Markdown and CSV), and the figure."""
+"""The report of `experiments.kernel_convergence`: fitted slopes, a table (printed, Markdown, CSV), and the figure."""
 
 import csv
 import math
@@ -10,24 +10,24 @@ import numpy as np
 from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
-from experiments.benchmarks.timing import markdown_table
 from experiments.common import plots
 from experiments.common.environment import write_summary
 from experiments.common.power_law import Exponent, fit_exponent
+from experiments.common.tables import markdown_table
 from ntk.files import replacing
 
 Errors = dict[str, Float[np.ndarray, "widths seeds"]]
 SYMBOLS = {"ntk": "Θ", "nngp": "NNGP"}
-_SHARE = 0.1  # of the median error at the largest width, which a limit's own error should not exceed
+_SHARE = 0.1  # the standard error of a limit should be at most this share of the median error at the largest width
 
 
 def networks_of(config: ConfigDict) -> dict[str, ConfigDict]:
-    """The networks of a config, by label; a single one is labelled by its kind."""
+    """The networks of a config, by label. The label of a single network is its kind."""
     return dict(config.networks) if "networks" in config else {config.network.get("kind"): config.network}
 
 
 def collect(records: list[dict[str, Any]], network: str, widths: tuple[int, ...]) -> Errors:
-    """The errors of each kernel of a network at the given widths, in this order, from the records of metrics.jsonl.
+    """The errors of each kernel of a network at the given widths, in the order of these, from the records of a run.
 
     Example:
         >>> first = {"network": "MLP", "width": 16, "errors": {"ntk": [0.2, 0.3]}}
@@ -42,7 +42,7 @@ def collect(records: list[dict[str, Any]], network: str, widths: tuple[int, ...]
 def write_report(workdir: Path, config: ConfigDict, errors: Errors, limit_error: float) -> str:
     """Write summary.md, summary.csv, convergence.png and convergence.pdf; return the table and a line about Θ.
 
-    `limit_error` is the relative standard error of the limit of Θ, 0 where that is exact.
+    `limit_error` is the relative standard error of the limit of Θ, which is 0 for an exact limit.
     """
     widths, slopes = np.array(config.widths), _slopes(config, errors)
     _draw(workdir / "convergence", widths, errors, slopes, config)
@@ -64,7 +64,7 @@ def write_comparison(
 
 
 def remarks_on_limits(config: ConfigDict, limit_errors: dict[str, float], errors: Errors) -> list[str]:
-    """How well limits are known that are sampled, and how many samples would do where that is not well enough."""
+    """The standard errors of sampled limits, and the number of samples that would suffice for each inaccurate limit."""
     sampled = {label: error for label, error in limit_errors.items() if error}
     if not sampled:
         return []
@@ -73,11 +73,11 @@ def remarks_on_limits(config: ConfigDict, limit_errors: dict[str, float], errors
     for label, error in sampled.items():
         median = np.median(errors[label][-1])
         if error > _SHARE * median:
-            doublings = math.ceil(2 * math.log2(error / (_SHARE * median)))  # it falls like samples^(-1/2), or faster
+            doublings = math.ceil(2 * math.log2(error / (_SHARE * median)))  # it falls like samples^(-1/2)
             remarks.append(
-                f"Warning: that of {label} is {error / median:.0%} of its median error at n={config.widths[-1]}, which"
-                f" flattens the slope; expected at most {_SHARE:.0%}, as of --config.samples="
-                f"{config.samples * 2**doublings}."
+                f"Warning: the standard error of {label} is {error / median:.0%} of its median error at"
+                f" n={config.widths[-1]}, which flattens the slope; expected at most {_SHARE:.0%}, as with"
+                f" --config.samples={config.samples * 2**doublings}."
             )
     return remarks
 
@@ -117,7 +117,7 @@ def _table(
         ]
         for name, slope in slopes.items()
     ]
-    # Θ and the NNGP can be held against another library; it knows no C and D.
+    # Θ and the NNGP can be compared with another library, which has no C and D.
     reference = "neural-tangents (Θ, NNGP) and the recursion (C, D)"
     reference = reference if config.reference == "neural_tangents" else "the limit"
     return "\n".join(
@@ -143,7 +143,7 @@ def _write_csv(path: Path, config: ConfigDict, errors: Errors, slopes: dict[str,
 
 
 def _what(config: ConfigDict) -> str:
-    """What the lines of the tables are."""
+    """What one line of a table is about."""
     return "network" if "networks" in config else "kernel"
 
 

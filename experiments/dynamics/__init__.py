@@ -1,1 +1,1 @@
-"""Training dynamics against what kernels predict."""
+"""Training dynamics against the predictions of kernels."""

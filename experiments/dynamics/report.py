@@ -1,4 +1,4 @@
-"""What a run of training_dynamics leaves behind: exponents in the width, a table, and two figures."""
+"""The report of `experiments.training_dynamics`: exponents in the width, a table, and two figures."""
 
 from pathlib import Path
 from typing import Any
@@ -9,32 +9,33 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from ml_collections import ConfigDict
 
-from experiments.benchmarks.timing import markdown_table
 from experiments.common import plots
 from experiments.common.environment import write_summary
 from experiments.common.power_law import Exponent, fit_exponent
+from experiments.common.tables import markdown_table
 from experiments.dynamics.runs import Problem, ensemble_loss, limit_kernels, recorded_steps
 
 Records = dict[tuple[str, int], dict[str, Any]]
 NAMES = {"ntk": "NTK", "standard": "standard", "mup": "maximal update"}
-# Below this share of the error at the start, what is left of it is of the order 1/n that the kernel moves by.
+# Below this share of the initial error, the rest of it is of order 1/n, like the movement of the kernel.
 _LEAST = 0.02
-# What moves or deviates.
+# Movements of a network, and its distances from predictions.
 MEASURES = {
     "drift": "$\\|\\Theta_T-\\Theta_0\\|/\\|\\Theta_0\\|$",
     "movement": "$\\|w_T-w_0\\|/\\|w_0\\|$",
     "to_linearized": "from own linearization",
     "to_limit": "from the infinite-width prediction",
 }
-# Exponents in the width that theory says: of Θ and of outputs those of one output's kernel (Dyer & Gur-Ari 2020; Yang &
-# Hu 2021); all weights together move by order one, over a norm of order √n in maximal update and n in NTK
-# parameterization, and by order 1/√n over √n in the standard one; kernels at the start are off by 1/√n.
+# Exponents in the width according to theory. Those of Θ and of outputs are for networks with one output (Dyer & Gur-Ari
+# 2020; Yang & Hu 2021). A hidden weight matrix moves by order 1 in NTK parameterization, where its norm is of order n;
+# by order 1 in maximal update, where its norm is √n; and by order 1/√n in the standard one, where its norm is √n.
+# Kernels at the start deviate by 1/√n (theory.md 5.4).
 THEORY = {
     "ntk": {"drift": -1.0, "movement": -1.0, "to_linearized": -1.0, "to_limit": -0.5},
     "standard": {"drift": -1.0, "movement": -1.0, "to_linearized": -1.0, "to_limit": -0.5},
     "mup": {"drift": 0.0, "movement": -0.5, "to_linearized": 0.0},
 }
-# Of weights that read the input, and not a hidden layer.
+# The same for weights that read the input instead of a hidden layer.
 MOVEMENT_OF_INPUT_WEIGHTS = {"ntk": -0.5, "standard": -1.5, "mup": 0.0}
 
 
@@ -60,7 +61,7 @@ def write_report(workdir: Path, config: ConfigDict, problem: Problem, records: R
 
 
 def theory(config: ConfigDict, name: str, measure: str) -> float:
-    """The exponent that theory says for a measure in a parameterization."""
+    """The exponent of a measure in a parameterization according to theory."""
     if measure == "movement" and config.network.kind == "MLP" and config.network.get("depth") == 1:
         return MOVEMENT_OF_INPUT_WEIGHTS[name]
     return THEORY[name][measure]
@@ -94,9 +95,9 @@ def _summary(config: ConfigDict, problem: Problem, records: Records, exponents: 
     percent = f"{100 * config.confidence:g} % interval"
     header = ["parameterization", "measure", "exponent", percent, "theory", *(f"n={width}" for width in config.widths)]
     heading = (
-        f"{_title(config)}.\nExponents in the width n, and medians over {config.num_seeds} networks. Those of theory"
-        " are for n → ∞; in standard parameterization input weights have a share of order d/n in training,"
-        f" d = {problem.x.shape[-1]}."
+        f"{_title(config)}.\nExponents in the width n, and medians over {config.num_seeds} networks. The exponents of"
+        " theory are for n → ∞. In standard parameterization input weights have a share of order d/n in training,"
+        f" with d = {problem.x.shape[-1]}."
     )
     widest = config.widths[-1]
     ends = [

@@ -1,4 +1,4 @@
-"""Random networks of one width trained by gradient descent, beside what kernels say about them beforehand."""
+"""Random networks of one width trained by gradient descent, beside what kernels predict about them."""
 
 from typing import Any, NamedTuple
 
@@ -10,12 +10,11 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 import ntk
-from experiments.common.networks import build_network, network_inputs
-from experiments.convergence.kernel_errors import member_keys
+from experiments.common.networks import build_network, member_keys, network_inputs
 from experiments.data.images import load_data
 from ntk import dynamics
 
-# Loss by name: of Optax, and the targets that it takes of labels −1 and 1.
+# By name: a loss of Optax, and the targets that it takes, as a function of labels −1 and 1.
 LOSSES = {
     "squared": (optax.l2_loss, lambda labels: labels),
     "cross_entropy": (optax.sigmoid_binary_cross_entropy, lambda labels: (labels + 1) / 2),
@@ -23,15 +22,15 @@ LOSSES = {
 
 
 class Problem(NamedTuple):
-    """A network and data: digits, of which the odd ones have label 1 and the even ones −1.
+    """A network and data: odd digits have label 1, and even digits have label −1.
 
     Attributes:
-        net: The description.
+        net: The description of the network.
         x: Training inputs, as the network reads them.
         labels: (N,), −1 or 1.
         x_test: Test inputs.
-        labels_test: (M,).
-        data: Fingerprint of the data set.
+        labels_test: (M,), −1 or 1.
+        data: The fingerprint of the data set.
     """
 
     net: Any
@@ -57,9 +56,9 @@ def make_problem(config: ConfigDict) -> Problem:
 
 
 def limit_kernels(problem: Problem, parameterization: str) -> tuple[Array, Array]:
-    """The limit of the kernel that training goes by, on training points and between test and training points.
+    """The limit of the kernel of training, on training points and between test and training points.
 
-    Of the maximal-update parameterization, which has no limit, the kernel at the start: that of "ntk".
+    Training in maximal update has no kernel limit. For it this is the limit of the kernel at the start, that of "ntk".
     """
     name = "ntk" if parameterization == "mup" else parameterization
     model = dynamics.parameterized_model(problem.net, 1, parameterization=name)
@@ -67,13 +66,13 @@ def limit_kernels(problem: Problem, parameterization: str) -> tuple[Array, Array
 
 
 def learning_rate(problem: Problem, parameterization: str, config: ConfigDict) -> float:
-    """`rate` times the largest stable learning rate of the limit, for squared loss; at any width."""
+    """`rate` times the largest stable learning rate (theory.md 6.5) of the limit, the same at every width."""
     largest = dynamics.max_learning_rate(limit_kernels(problem, parameterization)[0])
     return config.rate * float(largest)
 
 
 def recorded_steps(config: ConfigDict) -> Int[np.ndarray, " steps"]:
-    """0 and each of the first `every` steps, and then each `every`-th.
+    """Every step up to `every`, and then every multiple of `every`.
 
     Example:
         >>> print(recorded_steps(ConfigDict({"steps": 12, "every": 4})))
@@ -85,19 +84,20 @@ def recorded_steps(config: ConfigDict) -> Int[np.ndarray, " steps"]:
 def train_networks(
     problem: Problem, parameterization: str, width: int, config: ConfigDict
 ) -> dict[str, Float[np.ndarray, "seeds ..."]]:
-    """Train one random network per seed, all in one compiled program, and measure each.
+    """Train one random network per seed, all in one compiled program, and measure each network.
 
     Returns:
-        By name, one row a seed:
+        By name, one row per seed:
         "loss", "loss_test", "error_test": (S,) at the recorded steps, losses as means over points;
         "loss_predicted": (S,), "loss" by the kernel's limit from the same f_0;
-        "outputs", "linearized", "predicted": (S, P) of the first P test points: of the network, of its linearization,
-            and of the kernel's limit from the same f_0;
-        "left", "left_linear": (S, K), what is left of the error f − y along chosen eigenvectors of Θ_0, the network's
-            own, and what (1 − ηλ)^t says; squared loss only;
+        "outputs", "linearized", "predicted": (S, P) on the first P test points: the outputs of the network, of its
+            linearization, and of the kernel's limit from the same f_0;
+        "left", "left_linear": (S, K), the share of the error f − y that is left along chosen eigenvectors of the
+            network's own Θ_0, and its prediction (1 − ηλ)^t (theory.md 6.3); for the squared loss only;
         "drift": ‖Θ_T − Θ_0‖/‖Θ_0‖, "movement": ‖w_T − w_0‖/‖w_0‖ of the weights between hidden layers;
-        "to_linearized", "to_limit": the largest root mean square distance over recorded steps on the test points;
-        "alignment", "alignment_before": of Θ_T and Θ_0 with the labels; "spectrum": eigenvalues of Θ_0.
+        "to_linearized", "to_limit": the largest root mean square distance on the test points over recorded steps;
+        "alignment", "alignment_before": the alignment of Θ_T and of Θ_0 with the labels; "spectrum": eigenvalues of
+            Θ_0.
     """
     loss, targets_of = LOSSES[config.loss]
     y, y_test = targets_of(problem.labels), targets_of(problem.labels_test)
@@ -119,7 +119,7 @@ def train_networks(
         found = _recorded(train, params, config)
         before = scale * ntk.empirical_ntk(model.apply, params, inputs, problem.x)
         after = scale * ntk.empirical_ntk(model.apply, found.params, problem.x)
-        theta = (before[:num_train] + before[:num_train].T) / 2  # what rounding has made asymmetric
+        theta = (before[:num_train] + before[:num_train].T) / 2  # symmetric despite rounding
 
         def predicted(kernel: Array, kernel_test: Array) -> dynamics.Trajectory:
             def descend(start: tuple[Array, Array], steps: int, every: int) -> tuple[dynamics.Trajectory, Any]:
@@ -161,9 +161,9 @@ def train_networks(
 
 
 def _recorded(run: Any, start: Any, config: ConfigDict) -> dynamics.Trajectory:
-    """Training at `recorded_steps`: plain gradient descent remembers nothing, and goes on from where it is.
+    """Training recorded at `recorded_steps`, in two parts. Plain gradient descent has no memory, so it can be resumed.
 
-    `run(start, steps, every)` gives a trajectory, and where to go on.
+    `run(start, steps, every)` returns a trajectory and its end, from which the second part starts.
     """
     first, reached = run(start, config.every, 1)
     rest, _ = run(reached, config.steps - config.every, config.every)
@@ -184,16 +184,16 @@ def _decay(
 
 
 def _movement(before: Any, after: Any) -> Array:
-    """How far the last weight matrix before the read-out, between hidden layers or times, has moved, to its norm."""
+    """The movement of the last weight matrix before the read-out, between hidden layers or times, over its norm."""
     name = max((name for name in before["params"] if name.startswith("w")), key=lambda name: (len(name), name))
     start, end = before["params"][name], after["params"][name]
     return jnp.linalg.norm(end - start) / jnp.linalg.norm(start)
 
 
 def ensemble_loss(problem: Problem, config: ConfigDict) -> Float[np.ndarray, " steps"]:
-    """The mean squared loss of infinitely many infinitely wide networks, before any is trained, on the training points.
+    """The mean squared loss of the ensemble of infinitely wide networks (theory.md 6.7) on the training points.
 
-    ½ E (f − y)² is half the square of the mean's error and half the variance.
+    ½ E (f − y)² is the sum of half the squared error of the mean and half the variance.
     """
     with jax.enable_x64(True):
         kernels = ntk.infinite_kernels(problem.net, jnp.asarray(problem.x, jnp.float64))

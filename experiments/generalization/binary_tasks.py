@@ -25,13 +25,13 @@ class Task(NamedTuple):
     """A distribution of labelled points and a classifier for it.
 
     Attributes:
-        draw: From a seed and N to a training sample and a test sample that are independent of each other.
-        error: From trained parameters and a test sample to the probability of error on new points, where that is known,
-            or the share of errors on the test sample.
-        init: From a seed to parameters.
+        draw: Takes a seed and N; returns a training sample of N points and an independent test sample.
+        error: Takes trained parameters and a test sample; returns the probability of error on new points if it is
+            known, and otherwise the share of errors on the test sample.
+        init: Takes a seed; returns parameters.
         apply: f(params, x), (N,).
-        network: As `bounds.report` takes it.
-        data: Fingerprint of the data set that points are taken from, None where they are drawn anew.
+        network: The network as `bounds.report` takes it.
+        data: The fingerprint of the data set of the points; None if points are drawn from a distribution.
     """
 
     draw: Callable[[int, int], tuple[Sample, Sample]]
@@ -55,13 +55,13 @@ def make_task(fields: ConfigDict) -> Task:
 
 
 def teacher_task(dim: int, noise: float) -> Task:
-    """Gaussian inputs, the sign of the first coordinate with some labels turned over, and a linear classifier.
+    """Gaussian inputs, the sign of the first coordinate as label, some labels flipped, and a linear classifier.
 
-    Its error is known exactly: p + (1 − 2p) θ/π for weights at the angle θ to the first axis.
+    The error is known exactly: p + (1 − 2p) θ/π for weights at the angle θ to the first axis.
 
     Args:
-        dim: Of the inputs.
-        noise: p, the probability that a label is turned over, below 1/2.
+        dim: The dimension of the inputs.
+        noise: p, the probability that a label is flipped, below 1/2.
 
     Example:
         >>> task = teacher_task(dim=2, noise=0.1)
@@ -74,8 +74,8 @@ def teacher_task(dim: int, noise: float) -> Task:
 
     def sample(rng: np.random.Generator, n: int) -> Sample:
         x = rng.standard_normal((n, dim)).astype(np.float32)
-        turned = rng.random(n) < noise
-        return Sample(x, np.where((x[:, 0] > 0) ^ turned, 1, -1).astype(np.float32))
+        flipped = rng.random(n) < noise
+        return Sample(x, np.where((x[:, 0] > 0) ^ flipped, 1, -1).astype(np.float32))
 
     def draw(seed: int, n: int) -> tuple[Sample, Sample]:
         rng = np.random.default_rng([seed, n])
@@ -95,8 +95,8 @@ def teacher_task(dim: int, noise: float) -> Task:
 def digits_task(depth: int, width: int, activation: str, num_test: int) -> Task:
     """Odd against even digits, and an `ntk.MLP` without biases.
 
-    Training and test images are drawn from all 1,797 together: the usual split is by writers, so that its two halves
-    are not of one distribution.
+    Training and test images are drawn from all 1,797 together: the usual split is by writers, so its two halves
+    have different distributions.
 
     Args:
         depth: Hidden layers.

@@ -1,4 +1,4 @@
-"""What `experiments.vc_growth` leaves behind: two tables, and the figures growth, shattering and chain."""
+"""The report of `experiments.vc_growth`: two tables, and the figures growth, shattering and chain."""
 
 import itertools
 from pathlib import Path
@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 
 from bounds.counting.dichotomies import linear_separators
 from bounds.counting.growth import sauer
-from experiments.benchmarks.timing import markdown_table
 from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.tables import markdown_table
 from experiments.generalization.symmetrization import STEPS, massart_bound
 
 Records = list[dict[str, Any]]
@@ -32,7 +32,7 @@ def write_report(workdir: Path, config: ConfigDict, records: Records) -> str:
 
 
 def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
-    """Counts as markers, growth functions as lines, Sauer's sums dotted."""
+    """Counts as markers, growth functions as lines, Sauer's sums (theory.md 9.1) as dots."""
     with plots.style():
         figure, (left, right) = plots.make_figure(2, size=(8.6, 3.9))
         for dim, color, marker in zip(sorted(config.max_points), plots.PALETTE, plots.MARKERS, strict=False):
@@ -48,7 +48,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
             sizes = _draw_counts(right, records, what, label, color, marker)
             if vc_dim is not None:
                 right.plot(sizes, [sauer(int(n), vc_dim) for n in sizes], ":", color=color)
-        right.set_title("Other classes: most dichotomies met, growth function, Sauer")
+        right.set_title("Other classes: most dichotomies found, growth function, Sauer")
         for axes in (left, right):
             sizes = np.arange(1, max(config.max_points.values()) + 1)
             axes.plot(sizes, 2.0**sizes, "--", color="0.35", linewidth=1, label="$2^N$, shattered")
@@ -60,7 +60,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
 
 
 def draw_shattering(stem: Path) -> None:
-    """Every dichotomy of three points, and of four in a square, with a line that makes it or none."""
+    """Every dichotomy of three points, and of four in a square, with a line that makes it if there is one."""
     with plots.style():
         figure = Figure(figsize=(8.6, 3.7), layout="constrained")
         rows = figure.subplots(3, 8)
@@ -96,7 +96,7 @@ def draw_chain(stem: Path, chain: Records) -> None:
 
 
 def _draw_counts(axes: Axes, records: Records, what: str, label: str, color: str, marker: str) -> np.ndarray:
-    """Most dichotomies met as markers and the growth function, where known, as a line; the numbers of points."""
+    """Draw the largest counts as markers and a known growth function as a line; return the numbers of points."""
     own = [record for record in records if record["what"] == what]
     sizes = np.array([record["n"] for record in own])
     axes.plot(sizes, [max(record["counts"]) for record in own], marker, color=color, label=label)
@@ -111,7 +111,7 @@ def _draw_dichotomy(axes: Axes, points: np.ndarray, pattern: tuple[int, ...]) ->
     makes = np.flatnonzero((separators.signs == pattern).all(axis=1))
     if makes.size:
         grid = np.stack(np.meshgrid(*[np.linspace(-1.2, 1.2, 200)] * 2), axis=-1)
-        w = _centred(points, np.array(pattern), separators.weights[makes[0]])
+        w = centred_boundary(points, np.array(pattern), separators.weights[makes[0]])
         axes.contourf(grid[..., 0], grid[..., 1], grid @ w[:2] + w[2], [-1e9, 0, 1e9], colors=["#F6DDCC", "#CCE3F0"])
     else:
         axes.text(0, 0, "no line", ha="center", va="center")
@@ -121,8 +121,8 @@ def _draw_dichotomy(axes: Axes, points: np.ndarray, pattern: tuple[int, ...]) ->
     axes.set(xticks=[], yticks=[], xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
 
 
-def _centred(points: np.ndarray, signs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The boundary of those weights moved midway between the two classes; off the picture for a single class."""
+def centred_boundary(points: np.ndarray, signs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weights whose boundary is moved midway between the two classes, or off the picture for a single class."""
     heights = points @ weights[:2]
     if abs(signs.sum()) == len(signs):
         return np.array([0.0, 0.0, signs[0]])
@@ -136,7 +136,7 @@ def _counts_table(records: Records) -> str:
     sizes = sorted({record["n"] for record in counted})
     met = {(record["what"], record["n"]): max(record["counts"]) for record in counted}
     lines = [[what, *(str(met.get((what, n), "–")) for n in sizes)] for what in kinds]
-    return "Most dichotomies met; of the network, at least.\n\n" + markdown_table(
+    return "The most dichotomies found; for the network, a lower bound.\n\n" + markdown_table(
         ["class", *(f"N={n}" for n in sizes)], lines
     )
 

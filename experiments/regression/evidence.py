@@ -15,16 +15,16 @@ from ntk import dynamics
 
 # Positive numbers by name, as their logarithms.
 Logs = dict[str, Array]
-# No standard deviation is driven below this: at 0 its logarithm has no value.
+# Standard deviations start no lower than this, since 0 has no logarithm.
 _SMALLEST = 1e-3
 
 
 class Evidence(NamedTuple):
-    """What gradient ascent on the marginal likelihood found.
+    """The result of gradient ascent on the marginal likelihood.
 
     Attributes:
-        numbers: Hyperparameters by name, the best on the way.
-        history: (steps,), ln p(y) per target along the way.
+        numbers: Hyperparameters by name, at the best of all steps.
+        history: (steps,), ln p(y) per target at every step.
     """
 
     numbers: dict[str, float]
@@ -34,24 +34,24 @@ class Evidence(NamedTuple):
 def maximize_evidence(
     kernel: Callable[[Logs], Array], start: dict[str, float], y: Array, *, steps: int, learning_rate: float
 ) -> Evidence:
-    """Gradient ascent (Adam) on ln p(y) in the logarithms of all hyperparameters, as one compiled program.
+    """Gradient ascent (Adam) on ln p(y) (theory.md 6.9) in the logarithms of all hyperparameters, in one program.
 
     Args:
-        kernel: From logarithms to the prior covariance (N, N).
-        start: Where to start, by name; "noise" is the variance of the observation noise, the others are for the kernel.
+        kernel: Takes logarithms; returns the prior covariance (N, N).
+        start: The first values by name. "noise" is the variance of the observation noise; `kernel` reads the others.
         y: (N, O), of the dtype of the kernel.
-        steps: How many.
-        learning_rate: Of Adam.
+        steps: The number of steps.
+        learning_rate: The learning rate of Adam.
 
     Raises:
-        FloatingPointError: ln p(y) is not finite somewhere on the way.
+        FloatingPointError: ln p(y) is not finite at some step.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(50, 1))
         >>> found = maximize_evidence(
         ...     lambda logs: jnp.zeros((50, 50)), {"noise": 1.0}, jnp.asarray(3 * x), steps=200, learning_rate=0.1
         ... )
-        >>> bool(abs(found.numbers["noise"] / np.mean((3 * x) ** 2) - 1) < 1e-2)  # what is left is noise
+        >>> bool(abs(found.numbers["noise"] / np.mean((3 * x) ** 2) - 1) < 1e-2)  # the targets are noise
         True
     """
     optimizer = optax.adam(learning_rate)
@@ -71,14 +71,14 @@ def maximize_evidence(
     if not np.isfinite(history).all():
         raise FloatingPointError(
             f"the marginal likelihood is {history[~np.isfinite(history)][0]} in step {np.argmin(np.isfinite(history))};"
-            " expected more noise at the start, a smaller evidence_rate, or more samples of a limit that is sampled."
+            " expected more noise at the start, a smaller evidence_rate, or more samples of a sampled limit."
         )
     best = int(np.argmax(history))
     return Evidence({name: float(np.exp(values[best])) for name, values in path.items()}, history)
 
 
 def standard_deviations(net: Any) -> dict[str, float]:
-    """Those of a description or of a program, by name.
+    """The standard deviations of a description or of a program, by name.
 
     Example:
         >>> standard_deviations(ntk.MLP(depth=1, w_std=1.5))
@@ -94,7 +94,7 @@ def standard_deviations(net: Any) -> dict[str, float]:
 
 
 def with_standard_deviations(net: Any, numbers: dict[str, Any]) -> Any:
-    """The description or program with those of `numbers` that are standard deviations.
+    """The description or program with new standard deviations, taken from `numbers`. Other numbers are ignored.
 
     Example:
         >>> with_standard_deviations(ntk.MLP(depth=1), {"w_std": 2.0, "noise": 0.1}).w_std

@@ -1,4 +1,4 @@
-"""What a run of kernel_regression leaves behind: a table and two figures."""
+"""The report of `experiments.kernel_regression`: a table and two figures."""
 
 from itertools import cycle
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from ml_collections import ConfigDict
 
-from experiments.benchmarks.timing import markdown_table
 from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.tables import markdown_table
 
 Records = dict[str, dict[str, Any]]
-# How each prediction is called, its colour and its marker.
+# The name of each prediction, its colour and its marker.
 METHODS = {"nngp": "NNGP posterior", "ntk": "NTK ensemble", "finite": "finite networks"}
 LOOKS = dict(zip(METHODS, zip(plots.PALETTE, plots.MARKERS, strict=False), strict=False))
 SCORES = {"error": "Test error, %", "nll": "Negative log likelihood", "ece": "Calibration error (ECE)"}
@@ -48,7 +48,7 @@ def _summary(config: ConfigDict, records: Records) -> str:
 
 
 def _draw_regression(stem: Path, config: ConfigDict, records: Records) -> None:
-    """Of the networks that were also trained: learning curves and reliability."""
+    """Learning curves and reliability of the networks that were also trained."""
     shown = [label for label in config.finite.networks if label in records] or list(records)[:1]
     figure, panels = plots.make_figure(2 + len(shown), size=(3.1 * (2 + len(shown)), 3.5))
     figure.suptitle(_title(config, sizes=False))
@@ -87,12 +87,12 @@ def _explain_colors(axes: Axes, methods: list[str]) -> None:
 
 
 def _draw_reliability(axes: Axes, config: ConfigDict, label: str, record: dict[str, Any]) -> None:
-    """Accuracy against confidence, the size of a marker by the share of predictions, bars of one standard error."""
+    """Accuracy against confidence. Marker areas show the share of predictions; bars are one standard error."""
     axes.plot([0, 1], [0, 1], "--", color="0.35", linewidth=1)
     for method in (name for name in METHODS if name in record):
         color, marker = LOOKS[method]
         confidence, accuracy, counts = (np.array(values) for values in record[method][-1]["reliability"])
-        # Of a share of 0 or 1 too: one success and one failure more (Laplace).
+        # Laplace's rule adds one success and one failure, so that shares of 0 and 1 have errors too.
         share = (accuracy * counts + 1) / (counts + 2)
         error = np.sqrt(share * (1 - share) / (counts + 2))
         axes.errorbar(confidence, accuracy, error, fmt="none", ecolor=color, elinewidth=0.7, alpha=0.6)
@@ -106,7 +106,7 @@ def _draw_reliability(axes: Axes, config: ConfigDict, label: str, record: dict[s
 
 
 def _draw_networks(stem: Path, config: ConfigDict, records: Records) -> None:
-    """Of all networks: scores at the largest sample size, and the ascent of the marginal likelihood."""
+    """Scores of all networks at the largest sample size, and the ascent of the marginal likelihood."""
     figure, panels = plots.make_figure(4, size=(13.0, max(3.2, 1.4 + 0.24 * len(records))))
     figure.suptitle(_title(config))
     places = np.arange(len(records))[::-1]

@@ -10,23 +10,20 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 import ntk
-from experiments.common.networks import build_network, network_inputs
-from experiments.convergence.kernel_errors import member_keys
+from experiments.common.calibration import expected_calibration_error, reliability
+from experiments.common.metrics import Record
+from experiments.common.networks import build_network, member_keys, network_inputs
 from experiments.data.images import Dataset
-from experiments.regression.calibration import (
-    class_probabilities,
-    expected_calibration_error,
-    negative_log_likelihood,
-    reliability,
-)
 from experiments.regression.evidence import Logs, maximize_evidence, standard_deviations, with_standard_deviations
+from experiments.regression.probabilities import class_probabilities, negative_log_likelihood
 from ntk import dynamics
 
 CLASSES = 10
+_NUM_BINS = 8  # of confidence
 
 
 class Split(NamedTuple):
-    """Inputs as one network reads them, in float64, and labels.
+    """Inputs in float64, as one network reads them, and labels.
 
     Attributes:
         x: Training inputs.
@@ -42,7 +39,7 @@ class Split(NamedTuple):
 
     @property
     def targets(self) -> Float[np.ndarray, "train classes"]:
-        """One output a class, 1 for its own, less the mean over classes."""
+        """One output per class: 1 for the label and 0 otherwise, minus the mean over classes."""
         return np.eye(CLASSES)[self.labels] - 1 / CLASSES
 
 
@@ -54,15 +51,15 @@ class KernelPair(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A network whose hyperparameters were found, and its kernels.
+    """A network with the hyperparameters that were found, and its kernels.
 
     Attributes:
         net: The network.
-        noise: Variance of the observation noise of targets, for the NNGP and for the NTK.
-        ridge: What is added to the NNGP and to the NTK: that noise, over the scale of the NTK as a covariance.
+        noise: The variance of the observation noise of targets, for the NNGP and for the NTK.
+        ridge: The ridge of the NNGP, which is its noise, and of the NTK, which is its noise over the scale of Θ.
         train: Kernels of the training inputs.
-        across: Those between test and training inputs.
-        test: Those of the test inputs.
+        across: Kernels between test and training inputs.
+        test: Kernels of the test inputs.
         numbers: The hyperparameters by name.
         history: ln p(y) per target along gradient ascent.
     """
@@ -77,6 +74,17 @@ class Fitted(NamedTuple):
     history: Float[np.ndarray, " steps"]
 
 
+def check_labels(data: Dataset) -> None:
+    """Refuse labels of more than ten classes.
+
+    Raises:
+        ValueError: A label is 10 or more.
+    """
+    largest = int(max(data.train_labels.max(), data.test_labels.max()))
+    if largest >= CLASSES:
+        raise ValueError(f"the data set has a label {largest}; expected labels from 0 to {CLASSES - 1}.")
+
+
 def split_of(kind: str, data: Dataset) -> Split:
     """The data as that kind of network reads it."""
     x, x_test = (
@@ -86,15 +94,15 @@ def split_of(kind: str, data: Dataset) -> Split:
 
 
 def fit_network(fields: ConfigDict, split: Split, config: ConfigDict) -> Fitted:
-    """Find hyperparameters by the marginal likelihood of training targets; float64 is to be enabled.
+    """Find hyperparameters by the marginal likelihood of training targets. float64 must be enabled.
 
-    These are the noise and all standard deviations of the network, with gradients through the recursion of its kernel,
-    or through the samples of its limit. Then the scale and the noise that suit the NTK of this network. Kernels of
-    training and test inputs are blocks of one kernel, also where it is sampled; to batch normalization they are one
-    batch.
+    The first ascent finds the noise and all standard deviations of the network, with gradients through the recursion of
+    its kernel or through the samples of its limit. The second ascent finds a scale and a noise for the NTK of this
+    network. Kernels of training and test inputs are blocks of one kernel, even if it is sampled. Batch normalization
+    sees all of these inputs as one batch.
 
     Raises:
-        FloatingPointError: The marginal likelihood is not finite somewhere on the way.
+        FloatingPointError: The marginal likelihood is not finite at some step.
     """
     net, size = build_network(fields), config.evidence_size
     x, y = split.x[:size], jnp.asarray(split.targets[:size])
@@ -115,7 +123,7 @@ def fit_network(fields: ConfigDict, split: Split, config: ConfigDict) -> Fitted:
 
     of_ntk = maximize_evidence(theta, {"scale": 1.0} | noise, y, **ascent).numbers
     noises = {"nngp": found.numbers["noise"], "ntk": of_ntk["noise"]}
-    # Training goes by Θ as it is, and its end depends on the ratio alone.
+    # Training uses Θ without the scale, and its end depends only on the ratio of noise and scale.
     ridges = {"nngp": noises["nngp"], "ntk": noises["ntk"] / of_ntk["scale"]}
     old, new = slice(len(split.x)), slice(len(split.x), None)
     train, across, test = (
@@ -125,13 +133,13 @@ def fit_network(fields: ConfigDict, split: Split, config: ConfigDict) -> Fitted:
     return Fitted(fitted, noises, ridges, train, across, test, found.numbers, found.history)
 
 
-def measure_kernels(fitted: Fitted, split: Split, sizes: tuple[int, ...]) -> dict[str, list[dict[str, Any]]]:
-    """Error, negative log likelihood, calibration error and reliability of both kernels, one for each sample size.
+def measure_kernels(fitted: Fitted, split: Split, sizes: tuple[int, ...]) -> dict[str, list[Record]]:
+    """Error, negative log likelihood, calibration error and reliability of both kernels at each sample size.
 
-    "nngp" is its posterior. "ntk" is the ensemble of networks trained for ever with the ridge that the marginal
-    likelihood of a multiple of Θ as a covariance chose. Both have the noise of targets added.
+    "nngp" is the posterior of the NNGP. "ntk" is the ensemble of networks after infinite training with the ridge of
+    `fitted`. The noise of targets is added to the variance of both.
     """
-    measured: dict[str, list[dict[str, Any]]] = {"nngp": [], "ntk": []}
+    measured: dict[str, list[Record]] = {"nngp": [], "ntk": []}
     for size in sizes:
         y = split.targets[:size]
         train, across = (
@@ -149,11 +157,14 @@ def measure_kernels(fitted: Fitted, split: Split, sizes: tuple[int, ...]) -> dic
     return measured
 
 
-def measure_finite(fitted: Fitted, split: Split, size: int, config: ConfigDict) -> dict[str, Any]:
+def measure_finite(fitted: Fitted, split: Split, size: int, config: ConfigDict) -> Record:
     """Finite networks of the same hyperparameters, trained on squared loss by gradient descent from random starts.
 
     Returns:
-        Scores of their average with their spread as its uncertainty, and "errors", of each by itself.
+        The scores of their average, whose uncertainty is their spread, and "errors", the error of each network.
+
+    Raises:
+        FloatingPointError: Training diverges.
     """
     model = ntk.finite(fitted.net, config.finite.width, CLASSES)
     x, x_test, y = (jnp.asarray(part, jnp.float32) for part in (split.x[:size], split.x_test, split.targets[:size]))
@@ -169,20 +180,48 @@ def measure_finite(fitted: Fitted, split: Split, size: int, config: ConfigDict) 
     all_outputs = np.asarray(jax.jit(lambda keys: jax.lax.map(outputs, keys))(keys), np.float64)
     if not np.isfinite(all_outputs).all():
         raise FloatingPointError(f"finite.rate is {config.finite.rate}; expected a rate at which training is stable.")
-    # One variance a point, shared by the outputs, as the kernels have it.
+    # All outputs of a point share one variance, as they do for the kernels.
     std = np.sqrt(np.mean(np.var(all_outputs, axis=0, ddof=1), axis=1) + fitted.noise["ntk"])
     errors = np.mean(np.argmax(all_outputs, axis=2) != split.labels_test, axis=1)
     return _scores(all_outputs.mean(axis=0), std, split.labels_test) | {"errors": errors.tolist()}
 
 
+def measure_network(label: str, data: Dataset, config: ConfigDict) -> Record:
+    """Everything about one network of the config, as a record.
+
+    Raises:
+        FloatingPointError: The marginal likelihood is not finite at some step, or finite networks diverge.
+    """
+    fields, sizes = config.networks[label], tuple(config.sizes)
+    with jax.enable_x64(True):
+        split = split_of(fields.kind, data)
+        fitted = fit_network(fields, split, config)
+        record: Record = {
+            "network": label,
+            "hyperparameters": fitted.numbers,
+            "noise": fitted.noise,
+            "ridge": fitted.ridge,
+            "evidence": fitted.history.round(6).tolist(),
+            **measure_kernels(fitted, split, sizes),
+        }
+    if label in config.finite.networks:
+        record["finite"] = [measure_finite(fitted, split, size, config) for size in sizes]
+    return record
+
+
 def _scores(
     mean: Float[np.ndarray, "points classes"], std: Float[np.ndarray, " points"], labels: Int[np.ndarray, " points"]
-) -> dict[str, Any]:
+) -> Record:
     probabilities = class_probabilities(mean, std)
-    found = reliability(probabilities, labels, bins=8)
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    with jax.enable_x64(True):
+        found = reliability(jnp.asarray(confidence), jnp.asarray(correct), _NUM_BINS)
+        ece = float(expected_calibration_error(found))
+    counts = np.rint(np.asarray(found.shares) * len(labels)).astype(int)
+    kept = counts > 0
     return {
         "error": float(np.mean(mean.argmax(axis=1) != labels)),
         "nll": negative_log_likelihood(probabilities, labels),
-        "ece": expected_calibration_error(found),
-        "reliability": [values.tolist() for values in found],
+        "ece": ece,
+        "reliability": [np.asarray(values)[kept].tolist() for values in (found.confidences, found.accuracies, counts)],
     }

@@ -1,1 +1,1 @@
-"""Regularizers to take into any training loop, and sweeps over them in one compiled program."""
+"""Regularizers for any training loop, and sweeps over them in one compiled program."""

@@ -1,7 +1,7 @@
-"""The last checkpoints of a chunk of members, kept by Orbax: whole or not there, whenever a run is killed.
+"""The last checkpoints of a chunk of members, written by Orbax. A kill at any time leaves whole checkpoints only.
 
-Beside each stands the checksum of its files. One that does not agree with it is damaged: it is named and removed, and
-the one before is taken.
+Beside each checkpoint stands the checksum of its files. A checkpoint that does not agree with its checksum is damaged:
+a warning names it, it is removed, and the one before it is used.
 """
 
 import errno
@@ -18,15 +18,15 @@ from absl import logging
 
 from experiments.common.files import check_no_link, write_text
 
-# One to go on from, and the one before it.
+# The one to resume from, and the one before it.
 _KEPT = 2
 
 
 class Checkpoints:
-    """One folder of checkpoints, of which the last two are kept.
+    """One folder of checkpoints. The last two are kept.
 
     Args:
-        folder: The folder; checkpoints in it that are damaged are removed, with a warning that names them.
+        folder: The folder. Damaged checkpoints in it are removed, with a warning that names them.
 
     Example:
         >>> import tempfile
@@ -44,7 +44,7 @@ class Checkpoints:
             if path.is_dir() and path.name.isdigit() and not _agrees(path):
                 logging.warning("checkpoint %s is damaged: it does not agree with its checksum.", path)
                 shutil.rmtree(path)
-        # Saved before training goes on, since that uses the memory of the state again.
+        # Not asynchronous: the next steps of training use the memory of the state again.
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -60,7 +60,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, number: int, tree: Any) -> None:
-        """Keep a pytree of arrays, and of those kept before only the last.
+        """Save a pytree of arrays, and keep only the last of the older checkpoints.
 
         Raises:
             OSError: The disk is full.
@@ -72,13 +72,13 @@ class Checkpoints:
                 file.unlink()
 
     def restore(self, like: Any) -> Any:
-        """The last checkpoint, in the structure, shapes and shardings of abstract arrays."""
+        """The last checkpoint, with the structure, shapes and shardings of `like`, a pytree of abstract arrays."""
         found = self._manager.restore(self.latest, args=ocp.args.StandardRestore(_by_number(like)))
         return jax.tree.unflatten(jax.tree.structure(like), found.values())
 
 
 def _by_number(tree: Any) -> dict[str, Any]:
-    """Leaves under numbers, so that no container of another library has to be known on disk."""
+    """The leaves under numbers, so that files on disk depend on no container type of another library."""
     return {f"{number:05}": leaf for number, leaf in enumerate(jax.tree.leaves(tree))}
 
 
@@ -92,7 +92,7 @@ def _checksum_file(checkpoint: Path) -> Path:
 
 
 def _checksum(checkpoint: Path) -> str:
-    """Of the names and contents of all files."""
+    """The checksum of the names and contents of all files."""
     found = hashlib.sha256()
     for file in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         found.update(f"{file.relative_to(checkpoint)} {file.stat().st_size}\n".encode())
@@ -102,7 +102,7 @@ def _checksum(checkpoint: Path) -> str:
 
 
 def _on_disk(save: Callable[[], Any]) -> None:
-    """Save; that the disk is full, Orbax says in errors of several types."""
+    """Save, and raise OSError for a full disk. Orbax reports it by errors of several types."""
     try:
         save()
     except Exception as error:

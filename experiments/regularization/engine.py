@@ -1,8 +1,8 @@
-"""All members of one shape trained by one compiled program: members side by side, steps and evaluation inside.
+"""One compiled program trains all members of one shape, side by side; it contains the steps and the evaluation.
 
-`start` makes the first states, `advance` trains and evaluates: a member alone is the case of one. Data and batches
-are shared by members, so that the first layer of all of them is one matrix product; nothing else is, and what one
-member does to its numbers, NaN for instance, stays with it.
+`start` makes the first states, and `advance` trains and evaluates. A single member is a group of one. Members share
+data and batches, so that the first layer of all members is one matrix product. They share nothing else: NaN in one
+member does not reach another.
 """
 
 import dataclasses
@@ -32,27 +32,27 @@ from experiments.regularization.noise import error_with_noise, member_key, noisy
 from experiments.regularization.optimizers import regularized_optimizer
 from experiments.regularization.samples import Samples
 
-# Passes of spectral normalization before it is measured.
+# Power iterations of spectral normalization before a measurement.
 _SETTLING = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What is compiled: all that is no array.
+    """The static part of a compiled program: everything but arrays.
 
     Attributes:
         model: The network.
         loss: "cross_entropy" or "squared".
         optimizer: "sgd" or "adam".
-        momentum: Of "sgd".
-        batch_size: Points of a batch, drawn with replacement; None for all points at every step.
-        singular_values: Whether penalties of singular values take part, the spectral and the nuclear norm.
-        sized: Whether members differ in their numbers of training points; if not, all have all of them, and their
-            batches are the same.
+        momentum: The momentum of "sgd".
+        batch_size: The number of points of a batch, drawn with replacement; None takes all points at every step.
+        singular_values: Whether the program has penalties of singular values, the spectral and the nuclear norm.
+        sized: Whether members differ in their numbers of training points. If not, every member has all training points,
+            and all members have the same batches.
         noise_levels: Standard deviations of Gaussian noise on test inputs at which the error is measured.
-        num_probes: Validation points on which the drift of the NTK and, from a few of them, the Lipschitz constant are
-            measured; 0 leaves both out, which is faster to compile.
-        batch_seed: Of the batches.
+        num_probes: The number of validation points on which the drift of the NTK is measured. A few of them start the
+            search for the Lipschitz constant. 0 leaves both out, which is faster to compile.
+        batch_seed: The seed of the batches.
     """
 
     model: Classifier
@@ -72,10 +72,10 @@ class State(NamedTuple):
 
     Attributes:
         params: Parameters.
-        statistics: Of its normalizations, `{}` or "batch_stats".
+        statistics: The statistics of its normalizations, `{}` or "batch_stats".
         optimizer: The optimizer's state.
-        labels: Of all training points, with its noise.
-        theta0: Its first NTK on the probes, None without any.
+        labels: The labels of all training points, with the member's noise.
+        theta0: The NTK on the probes before training; None without probes.
     """
 
     params: Any
@@ -102,15 +102,15 @@ def init_member(program: Program, member: Members, samples: Samples) -> State:
 def advance_member(
     program: Program, state: State, member: Members, samples: Samples, step: Array, num_steps: Array
 ) -> tuple[State, dict[str, Any]]:
-    """One member after further steps, and what is measured of it then.
+    """One member after further steps, and its measurements.
 
     Args:
-        program: What is compiled.
+        program: The static part.
         state: The member so far.
         member: Its numbers.
         samples: The data.
-        step: How many steps it has taken.
-        num_steps: How many to take.
+        step: The number of steps that it has taken.
+        num_steps: The number of further steps.
     """
 
     def one_step(t: Array, state: State) -> State:
@@ -145,8 +145,9 @@ def step_member(program: Program, state: State, member: Members, samples: Sample
 def evaluate_member(program: Program, state: State, member: Members, samples: Samples) -> dict[str, Any]:
     """Everything that is recorded of a member at one time.
 
-    Test and validation labels have no noise, but for the "gap": it is between the training error and the error on new
-    points of the same distribution, with its noise. "finite" is whether every other number is, and every parameter.
+    Test and validation labels have no noise. The "gap" is the error on new points of the training distribution, with
+    the member's label noise, minus the training error. "finite" says whether all other numbers and all parameters are
+    finite.
     """
     whole = {"variables": state.statistics | {"params": state.params}, "gain": member.gain}
 
@@ -181,10 +182,10 @@ def evaluate_member(program: Program, state: State, member: Members, samples: Sa
 
 @functools.partial(jax.jit, static_argnames=("program", "mesh"))
 def start(members: Members, samples: Samples, *, program: Program, mesh: Mesh) -> State:
-    """First states of all members; arguments as `advance` has them."""
+    """The first states of all members. `advance` describes the arguments."""
 
     def local(members: Members, samples: Samples) -> State:
-        # One after the other: random numbers take longer to compile side by side than to draw.
+        # One after the other: random numbers side by side take longer to compile than to draw.
         return lax.map(lambda member: init_member(program, member, samples), members)
 
     return jax.shard_map(local, mesh=mesh, in_specs=(P("members"), P()), out_specs=P("members"), check_vma=False)(
@@ -204,21 +205,21 @@ def advance(
     block: int,
     mesh: Mesh,
 ) -> tuple[State, dict[str, Any]]:
-    """All members after further steps, and what is measured of each.
+    """All members after further steps, and their measurements.
 
     Args:
-        state: Of all members; its memory is used again.
-        members: M of them, a multiple of `block` times the number of devices.
+        state: The states of all members. Their memory is used again.
+        members: M members; M is a multiple of `block` times the number of devices.
         samples: The data, the same for all.
-        step: How many steps they have taken.
-        num_steps: How many to take; 0 only measures.
-        program: What is compiled.
-        block: How many members one device trains side by side, under `jax.vmap`; blocks follow each other, under
-            `jax.lax.map`.
-        mesh: Devices, with one axis "members".
+        step: The number of steps that they have taken.
+        num_steps: The number of further steps; 0 only measures.
+        program: The static part.
+        block: The number of members that one device trains side by side, under `jax.vmap`. One block follows the other,
+            under `jax.lax.map`.
+        mesh: The devices, with one axis "members".
 
     Returns:
-        The states and the measurements, of leading axis M.
+        The states and the measurements, with the leading axis M.
     """
 
     def local(state: State, members: Members, samples: Samples, step: Array, num_steps: Array) -> Any:
@@ -234,7 +235,7 @@ def advance(
 
 
 def member_mesh(devices: Any = None) -> Mesh:
-    """All devices, or those given, in one axis "members".
+    """A mesh of the given devices, by default all, with one axis "members".
 
     Example:
         >>> dict(member_mesh(jax.devices()[:1]).shape)
@@ -255,7 +256,7 @@ def _in_blocks(one: Callable[[Any], Any], block: int, members: Any) -> Any:
 
 
 def _alone(one: Callable[[Any], Any], group: Any) -> Any:
-    """A block of one without `jax.vmap`, whose batched products are slower than plain ones."""
+    """A block of one member without `jax.vmap`, since batched products are slower than plain ones."""
     return jax.tree.map(lambda leaf: leaf[None], one(jax.tree.map(lambda leaf: leaf[0], group)))
 
 
@@ -280,7 +281,7 @@ def _batch(program: Program, member: Members, x: Array, labels: Array, step: Arr
 
 
 def _settled(program: Program, state: State, samples: Samples) -> State:
-    """Before it is measured, spectral normalization finds the norms that it has been following in training."""
+    """Power iterations until spectral normalization has the norms that it only follows in training."""
     if program.model.layers != "spectral_norm":
         return state
 

@@ -1,4 +1,4 @@
-"""What is measured of a network in training, inside the compiled program."""
+"""Measurements of a network in training, inside the compiled program."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bounds.networks.lipschitz import lipschitz_lower_estimate
 from bounds.networks.margins import classification_margins
 from bounds.networks.weights import WeightMatrices
+from experiments.common.calibration import expected_calibration_error, reliability
 from experiments.regularization.models import CNN, Classifier, model_function, network_ntk
 from experiments.regularization.singular_values import singular_values
 
@@ -33,9 +34,9 @@ def pointwise_loss(kind: str, outputs: Float[Array, "N C"], labels: Int[Array, "
 def classification(
     kind: str, outputs: Float[Array, "N C"], labels: Int[Array, " N"], own: Bool[Array, " N"] | None = None
 ) -> dict[str, Array]:
-    """The mean loss and the share of errors over the points that are `own`, all unless told otherwise.
+    """The mean loss and the share of errors over the points where `own` is true, by default all points.
 
-    Ties are errors, and so are outputs that are NaN.
+    Ties count as errors, and so do outputs that are NaN.
     """
     losses, wrong = pointwise_loss(kind, outputs, labels), ~(classification_margins(outputs, labels) > 0)
     return {"loss": jnp.mean(losses, where=own), "error": jnp.mean(wrong, where=own, dtype=losses.dtype)}
@@ -44,7 +45,7 @@ def classification(
 def margin_quantiles(
     outputs: Float[Array, "N C"], labels: Int[Array, " N"], own: Bool[Array, " N"] | None = None
 ) -> Float[Array, " quantiles"]:
-    """`QUANTILES` of f_y − max_{j≠y} f_j over the points that are `own`."""
+    """`QUANTILES` of the margins f_y − max_{j≠y} f_j (theory.md 12.5) over the points where `own` is true."""
     margins = classification_margins(outputs, labels)
     if own is not None:
         margins = jnp.where(own, margins, jnp.nan)
@@ -52,14 +53,13 @@ def margin_quantiles(
 
 
 def calibration(kind: str, outputs: Float[Array, "N C"], labels: Int[Array, " N"]) -> dict[str, Array]:
-    """The expected calibration error and the reliability diagram behind it (Guo, Pleiss, Sun & Weinberger 2017).
+    """The expected calibration error and the reliability diagram behind it (`experiments.common.calibration`).
 
-    A prediction's confidence is its softmax probability, or under the squared loss, whose minimum is the probability
-    itself, the largest output cut to [0, 1].
+    The confidence of a prediction is its softmax probability. The minimum of the squared loss is the probability
+    itself, so there the confidence is the largest output, cut to [0, 1].
 
     Returns:
-        "ece": Σ_bins (share of points)·|accuracy − confidence|; "shares", "confidences" and "accuracies" of `NUM_BINS`
-        equal bins of confidence, 0 where a bin is empty.
+        "ece", and "shares", "confidences" and "accuracies" of `NUM_BINS` equal bins of confidence.
 
     Example:
         >>> found = calibration("squared", jnp.array([[0.75, 0.0], [0.75, 0.0]]), jnp.array([0, 1]))
@@ -67,26 +67,21 @@ def calibration(kind: str, outputs: Float[Array, "N C"], labels: Int[Array, " N"
         0.25 [0. 0. 0. 0. 0. 0. 0. 1. 0. 0.]
     """
     scores = jnp.clip(outputs, 0, 1) if kind == "squared" else jax.nn.softmax(outputs)
-    # The class is that of the largest output: several may be cut to one score.
+    # The class has the largest output, not the largest score: several outputs may be cut to one score.
     confidence, right = jnp.max(scores, axis=1), jnp.argmax(outputs, axis=1).astype(labels.dtype) == labels
-    bins = jnp.clip((confidence * NUM_BINS).astype(jnp.int32), 0, NUM_BINS - 1)
-    members = jax.nn.one_hot(bins, NUM_BINS, dtype=outputs.dtype)
-    sizes = jnp.maximum(jnp.sum(members, axis=0), 1)
-    shares, confidences = jnp.mean(members, axis=0), confidence @ members / sizes
-    accuracies = right.astype(outputs.dtype) @ members / sizes
-    ece = jnp.sum(shares * jnp.abs(accuracies - confidences))
-    return {"ece": ece, "shares": shares, "confidences": confidences, "accuracies": accuracies}
+    found = reliability(confidence, right, NUM_BINS)
+    return {"ece": expected_calibration_error(found), **found._asdict()}
 
 
 def weight_measures(weights: WeightMatrices) -> dict[str, Any]:
-    """Of every weight matrix: singular values, exact zeros, norms and ranks.
+    """Singular values, exact zeros, norms and ranks (theory.md 12.1) of every weight matrix.
 
     Returns:
-        "sparsity": The share of weights that are exactly zero, of all together. "spectra": Descending singular values,
-        a dictionary by name. By layer, (L,): "sparsities", "one" Σ|w|, "frobenius", "spectral", "stable_rank"
-        ‖W‖_F²/‖W‖_σ², and "effective_rank" exp H(σ/Σσ) (Roy & Vetterli 2007); ranks are 0 of a zero matrix.
-        "lipschitz_product": Π‖W‖_σ·√(positions of its kernel), at least the Lipschitz constant of an MLP or CNN
-        without batch normalization, with an activation of slope at most 1.
+        "sparsity": The share of exact zeros among all weights. "spectra": Descending singular values, a dictionary by
+        name. By layer, (L,): "sparsities", "one" Σ|w|, "frobenius", "spectral", "stable_rank" ‖W‖_F²/‖W‖_σ², and
+        "effective_rank" exp H(σ/Σσ) (Roy & Vetterli 2007); a zero matrix has ranks 0. "lipschitz_product":
+        Π‖W‖_σ·√(positions of its kernel), a bound on the Lipschitz constant (theory.md 12.2) of an MLP or CNN without
+        batch normalization and with an activation of slope at most 1.
     """
     spectra = {name: singular_values(w) for name, w in zip(weights.names, weights.matrices, strict=True)}
 
@@ -116,17 +111,17 @@ def weight_measures(weights: WeightMatrices) -> dict[str, Any]:
 def function_measures(
     model: Classifier, whole: Any, theta0: Float[Array, "probes probes"], x: Float[Array, "probes ..."]
 ) -> dict[str, Array]:
-    """What takes derivatives of the function.
+    """Measurements that need derivatives of the function.
 
     Args:
         model: The model.
-        whole: As `model_function` takes it.
-        theta0: Its first NTK.
+        whole: Its variables and gain, as `model_function` takes them.
+        theta0: Its NTK before training.
         x: The probes.
 
     Returns:
-        "ntk_drift": ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on the probes. "lipschitz_estimate": a lower one of the Lipschitz constant,
-        from the first of them.
+        "ntk_drift": ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on the probes. "lipschitz_estimate": a lower estimate of the Lipschitz
+        constant, by ascents from the first probes.
     """
 
     def measured(whole: Any, theta0: Array, x: Array) -> dict[str, Array]:
@@ -134,5 +129,5 @@ def function_measures(
         estimate = lipschitz_lower_estimate(model_function(model), whole, x[:_NUM_STARTS], num_steps=_NUM_ASCENTS)
         return {"ntk_drift": drift, "lipschitz_estimate": estimate}
 
-    # JAX has no rule for batches of the convolutions by which a convolution is differentiated in batches.
+    # JAX cannot batch the convolutions that appear when a convolution is differentiated in batches.
     return (jax.custom_batching.sequential_vmap(measured) if isinstance(model, CNN) else measured)(whole, theta0, x)

@@ -1,4 +1,4 @@
-"""What a sweep trains: regularizers by name, members of the grid, and which of them share a program."""
+"""The members of a sweep: regularizers by name, the grid of members, and the program of each member."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +17,11 @@ class Regularizer(NamedTuple):
     """A regularizer by name.
 
     Attributes:
-        shares: Fields of `Strengths` or of `Members`, each with the multiple of the sweep's strength that it gets.
-        layers: Of the model.
+        shares: Fields of `Strengths` or of `Members`, each with its multiple of the strength.
+        layers: The layers of the model.
         singular_values: Whether its program has the penalties of singular values.
-        largest: A strength must be below it.
-        may_be_zero: Whether there may be a strength of 0.
+        largest: Every strength must be below this number.
+        may_be_zero: Whether a strength may be 0.
     """
 
     shares: dict[str, float]
@@ -31,8 +31,8 @@ class Regularizer(NamedTuple):
     may_be_zero: bool = True
 
 
-# Of those with plain layers, the penalties of singular values are one program, and all others are one. "none" and
-# "batch_norm" have no strength; it is given as 0.
+# Regularizers with plain layers have two programs: one for penalties of singular values, and one for all others. "none"
+# and "batch_norm" have no strength, which is written as 0.
 REGULARIZERS = {
     "none": Regularizer({}),
     "l1": Regularizer({"l1": 1.0}),
@@ -48,7 +48,7 @@ REGULARIZERS = {
 
 
 class Member(NamedTuple):
-    """One network of the grid, in numbers and names that JSON knows."""
+    """One network of the grid. JSON knows all types of its fields."""
 
     regularizer: str
     strength: float
@@ -60,16 +60,16 @@ class Member(NamedTuple):
 
 
 class Members(NamedTuple):
-    """Members as arrays, each with the leading axis of members; inside `jax.vmap` without it.
+    """Members as arrays, each with a leading axis of members, which is absent inside `jax.vmap`.
 
     Attributes:
-        strengths: Of all penalties.
+        strengths: The strengths of all penalties.
         dropout: The share of hidden units that are dropped.
-        gain: What spectral normalization sets every ‖W‖_σ to.
+        gain: The norm ‖W‖_σ of every layer under spectral normalization.
         learning_rate: η.
-        label_noise: The share of training labels that are replaced by classes drawn at random.
-        num_train: How many of the training points are its own, the first.
-        seed: Of its first parameters, of its noise and of its dropout.
+        label_noise: The share of training labels that are replaced by random classes.
+        num_train: The member has so many of the training points, the first.
+        seed: The seed of its first parameters, of its noise and of its dropout.
     """
 
     strengths: Strengths
@@ -82,7 +82,7 @@ class Members(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What members share that are trained by one program."""
+    """The properties that all members of one program share."""
 
     width: int
     layers: str
@@ -90,7 +90,7 @@ class Shape(NamedTuple):
 
 
 def grid(config: ConfigDict) -> dict[Shape, list[Member]]:
-    """All members that a config asks for, by program.
+    """All members of a config, by program.
 
     Raises:
         ValueError: A name is unknown, or a value out of range.

@@ -1,4 +1,4 @@
-"""Flax models for sweeps: MLP, RNN and CNN, each plain or with dropout, batch or spectral normalization."""
+"""Flax models for sweeps: MLP, RNN and CNN, each plain or with dropout, batch norm or spectral normalization."""
 
 import dataclasses
 import functools
@@ -20,26 +20,26 @@ from ntk.checks import check_choice, check_count
 
 LAYERS = ("plain", "dropout", "batch_norm", "spectral_norm")
 PARAMETERIZATIONS = ("standard", "ntk")
-# What a config may say of a network.
+# Fields of a network that a config may set.
 FIELDS = ("width", "depth", "activation", "parameterization", "bias", "w_std")
 
 
 class Classifier(nn.Module):
-    """What the models share.
+    """The fields and layers that all models share.
 
     Attributes:
-        outputs: Number of classes, whose scores are the outputs.
-        width: n, of every hidden layer; channels of a convolution.
+        outputs: The number of classes. The outputs are their scores.
+        width: n, the units of every hidden layer, or the channels of every convolution.
         depth: Number of hidden layers.
         activation: A name that `ntk.activation` knows.
-        parameterization: "standard": weights are N(0, σ_w²/fan-in); "ntk": they are N(0, 1) and σ_w/√fan-in stands in
-            the forward pass. The functions are the same at first, the training and the penalties are not. Spectral
-            normalization has a scale of its own and makes no difference between the two.
+        parameterization: "standard": weights are N(0, σ_w²/fan-in). "ntk": weights are N(0, 1), and σ_w/√fan-in stands
+            in the forward pass. Both have the same functions before training, and differ in training and penalties.
+            Spectral normalization sets its own scale, so that both are the same under it.
         layers: "plain", or "dropout" behind every hidden layer, "batch_norm" before every activation, or
-            "spectral_norm" of every layer by `flax.linen.SpectralNorm`.
-        bias: Whether layers have biases, 0 at first.
+            "spectral_norm" of every layer (theory.md 15.4) by `flax.linen.SpectralNorm`.
+        bias: Whether layers have biases, which start at 0.
         w_std: σ_w.
-        dtype: Of parameters and computations.
+        dtype: The dtype of parameters and computations.
     """
 
     outputs: int
@@ -55,10 +55,10 @@ class Classifier(nn.Module):
     def layer(
         self, features: int, train: bool, gain: ArrayLike, kernel_size: tuple[int, ...] = (), num_iterations: int = 10
     ) -> Any:
-        """A dense layer, or a convolution that keeps an image's size; for use inside a compact method.
+        """A dense layer, or a convolution that keeps the size of an image; for use inside a compact method.
 
-        Spectral normalization takes so many power iterations at every call. With one, norms in training are off by
-        percents where two singular values are close.
+        Spectral normalization takes `num_iterations` power iterations at every call. With a single one, norms in
+        training are wrong by percents where two singular values are close.
         """
         rescaled = self.parameterization == "ntk" and self.layers != "spectral_norm"
         init = nn.initializers.variance_scaling(self.w_std**2, "fan_in", "normal")
@@ -77,14 +77,14 @@ class Classifier(nn.Module):
         return linear
 
     def normalize(self, h: Array, train: bool) -> Array:
-        """Batch normalization, in models that have it."""
+        """Batch normalization in models with these layers; the identity in others."""
         if self.layers != "batch_norm":
             return h
         norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, param_dtype=self.dtype)
         return norm(h)
 
     def drop(self, z: Array, train: bool, rate: ArrayLike) -> Array:
-        """Dropout, in models that have it. `flax.linen.Dropout` takes no traced rate, and rates are swept here."""
+        """Dropout in models with these layers. `flax.linen.Dropout` takes no traced rate, and sweeps trace the rate."""
         if self.layers != "dropout" or not train:
             return z
         rate = jnp.asarray(rate, jnp.float32)
@@ -96,7 +96,8 @@ class MLP(Classifier):
     """Dense layers, on vectors (N, d).
 
     Example:
-        A training loop, the same for all `layers`: what a model has not, such as dropout here, is of no effect.
+        A training loop that is the same for all `layers`. Arguments for other layers, such as dropout here, have no
+        effect.
 
         >>> import optax
         >>> x = jax.random.normal(jax.random.key(0), (60, 5), jnp.float32)
@@ -131,9 +132,9 @@ class MLP(Classifier):
 
         Args:
             x: Inputs.
-            train: Whether dropout drops, and normalizations move their statistics ("batch_stats", mutable then).
-            dropout: The share of units it drops.
-            gain: What spectral normalization sets ‖W‖_σ to.
+            train: Whether dropout is active and normalizations update their statistics ("batch_stats" is mutable then).
+            dropout: The share of units that are dropped.
+            gain: The norm ‖W‖_σ of every layer under spectral normalization.
         """
         z, phi = x, ntk.activation(self.activation).fn
         for _ in range(self.depth):
@@ -143,19 +144,20 @@ class MLP(Classifier):
 
 
 class RNN(Classifier):
-    """A simple recurrent network read out at its last state, on sequences (N, T, d); `depth` is not used.
+    """A simple recurrent network with a read-out of its last state, on sequences (N, T, d). `depth` is not used.
 
-    Batch normalization is of what the inputs drive, all times together (Laurent et al. 2016); dropout is of that state.
+    Batch normalization acts on the products with the inputs, of all times together (Laurent et al. 2016). Dropout acts
+    on the last state.
     """
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "N T d"], train: bool = False, dropout: ArrayLike = 0.0, gain: ArrayLike = 1.0
     ) -> Array:
-        """The scores, (N, outputs); arguments as `MLP` has them."""
+        """The scores, (N, outputs); `MLP` describes the arguments."""
         phi = ntk.activation(self.activation).fn
         drives = self.normalize(self.layer(self.width, train, gain)(x), train)
-        recurrent = self.layer(self.width, train, gain, num_iterations=2)  # and that at every time
+        recurrent = self.layer(self.width, train, gain, num_iterations=2)  # at every time
         state = jnp.zeros((len(x), self.width), self.dtype)
         for time in range(x.shape[1]):
             state = phi(drives[:, time] + recurrent(state))
@@ -169,7 +171,7 @@ class CNN(Classifier):
     def __call__(
         self, x: Float[Array, "N h w c"], train: bool = False, dropout: ArrayLike = 0.0, gain: ArrayLike = 1.0
     ) -> Array:
-        """The scores, (N, outputs); arguments as `MLP` has them."""
+        """The scores, (N, outputs); `MLP` describes the arguments."""
         z, phi = x, ntk.activation(self.activation).fn
         for depth in range(self.depth):
             if depth:
@@ -190,7 +192,7 @@ def make_model(fields: ConfigDict, outputs: int, layers: str = "plain", dtype: A
     """The model that a config describes.
 
     Raises:
-        ValueError: The kind is unknown, a field is foreign to it, or a value is out of range.
+        ValueError: The kind is unknown, it has no such field, or a value is out of range.
 
     Example:
         >>> make_model(ConfigDict({"kind": "CNN", "width": 8}), outputs=10).width
@@ -213,13 +215,13 @@ def make_model(fields: ConfigDict, outputs: int, layers: str = "plain", dtype: A
 
 
 def effective_weights(model: Classifier, variables: Any, x: Array, gain: ArrayLike = 1.0) -> WeightMatrices:
-    """The matrices (in, out) by which the layers multiply: scaled in NTK parameterization, normalized where they are.
+    """The matrices (in, out) by which the layers multiply, after NTK scaling or spectral normalization.
 
     Args:
         model: The model.
-        variables: Of the model, with "params".
-        x: Some inputs; one is enough. Spectral normalization finds its norms while it is applied.
-        gain: What it sets them to.
+        variables: The variables of the model, with "params".
+        x: One input or more. Spectral normalization needs a forward pass to find its norms.
+        gain: The norm that it sets.
 
     Returns:
         `WeightMatrices`, under the names of the parameters.
@@ -244,7 +246,7 @@ def effective_weights(model: Classifier, variables: Any, x: Array, gain: ArrayLi
 
 @functools.lru_cache(maxsize=64)
 def model_function(model: Classifier) -> Callable[[Any, Array], Array]:
-    """The model in evaluation mode as f(whole, x), the same function each time that it is asked for.
+    """The model in evaluation mode as f(whole, x). Equal models give the same function object.
 
     Example:
         >>> model = MLP(outputs=2, width=4)
@@ -261,7 +263,7 @@ def model_function(model: Classifier) -> Callable[[Any, Array], Array]:
 
 
 def network_ntk(model: Classifier, whole: Any, x: Array) -> Float[Array, "N N"]:
-    """The NTK of its parameters in evaluation mode, averaged over outputs; `whole` as `model_function` takes it."""
+    """The NTK of the parameters in evaluation mode, averaged over outputs. `model_function` describes `whole`."""
     return ntk.empirical_ntk(model_function(model), whole, x, param_filter=_is_parameter)
 
 
@@ -270,7 +272,7 @@ def _is_parameter(path: str) -> bool:
 
 
 def is_chain(model: Classifier) -> bool:
-    """Whether the outputs are products with the effective weights and activations in turns, and nothing else.
+    """Whether the network only alternates products with the effective weights and activations.
 
     Example:
         >>> is_chain(MLP(outputs=2)), is_chain(MLP(outputs=2, layers="batch_norm")), is_chain(RNN(outputs=2))
@@ -281,7 +283,7 @@ def is_chain(model: Classifier) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def chain_apply(activation: str) -> Callable[[WeightMatrices, Array], Array]:
-    """f(weights, x) of such a model, the same function each time that it is asked for.
+    """f(weights, x) of a model for which `is_chain` holds. Equal activations give the same function object.
 
     Example:
         >>> weights = WeightMatrices((jnp.eye(2), jnp.ones((2, 1))), ("a", "b"), (1, 1))

@@ -1,4 +1,4 @@
-"""Label noise of members, and the keys of everything that is random in them."""
+"""The label noise of members, and the keys of all their random numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def member_key(member: Members, stream: str) -> Array:
 def noisy_labels(
     member: Members, labels: Int[Array, " N"], num_classes: int, stream: str = "labels"
 ) -> Int[Array, " N"]:
-    """The labels, of which the member's share is drawn anew from all classes; more noise keeps what less has drawn."""
+    """Labels, the member's share of them redrawn from all classes. More noise keeps what less noise redrew."""
     chosen, drawn = jax.random.split(member_key(member, stream))
     share = jnp.asarray(member.label_noise)
     replaced = jax.random.uniform(chosen, labels.shape, jnp.float32).astype(common_dtype(share, jnp.float32)) < share
@@ -26,9 +26,9 @@ def noisy_labels(
 
 
 def error_with_noise(error: Array, outputs: Float[Array, "N C"], member: Members) -> Array:
-    """The expected error where the member's share of labels is drawn anew from all classes.
+    """The expected error if the member's share of labels is redrawn from all classes.
 
-    A drawn label is right in one of C cases, where one class is ahead of all others, and in none where there is a tie.
+    A redrawn label is right with probability 1/C where one class leads, and never right where there is a tie.
     """
     ahead = jnp.sum(outputs == jnp.max(outputs, axis=1, keepdims=True), axis=1) == 1
     right = jnp.mean(ahead, dtype=outputs.dtype) / outputs.shape[1]

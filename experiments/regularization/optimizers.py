@@ -1,4 +1,4 @@
-"""Every penalty in one optimizer, with strengths that are arrays: a sweep over them is one program."""
+"""All penalties in one optimizer. Strengths may be arrays, so that a sweep over them is one program."""
 
 from typing import Any, NamedTuple
 
@@ -15,14 +15,16 @@ OPTIMIZERS = ("sgd", "adam")
 
 
 class Strengths(NamedTuple):
-    """λ of each penalty; 0 is none of it. W are the weights: parameters with two axes or more, biases are free.
+    """λ of each penalty (theory.md 15.1); 0 leaves it out.
+
+    W are the weights, which are parameters with two axes or more. Biases have no penalty.
 
     Attributes:
-        l1: Of Σ|w|, by a proximal step.
-        l2: Of Σ‖W‖_F², its gradient 2λW added to the loss's.
+        l1: λ of Σ|w|, by a proximal step (theory.md 15.2).
+        l2: λ of Σ‖W‖_F², by its gradient 2λW.
         weight_decay: W shrinks by the factor 1 − ηλ at each step, apart from the gradient (Loshchilov & Hutter 2019).
-        spectral: Of Σ‖W‖_σ, by a proximal step.
-        nuclear: Of Σ‖W‖_*, likewise.
+        spectral: λ of Σ‖W‖_σ, by a proximal step (theory.md 15.3).
+        nuclear: λ of Σ‖W‖_*, by a proximal step (theory.md 15.2).
     """
 
     l1: ArrayLike = 0.0
@@ -42,29 +44,29 @@ def regularized_optimizer(
 ) -> optax.GradientTransformation:
     """Gradient descent or Adam on L + Σ λ R over the penalties R of `Strengths`.
 
-    Penalties of singular values, spectral and nuclear norm, take one proximal step together. L1 takes its own after it,
-    so that its zeros are exact; with both the end is near the minimum of the sum and not at it.
+    The spectral and the nuclear norm take one proximal step together. L1 takes its own step after it, so that its zeros
+    are exact. With both steps training ends near the minimum of the sum, but not at it.
 
     Args:
-        strengths: Numbers or traced arrays of no axes.
-        learning_rate: η, likewise. A schedule goes through `optax.inject_hyperparams`, as below: proximal steps follow
-            it too.
-        kind: "sgd", whose steps follow the average (1 − β) Σ βⁱ g of past gradients, so that they end where those of
-            plain gradient descent end, proximal ones too; or "adam", which rescales L2's gradient with the loss's,
-            weight decay and proximal steps not.
+        strengths: Numbers, or traced arrays without axes.
+        learning_rate: η, a number or a traced array without axes. A schedule goes through `optax.inject_hyperparams`,
+            as below; proximal steps follow it too.
+        kind: "sgd" or "adam". Steps of "sgd" follow the average (1 − β) Σ βⁱ g of past gradients, so that they end
+            where plain (proximal) gradient descent ends. "adam" rescales the gradients of the loss and of L2, but not
+            weight decay and proximal steps.
         momentum: β of "sgd".
-        singular_values: Whether there is a spectral or nuclear norm at all: they take an SVD of every matrix at every
+        singular_values: Whether the spectral or the nuclear norm takes part. Both need an SVD of every matrix at every
             step.
 
     Raises:
-        ValueError: `kind` is neither, a strength or the rate is negative, or there is a strength of the spectral or
-            nuclear norm and `singular_values` is False.
+        ValueError: `kind` is unknown, a strength or the rate is negative, or the spectral or nuclear norm has a
+            strength although `singular_values` is False.
 
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
         >>> x = jax.random.normal(jax.random.key(0), (100, 5), jnp.float32)
-        >>> y = 2 * x[:, :1] - x[:, 1:2]  # of five inputs two matter
+        >>> y = 2 * x[:, :1] - x[:, 1:2]  # two of five inputs matter
         >>> def loss(params):
         ...     return jnp.mean((x @ params["kernel"] + params["bias"] - y) ** 2) / 2
         >>> scheduled = optax.inject_hyperparams(
@@ -78,7 +80,7 @@ def regularized_optimizer(
         >>> state = optimizer.init(params)
         >>> for _ in range(100):
         ...     params, state = step(params, state)
-        >>> print(*(f"{w:.1f}" for w in params["kernel"][:, 0]), sum(params["kernel"][:, 0] == 0))  # 2 and −1 shrunk
+        >>> print(*(f"{w:.1f}" for w in params["kernel"][:, 0]), sum(params["kernel"][:, 0] == 0))  # 2 and −1 shrink
         1.8 -0.9 0.0 0.0 0.0 3
     """
     check_choice("optimizer", kind, OPTIMIZERS)
@@ -104,7 +106,7 @@ def regularized_optimizer(
 
 
 def weight_mask(params: Any) -> Any:
-    """Which leaves are weights and not biases or scales: those with two axes or more, as in `bounds.weight_matrices`.
+    """Which leaves are weights: those with two axes or more, as in `bounds.weight_matrices`. Biases and scales are not.
 
     Example:
         >>> import numpy as np

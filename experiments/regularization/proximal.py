@@ -1,8 +1,8 @@
-"""Proximal steps of penalties that have no gradient at their minima: weights become zero, singular values equal.
+"""Proximal steps (theory.md 15.2, 15.3) of penalties that have no gradient at their minima.
 
-With the threshold ηλ behind a step of gradient descent at the rate η it is the proximal gradient method for L + λR
-(Daubechies, Defrise & De Mol 2004), which ends at the minimum. Behind steps that are preconditioned, as Adam's, the
-same threshold makes the penalty a decay that is decoupled from the gradient, as AdamW's is for L2. That ends elsewhere.
+A step of gradient descent at the rate η, followed by a proximal step with the threshold ηλ, is the proximal gradient
+method for L + λR (Daubechies, Defrise & De Mol 2004). It ends at the minimum. After preconditioned steps, such as
+Adam's, the same threshold is a decay that is decoupled from the gradient, like AdamW's for L2. That ends elsewhere.
 """
 
 from typing import Any
@@ -19,17 +19,17 @@ from ntk.checks import check_nonnegative
 
 
 def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
-    """Moves every parameter toward 0 by the threshold after the step, and to exactly 0 where it is no larger.
+    """Moves every parameter toward 0 by the threshold after the step, and to exactly 0 where it is not larger.
 
-    The proximal step of L1. Gradient steps along the subgradient λ sign(w) never end at 0.
+    This is the proximal step of L1 (theory.md 15.2). Gradient steps along the subgradient λ sign(w) never end at 0.
 
     Args:
-        threshold: At least 0: ηλ for L + λ Σ|w| at the learning rate η. Behind Adam's steps it is decoupled decay.
+        threshold: At least 0: ηλ for L + λ Σ|w| at the learning rate η. After Adam's steps it is decoupled decay.
 
     Returns:
-        An Optax transformation, the last in a chain; its update takes the parameters. `optax.masked` keeps it from
-        biases, and with a schedule of rates `optax.inject_hyperparams(soft_threshold)(lambda count: λ * η(count))`
-        makes the threshold follow it.
+        An Optax transformation for the end of a chain. Its update takes the parameters. `optax.masked` leaves biases
+        out. With a schedule of rates, `optax.inject_hyperparams(soft_threshold)(lambda count: λ * η(count))` makes the
+        threshold follow the schedule.
 
     Raises:
         ValueError: The threshold is negative.
@@ -48,7 +48,7 @@ def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
         >>> for _ in range(100):
         ...     updates, state = optimizer.update(jax.grad(loss)(w), state, w)
         ...     w = optax.apply_updates(w, updates)
-        >>> print(f"{w[0]:.4f} {w[1]}")  # least squares: 0.95 and 0.05, of which λ/2 is taken
+        >>> print(f"{w[0]:.4f} {w[1]}")  # least squares has 0.95 and 0.05; L1 takes λ/2 off
         0.8500 0.0
     """
     check_nonnegative("threshold", threshold)
@@ -64,19 +64,20 @@ def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
 def singular_value_shrinkage(*, nuclear: ArrayLike = 0.0, spectral: ArrayLike = 0.0) -> optax.GradientTransformation:
     """Shrinks the singular values of every matrix after the step: the proximal step of penalties on them.
 
-    The nuclear norm lowers all of them by its threshold, to 0 where they are no larger: ranks become low, to rounding
-    (Cai, Candès & Shen 2010). The spectral norm cuts the largest at the τ with Σ(σ − τ)₊ = its threshold, and all at 0
-    where their sum is no larger (Parikh & Boyd 2014, section 6.7). Gradient steps along its subgradient u vᵀ stall once
-    several of them are the largest. One after the other they are the proximal step of the sum.
+    The nuclear norm lowers every singular value by its threshold, to 0 where the value is not larger (theory.md 15.2;
+    Cai, Candès & Shen 2010). So ranks become low, up to rounding. The spectral norm cuts the largest values at the τ
+    with Σ(σ − τ)₊ = threshold, and sets all values to 0 if their sum is at most the threshold (theory.md 15.3; Parikh &
+    Boyd 2014, section 6.7). Gradient steps along its subgradient u vᵀ stall once several values are the largest. The
+    nuclear step followed by the spectral step is the proximal step of the sum.
 
     Args:
-        nuclear: At least 0: ηλ for L + λ Σ‖W‖_* at the learning rate η. Behind Adam's steps it is decoupled decay.
-        spectral: Likewise for L + λ Σ‖W‖_σ.
+        nuclear: At least 0: ηλ for L + λ Σ‖W‖_* at the learning rate η. After Adam's steps it is decoupled decay.
+        spectral: At least 0: ηλ for L + λ Σ‖W‖_σ. After Adam's steps it is decoupled decay.
 
     Returns:
-        An Optax transformation for parameters with two axes or more, (…, in, out), of which all but the last are taken
-        together; it is used as `soft_threshold` is. It takes an SVD of every matrix at every step, whose rounding is
-        that of the result: about 10⁻⁶ ‖W‖_σ in float32.
+        An Optax transformation for parameters with two axes or more, (…, in, out). All axes but the last form the rows
+        of one matrix. It is used like `soft_threshold`. It takes an SVD of every matrix at every step, and the result
+        has the rounding of this SVD, about 10⁻⁶ ‖W‖_σ in float32.
 
     Raises:
         ValueError: A threshold is negative.
@@ -85,7 +86,7 @@ def singular_value_shrinkage(*, nuclear: ArrayLike = 0.0, spectral: ArrayLike = 
         >>> import jax.numpy as jnp
         >>> w = jnp.diag(jnp.array([3.0, 2.5, 0.5]))
         >>> for step in (singular_value_shrinkage(nuclear=1.0), singular_value_shrinkage(spectral=1.5)):
-        ...     updates, _ = step.update(jnp.zeros_like(w), step.init(w), w)  # behind a step of 0
+        ...     updates, _ = step.update(jnp.zeros_like(w), step.init(w), w)  # after a step of 0
         ...     print(jnp.diag(w + updates).round(4) + 0.0)  # max(σ − 1, 0), and min(σ, 2): (3 − 2) + (2.5 − 2) = 1.5
         [2.  1.5 0. ]
         [2.  2.  0.5]
@@ -95,7 +96,7 @@ def singular_value_shrinkage(*, nuclear: ArrayLike = 0.0, spectral: ArrayLike = 
 
     def shrink(step: Array, param: Array) -> Array:
         left, values, right = svd(_as_matrix(param + step))
-        # On σ ≥ 0 the nuclear norm is linear: it moves where the other one starts from, so that this order is exact.
+        # On σ ≥ 0 the nuclear norm is linear and only moves the start of the spectral step, so this order is exact.
         shrunk = _capped(jnp.maximum(values - nuclear, 0), spectral)
         moved = jnp.matmul(left * shrunk[None], right, precision=lax.Precision.HIGHEST)
         return moved.reshape(param.shape) - param
@@ -104,10 +105,10 @@ def singular_value_shrinkage(*, nuclear: ArrayLike = 0.0, spectral: ArrayLike = 
 
 
 def _capped(values: Float[Array, " k"], excess: ArrayLike) -> Float[Array, " k"]:
-    """Descending values cut at the τ above which they have this excess in all, at 0 if they have not as much.
+    """Descending values cut at the τ ≥ 0 with Σ(σ − τ)₊ = excess, or at 0 if their sum is at most the excess.
 
-    What the n largest have above τ is at most the excess, and equal to it for those that are cut, so that τ is the
-    largest of (σ₁ + … + σₙ − excess)/n.
+    For every n, Σ_{i≤n}(σ_i − τ) ≤ excess, with equality if exactly the first n values are cut. So τ is the largest of
+    (σ₁ + … + σₙ − excess)/n.
     """
     counts = jnp.arange(1, len(values) + 1, dtype=values.dtype)
     return jnp.minimum(values, jnp.max((jnp.cumsum(values) - excess) / counts, initial=0))
@@ -116,7 +117,7 @@ def _capped(values: Float[Array, " k"], excess: ArrayLike) -> Float[Array, " k"]
 def _after_the_step(shrink: Any) -> optax.GradientTransformation:
     def update(updates: Any, params: Any) -> Any:
         if params is None:
-            raise ValueError("params is None; expected the parameters: a proximal step starts from where they are.")
+            raise ValueError("params is None; expected the parameters, from which a proximal step starts.")
         return jax.tree.map(shrink, updates, params)
 
     return optax.stateless(update)

@@ -1,4 +1,4 @@
-"""What is written of a trained member: its history, and every bound."""
+"""The record of a trained member: its history, and every bound."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from ntk.checks import check_count
 
 _DIGITS = 6
 _PARTS = ("train", "validation", "test")
-# The first three only where there are probes and levels of noise.
+# The first three exist only with probes and with levels of noise.
 _CURVES = (
     *("ntk_drift", "lipschitz_estimate", "noisy_errors", "gap", "margins", "lipschitz_product", "sparsity"),
     *("sparsities", "one", "frobenius", "spectral", "stable_rank", "effective_rank"),
@@ -42,9 +42,9 @@ class BoundOptions(NamedTuple):
 
     Attributes:
         delta: δ.
-        sigmas: Scales of noise that PAC-Bayes tries.
-        num_draws: Of parameters, at each of them.
-        ridge: Of the kernel, as a share of the mean of its diagonal.
+        sigmas: The scales of noise that PAC-Bayes tries.
+        num_draws: The number of draws of parameters at each scale.
+        ridge: The ridge of kernel regression, as a share of the mean of the kernel's diagonal.
     """
 
     delta: float
@@ -54,11 +54,11 @@ class BoundOptions(NamedTuple):
 
 
 def bound_options(fields: ConfigDict) -> BoundOptions | None:
-    """The options that a config gives, None where it gives none: bounds are left out then.
+    """The options in a config. None if the config has none; records have no bounds then.
 
     Raises:
-        TypeError: A field is missing, or unknown.
-        ValueError: One is out of range.
+        TypeError: A field is missing or unknown.
+        ValueError: A field is out of range.
 
     Example:
         >>> bound_options(ConfigDict({"delta": 5.0, "sigmas": (0.1,), "num_draws": 10, "ridge": 0.1}))
@@ -88,21 +88,24 @@ def member_record(
     """One line of metrics.
 
     Args:
-        program: By which it was trained.
+        program: The program that trained it.
         member: Its numbers.
         index: Its place in the chunk.
         trained: The chunk.
         samples: The data.
-        schedule: Steps after which it was evaluated.
-        options: For the bounds, which are left out where it is None.
+        schedule: The steps after which it was evaluated.
+        options: The options of the bounds; None leaves bounds out.
 
     Returns:
-        The fields of `Member`; "diverged": the step at which its numbers were first found not to be finite, or None;
-        "steps"; "curves": by name, an entry for each of the steps; likewise "spectra": the singular values of each
-        layer, and "reliability": "shares", "confidences" and "accuracies" of bins; "layers": names of its weights, in
-        their order in the curves; "bounds" and "measures" by their names in `bounds.report`, empty where it diverged;
-        "at_ceiling": names of bounds at their ceiling; "left_out": the reasons why there are no others. Numbers have 6
-        digits, and None where they are not finite.
+        The fields of `Member`, and
+
+        - "steps": the schedule; "diverged": the first of its steps with numbers that are not finite, or None;
+        - "curves", "spectra" (singular values of each layer) and "reliability" ("shares", "confidences" and
+          "accuracies" of bins): by name, one entry per step; "layers": the names of weights in the order of the curves;
+        - "bounds" and "measures": by their names in `bounds.report`, empty if the member diverged;
+        - "at_ceiling": the names of bounds at their ceiling; "left_out": why other bounds are missing.
+
+        Numbers have 6 digits; numbers that are not finite are None.
     """
     history = jax.tree.map(lambda leaf: leaf[:, index], trained.history)
     curves = {f"{part}_{name}": history[part][name] for part in _PARTS for name in ("loss", "error")}
@@ -130,10 +133,10 @@ def member_record(
 def member_bounds(
     program: Program, member: Member, first: State, last: State, samples: Samples, options: BoundOptions
 ) -> dict[str, Any]:
-    """Every bound and measure of `bounds.report` for one member, of the functions before and after its training.
+    """Every bound and measure of `bounds.report` for one member, from its functions before and after training.
 
-    Bounds are of the error with label noise, which test labels have here too. Weights so large that the range of
-    float32 does not hold their norms have none: the reason that is given stands under "everything".
+    Bounds hold for the error with label noise, so test labels have this noise here. If the norms of the weights exceed
+    the range of float32 there are no bounds, and "everything" under "left_out" says so.
     """
     model = program.model
     numbers = jax.tree.map(lambda leaf: leaf[0], as_arrays([member], samples.x_train.dtype))
@@ -165,7 +168,7 @@ def member_bounds(
     return {
         "bounds": {row.name: row.value for row in found.bounds},
         "measures": {row.name: row.value for row in found.measures},
-        # PAC-Bayes tends to 1, and is 1 in the digits of a record before it is.
+        # PAC-Bayes tends to 1 and reaches it only in the digits of a record.
         "at_ceiling": [row.name for row in found.bounds if row.at_ceiling or _plain(row.value) == 1],
         "left_out": {entry.name: entry.reason for entry in found.left_out},
     }
@@ -174,13 +177,13 @@ def member_bounds(
 def _as_function(
     model: Classifier, first: State, last: State, gain: Array, x: Array
 ) -> tuple[Callable[[Any, Array], Array], Any, Any]:
-    """f(params, x) and its params before and after training; of a chain, the matrices by which it multiplies."""
+    """f(params, x), and params before and after training. The params of a chain are its effective matrices."""
     if is_chain(model):
         before, after = (
             effective_weights(model, state.statistics | {"params": state.params}, x, gain) for state in (first, last)
         )
         return chain_apply(model.activation), before, after
-    # Noise on running averages leads out of the networks that were trained, so that there PAC-Bayes has no prior.
+    # PAC-Bayes gets no prior with running averages: noise on these gives networks that training cannot reach.
     return model_function(model), None if first.statistics else _whole(first, gain), _whole(last, gain)
 
 
@@ -189,7 +192,7 @@ def _whole(state: State, gain: Array) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON knows it: lists and numbers of so many digits, None for those that are not finite."""
+    """The value in types of JSON: lists, and numbers of 6 digits. Numbers that are not finite become None."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

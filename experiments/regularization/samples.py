@@ -13,9 +13,9 @@ from ntk.checks import check_count
 
 
 class Samples(NamedTuple):
-    """Inputs (N, …) as the network reads them, and classes (N,), of three parts without a point in common.
+    """Inputs (N, …) as the network reads them, and classes (N,), in three disjoint parts.
 
-    Beside them stands Gaussian noise of variance 1 for the test inputs.
+    `noise` is Gaussian, of variance 1, for the test inputs.
     """
 
     x_train: Float[Array, "train ..."]
@@ -28,7 +28,7 @@ class Samples(NamedTuple):
 
     @property
     def num_classes(self) -> int:
-        """C: labels are 0, …, C − 1."""
+        """C, where labels are 0, …, C − 1."""
         return 1 + max(int(y.max()) for y in (self.y_train, self.y_validation, self.y_test))
 
 
@@ -42,17 +42,17 @@ def draw_samples(
 ) -> Samples:
     """Points for training, validation and testing, drawn from all images of a data set together.
 
-    The usual split of digits is by writers, so that its halves are not of one distribution, as bounds want it.
+    The usual split of digits is by writers, so its halves have different distributions. Bounds need one distribution.
 
     Args:
         data: All images.
         sizes: Numbers of training, validation and test points.
-        reads: From images to inputs.
-        seed: Of the choice of points.
-        dtype: Of the inputs.
+        reads: Takes images; returns inputs.
+        seed: The seed of the choice of points.
+        dtype: The dtype of the inputs.
 
     Raises:
-        ValueError: A size is no positive integer, or there are not enough images.
+        ValueError: A size is not a positive integer, or there are not enough images.
 
     Example:
         >>> from experiments.data.images import load_data

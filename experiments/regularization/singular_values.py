@@ -1,7 +1,7 @@
-"""Singular values of many matrices in one program, on CPU one matrix at a time.
+"""Singular values of many matrices in one program. On CPU a batch is a loop over its matrices.
 
-LAPACK's batches are spread over the threads of the pool that runs the program, and with as many devices as threads all
-of them wait for each other for ever (jaxlib 0.10): on CPU a batch is a loop.
+jaxlib 0.10 spreads LAPACK's batches over the threads of the pool that runs the program. With as many devices as threads
+all threads wait for each other and never end.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def svd(matrix: Float[Array, "in out"]) -> tuple[Float[Array, "in k"], Float[Arr
 
 
 def singular_values(matrix: Float[Array, "in out"]) -> Float[Array, " k"]:
-    """σ alone, in a fraction of the time.
+    """σ without U and V, in a fraction of the time.
 
     Example:
         >>> print(singular_values(jnp.array([[0.0, 2.0], [1.0, 0.0]])))

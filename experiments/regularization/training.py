@@ -1,4 +1,4 @@
-"""A chunk of members from its first step to its last: how many fit together, and checkpoints on the way."""
+"""Training of a chunk of members: its size by memory, and checkpoints during training."""
 
 import contextlib
 import functools
@@ -20,8 +20,9 @@ from experiments.regularization.engine import Program, State, advance, on_device
 from experiments.regularization.members import Member, Members, as_arrays
 from experiments.regularization.samples import Samples
 
-# On one core of a CPU, members of width 32 (3,400 parameters) are fastest in blocks of 8, 1.3 times faster than alone;
-# those of width 128 (26,000) and more are fastest alone, in cache, at width 256 1.5 times faster than all at once.
+# On one CPU core, members of width 32 (3,400 parameters) are fastest in blocks of 8, 1.3 times faster than alone.
+# Members of width 128 (26,000 parameters) and more are fastest alone, in cache; at width 256 that is 1.5 times faster
+# than all at once.
 _SMALL = 10_000
 _BLOCK = 8
 
@@ -30,12 +31,12 @@ class Plan(NamedTuple):
     """How the members of one shape are trained.
 
     Attributes:
-        program: What is compiled.
-        size: Members of a chunk, the last of which are repetitions where there are not as many.
-        block: How many of them one device trains side by side.
+        program: The static part of the program.
+        size: The number of members of a chunk. A smaller chunk is filled with repetitions of its last member.
+        block: The number of members that one device trains side by side.
         mesh: The devices.
         advance: `engine.advance`, compiled for chunks of this size.
-        peak_bytes: Memory that it takes, of one accelerator or of all CPU devices together.
+        peak_bytes: The memory that it takes, on one accelerator or on all CPU devices together.
     """
 
     program: Program
@@ -47,7 +48,7 @@ class Plan(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `engine.start` and `engine.advance` want to know beforehand."""
+        """The static arguments of `engine.start` and `engine.advance`."""
         return {"program": self.program, "block": self.block, "mesh": self.mesh}
 
 
@@ -55,9 +56,9 @@ class Trained(NamedTuple):
     """A chunk after training.
 
     Attributes:
-        first: States before it, with leading axes of members.
-        last: States after it.
-        history: What `engine.evaluate_member` found at each evaluation, (evaluations, members, …).
+        first: States before training, with a leading axis of members.
+        last: States after training.
+        history: The results of `engine.evaluate_member`, (evaluations, members, …).
     """
 
     first: State
@@ -69,12 +70,12 @@ def make_plan(program: Program, members: Sequence[Member], samples: Samples, mes
     """Compile for as many members at once as memory allows.
 
     Args:
-        program: What is compiled.
-        members: All of its shape.
+        program: The static part of the program.
+        members: All members of its shape.
         samples: The data.
         mesh: The devices.
-        memory_gib: Of each accelerator, or of all CPU devices together; where one member a device needs more, these
-            are trained with a warning.
+        memory_gib: The memory of each accelerator, or of all CPU devices together. If one member per device needs more,
+            one member per device is trained all the same, with a warning.
     """
     num_devices, on_cpu = mesh.size, mesh.devices.flat[0].platform == "cpu"
     sharing = num_devices if on_cpu else 1
@@ -92,10 +93,10 @@ def make_plan(program: Program, members: Sequence[Member], samples: Samples, mes
         taken = sharing * (taken - memory.alias_size_in_bytes)
         share = memory_gib * 2**30 / taken
         if share < 1 and block == blocks == 1:
-            logging.warning("memory_gib is %g; one member a device takes %.2g.", memory_gib, taken / 2**30)
+            logging.warning("memory_gib is %g; one member per device takes %.2g.", memory_gib, taken / 2**30)
         if share >= 1 or block == blocks == 1:
             return Plan(program, size, block, mesh, compiled, taken)
-        # First shorter chunks; if one block of them is too much, fewer members side by side.
+        # First shorter chunks. If a single block is too much, fewer members side by side.
         if blocks > 1:
             blocks = _evenly(all_blocks, max(1, min(blocks - 1, int(blocks * share))))
         else:
@@ -103,7 +104,7 @@ def make_plan(program: Program, members: Sequence[Member], samples: Samples, mes
 
 
 def _evenly(total: int, largest: int) -> int:
-    """The size of parts, none beyond the largest, that leave the fewest places empty with as few parts as there can be.
+    """The size of equal parts of at most `largest`: as few parts as possible, with as few empty places as possible.
 
     Example:
         >>> _evenly(9, 8), _evenly(5, 100)
@@ -113,7 +114,7 @@ def _evenly(total: int, largest: int) -> int:
 
 
 def choose_block(program: Program, samples: Samples) -> int:
-    """Members that one device trains side by side: on accelerators all, on CPU many small or one large at a time."""
+    """The number of members that one device trains side by side: all on accelerators; on CPU 8 small or 1 large."""
     if jax.default_backend() != "cpu":
         return 2**30
     shapes = jax.eval_shape(program.model.init, jax.random.key(0), samples.x_train[:1])["params"]
@@ -122,10 +123,10 @@ def choose_block(program: Program, samples: Samples) -> int:
 
 
 def use_all_cores() -> None:
-    """Make every CPU core a device of its own, over which members are spread; without effect once JAX has started.
+    """Make every CPU core a device, over which members are spread. This has no effect once JAX has started.
 
-    LAPACK then takes one thread for each matrix: more of them would wait for the cores that other members have, up to
-    20 times as long as a small SVD takes.
+    LAPACK then takes one thread for each matrix. More threads would wait for cores that other members use, up to 20
+    times as long as a small SVD takes.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):
@@ -141,15 +142,15 @@ def train_chunk(
     folder: Path | None = None,
     progress: Callable[[], Any] = lambda: None,
 ) -> Trained:
-    """Train members of one shape, or go on from the last checkpoint.
+    """Train members of one shape, or resume from the last checkpoint.
 
     Args:
-        plan: For their shape.
-        members: At most `plan.size`.
+        plan: The plan for their shape.
+        members: At most `plan.size` members.
         samples: The data.
-        schedule: Steps after which to evaluate and to keep a checkpoint, increasing from 0; the last one ends it.
-        folder: For checkpoints, of this chunk alone; None keeps none.
-        progress: Called after each evaluation, those before a checkpoint too.
+        schedule: The steps after which to evaluate and save a checkpoint, increasing from 0. The last ends training.
+        folder: The folder of checkpoints of this chunk; None saves no checkpoints.
+        progress: Called after each evaluation, and on resuming once for each evaluation in the checkpoint.
     """
     arrays = _padded(members, plan.size, samples, plan.mesh)
     make = functools.partial(start, arrays, samples, program=plan.program, mesh=plan.mesh)
@@ -172,7 +173,7 @@ def train_chunk(
 
 
 def _restored(plan: Plan, checkpoints: Checkpoints, arrays: Members, samples: Samples) -> tuple[State, list[Any]]:
-    """State and history of the last checkpoint."""
+    """The state and the history in the last checkpoint."""
     number = (checkpoints.latest or 0) + 1
     state = _abstract_state(plan.program, arrays, samples, plan.mesh)
     record = jax.eval_shape(
@@ -185,7 +186,7 @@ def _restored(plan: Plan, checkpoints: Checkpoints, arrays: Members, samples: Sa
 
 
 def _abstract_state(program: Program, arrays: Members, samples: Samples, mesh: Mesh) -> State:
-    """Shapes, dtypes and places of what `start` makes."""
+    """The shapes, dtypes and shardings of the result of `start`."""
     state = jax.eval_shape(functools.partial(start, program=program, mesh=mesh), arrays, samples)
     place = NamedSharding(mesh, PartitionSpec("members"))
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)

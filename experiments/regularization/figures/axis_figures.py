@@ -15,20 +15,20 @@ from experiments.regularization.figures.selection import AXES, COLORS, Record, b
 _TITLES = {
     "width": "Width $n$",
     "learning_rate": "Learning rate",
-    "label_noise": "Share of labels drawn anew",
+    "label_noise": "Share of labels redrawn",
     "num_train": "Training points $N$",
 }
-# What a panel says of the axes that it does not show.
+# How the title of a panel names the values on the axes that it does not show.
 _HELD = {
     "width": "$n={:g}$",
     "learning_rate": r"$\eta={:g}$",
-    "label_noise": "{:g} of labels drawn anew",
+    "label_noise": "{:g} of labels redrawn",
     "num_train": "$N={:g}$",
 }
 
 
 def draw_axes(stem: Path, records: list[Record], config: ConfigDict) -> None:
-    """Test and training errors against every axis with several values, each regularizer and strength a curve."""
+    """Test and training errors against every axis with several values, one curve per regularizer and strength."""
     varied = [field for field, axis in AXES.items() if len(config[axis]) > 1]
     if not varied:
         return

@@ -1,4 +1,4 @@
-"""Which measures order networks as their generalization gaps do: Kendall's rank correlation over members."""
+"""Which measures order networks like their generalization gaps: Kendall's rank correlation over members."""
 
 import math
 from collections import Counter
@@ -16,13 +16,13 @@ from experiments.regularization.figures.selection import COLORS, LABELS, Record,
 from experiments.regularization.members import REGULARIZERS
 
 _FEWEST = 3
-# Held against the gap one by one, with the names of their axes.
+# The measures that are drawn against the gap, with the names of their axes.
 _SHOWN = {
     "spectral norms and margins": "Margin bound less training error",
     "spectral complexity": "Spectral complexity",
     "Frobenius norm": "Frobenius norm",
 }
-# Beside the rows of `bounds.report`, from the last values of curves; of layers, their sum.
+# Measures beside the rows of `bounds.report`, from the last values of curves. Values of layers are summed.
 _READ: dict[str, Callable[[dict[str, Any]], float]] = {
     "Lipschitz constant, lower estimate": lambda end: end.get("lipschitz_estimate", math.nan),
     "NTK drift": lambda end: end.get("ntk_drift", math.nan),
@@ -39,10 +39,10 @@ class Correlation(NamedTuple):
     """Kendall's τ of a measure with the gap.
 
     Attributes:
-        overall: Over all members, each of which must have the measure.
-        within: The mean of τ over groups in which the strength alone changes; NaN without such a group. A measure that
-            only tells regularizers apart has none of it (Jiang et al. 2019 average over every axis likewise).
-        num_members: Members with the measure.
+        overall: τ over all members that have the measure.
+        within: The mean of τ over groups in which only the strength changes; NaN without such a group. It is about 0
+            for a measure that only tells regularizers apart (Jiang et al. 2019 average over every axis in this way).
+        num_members: The number of members with the measure.
     """
 
     overall: float
@@ -51,15 +51,15 @@ class Correlation(NamedTuple):
 
 
 def measures_of(record: Record) -> dict[str, float]:
-    """All numbers of a member that claim to say something of its gap; bounds less the training error.
+    """All numbers of a member that may predict its gap. Of bounds, the training error is subtracted.
 
-    Bounds from test data have seen the gap and are left out. So are bounds at their ceiling: they tell nothing of one
-    network from another.
+    Bounds from test data are left out, since they have seen the gap. Bounds at their ceiling are left out, since they
+    do not tell networks apart.
     """
     curves, at_ceiling = record["curves"], record["at_ceiling"]
     train_error = curves["train_error"][-1]
     bounds = {name: value for name, value in record["bounds"].items() if value is not None and not _has_seen_gap(name)}
-    # Records have 6 digits and their differences fewer: what is constant but for rounding must not order members.
+    # Records have 6 digits, and differences of them fewer. Rounding of a constant must not order members.
     found = {name: float(f"{value - train_error:.4g}") for name, value in bounds.items() if name not in at_ceiling}
     found |= {name: value for name, value in record["measures"].items() if value is not None}
     found |= {name: read({name: values[-1] for name, values in curves.items()}) for name, read in _READ.items()}
@@ -67,7 +67,7 @@ def measures_of(record: Record) -> dict[str, float]:
 
 
 def correlations(records: list[Record]) -> dict[str, Correlation]:
-    """τ of every measure with the gap, the highest first, but for those that `without_part` names.
+    """τ of every measure with the gap, in descending order, except for the measures in `without_part`.
 
     Example:
         >>> curves = {"gap": [0.1], "train_error": [0.0], "lipschitz_estimate": [1.0], "stable_rank": [[2.0]]}
@@ -97,9 +97,9 @@ def correlations(records: list[Record]) -> dict[str, Correlation]:
 
 
 def without_part(records: list[Record]) -> dict[str, str]:
-    """What has no part in correlations, and why: bounds at their ceiling, and what is one number for all members.
+    """The measures that have no correlation, and why: bounds at their ceiling, and measures equal for all members.
 
-    A bound that is at its ceiling for some members only is correlated over the others.
+    A bound that is at its ceiling only for some members is correlated over the other members.
 
     Example:
         >>> curves = {name: [[2.0]] for name in ("stable_rank", "effective_rank", "spectral", "one")}
@@ -120,7 +120,7 @@ def without_part(records: list[Record]) -> dict[str, str]:
 
 
 def draw_correlations(stem: Path, records: list[Record]) -> None:
-    """τ of every measure as bars, or why it has none; a bound and two measures against the gap, each member a point."""
+    """τ of every measure as bars, or why it has none, and a bound and two measures against the gap of every member."""
     found, without = correlations(records), without_part(records)
     if not found:
         return
@@ -177,14 +177,14 @@ def _has_seen_gap(bound: str) -> bool:
 
 
 def _tau(values: np.ndarray, gaps: np.ndarray) -> float:
-    """Kendall's τ_b; NaN where either is constant."""
+    """Kendall's τ_b; NaN if either is constant."""
     if len(np.unique(values)) < 2 or len(np.unique(gaps)) < 2:
         return float("nan")
     return float(stats.kendalltau(values, gaps).statistic)
 
 
 def _groups(records: list[Record]) -> list[np.ndarray]:
-    """Places of members that differ in their strength alone."""
+    """The places of members that differ only in their strength, group by group."""
     groups: dict[tuple, list[int]] = {}
     for place, record in enumerate(records):
         axes = ("regularizer", "width", "learning_rate", "label_noise", "num_train", "seed")

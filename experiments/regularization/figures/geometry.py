@@ -12,21 +12,21 @@ from matplotlib.axes import Axes
 from experiments.common import plots
 from experiments.regularization.optimizers import Strengths, regularized_optimizer
 
-# L(w) = ½ (w − w*)ᵀ H (w − w*) of correlated inputs.
+# L(w) = ½ (w − w*)ᵀ H (w − w*), for correlated inputs.
 _HESSIAN = np.array([[1.0, 0.45], [0.45, 0.6]], np.float32)
 _MINIMUM = np.array([1.0, 0.55], np.float32)
-# Strengths at which both pictures have about the same loss.
+# Strengths at which both penalties give about the same loss.
 _SHOWN = {"l1": 0.45, "l2": 0.35}
 _TITLES = {"l1": r"$L_1$: $|w_1|+|w_2|\leq C$", "l2": r"$L_2$: $w_1^2+w_2^2\leq C^2$"}
 
 
 def penalized_minima(penalty: str, strengths: Float[np.ndarray, " S"], num_steps: int = 2000) -> Float[Array, "S 2"]:
-    """Minima of L + λ R for many λ at once, by (proximal) gradient descent: one program, `jax.vmap` over λ.
+    """Minima of L + λ R for many λ, by (proximal) gradient descent in one program with `jax.vmap` over λ.
 
     Args:
         penalty: "l1" or "l2".
         strengths: λ.
-        num_steps: Of gradient descent.
+        num_steps: The number of steps of gradient descent.
 
     Example:
         >>> w = penalized_minima("l1", np.array([0.0, 0.45], np.float32))
@@ -35,7 +35,7 @@ def penalized_minima(penalty: str, strengths: Float[np.ndarray, " S"], num_steps
     """
 
     def minimum(strength: Array) -> Array:
-        # Below 2 over the largest curvature, which L2 adds 2λ to.
+        # Below 2 over the largest curvature. L2 adds 2λ to the curvature.
         rate = 1 / (np.linalg.norm(_HESSIAN, 2) + 2 * strength)
         optimizer = regularized_optimizer(Strengths(**{penalty: strength}), rate, momentum=0.0)
 
@@ -52,7 +52,7 @@ def penalized_minima(penalty: str, strengths: Float[np.ndarray, " S"], num_steps
 
 
 def draw_geometry(stem: Path) -> None:
-    """Ellipses of equal loss, the set that a penalty allows, the minimum on its border, and its path in λ."""
+    """Ellipses of equal loss, the set that a penalty allows, the minimum on its border, and the path of minima in λ."""
     with plots.style():
         figure, panels = plots.make_figure(2, size=(6.4, 3.4), sharey=True)
         for axes, penalty, color in zip(panels, ("l1", "l2"), plots.PALETTE, strict=False):
@@ -71,7 +71,7 @@ def _draw_penalty(axes: Axes, penalty: str, color: str) -> None:
     w = np.stack(np.meshgrid(grid, grid), axis=-1) - _MINIMUM
     loss = np.einsum("...i,ij,...j->...", w, _HESSIAN, w) / 2
     at = (touching - _MINIMUM) @ _HESSIAN @ (touching - _MINIMUM) / 2
-    # The ellipse that touches is among those drawn.
+    # The levels include the ellipse that touches the set.
     axes.contour(grid, grid, loss, levels=at * np.array([0.1, 0.4, 1.0, 1.9, 3.1]), colors="0.6", linewidths=0.8)
     axes.fill(*_border(penalty, touching), color=color, alpha=0.2, linewidth=0)
     axes.plot(*_border(penalty, touching), color=color)
@@ -87,7 +87,7 @@ def _draw_penalty(axes: Axes, penalty: str, color: str) -> None:
 
 
 def _border(penalty: str, touching: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "2 points"]:
-    """The diamond or circle through a point."""
+    """The diamond (L1) or circle (L2) through a point."""
     if penalty == "l1":
         return np.abs(touching).sum() * np.array([[1, 0, -1, 0, 1], [0, 1, 0, -1, 0]])
     angles = np.linspace(0, 2 * np.pi, 200)

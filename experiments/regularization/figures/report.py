@@ -1,4 +1,4 @@
-"""What a sweep has found: tables in summary.md, and every figure that its axes allow."""
+"""The report of a sweep: tables in summary.md, and every figure that its axes allow."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.benchmarks.timing import markdown_table
 from experiments.common.environment import write_summary
+from experiments.common.tables import markdown_table
 from experiments.regularization.figures.axis_figures import draw_axes
 from experiments.regularization.figures.correlation import correlations, draw_correlations, without_part
 from experiments.regularization.figures.geometry import draw_geometry
@@ -45,14 +45,14 @@ def _opening(config: ConfigDict) -> str:
     return (
         f"{network.kind} of {network.parameterization} parameterization on {config.dataset}: {config.num_steps} steps"
         f" of {config.optimizer} on {batches}, {config.loss.replace('_', '-')}. Medians over {config.num_seeds} seeds"
-        " after the last step; * marks the strength of least validation error, and stopped early is the test error in %"
-        " where the validation loss was least. Ranks are means over layers. The gap"
-        " and the bounds are of the error with the label noise of the training set, test % without it."
+        ' after the last step. * marks the strength of least validation error. "Stopped early" is the test error in %'
+        " at the step of least validation loss. Ranks are means over layers. The gap and the bounds are for labels with"
+        " the noise of the training set; test % is for labels without noise."
     )
 
 
 def _members(config: ConfigDict, records: list[Record]) -> str:
-    """A line for each strength of each regularizer, at every place of the other axes."""
+    """One line for each strength of each regularizer, at every place of the other axes."""
     varied = [field for field, axis in AXES.items() if len(config[axis]) > 1]
     cells: dict[tuple, list[Record]] = {}
     for record in records:
@@ -93,11 +93,10 @@ def _cells(found: list[Record]) -> list[str]:
 
 
 def _bounds(records: list[Record]) -> str:
-    """Every bound: its least and its median value over members, how often it was at its ceiling and how often the error
-    above it; what has none.
+    """A table of bounds: least and median value over members, and how many are at their ceiling or below the error.
 
-    Bounds from test data are made of the very errors at hand, and PAC-Bayes is of another one, with noise on the
-    parameters: neither is held against them.
+    Two kinds of bounds are not compared with the error: bounds from test data, which are computed from this error, and
+    PAC-Bayes, which bounds the error of noisy parameters. Bounds that are left out follow with their reasons.
     """
     kept = select(records)
     held: dict[str, list[Record]] = {}
@@ -134,5 +133,5 @@ def _correlations(records: list[Record]) -> str:
         return ""
     table = markdown_table(["measure", "τ, all members", "τ, strength alone", "members"], lines)
     without = "".join(f"\n- {name}: {reason}" for name, reason in without_part(records).items())
-    summary = f"Kendall's τ with the generalization gap; bounds less the training error.\n\n{table}"
-    return f"{summary}\n\nWithout part in it:\n{without}" if without else summary
+    summary = f"Kendall's τ with the generalization gap. The training error is subtracted from bounds.\n\n{table}"
+    return f"{summary}\n\nWithout a correlation:\n{without}" if without else summary

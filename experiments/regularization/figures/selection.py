@@ -1,4 +1,4 @@
-"""Records of a sweep looked at from outside: which of them, their last values, the best strength, their colours."""
+"""Selections of records of a sweep: by fields, last values, the best strength; and labels and colours of figures."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +24,7 @@ LABELS = {
     "spectral_norm": "spectral normalization",
 }
 STRENGTHS = {"dropout": "share of units dropped", "spectral_norm": r"$\Vert W\Vert_\sigma$ of every layer"}
-# Colours stay with their regularizers from figure to figure; those without a strength are grey and black.
+# Every figure has the same colours. Regularizers without a strength are grey and black.
 COLORS = dict(zip(("l1", "l2", "spectral", "nuclear", "elastic_net", "weight_decay"), plots.PALETTE, strict=False)) | {
     "none": "0.35",
     "dropout": "#8C6D31",
@@ -34,7 +34,7 @@ COLORS = dict(zip(("l1", "l2", "spectral", "nuclear", "elastic_net", "weight_dec
 
 
 def select(records: Iterable[Record], **fields: Any) -> list[Record]:
-    """Those that did not diverge and have these fields.
+    """The records that did not diverge and have these fields.
 
     Example:
         >>> found = [{"width": 8, "diverged": None}, {"width": 8, "diverged": 100}, {"width": 16, "diverged": None}]
@@ -49,7 +49,7 @@ def select(records: Iterable[Record], **fields: Any) -> list[Record]:
 
 
 def base_fields(config: ConfigDict) -> dict[str, Any]:
-    """The first value of each axis beside strengths and seeds: where figures look that show no such axis.
+    """The first value of each axis but strengths and seeds. Figures that do not show an axis take its first value.
 
     Example:
         >>> axes = {"widths": (64, 8), "learning_rates": (0.1,), "label_noise": (0.0, 0.5), "train_sizes": (100,)}
@@ -70,7 +70,7 @@ def last(records: Iterable[Record], curve: str) -> np.ndarray:
 
 
 def stopped_early(record: Record, curve: str) -> float:
-    """The value of a curve where the validation loss was least: early stopping, read off.
+    """The value of a curve at the step of least validation loss: early stopping after the fact.
 
     Example:
         >>> curves = {"validation_loss": [2.0, 0.5, 0.7], "test_error": [0.9, 0.2, 0.1]}
@@ -86,7 +86,7 @@ def strengths_of(config: ConfigDict, regularizer: str) -> list[float]:
 
 
 def best_strength(records: Iterable[Record], regularizer: str) -> float | None:
-    """The strength of least median validation error over seeds, of records at one place of all other axes."""
+    """The strength of least median validation error over seeds, of records that share all other axes."""
     found: dict[float, list[float]] = {}
     for record in select(records, regularizer=regularizer):
         found.setdefault(record["strength"], []).append(record["curves"]["validation_error"][-1])
@@ -95,7 +95,7 @@ def best_strength(records: Iterable[Record], regularizer: str) -> float | None:
 
 
 def best_of_each(records: Iterable[Record], config: ConfigDict) -> dict[str, list[Record]]:
-    """Seeds of the best strength of every regularizer, in the order of `REGULARIZERS`, in the base cell."""
+    """The records of every regularizer at its best strength, in the order of `REGULARIZERS`, at `base_fields`."""
     base = select(records, **base_fields(config))
     chosen = {}
     for name in (name for name in REGULARIZERS if name in config.regularizers):

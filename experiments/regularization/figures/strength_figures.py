@@ -47,7 +47,7 @@ def draw_gaps(stem: Path, records: list[Record], config: ConfigDict) -> None:
 
 
 def draw_sparsity(stem: Path, records: list[Record], config: ConfigDict) -> None:
-    """The share of weights that are exactly zero against the strength of L1, and the accuracy that is left."""
+    """The share of weights that are exactly zero, and the test accuracy, against the strength of L1."""
     names = [name for name in ("l1", "elastic_net") if len(config.regularizers.get(name, ())) > 1]
     if not names:
         return
@@ -58,7 +58,7 @@ def draw_sparsity(stem: Path, records: list[Record], config: ConfigDict) -> None
             _, errors = _by_strength(records, name, "test_error", config)
             for axes, values in ((left, 100 * zeros), (right, 100 * (1 - errors))):
                 _plot(axes, strengths, values, name, LABELS[name])
-        # Other penalties shrink weights and leave none at zero.
+        # Other penalties shrink weights but set none to zero.
         for name in ("l2", "spectral"):
             if len(config.regularizers.get(name, ())) > 1:
                 strengths, zeros = _by_strength(records, name, "sparsity", config)
@@ -96,7 +96,7 @@ def _draw_gap(axes: Axes, records: list[Record], name: str, config: ConfigDict) 
 
 
 def _by_strength(records: list[Record], name: str, curve: str, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-    """Strengths at which every seed was trained without diverging, and last values (strengths, seeds)."""
+    """The strengths at which no seed diverged, and last values (strengths, seeds)."""
     found = {}
     for strength in strengths_of(config, name):
         values = last(select(records, regularizer=name, strength=strength, **base_fields(config)), curve)

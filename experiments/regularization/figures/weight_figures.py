@@ -1,4 +1,4 @@
-"""Figures of what training leaves: singular values before and after, reliability, robustness."""
+"""Figures of trained networks: singular values before and after training, reliability, robustness."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ from experiments.regularization.figures.selection import (
 )
 
 _SHRINKING = ("l2", "spectral_norm")
-# Among evaluations.
+# Places among the evaluations.
 _BEFORE, _AFTER = 0, -1
 
 
 def draw_spectra(stem: Path, records: list[Record], config: ConfigDict) -> None:
-    """Singular values of the hidden layer before and after, by regularizer; L2 and spectral normalization apart.
+    """Singular values of the hidden layer before and after training, by regularizer, and for L2 and spectral norm.
 
-    Relative to the largest they tell what L2 does to the rank and spectral normalization does not (Miyato et al. 2018).
+    Divided by the largest one they show that L2 lowers the rank and spectral normalization does not (Miyato et al.
+    2018).
     """
     chosen = best_of_each(records, config)
     if not chosen:
@@ -47,7 +48,7 @@ def draw_spectra(stem: Path, records: list[Record], config: ConfigDict) -> None:
 
 
 def draw_reliability(stem: Path, records: list[Record], config: ConfigDict) -> None:
-    """How often a prediction is right against how confident it is, and errors on noisy inputs."""
+    """Accuracy against confidence, and errors on noisy inputs."""
     chosen = best_of_each(records, config)
     if not chosen:
         return
@@ -96,13 +97,13 @@ def _spectrum(records: list[Record], layer: str, evaluation: int) -> np.ndarray:
 
 
 def _hidden_layer(record: Record) -> str:
-    """The layer with most singular values, the last of them."""
+    """The layer with most singular values; among equals, the last."""
     sizes = {name: len(values[_AFTER]) for name, values in record["spectra"].items()}
     return max(reversed(list(sizes)), key=lambda name: sizes[name])
 
 
 def _pooled_reliability(records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence and accuracy of every bin that holds at least one in a hundred points, over all seeds."""
+    """Confidence and accuracy, over all seeds, of every bin with at least one percent of the points."""
     shares, confidences, accuracies = (
         np.array([record["reliability"][name][_AFTER] for record in records])
         for name in ("shares", "confidences", "accuracies")

@@ -1,49 +1,39 @@
 """The benchmark from end to end at tiny sizes: what it writes, where it stops, what it refuses."""
 
 import csv
-import importlib
-import json
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 import ntk
 from experiments import benchmark_empirical
+from experiments.benchmarks.empirical_report import better_side, ratio
 from experiments.benchmarks.networks import HIDDEN_LAYERS, KINDS, build_workload
-from experiments.benchmarks.report import better_side, ratio
 from experiments.benchmarks.timing import time_in_turns
 
-OUTPUTS = {"config.json", "environment.json", ".lock", "metrics.jsonl"} | {
-    f"benchmark.{kind}" for kind in ("md", "csv", "png", "pdf")
-}
 SIDES = ("ours", "neural_tangents_1", "neural_tangents_2")
-
-
-def small_config(**changes):
-    config = importlib.import_module("configs.benchmark_empirical").get_config()
-    networks = {"mlp": {"widths": (8,), "num_inputs": (3,)}, "rnn_scan": {"widths": (4,), "num_inputs": (3,)}}
-    fields = {"networks": networks, "outputs": (2,), "budget_seconds": 0.1, "max_runs": 3} | changes
-    with config.unlocked():
-        for name, value in fields.items():
-            config[name] = ConfigDict(value) if name == "networks" else value
-    return config
+NETWORKS = {"mlp": {"widths": (8,), "num_inputs": (3,)}, "rnn_scan": {"widths": (4,), "num_inputs": (3,)}}
+SMALL = {"networks": NETWORKS, "outputs": (2,), "budget_seconds": 0.1, "max_runs": 3}
+OUTPUTS = names_of_files("benchmark") - {"summary.md"} | {"benchmark.md", "benchmark.csv"}
+small = functools.partial(small_config, SMALL, "benchmark_empirical")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The work directory of one small run, and what it printed."""
     workdir = tmp_path_factory.mktemp("finished")
-    benchmark_empirical.main(small_config(), workdir)
+    benchmark_empirical.main(small(), workdir)
     return workdir
 
 
 @pytest.mark.slow
 def test_the_table_says_what_was_measured(finished):
-    assert {file.name for file in finished.iterdir()} == OUTPUTS
-    records = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert set(contents_of(finished)) == OUTPUTS
+    records = records_of(finished)
     assert [record["cell"]["kind"] for record in records] == ["mlp", "rnn_scan"]
     for record in records:
         assert all(1 <= len(record[side]["seconds"]) <= 3 for side in SIDES)
@@ -66,19 +56,34 @@ def test_the_table_says_what_was_measured(finished):
     assert [cells[0].strip() for cells in lines] == ["MLP, n=8, N=3, O=2", "RNN, scan, n=4, N=3, O=2"]
 
 
-def test_a_second_run_measures_only_what_is_new(finished, monkeypatch):
-    before = (finished / "metrics.jsonl").read_text()
-    monkeypatch.setattr(benchmark_empirical, "measure", lambda *_, **__: pytest.fail("measured again"))
-    benchmark_empirical.main(small_config(), finished)
-    assert (finished / "metrics.jsonl").read_text() == before
-    with pytest.raises(pytest.fail.Exception):
-        benchmark_empirical.main(small_config(outputs=(2, 3)), finished)
+def test_a_second_run_measures_only_what_is_new(tmp_path, monkeypatch):
+    side = {"seconds": [0.1, 0.2, 0.3], "compile_seconds": 1.0, "peak_mib": 5.0}
+    measured = []
+
+    def measure(workload, **_):
+        measured.append(workload.f(workload.params, workload.x).shape)
+        return dict.fromkeys(SIDES, side) | {"difference": 1e-6}
+
+    monkeypatch.setattr(benchmark_empirical, "measure", measure)
+    benchmark_empirical.main(small(), tmp_path)
+    before = contents_of(tmp_path)
+    assert set(before) == OUTPUTS
+    assert measured == [(3, 2), (3, 2)]
+    benchmark_empirical.main(small(), tmp_path)
+    assert contents_of(tmp_path) == before
+    assert len(measured) == 2
+    benchmark_empirical.main(small(outputs=(2, 3)), tmp_path)
+    assert measured[2:] == [(3, 3), (3, 3)]
+    lines = [
+        line for line in (tmp_path / "benchmark.md").read_text().splitlines() if line.startswith(("| MLP", "| RNN"))
+    ]
+    assert [line.split("|")[2].strip() for line in lines] == ["200"] * 4
 
 
 def test_what_does_not_fit_into_memory_is_left_out_and_said(tmp_path):
-    config = small_config(networks={"mlp": {"widths": (8,), "num_inputs": (3,)}}, memory_gib=1e-9)
+    config = small(networks={"mlp": {"widths": (8,), "num_inputs": (3,)}}, memory_gib=1e-9)
     benchmark_empirical.main(config, tmp_path)
-    (record,) = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
+    (record,) = records_of(tmp_path)
     assert [len(record[side]["seconds"]) > 0 for side in SIDES] == [True, False, False]
     assert better_side(record) is ratio(record) is None
     assert 0 < record["difference"] < 1e-4
@@ -92,7 +97,7 @@ def test_kernels_that_differ_end_the_run(memory_gib, tmp_path, monkeypatch):
     right = ntk.empirical_ntk
     monkeypatch.setattr(ntk, "empirical_ntk", lambda *arguments: 1.001 * right(*arguments))
     with pytest.raises(SystemExit, match=r"the kernels differ by 0.001 of their largest entry; expected 0.0001."):
-        benchmark_empirical.main(small_config(memory_gib=memory_gib), tmp_path)
+        benchmark_empirical.main(small(memory_gib=memory_gib), tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
@@ -111,7 +116,7 @@ def test_kernels_that_differ_end_the_run(memory_gib, tmp_path, monkeypatch):
 )
 def test_refusals_are_one_sentence_and_leave_nothing(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence):
-        benchmark_empirical.main(small_config(**changes), tmp_path / "run")
+        benchmark_empirical.main(small(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -133,7 +138,7 @@ def test_the_two_forms_of_the_rnn_are_one_function():
 
 
 def test_the_counted_products_are_those_that_make_the_kernel():
-    """The kernel of THEORY section 5 in NumPy, in float64, every product of which is counted."""
+    """The kernel of theory.md 5.1 in NumPy, in float64, every product of which is counted."""
     width, num_inputs, outputs = 7, 5, 3
     f, params, x, flops = build_workload("mlp", width=width, num_inputs=num_inputs, outputs=outputs)
     counted = []

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import ntk
-from experiments import benchmark_infinite
 from experiments.benchmarks.full_rnn_recursion import MAPS, rnn_ntk
+from experiments.benchmarks.infinite import Rates, Work
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,8 +32,8 @@ def test_full_recursion_agrees_with_the_fast_one(activation, pooling):
 
 
 def test_limit_adds_up():
-    rates = benchmark_infinite.Rates(products=2.0, moved=4.0, angles=8.0)
-    assert rates.limit(benchmark_infinite.Work(operations=2.0, angles=4.0, result_bytes=8)) == 3.5
+    rates = Rates(products=2.0, moved=4.0, angles=8.0)
+    assert rates.limit(Work(operations=2.0, angles=4.0, result_bytes=8)) == 3.5
 
 
 @pytest.mark.slow

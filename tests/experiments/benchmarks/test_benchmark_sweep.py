@@ -1,24 +1,20 @@
 """The benchmark of sweeps: a small run, and refusals."""
 
-import importlib
+import functools
 
 import jax
 import pytest
+from small_runs import small_config
 
 from experiments import benchmark_sweep
 
 SMALL = {"widths": (4,), "num_members": 2 * jax.device_count(), "num_train": 50, "num_steps": 3, "budget_seconds": 0.01}
-
-
-def small_config(**changes):
-    config = importlib.import_module("configs.benchmark_sweep").get_config()
-    config.update(SMALL | changes)
-    return config
+small = functools.partial(small_config, SMALL, "benchmark_sweep")
 
 
 @pytest.mark.slow
 def test_a_run_prints_the_ratios(tmp_path, capsys):
-    benchmark_sweep.main(small_config(), tmp_path)
+    benchmark_sweep.main(small(), tmp_path)
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "summary.md").read_text()
     cells = printed.splitlines()[-3].split("|")[1:-1]
@@ -35,5 +31,5 @@ def test_a_run_prints_the_ratios(tmp_path, capsys):
 )
 def test_refusals(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence):
-        benchmark_sweep.main(small_config(**changes), tmp_path / "run")
+        benchmark_sweep.main(small(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()

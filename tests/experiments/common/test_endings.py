@@ -46,9 +46,7 @@ def test_signals_are_as_before_afterwards():
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_disk_that_takes_no_more_is_one_sentence(number):
     reason = os.strerror(number)
-    sentence = (
-        rf"The disk of --workdir 'runs/a' takes no more \({reason}\); make room on it, and the same command goes on"
-    )
+    sentence = rf"The disk of --workdir 'runs/a' is full \({reason}\); free some space, and the same command goes on"
     with pytest.raises(SystemExit, match=sentence), end_in_a_sentence(Path("runs/a"), "the same command goes on"):
         raise OSError(number, reason)
 
@@ -101,6 +99,6 @@ def test_a_full_disk_leaves_whole_files(tmp_path):
         pytest.skip("this system gives users no name spaces")
     assert run.returncode == 0, run.stderr
     assert run.stdout == (
-        f"The disk of --workdir '{tmp_path}/disk' takes no more (No space left on device); make room on it, and the"
+        f"The disk of --workdir '{tmp_path}/disk' is full (No space left on device); free some space, and the"
         " same command goes on.\nNo space left on device\nfirst []\n"
     )

@@ -1,6 +1,7 @@
 """What a run says of its own making."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.common import environment
 from experiments.common.environment import record_environment, write_summary
 
 ROOT = Path(__file__).parents[3]
@@ -34,8 +34,10 @@ def test_the_environment_is_the_one_of_this_process(tmp_path):
 
 def test_a_run_that_goes_on_elsewhere_names_both(tmp_path, monkeypatch):
     for commit, changes in (("a" * 40, ""), ("a" * 40, ""), ("b" * 40, " M experiments/gia.py")):
-        answers = {"rev-parse": commit, "status": changes}
-        monkeypatch.setattr(environment, "_git", lambda command, *_, answers=answers: answers[command])
+        git = tmp_path / "git"
+        git.write_text(f"#!/bin/sh\ncase $3 in rev-parse) echo {commit};; status) echo '{changes}';; esac\n")
+        git.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         record_environment(tmp_path, config="configs/gia.py", data="1a2b")
     assert [(entry["commit"][0], entry["dirty"]) for entry in recorded(tmp_path)] == [("a", False), ("b", True)]
     lines = write_summary(tmp_path / "summary.md", "A table.").split("\n\n")

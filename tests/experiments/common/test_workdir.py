@@ -98,7 +98,7 @@ def test_other_data_are_refused_wherever_they_lie(tmp_path, other):
 @pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints"])
 def test_results_without_their_config_are_adopted_by_nobody(tmp_path, name):
     (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).write_text('{"width": 8}\n')
-    with pytest.raises(ValueError, match=f"has {name} and no config.json, so that nobody knows of which run; put its"):
+    with pytest.raises(ValueError, match=f"has {name} and no config.json, so its run is unknown; put its"):
         open_workdir(tmp_path, config())
     assert not (tmp_path / "config.json").exists()
 
@@ -150,7 +150,7 @@ def test_links_are_not_followed(tmp_path):
     for name in ("metrics.jsonl", "checkpoints", ".lock"):
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(other)
-        with pytest.raises(ValueError, match=f"{name} is a symbolic link, which a run does not write through"):
+        with pytest.raises(ValueError, match=f"{name} is a symbolic link, and a run does not write through links"):
             open_workdir(folder, config())
         (folder / name).unlink()
     assert other.read_text() == "precious"

@@ -1,22 +1,16 @@
 """The gradient independence assumption at finite width: a small run, what it must show, resuming, refusals."""
 
-import importlib
-import json
+import functools
 
 import numpy as np
 import pytest
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 from experiments import gia
+from experiments.convergence import gia_programs
 
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "gia.png", "gia.pdf", "environment.json", ".lock"}
 SMALL = {"num_inputs": 3, "widths": (32, 128), "num_seeds": 16, "samples": 2**12}
-
-
-def small_config(**changes):
-    config = importlib.import_module("configs.gia").get_config()
-    with config.unlocked():
-        config.update_from_flattened_dict(SMALL | changes)
-    return config
+small = functools.partial(small_config, SMALL, "gia")
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +18,13 @@ def finished(tmp_path_factory):
     """A small run of one program."""
     workdir = tmp_path_factory.mktemp("gia")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gia, "PROGRAMS", {"averaged ReLU network": gia.averaged_relu})
-        gia.main(small_config(), workdir)
+        patch.setattr(gia, "PROGRAMS", {"averaged ReLU network": gia_programs.averaged_relu})
+        gia.main(small(), workdir)
         yield workdir
 
 
 def records(workdir):
-    found = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {(record["what"], record["width"]): record for record in found}
+    return {(record["what"], record["width"]): record for record in records_of(workdir)}
 
 
 def test_the_gradient_is_that_of_the_correction(finished):
@@ -58,19 +51,18 @@ def test_kernels_approach_the_corrected_limit_alone(finished):
 
 @pytest.mark.slow
 def test_kernels_of_every_program(tmp_path):
-    gia.main(small_config(widths=(32, 128), num_seeds=48), tmp_path)
+    gia.main(small(widths=(32, 128), num_seeds=48), tmp_path)
     assert_kernels_approach_the_corrected_limit_alone(records(tmp_path))
 
 
 def test_a_run_leaves_its_files_and_goes_on(finished, monkeypatch):
-    assert {file.name for file in finished.iterdir()} == OUTPUTS
+    assert set(contents_of(finished)) == names_of_files("gia")
     summary = (finished / "summary.md").read_text()
     assert "mean of dx¹" in summary
     assert all(name in summary for name in gia.PROGRAMS)
     before = (finished / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr(gia, "gradient_moments", None)
-    monkeypatch.setattr(gia, "kernel_errors", None)
-    gia.main(small_config(), finished)
+    monkeypatch.setattr(gia, "measure_place", None)
+    gia.main(small(), finished)
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
@@ -83,7 +75,9 @@ def test_a_run_leaves_its_files_and_goes_on(finished, monkeypatch):
         ({"samples": 256}, "samples is 256; expected at least 512, as a matrix is used 2 times"),
     ],
 )
-def test_refusals(changes, sentence, tmp_path):
+def test_refusals(changes, sentence, tmp_path, monkeypatch):
+    # The program that needs most samples.
+    monkeypatch.setattr(gia, "PROGRAMS", {"W with its transpose": gia_programs.transposed})
     with pytest.raises(SystemExit, match=sentence):
-        gia.main(small_config(**changes), tmp_path / "run")
+        gia.main(small(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,8 +1,12 @@
 """The experiment from end to end: every config, resuming, repeating, refusing."""
 
+import contextlib
 import csv
+import functools
 import importlib
+import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,68 +15,52 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 import ntk
 from experiments import kernel_convergence
 from experiments.common.networks import build_network, network_inputs
 from experiments.common.power_law import fit_exponent
+from experiments.convergence import kernel_errors
 from experiments.convergence.report import remarks_on_limits
 from experiments.data.images import load_data
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = ["convergence_mlp_relu"]
-SLOW_CONFIGS = ["convergence_mlp_erf", "convergence_rnn_last", "convergence_rnn_mean"]
-OUTPUTS = {
-    "config.json",
-    "metrics.jsonl",
-    "summary.md",
-    "summary.csv",
-    "convergence.png",
-    "convergence.pdf",
-    "environment.json",
-    ".lock",
-}
 SMALL = {"widths": (8, 16), "num_seeds": 3, "num_inputs": 4, "num_resamples": 100}
-
-
-def small_config(name="convergence_mlp_relu", **changes):
-    config = importlib.import_module(f"configs.{name}").get_config()
-    with config.unlocked():
-        config.update_from_flattened_dict(SMALL | changes)
-    return config
-
-
-def outputs(workdir):
-    return {file.name: file.read_bytes() for file in workdir.iterdir()}
+OUTPUTS = names_of_files("convergence") | {"summary.csv"}
+small = functools.partial(small_config, SMALL, name="convergence_mlp_relu")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The work directory of one small run of the first config that nothing interrupted."""
+def finished_and_printed(tmp_path_factory):
+    """The work directory of one small run of the first config that nothing interrupted, and what the run printed."""
     workdir = tmp_path_factory.mktemp("finished")
-    kernel_convergence.main(small_config(), workdir)
-    return workdir
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        kernel_convergence.main(small(), workdir)
+    return workdir, printed.getvalue()
 
 
-@pytest.mark.parametrize("name", [*CONFIGS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CONFIGS)])
-def test_every_config_runs(name, tmp_path, capsys):
-    kernel_convergence.main(small_config(name), tmp_path)
-    files = outputs(tmp_path)
+@pytest.fixture
+def finished(finished_and_printed):
+    return finished_and_printed[0]
+
+
+def assert_is_a_run(workdir, printed, num_blocks):
+    """All files are there, and agree with each other."""
+    files = contents_of(workdir)
     assert set(files) == OUTPUTS
     assert files["convergence.png"].startswith(b"\x89PNG")
     assert files["convergence.pdf"].startswith(b"%PDF")
-    records = [json.loads(line) for line in files["metrics.jsonl"].splitlines()]
+    records = records_of(workdir)
     assert [record["width"] for record in records] == [8, 16]
-    num_blocks = 2 + 2 * (3 if "mlp" in name else 8)
     for record in records:
         assert len(record["errors"]) == num_blocks
         assert all(len(errors) == 3 and min(errors) > 0 for errors in record["errors"].values())
-    printed = capsys.readouterr().out
     assert printed == files["summary.md"].decode()
     slope, _, environment = printed.splitlines()[-3:]
     assert slope.startswith("Slope of Θ's error: ")
     assert environment.startswith("Made by ")
-    with (tmp_path / "summary.csv").open(newline="") as file:
+    with (workdir / "summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * num_blocks
     ntk = np.array([record["errors"]["ntk"] for record in records])
@@ -82,25 +70,36 @@ def test_every_config_runs(name, tmp_path, capsys):
     assert float(rows[0]["slope"]) == pytest.approx(expected, rel=1e-9)
 
 
+def test_the_first_config_runs(finished_and_printed):
+    assert_is_a_run(*finished_and_printed, num_blocks=2 + 2 * 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convergence_mlp_erf", "convergence_rnn_last", "convergence_rnn_mean"])
+def test_every_config_runs(name, tmp_path, capsys):
+    kernel_convergence.main(small(name=name), tmp_path)
+    assert_is_a_run(tmp_path, capsys.readouterr().out, num_blocks=2 + 2 * (3 if "mlp" in name else 8))
+
+
 @pytest.mark.parametrize(
     ("exact", "sampled"), [("mlp", "batch_norm_mlp"), pytest.param("transformer", "gru", marks=pytest.mark.slow)]
 )
 def test_networks_are_compared_in_one_figure(exact, sampled, tmp_path, capsys, monkeypatch):
     """One whose limit is exact and one whose limit is sampled; sequences of the first two rows of images."""
-    config = small_config("tensor_programs_figure1")
+    config = small(name="tensor_programs_figure1")
     assert set(config.networks) == {"RNN, average pooling", "transformer", "batch norm and ReLU MLP"}
 
     def beginnings(kind, images):
         x = network_inputs(kind, images)
         return x if x.ndim == 2 else x[:, :2]
 
-    monkeypatch.setattr(kernel_convergence, "network_inputs", beginnings)
+    monkeypatch.setattr(kernel_errors, "network_inputs", beginnings)
     with config.unlocked():
         config.networks = {"a": {"kind": exact}, "b": {"kind": sampled}}
         config.samples = 2**10 if sampled == "batch_norm_mlp" else 256
     kernel_convergence.main(config, tmp_path)
-    assert set(outputs(tmp_path)) == OUTPUTS
-    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert set(contents_of(tmp_path)) == OUTPUTS
+    records = records_of(tmp_path)
     found = [(record["network"], record["width"]) for record in records]
     assert found == [("a", 8), ("a", 16), ("b", 8), ("b", 16)]
     printed = capsys.readouterr().out
@@ -113,13 +112,13 @@ def test_networks_are_compared_in_one_figure(exact, sampled, tmp_path, capsys, m
 
 def test_a_limit_that_is_not_known_well_enough_is_warned_of():
     """Its own error is to be a tenth of the median one at the largest width; it halves with four times the samples."""
-    config = small_config(samples=1000)
+    config = small(samples=1000)
     errors = {"a": np.array([[9.0, 9.0, 9.0], [0.5, 1.0, 4.0]]), "b": np.ones((2, 3)), "c": np.ones((2, 3))}
     listed, warning = remarks_on_limits(config, {"a": 0.3, "b": 0.1, "c": 0.0}, errors)
     assert listed == "Limits that are sampled have relative standard errors: a 3.0e-01, b 1.0e-01."
     assert warning == (
-        "Warning: that of a is 30% of its median error at n=16, which flattens the slope; expected at most 10%, as of"
-        " --config.samples=16000."
+        "Warning: the standard error of a is 30% of its median error at n=16, which flattens the slope; expected at"
+        " most 10%, as with --config.samples=16000."
     )
     assert remarks_on_limits(config, {"c": 0.0}, errors) == []
 
@@ -135,8 +134,8 @@ def test_a_config_for_every_program():
 @pytest.mark.slow
 def test_errors_fall_like_one_over_the_root_of_the_width(tmp_path):
     widths = (64, 256, 1024)
-    kernel_convergence.main(small_config("convergence_mlp_relu", widths=widths, num_seeds=32), tmp_path)
-    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    kernel_convergence.main(small(widths=widths, num_seeds=32), tmp_path)
+    records = records_of(tmp_path)
     errors = np.array([record["errors"]["ntk"] for record in records])
     # The standard error of the slope from the spread over seeds; at width 64 terms of order 1/n still bend the line:
     # with 512 seeds the slope from 64 to 1024 is -0.49.
@@ -163,25 +162,25 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(finished, tmp_path, monkeyp
 
     monkeypatch.setattr(kernel_convergence, "errors_at_width", stop_at_the_second_width)
     with pytest.raises(KeyboardInterrupt):
-        kernel_convergence.main(small_config(), tmp_path)
-    whole = outputs(finished)
+        kernel_convergence.main(small(), tmp_path)
+    whole = contents_of(finished)
     first = whole["metrics.jsonl"].splitlines(keepends=True)[0]
     assert (tmp_path / "metrics.jsonl").read_bytes() == first
     # A kill in the middle of a write leaves half a line.
     (tmp_path / "metrics.jsonl").write_bytes(whole["metrics.jsonl"][: len(first) + 40])
     monkeypatch.setattr(kernel_convergence, "errors_at_width", watch)
-    kernel_convergence.main(small_config(), tmp_path)
+    kernel_convergence.main(small(), tmp_path)
     assert measured == [16]
     # Bit for bit what the run without a stop wrote, the figures included; the first width was measured in another run.
-    assert outputs(tmp_path) == whole
-    kernel_convergence.main(small_config(), tmp_path)
+    assert contents_of(tmp_path) == whole
+    kernel_convergence.main(small(), tmp_path)
     assert measured == [16]
 
 
 @pytest.mark.slow
 def test_another_seed_gives_other_numbers(finished, tmp_path):
-    kernel_convergence.main(small_config(seed=1), tmp_path)
-    assert outputs(tmp_path)["metrics.jsonl"] != outputs(finished)["metrics.jsonl"]
+    kernel_convergence.main(small(seed=1), tmp_path)
+    assert contents_of(tmp_path)["metrics.jsonl"] != contents_of(finished)["metrics.jsonl"]
 
 
 def test_widths_come_and_go_and_those_measured_before_are_reused(finished, tmp_path, monkeypatch):
@@ -194,16 +193,14 @@ def test_widths_come_and_go_and_those_measured_before_are_reused(finished, tmp_p
     monkeypatch.setattr(kernel_convergence, "errors_at_width", watch)
     for name in ("config.json", "environment.json", "metrics.jsonl"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
-    kernel_convergence.main(
-        small_config(widths=(4, 8), confidence=0.9, quantiles=(0.25, 0.75), memory_gib=1.0), tmp_path
-    )
+    kernel_convergence.main(small(widths=(4, 8), confidence=0.9, quantiles=(0.25, 0.75), memory_gib=1.0), tmp_path)
     assert measured == [4]
     assert json.loads((tmp_path / "config.json").read_text())["widths"] == [4, 8]
     header = (tmp_path / "summary.md").read_text().splitlines()[3]
     assert "90 % interval |" in header
     assert [cell.strip() for cell in header.split("|") if "n=" in cell] == ["n=4", "n=8"]
     # Back to the first config: nothing is measured, and what it wrote comes out again.
-    kernel_convergence.main(small_config(), tmp_path)
+    kernel_convergence.main(small(), tmp_path)
     assert measured == [4]
     extra = (tmp_path / "metrics.jsonl").read_bytes().removeprefix((finished / "metrics.jsonl").read_bytes())
     assert json.loads(extra)["width"] == 4
@@ -222,12 +219,12 @@ def test_a_finite_network_that_overflows_ends_the_run_with_a_sentence(tmp_path):
         rf"the error of ntk at width 1 is not finite with MLP\(.*w_std={re.escape(str(w_std))}.*; expected smaller"
     )
     with pytest.raises(SystemExit, match=sentence):
-        kernel_convergence.main(small_config(**size, **{"network.w_std": w_std}), tmp_path)
+        kernel_convergence.main(small(**size, **{"network.w_std": w_std}), tmp_path)
 
 
 def test_another_config_in_the_same_workdir_is_refused(finished):
     with pytest.raises(SystemExit, match="num_seeds is 5 in this config and 3 in the one that started workdir"):
-        kernel_convergence.main(small_config(num_seeds=5), finished)
+        kernel_convergence.main(small(num_seeds=5), finished)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +258,7 @@ def test_another_config_in_the_same_workdir_is_refused(finished):
 def test_refusals_are_one_sentence_and_leave_nothing(changes, sentence, tmp_path):
     workdir = tmp_path / "run"
     with pytest.raises(SystemExit, match=sentence) as refusal:
-        kernel_convergence.main(small_config(**changes), workdir)
+        kernel_convergence.main(small(**changes), workdir)
     assert "\n" not in str(refusal.value)
     assert not workdir.exists()
 
@@ -277,43 +274,59 @@ def test_the_command_line(tmp_path):
         f"--config={ROOT}/configs/convergence_mlp_erf.py",
         f"--workdir={tmp_path}",
         "--config.widths=8,16",
+        "--config.network.depth=1",
         "--config.reference=neural_tangents",
         *flags,
     )
     assert run.returncode == 0, run.stderr
-    assert set(outputs(tmp_path)) == OUTPUTS
+    assert set(contents_of(tmp_path)) == OUTPUTS
     assert "against neural-tangents (Θ, NNGP) and the recursion (C, D)" in run.stdout
     assert "Slope of Θ's error: " in run.stdout
     # A progress bar.
-    assert "widths: 100%" in run.stderr
+    assert "measurements: 100%" in run.stderr
 
 
 CONFIG = "--config=configs/convergence_rnn_last.py"
+REFUSED = [
+    ((CONFIG, "--config.num_inputs=0"), "num_train is 0; expected an integer of at least 1."),
+    (
+        (CONFIG, "config.network.depth=5"),
+        "'config.network.depth=5' is not a flag; expected --NAME=VALUE, as in --config.network.depth=5.",
+    ),
+    (
+        ("--config=configs/nowhere.py",),
+        "--config is 'configs/nowhere.py', which cannot be read; expected a file such as "
+        "configs/convergence_mlp_relu.py.",
+    ),
+    (
+        (CONFIG, "--config.network.depth", "3"),
+        "--config.network.depth is not a field of configs/convergence_rnn_last.py; expected one of confidence, ",
+    ),
+    ((CONFIG, "--config.seed.foo=3"), "--config.seed.foo is not a field of configs/convergence_rnn_last.py; "),
+]
+# Every command line in a copy of one process, which has imported the script once.
+COPIES = """
+import json, os, sys
+from experiments import kernel_convergence as experiment
+from experiments.common import script
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    sys.argv[1:] = arguments
+    if not os.fork():
+        os.dup2(os.open(f"stderr_{number}", os.O_CREAT | os.O_WRONLY), 2)
+        script.run(experiment.main, "configs/convergence_mlp_relu.py")
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 1, arguments
+"""
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ((CONFIG, "--config.num_inputs=0"), "num_train is 0; expected an integer of at least 1."),
-        (
-            (CONFIG, "config.network.depth=5"),
-            "'config.network.depth=5' is not a flag; expected --NAME=VALUE, as in --config.network.depth=5.",
-        ),
-        (
-            ("--config=configs/nowhere.py",),
-            "--config is 'configs/nowhere.py', which cannot be read; expected a file such as "
-            "configs/convergence_mlp_relu.py.",
-        ),
-        (
-            (CONFIG, "--config.network.depth", "3"),
-            "--config.network.depth is not a field of configs/convergence_rnn_last.py; expected one of confidence, ",
-        ),
-        ((CONFIG, "--config.seed.foo=3"), "--config.seed.foo is not a field of configs/convergence_rnn_last.py; "),
-    ],
-)
-def test_the_command_line_refuses_in_one_sentence(arguments, sentence, tmp_path):
-    run = command_line(*arguments, f"--workdir={tmp_path / 'run'}")
-    assert run.returncode == 1
-    assert run.stderr.startswith(sentence)
-    assert run.stderr.count("\n") == 1
+def test_the_command_line_refuses_in_one_sentence(tmp_path):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    command_lines = [[*arguments, "--workdir=run"] for arguments, _ in REFUSED]
+    command = [sys.executable, "-c", COPIES, json.dumps(command_lines)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    for number, (_, sentence) in enumerate(REFUSED):
+        said = (tmp_path / f"stderr_{number}").read_text()
+        assert said.startswith(sentence)
+        assert said.count("\n") == 1
     assert not (tmp_path / "run").exists()

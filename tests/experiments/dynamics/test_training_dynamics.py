@@ -1,21 +1,18 @@
 """The experiment on training dynamics from end to end: every config, resuming, refusing, and what it measures."""
 
-import importlib
-import json
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 import ntk
 from experiments import training_dynamics
-from experiments.convergence.kernel_errors import member_keys
+from experiments.common.networks import member_keys
 from experiments.dynamics import runs as dynamics_runs
 
-OUTPUTS = {"config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md"} | {
-    f"{name}.{ending}" for name in ("trajectories", "drift") for ending in ("png", "pdf")
-}
 SMALL = {
     "widths": (8, 16),
     "num_seeds": 2,
@@ -29,17 +26,8 @@ SMALL = {
     "num_resamples": 50,
     "rate": 0.1,
 }
-
-
-def small_config(name="training_dynamics", **changes):
-    config = importlib.import_module(f"configs.{name}").get_config()
-    with config.unlocked():
-        config.update_from_flattened_dict(SMALL | changes)
-    return config
-
-
-def records_of(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+OUTPUTS = names_of_files("trajectories", "drift")
+small = functools.partial(small_config, SMALL, name="training_dynamics")
 
 
 def like_measured(problem, name, width, config):
@@ -54,7 +42,7 @@ def like_measured(problem, name, width, config):
 
 
 def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
-    config, measured = small_config(), []
+    config, measured = small(), []
 
     def train(problem, name, width, config):
         measured.append((name, width))
@@ -64,7 +52,7 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     training_dynamics.main(config, tmp_path)
     everything = [(name, width) for name in ("ntk", "standard", "mup") for width in (8, 16)]
     assert measured == everything
-    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    files = contents_of(tmp_path)
     assert set(files) == OUTPUTS
     assert files["drift.png"].startswith(b"\x89PNG")
     assert files["trajectories.pdf"].startswith(b"%PDF")
@@ -83,16 +71,16 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     (tmp_path / "metrics.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:50])
     training_dynamics.main(config, tmp_path)
     assert measured == [*everything, ("mup", 16)]
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
+    assert contents_of(tmp_path) == files
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["training_dynamics", "training_dynamics_rnn", "training_dynamics_cross_entropy"])
 def test_every_config_runs(name, tmp_path):
     changes = {} if name == "training_dynamics" else {"parameterizations": ("ntk", "mup")}
-    config = small_config(name, **changes)
+    config = small(name=name, **changes)
     training_dynamics.main(config, tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == OUTPUTS
+    assert set(contents_of(tmp_path)) == OUTPUTS
     found = [(record["parameterization"], record["width"]) for record in records_of(tmp_path)]
     assert found == [(name, width) for name in config.parameterizations for width in (8, 16)]
     for record in records_of(tmp_path):
@@ -112,7 +100,7 @@ def test_every_config_runs(name, tmp_path):
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
 def test_measures_are_those_of_a_loop_over_steps(loss):
     """One network again, by hand: its loss, its kernels before and after, and their linear dynamics."""
-    config = small_config(loss=loss, parameterizations=("ntk",))
+    config = small(loss=loss, parameterizations=("ntk",))
     problem = dynamics_runs.make_problem(config)
     found = dynamics_runs.train_networks(problem, "ntk", 8, config)
     model = ntk.finite(problem.net, 8)
@@ -146,7 +134,7 @@ def test_measures_are_those_of_a_loop_over_steps(loss):
 
 
 def test_the_ensemble_starts_and_ends_as_it_must():
-    config = small_config(steps=10_000, every=5000, rate=0.5)
+    config = small(steps=10_000, every=5000, rate=0.5)
     problem = dynamics_runs.make_problem(config)
     loss = dynamics_runs.ensemble_loss(problem, config)
     nngp = ntk.infinite_kernels(problem.net, problem.x).nngp
@@ -179,6 +167,6 @@ def test_the_ensemble_starts_and_ends_as_it_must():
 )
 def test_refusals_are_one_sentence_and_leave_nothing(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence) as refusal:
-        training_dynamics.main(small_config(**changes), tmp_path / "run")
+        training_dynamics.main(small(**changes), tmp_path / "run")
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()

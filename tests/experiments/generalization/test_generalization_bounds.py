@@ -1,17 +1,18 @@
 """Bounds against the true gap: a small run from end to end, known errors, resuming, refusals."""
 
-import importlib
+import functools
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 from experiments import generalization_bounds
 from experiments.common.training import train
 from experiments.generalization.binary_tasks import digits_task, make_task, teacher_task
+from experiments.generalization.bounds_report import DRAWN
 
-OUTPUTS = {"config.json", "metrics.jsonl", "summary.md", "bounds.png", "bounds.pdf", "environment.json", ".lock"}
 SMALL = {
     "sizes.teacher": (40,),
     "sizes.digits": (30,),
@@ -21,52 +22,45 @@ SMALL = {
     "sigmas": (0.1,),
     "num_draws": 5,
 }
-
-
-def small_config(**changes):
-    config = importlib.import_module("configs.generalization_bounds").get_config()
-    with config.unlocked():
-        config.update_from_flattened_dict(SMALL | changes)
-    return config
+small = functools.partial(small_config, SMALL, "generalization_bounds")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bounds")
-    generalization_bounds.main(small_config(), workdir)
+    generalization_bounds.main(small(), workdir)
     return workdir
 
 
-def records(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_a_run_leaves_its_files(finished):
-    assert {file.name for file in finished.iterdir()} == OUTPUTS
-    assert [(record["task"], record["size"]) for record in records(finished)] == [
+    assert set(contents_of(finished)) == names_of_files("bounds")
+    assert [(record["task"], record["size"]) for record in records_of(finished)] == [
         ("digits", 30),
         ("teacher", 40),
     ]
-    for record in records(finished):
-        assert set(generalization_bounds.DRAWN[:6]) <= set(record["bounds"])
+    for record in records_of(finished):
+        assert set(DRAWN[:6]) <= set(record["bounds"])
         assert 0 <= record["train_error"] <= record["error"] + 0.5 <= 1.5
-    assert "kernel ridge regression, trace" in records(finished)[0]["bounds"]
+    assert "kernel ridge regression, trace" in records_of(finished)[0]["bounds"]
 
 
 def test_the_table_shows_the_bounds_less_the_training_error(finished):
     summary = (finished / "summary.md").read_text()
-    last = records(finished)[-1]
+    last = records_of(finished)[-1]
     row = next(line for line in reversed(summary.splitlines()) if line.startswith("| VC, Devroye"))
     assert row.split("|")[2].strip() == f"{last['bounds']['VC, Devroye'] - last['train_error']:#.3g}"
 
 
 def test_a_finished_run_measures_nothing_again_and_new_sizes_alone(finished, monkeypatch):
     before = (finished / "metrics.jsonl").read_bytes()
-    known = {name: records(finished)[-1][name] for name in ("train_error", "error", "bounds", "measures")}
-    monkeypatch.setattr(generalization_bounds, "measure", lambda task, n, seed, config: known)
-    generalization_bounds.main(small_config(), finished)
+    known = {
+        name: records_of(finished)[-1][name]
+        for name in ("train_error", "error", "guessing_error", "bounds", "measures")
+    }
+    monkeypatch.setattr(generalization_bounds, "measure_gap", lambda task, n, seed, config: known)
+    generalization_bounds.main(small(), finished)
     assert (finished / "metrics.jsonl").read_bytes() == before
-    generalization_bounds.main(small_config(**{"sizes.teacher": (20, 40)}), finished)
+    generalization_bounds.main(small(**{"sizes.teacher": (20, 40)}), finished)
     added = (finished / "metrics.jsonl").read_bytes().removeprefix(before)
     assert json.loads(added) == {"task": "teacher", "size": 20, "seed": 0} | known
 
@@ -110,12 +104,12 @@ def test_training_reaches_the_minimum_of_a_convex_loss():
 )
 def test_refusals(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence):
-        generalization_bounds.main(small_config(**changes), tmp_path / "run")
+        generalization_bounds.main(small(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_task_is_refused():
-    config = small_config()
+    config = small()
     config.tasks.teacher.kind = "pupil"
     with pytest.raises(ValueError, match="kind is 'pupil'; expected one of 'teacher', 'digits'"):
         make_task(config.tasks.teacher)

@@ -1,22 +1,14 @@
 """True against random labels: a small run, what it must show, resuming, refusals."""
 
-import importlib
+import functools
 import json
 
 import numpy as np
 import pytest
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 from experiments import random_labels
 
-OUTPUTS = {
-    "config.json",
-    "metrics.jsonl",
-    "summary.md",
-    "random_labels.png",
-    "random_labels.pdf",
-    "environment.json",
-    ".lock",
-}
 SMALL = {
     "fractions": (0.0, 1.0),
     "widths": (2,),
@@ -25,29 +17,19 @@ SMALL = {
     "steps": 150,
     "task.width": 64,
 }
-
-
-def small_config(**changes):
-    config = importlib.import_module("configs.random_labels").get_config()
-    with config.unlocked():
-        config.update_from_flattened_dict(SMALL | changes)
-    return config
+small = functools.partial(small_config, SMALL, "random_labels")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("random_labels")
-    random_labels.main(small_config(), workdir)
+    random_labels.main(small(), workdir)
     return workdir
 
 
-def records(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_complexities_tell_true_from_random_labels(finished):
-    assert {file.name for file in finished.iterdir()} == OUTPUTS
-    true, random, _ = records(finished)
+    assert set(contents_of(finished)) == names_of_files("random_labels")
+    true, random, _ = records_of(finished)
     # Both are fitted; only one is learned: 597 coins are right within 4 · √(1/4/597) = 0.082 of half of the time.
     assert true["train_error"] == random["train_error"] == 0
     assert true["test_error"] < 0.3
@@ -58,7 +40,7 @@ def test_complexities_tell_true_from_random_labels(finished):
 
 
 def test_the_fit_of_noise_is_a_correlation(finished):
-    noise = records(finished)[2]
+    noise = records_of(finished)[2]
     assert noise["width"] == 2
     assert 0 <= noise["fit"] <= 1
 
@@ -67,7 +49,7 @@ def test_new_widths_alone_are_trained(finished, monkeypatch):
     before = (finished / "metrics.jsonl").read_bytes()
     monkeypatch.setattr(random_labels, "measure_mixture", None)
     monkeypatch.setattr(random_labels, "measure_noise", lambda width, seed, config: {"fit": 0.25})
-    random_labels.main(small_config(widths=(2, 4)), finished)
+    random_labels.main(small(widths=(2, 4)), finished)
     added = (finished / "metrics.jsonl").read_bytes().removeprefix(before)
     assert json.loads(added) == {"width": 4, "seed": 0, "fit": 0.25}
     assert "0.250 |" in (finished / "summary.md").read_text()
@@ -85,5 +67,5 @@ def test_new_widths_alone_are_trained(finished, monkeypatch):
 )
 def test_refusals(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence):
-        random_labels.main(small_config(**changes), tmp_path / "run")
+        random_labels.main(small(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,19 +1,18 @@
 """Growth functions counted and the chain of symmetrization: a small run, exact values, refusals."""
 
-import importlib
-import json
+import functools
 from itertools import product
 
 import jax
 import numpy as np
 import pytest
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 from bounds.counting.dichotomies import linear_separators
 from experiments import vc_growth
 from experiments.generalization.symmetrization import massart_bound, simulate_chain
-from experiments.generalization.vc_report import SQUARE, TRIANGLE, _centred
+from experiments.generalization.vc_report import SQUARE, TRIANGLE, centred_boundary
 
-FIGURES = ("growth", "shattering", "chain")
 SMALL = {
     "max_points.1": 4,
     "max_points.2": 5,
@@ -25,38 +24,25 @@ SMALL = {
     "sample_sizes": (4,),
     "num_draws": 200,
 }
-
-
-def small_config(**changes):
-    config = importlib.import_module("configs.vc_growth").get_config()
-    with config.unlocked():
-        config.update_from_flattened_dict(SMALL | changes)
-    return config
+small = functools.partial(small_config, SMALL, "vc_growth")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("vc")
-    vc_growth.main(small_config(), workdir)
+    vc_growth.main(small(), workdir)
     return workdir
 
 
-def records(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_a_run_leaves_its_files(finished):
-    figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
-    assert {file.name for file in finished.iterdir()} == figures | {
-        *("config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md")
-    }
+    assert set(contents_of(finished)) == names_of_files("growth", "shattering", "chain")
     before = (finished / "metrics.jsonl").read_bytes()
-    vc_growth.main(small_config(), finished)
+    vc_growth.main(small(), finished)
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
 def test_counts_are_the_published_ones(finished):
-    found = {(record["what"], record["n"]): record for record in records(finished)}
+    found = {(record["what"], record["n"]): record for record in records_of(finished)}
     # Learning From Data, section 2.1; Cover 1965. Random points are in general position.
     for what, published in {
         "half-spaces in R^1": [2, 4, 6, 8],
@@ -106,7 +92,7 @@ def test_the_supremum_over_thresholds_is_that_of_a_fine_grid():
 def test_pictured_boundaries_separate(points):
     separators = linear_separators(points)
     for signs, weights in zip(separators.signs, separators.weights, strict=True):
-        w = _centred(points, signs, weights)
+        w = centred_boundary(points, signs, weights)
         assert np.all(signs * (points @ w[:2] + w[2]) > 0)
 
 
@@ -122,5 +108,5 @@ def test_pictured_boundaries_separate(points):
 )
 def test_refusals(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence):
-        vc_growth.main(small_config(**changes), tmp_path / "run")
+        vc_growth.main(small(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,27 +1,25 @@
 """The experiment on kernel regression from end to end, and its parts against simulation and closed forms."""
 
+import functools
 import importlib
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from scipy.stats import norm
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 import ntk
 from experiments import kernel_regression
+from experiments.common.calibration import expected_calibration_error, reliability
 from experiments.common.networks import build_network
 from experiments.data.images import load_data
 from experiments.regression import runs as regression_runs
-from experiments.regression.calibration import class_probabilities, expected_calibration_error, reliability
 from experiments.regression.evidence import maximize_evidence, with_standard_deviations
+from experiments.regression.probabilities import class_probabilities
 from ntk import dynamics
 
-OUTPUTS = {"config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md"} | {
-    f"{name}.{ending}" for name in ("regression", "networks") for ending in ("png", "pdf")
-}
 SMALL = {
     "sizes": (6, 12),
     "num_test": 10,
@@ -33,15 +31,9 @@ SMALL = {
     "finite.steps": 5,
 }
 MLP = {"kind": "MLP", "depth": 1, "activation": "erf"}
-
-
-def small_config(networks=None, finite=(), **changes):
-    config = importlib.import_module("configs.kernel_regression").get_config()
-    with config.unlocked():
-        config.networks = ConfigDict(networks or {"MLP": MLP})
-        config.finite.networks = finite
-        config.update_from_flattened_dict(SMALL | changes)
-    return config
+SMALL |= {"networks": {"MLP": MLP}, "finite.networks": ()}
+OUTPUTS = names_of_files("regression", "networks")
+small = functools.partial(small_config, SMALL, "kernel_regression")
 
 
 def test_probabilities_of_classes_are_those_of_simulation():
@@ -61,12 +53,12 @@ def test_probabilities_of_classes_are_those_of_simulation():
 def test_calibration_error_of_calibrated_and_overconfident_predictions():
     rng = np.random.default_rng(0)
     right = rng.uniform(0.5, 1, size=20_000)
-    probabilities = np.stack([right, 1 - right], axis=1)
     labels = (rng.random(20_000) > right).astype(int)
     # Five bins of 4,000: the mean of |deviation| of each is at most 0.5/√4000, and four times that never.
-    assert expected_calibration_error(reliability(probabilities, labels)) < 4 * 0.5 / 4000**0.5
-    sure = np.stack([np.full(20_000, 0.99), np.full(20_000, 0.01)], axis=1)
-    error = expected_calibration_error(reliability(sure, labels))
+    assert (
+        expected_calibration_error(reliability(jnp.asarray(right), jnp.asarray(labels == 0), 10)) < 4 * 0.5 / 4000**0.5
+    )
+    error = expected_calibration_error(reliability(jnp.full(20_000, 0.99), jnp.asarray(labels == 0), 10))
     assert error == pytest.approx(0.99 - np.mean(labels == 0), abs=1e-12)
 
 
@@ -126,7 +118,7 @@ def test_scores_of_the_ntk_know_no_unit_of_the_kernel():
 
 @pytest.mark.slow
 def test_hyperparameters_of_a_sampled_program_and_blocks_of_one_kernel():
-    config, data = small_config({"gru": {"kind": "gru"}}, evidence_steps=10), load_data("digits", 12, 10)
+    config, data = small(networks={"gru": {"kind": "gru"}}, evidence_steps=10), load_data("digits", 12, 10)
     with jax.enable_x64(True):
         split = regression_runs.split_of("gru", data)
         fitted = regression_runs.fit_network(config.networks["gru"], split, config)
@@ -140,7 +132,7 @@ def test_hyperparameters_of_a_sampled_program_and_blocks_of_one_kernel():
 
 @pytest.mark.slow
 def test_standard_deviations_are_found_by_gradients_through_the_kernel():
-    config, data = small_config(evidence_steps=25), load_data("digits", 12, 10)
+    config, data = small(evidence_steps=25), load_data("digits", 12, 10)
     with jax.enable_x64(True):
         split = regression_runs.split_of("MLP", data)
         fitted = regression_runs.fit_network(config.networks["MLP"], split, config)
@@ -157,7 +149,7 @@ def test_standard_deviations_are_found_by_gradients_through_the_kernel():
 
 
 def like_measured(label, data, config):
-    """A record such as `measure` makes."""
+    """A record such as `measure_network` makes."""
     rng = np.random.default_rng(len(label))
 
     def scores():
@@ -170,15 +162,15 @@ def like_measured(label, data, config):
 
 
 def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
-    config, measured = small_config({"a": MLP, "bb": MLP}, finite=("bb",)), []
+    config, measured = small(networks={"a": MLP, "bb": MLP}, **{"finite.networks": ("bb",)}), []
 
     def measure(label, data, config):
         measured.append(label)
         return like_measured(label, data, config)
 
-    monkeypatch.setattr(kernel_regression, "measure", measure)
+    monkeypatch.setattr(kernel_regression, "measure_network", measure)
     kernel_regression.main(config, tmp_path)
-    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    files = contents_of(tmp_path)
     assert set(files) == OUTPUTS
     assert files["networks.png"].startswith(b"\x89PNG")
     assert files["regression.pdf"].startswith(b"%PDF")
@@ -192,15 +184,16 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     (tmp_path / "metrics.jsonl").write_bytes(files["metrics.jsonl"].splitlines(keepends=True)[0] + b'{"netw')
     kernel_regression.main(config, tmp_path)
     assert measured == ["a", "bb", "bb"]
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
+    assert contents_of(tmp_path) == files
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["MLP", "RNN", "mlp", "lstm", "cnn_2d", "self_attention", "batch_norm_mlp"])
 def test_every_kind_of_network(kind, tmp_path):
-    config = small_config({kind: {"kind": kind} | ({"depth": 1} if kind == "MLP" else {})}, finite=(kind,))
+    networks = {kind: {"kind": kind} | ({"depth": 1} if kind == "MLP" else {})}
+    config = small(networks=networks, **{"finite.networks": (kind,)})
     kernel_regression.main(config, tmp_path)
-    record = json.loads((tmp_path / "metrics.jsonl").read_text())
+    record = records_of(tmp_path)[0]
     like = like_measured(kind, None, config)
     assert record.keys() == like.keys()
     for method in ("nngp", "ntk", "finite"):
@@ -223,7 +216,7 @@ def test_every_kind_of_network(kind, tmp_path):
         ({"evidence_steps": 0}, "evidence_steps is 0; expected an integer of at least 1"),
         ({"finite.rate": 1.5}, "finite.rate is 1.5; expected a share of the largest stable rate"),
         ({"finite.num_seeds": 1}, "finite.num_seeds is 1; expected an integer of at least 2"),
-        ({"finite": ("RNN",)}, "finite.networks has 'RNN'; expected labels of networks"),
+        ({"finite.networks": ("RNN",)}, "finite.networks has 'RNN'; expected labels of networks"),
         ({"networks": {"a": {"kind": "gnn"}}}, "network.kind is 'gnn'; expected one of 'MLP'"),
         ({"num_test": 0}, "num_test is 0; expected an integer of at least 1"),
         ({"dataset": "mnits"}, "dataset is 'mnits'; expected one of 'digits'"),
@@ -231,7 +224,7 @@ def test_every_kind_of_network(kind, tmp_path):
 )
 def test_refusals_are_one_sentence_and_leave_nothing(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence) as refusal:
-        kernel_regression.main(small_config(**changes), tmp_path / "run")
+        kernel_regression.main(small(**changes), tmp_path / "run")
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()
 

@@ -5,6 +5,7 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from experiments.regularization.checkpoints import Checkpoints
@@ -84,7 +85,7 @@ def test_a_full_disk_is_an_error_of_the_disk(tmp_path, monkeypatch):
         def full(*_, **__):
             raise ValueError("RESOURCE_EXHAUSTED: Error writing: [OS error 28: ENOSPC No space left on device]")
 
-        monkeypatch.setattr(checkpoints._manager, "save", full)
+        monkeypatch.setattr(ocp.CheckpointManager, "save", full)
         with pytest.raises(OSError, match="No space left on device") as refusal:
             checkpoints.save(0, tree(0))
         assert refusal.value.errno == errno.ENOSPC

@@ -1,7 +1,6 @@
 """The sweep from end to end: its files, what they say, resuming also after a kill, divergence, refusals."""
 
-import importlib
-import json
+import functools
 import os
 import signal
 import subprocess
@@ -11,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import contents_of, names_of_files, records_of, small_config
 
 from experiments import regularization_sweep
 from experiments.regularization import training
 from experiments.regularization.figures.selection import select
 
 ROOT = Path(__file__).parents[3]
-OUTPUTS = {"config.json", "environment.json", ".lock", "metrics.jsonl", "summary.md"}
 FIGURES = ("gap", "sparsity", "spectra", "reliability", "correlation", "geometry")
 SMALL = {
     "regularizers": {"none": (0.0,), "l1": (1e-3, 1e-2, 3e-2)},
@@ -33,20 +32,7 @@ SMALL = {
     "bounds.sigmas": (0.1,),
     "bounds.num_draws": 5,
 }
-
-
-def small_config(name="regularization_sweep", **changes):
-    config = importlib.import_module(f"configs.{name}").get_config()
-    with config.unlocked():
-        for field, value in (SMALL | changes).items():
-            *path, last = field.split(".")
-            parent = config
-            for part in path:
-                parent = parent[part]
-            if isinstance(value, dict):
-                del parent[last]
-            parent[last] = value
-    return config
+small = functools.partial(small_config, SMALL, name="regularization_sweep")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,18 +54,13 @@ def _plans_are_kept():
 def finished(tmp_path_factory):
     """The work directory of one small run that nothing interrupted."""
     workdir = tmp_path_factory.mktemp("sweep")
-    regularization_sweep.main(small_config(), workdir)
+    regularization_sweep.main(small(), workdir)
     return workdir
 
 
-def records(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_a_run_leaves_its_files(finished):
-    figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
-    assert {file.name for file in finished.iterdir()} == OUTPUTS | figures
-    found = records(finished)
+    assert set(contents_of(finished)) == names_of_files(*FIGURES)
+    found = records_of(finished)
     assert len(found) == (1 + 3) * 2
     for record in found:
         assert record["steps"] == [0, 20, 40, 60]
@@ -99,7 +80,7 @@ def test_a_run_leaves_its_files(finished):
 
 
 def test_regularizers_do_what_they_are_for(finished):
-    found = records(finished)
+    found = records_of(finished)
     zeros = [record["curves"]["sparsity"][-1] for record in select(found, regularizer="l1", seed=0)]
     assert zeros == sorted(zeros)
     assert zeros[-1] > 0.3
@@ -109,7 +90,7 @@ def test_regularizers_do_what_they_are_for(finished):
 def test_the_summary_has_a_line_for_each_strength(finished):
     lines = [line.split("|")[1:-1] for line in (finished / "summary.md").read_text().splitlines() if line[:1] == "|"]
     cells = {(line[0].strip(), line[1].strip(" *")): line for line in lines}
-    own = select(records(finished), regularizer="l1", strength=0.01)
+    own = select(records_of(finished), regularizer="l1", strength=0.01)
     errors = [record["curves"]["test_error"][-1] for record in own]
     assert float(cells["l1", "0.01"][3]) == pytest.approx(100 * np.median(errors), abs=0.06)
     assert sum("*" in line[1] for line in lines) == 1
@@ -118,7 +99,7 @@ def test_the_summary_has_a_line_for_each_strength(finished):
 def test_the_summary_compares_bounds_with_errors_they_have_not_seen(finished):
     summary = (finished / "summary.md").read_text()
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary.splitlines() if line[:1] == "|"]
-    above = {line[0]: line[3] for line in lines if len(line) == 4}
+    above = {line[0]: line[4] for line in lines if len(line) == 5}
     assert above["Hoeffding, test data"] == above["PAC-Bayes, Gaussian noise"] == "–"
     assert above["Hoeffding, all parameters"] == "0 of 8"
     assert "\n- VC bounds, of 8: they are for one output" in summary
@@ -136,9 +117,9 @@ def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monke
 
     monkeypatch.setattr(training.Checkpoints, "save", stop_after_the_second)
     with pytest.raises(KeyboardInterrupt):
-        regularization_sweep.main(small_config(), tmp_path)
+        regularization_sweep.main(small(), tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
-    regularization_sweep.main(small_config(), tmp_path)
+    regularization_sweep.main(small(), tmp_path)
     assert saved == [0, 1, 2, 3]
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
 
@@ -155,13 +136,13 @@ def test_a_damaged_checkpoint_changes_no_metrics(finished, tmp_path, monkeypatch
 
     monkeypatch.setattr(training.Checkpoints, "save", stop_after_the_second)
     with pytest.raises(KeyboardInterrupt):
-        regularization_sweep.main(small_config(), tmp_path)
+        regularization_sweep.main(small(), tmp_path)
     (last,) = (tmp_path / "checkpoints").glob("*/*/1")
     largest = max((path for path in last.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    regularization_sweep.main(small_config(), tmp_path)
+    regularization_sweep.main(small(), tmp_path)
     assert f"checkpoint {last} is damaged" in caplog.text
     assert saved == [0, 1, 1, 2, 3]
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
@@ -179,9 +160,9 @@ def test_a_run_interrupted_among_records_writes_the_others(finished, tmp_path, m
 
     monkeypatch.setattr(regularization_sweep, "member_record", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        regularization_sweep.main(small_config(), tmp_path)
-    assert len(records(tmp_path)) == 2
-    regularization_sweep.main(small_config(), tmp_path)
+        regularization_sweep.main(small(), tmp_path)
+    assert len(records_of(tmp_path)) == 2
+    regularization_sweep.main(small(), tmp_path)
     assert len(written) == 3 + 6
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
 
@@ -198,26 +179,26 @@ def test_a_run_goes_on_where_other_numbers_of_members_are_trained_together(finis
     with monkeypatch.context() as patch:
         patch.setattr(training.Checkpoints, "save", stop_after_the_second)
         with pytest.raises(KeyboardInterrupt):
-            regularization_sweep.main(small_config(), tmp_path)
+            regularization_sweep.main(small(), tmp_path)
     # Three blocks of three are nine places for the eight members, as on another number of devices.
-    monkeypatch.setattr(training, "_BLOCK", 3)
+    monkeypatch.setattr(training, "choose_block", lambda *_: 3)
     monkeypatch.setattr(regularization_sweep, "make_plan", training.make_plan)
-    regularization_sweep.main(small_config(), tmp_path)
-    for found, expected in zip(records(tmp_path), records(finished), strict=True):
+    regularization_sweep.main(small(), tmp_path)
+    for found, expected in zip(records_of(tmp_path), records_of(finished), strict=True):
         np.testing.assert_allclose(found["curves"]["test_loss"], expected["curves"]["test_loss"], rtol=1e-3)
 
 
 def test_a_finished_run_trains_nothing_again(finished, monkeypatch):
     before = (finished / "metrics.jsonl").read_bytes()
     monkeypatch.setattr(regularization_sweep, "make_plan", None)
-    regularization_sweep.main(small_config(), finished)
+    regularization_sweep.main(small(), finished)
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_member_that_diverges_is_reported_and_left_out(tmp_path, capsys):
     changes = {"regularizers": {"none": (0.0,), "l2": (1e-3, 1e3, 1e-2)}, "bounds": {}}
-    regularization_sweep.main(small_config(**changes), tmp_path)
-    wild = [record for record in records(tmp_path) if record["diverged"] is not None]
+    regularization_sweep.main(small(**changes), tmp_path)
+    wild = [record for record in records_of(tmp_path) if record["diverged"] is not None]
     assert [(record["regularizer"], record["strength"]) for record in wild] == [("l2", 1e3)] * 2
     assert wild[0]["diverged"] in (20, 40, 60)
     assert wild[0]["curves"]["train_loss"][0] > 0
@@ -269,9 +250,9 @@ def test_other_networks(kind, tmp_path):
         "widths": (4,),
         "bounds": {},
     }
-    regularization_sweep.main(small_config(**changes), tmp_path)
-    assert [record["regularizer"] for record in records(tmp_path)] == ["batch_norm", "l2"]
-    assert all(np.isfinite(record["curves"]["test_loss"][-1]) for record in records(tmp_path))
+    regularization_sweep.main(small(**changes), tmp_path)
+    assert [record["regularizer"] for record in records_of(tmp_path)] == ["batch_norm", "l2"]
+    assert all(np.isfinite(record["curves"]["test_loss"][-1]) for record in records_of(tmp_path))
 
 
 @pytest.mark.slow
@@ -283,8 +264,8 @@ def test_a_data_set_of_its_own_with_colours(tmp_path):
     np.savez(tmp_path / "dots.npz", **parts, **labels)
     changes = {"dataset": "dots", "data_dir": str(tmp_path), "network.kind": "CNN", "network.parameterization": "ntk"}
     changes |= {"regularizers": {"l1": (1e-3,)}, "num_test": 20, "num_validation": 10, "num_seeds": 1, "widths": (4,)}
-    regularization_sweep.main(small_config(**changes, loss="squared", optimizer="adam", num_steps=4), tmp_path / "run")
-    (found,) = records(tmp_path / "run")
+    regularization_sweep.main(small(**changes, loss="squared", optimizer="adam", num_steps=4), tmp_path / "run")
+    (found,) = records_of(tmp_path / "run")
     assert found["diverged"] is None
     assert found["bounds"]["Hoeffding, test data"] > 0
 
@@ -295,9 +276,9 @@ def test_the_other_axes_have_a_figure(name, tmp_path):
     changes = {"regularizers": {"none": (0.0,)}, "widths": (2, 4), "num_steps": 4, "num_evaluations": 1, "num_seeds": 1}
     if name == "regularization_data":
         changes |= {"widths": (4,), "label_noise": (0.2, 0.0), "train_sizes": (40, 20)}
-    regularization_sweep.main(small_config(name, **(changes | {"bounds": {}})), tmp_path)
+    regularization_sweep.main(small(name=name, **(changes | {"bounds": {}})), tmp_path)
     assert (tmp_path / "axes.png").exists()
-    assert len(records(tmp_path)) == (4 if name == "regularization_data" else 2)
+    assert len(records_of(tmp_path)) == (4 if name == "regularization_data" else 2)
 
 
 @pytest.mark.parametrize(
@@ -317,5 +298,5 @@ def test_the_other_axes_have_a_figure(name, tmp_path):
 )
 def test_refusals(changes, sentence, tmp_path):
     with pytest.raises(SystemExit, match=sentence):
-        regularization_sweep.main(small_config(**changes), tmp_path / "run")
+        regularization_sweep.main(small(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()

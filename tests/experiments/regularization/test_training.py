@@ -87,7 +87,7 @@ def test_blocks_and_chunks_leave_few_places_empty(samples):
 def test_a_budget_that_one_member_exceeds_is_told(samples, caplog):
     plan = make_plan(PROGRAM, MEMBERS, samples, member_mesh(jax.devices()[:1]), memory_gib=1e-9)
     assert plan.size == 1
-    assert "memory_gib is 1e-09; one member a device takes" in caplog.text
+    assert "memory_gib is 1e-09; one member per device takes" in caplog.text
 
 
 def test_classes_are_those_of_all_points():

@@ -1,4 +1,4 @@
-"""What the benchmark of empirical kernels leaves behind: a table (printed, Markdown and CSV) and a figure of ratios."""
+"""The report of `experiments.benchmark_empirical`: a table (printed, Markdown and CSV) and a figure of ratios."""
 
 import csv
 from pathlib import Path
@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.timing import markdown_table, spread
+from experiments.benchmarks.timing import spread
 from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.tables import markdown_table
 from ntk.files import replacing
 
 Record = dict[str, Any]
@@ -36,11 +37,11 @@ SIDES = ("ours", "neural_tangents_1", "neural_tangents_2")
 
 
 def write_report(workdir: Path, records: list[Record]) -> str:
-    """Write benchmark.md, benchmark.csv, benchmark.png and benchmark.pdf; return the table and where it was measured.
+    """Write benchmark.md, benchmark.csv, benchmark.png and benchmark.pdf; return the table and its machines.
 
     Args:
         workdir: The folder.
-        records: What `experiments.benchmark_empirical` has measured, one record for each network.
+        records: The records of `experiments.benchmark_empirical`, one for each network.
     """
     _write_csv(workdir / "benchmark.csv", records)
     _draw(workdir / "benchmark", records)
@@ -50,7 +51,7 @@ def write_report(workdir: Path, records: list[Record]) -> str:
 
 
 def better_side(record: Record) -> str | None:
-    """The faster implementation of neural-tangents, None if neither fitted into memory.
+    """The faster implementation of neural-tangents; None if neither fitted into memory.
 
     Example:
         >>> sides = {"neural_tangents_1": {"seconds": []}, "neural_tangents_2": {"seconds": [3.0]}}
@@ -62,7 +63,7 @@ def better_side(record: Record) -> str | None:
 
 
 def ratio(record: Record) -> float | None:
-    """How many times longer neural-tangents takes, with the better of its implementations.
+    """The time of neural-tangents, in its faster implementation, over our time; None if neither ran.
 
     Example:
         >>> sides = {"neural_tangents_1": {"seconds": [6.0, 8.0]}, "neural_tangents_2": {"seconds": [9.0]}}
@@ -105,7 +106,7 @@ def _line(record: Record) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Three digits, or all before the point."""
+    """Three digits; from 100 on, a whole number."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -142,5 +143,5 @@ def _draw(stem: Path, records: list[Record]) -> None:
         axes.axvline(1.0, color="0.35", linewidth=1)
         axes.margins(x=0.1)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("Time of neural-tangents, the better implementation, over time of ours")
+        axes.set_xlabel("Time of neural-tangents (the faster implementation) over our time")
         plots.save_figure(figure, stem)
