@@ -46,7 +46,7 @@ def check_config(config: ConfigDict) -> None:
     for width in config.widths:
         check_count("widths", width)
     if config.task.get("kind") != "digits":
-        raise ValueError(f"task.kind is {config.task.get('kind')!r}; expected 'digits', of which the labels are known.")
+        raise ValueError(f"task.kind is {config.task.get('kind')!r}; expected 'digits', whose true labels are known.")
 
 
 def main(config: ConfigDict, workdir: Path) -> None:

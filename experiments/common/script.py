@@ -32,7 +32,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     lock_config=True,
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder for everything this run writes; the same one resumes.", required=True
+    "workdir", None, "Folder for everything that this run writes. A rerun in the same folder resumes.", required=True
 )
 
 

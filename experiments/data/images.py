@@ -1,4 +1,4 @@
-"""Image data sets, shuffled by seed and normalized, and the ways in which networks read an image."""
+"""Image data sets, shuffled by a seed and normalized, and the forms in which networks read images."""
 
 import dataclasses
 import hashlib
@@ -18,13 +18,13 @@ _LARGEST_LABEL = np.iinfo(np.int32).max
 class Dataset:
     """Normalized images and integer labels.
 
-    One mean and one standard deviation, taken over all pixels of the whole training split, make pixels of mean 0
-    and variance 1. So ξ·ξ/d averages 1 over the training images, whether ξ is an image or one of its rows, and
-    the scale of an image does not depend on how many were asked for.
+    One mean and one standard deviation, over all pixels of the whole training split, normalize the pixels to mean 0 and
+    variance 1. So ξ·ξ/d averages 1 over the training images, whether ξ is an image or one of its rows. The scale of an
+    image does not depend on the number of images that are loaded.
 
     Attributes:
-        fingerprint: of all images and labels before any were chosen, whatever the files they came from; results of
-            equal fingerprints are of the same data.
+        fingerprint: A hash of all images and labels of the data set, chosen or not. It does not depend on the format of
+            the files. Results with equal fingerprints come from equal data.
     """
 
     train_images: Float[np.ndarray, "train height width channels"]
@@ -47,16 +47,16 @@ def load_data(
     Args:
         name: "digits" (embedded in scikit-learn), "mnist", "fashion_mnist" or "cifar10"; with `data_dir` also any
             name with a file NAME.npz there.
-        num_train: how many training images, the first after shuffling; None takes all.
-        num_test: how many test images; None takes all.
-        data_dir: folder with NAME.npz (arrays x_train, y_train, x_test, y_test), or MNIST's and Fashion-MNIST's four
-            IDX files (.gz or not), or CIFAR-10's six .bin files. None fetches from OpenML.
-        seed: shuffles each split; which image belongs to which split never changes.
+        num_train: The number of training images, the first after shuffling; None takes all.
+        num_test: The number of test images; None takes all.
+        data_dir: A folder with NAME.npz (arrays x_train, y_train, x_test, y_test), or with the four IDX files of MNIST
+            or Fashion-MNIST (.gz or not), or with the six .bin files of CIFAR-10. None fetches from OpenML.
+        seed: Shuffles each split. Images never change their split.
 
     Raises:
-        ValueError: if an argument is out of range or a file is damaged.
-        FileNotFoundError: if the folder or one of its files is missing.
-        ConnectionError: if the data set must be fetched and there is no network.
+        ValueError: An argument is out of range, or a file is damaged.
+        FileNotFoundError: The folder or one of its files is missing.
+        ConnectionError: The data set must be fetched, and the network cannot be reached.
 
     Example:
         >>> data = load_data("digits", num_train=10)
@@ -120,7 +120,7 @@ def as_sequences(
 def as_coarse_images(
     images: Float[np.ndarray, "images height width channels"],
 ) -> Float[np.ndarray, "images half_height half_width channels"]:
-    """Images of half the height and width, each pixel the mean of 2×2, times 2 so that its variance stays of order one.
+    """Images of half the height and width: each pixel is the mean of 2×2 pixels, times 2 to keep variances of order 1.
 
     Example:
         >>> as_coarse_images(np.zeros((5, 8, 9, 1))).shape
@@ -183,7 +183,7 @@ def _checked(name: str, raw: RawData) -> RawData:
 
 
 def _fingerprint(raw: RawData) -> str:
-    """A hash of all shapes and values, the same for every type of number that holds them."""
+    """A hash of all shapes and values. It does not depend on the dtypes."""
     found = hashlib.sha256()
     for array in raw:
         found.update(repr(array.shape).encode())
@@ -192,7 +192,7 @@ def _fingerprint(raw: RawData) -> str:
 
 
 def _canonical(array: np.ndarray) -> np.ndarray:
-    """As bytes where all values are integers from 0 to 255, and in float64 otherwise."""
+    """The array as bytes if all values are integers from 0 to 255, and in float64 otherwise."""
     if array.min() >= 0 and array.max() <= 255:
         small = array.astype(np.uint8)
         if np.array_equal(small, array):

@@ -27,7 +27,7 @@ OPENML = {
     "fashion_mnist": ("Fashion-MNIST", (1, 28, 28)),
     "cifar10": ("CIFAR_10", (3, 32, 32)),
 }
-# The most that one file may unpack to, and the most that DEFLATE makes of a stored byte (the format allows no more).
+# The most bytes that a file may unpack to, and the most bytes that DEFLATE can make of one stored byte.
 _MOST_BYTES, _MOST_RATIO = 2**32, 1032
 _MOST_AXES = 8
 _GZIP = b"\x1f\x8b"
@@ -50,9 +50,10 @@ def read_idx(path: Path) -> np.ndarray:
     The file holds two zero bytes, a byte for the type, a byte for the number of axes, the axes' lengths
     (32-bit, big-endian), and the entries (big-endian, last axis fastest).
 
+    No more is unpacked than the header declares.
+
     Raises:
-        ValueError: if the file is not of this format, or its header asks for other bytes than it has. No more is
-            unpacked than the header asks for.
+        ValueError: The file is not of this format, or the number of its bytes is not the one that its header declares.
 
     Example:
         >>> import tempfile
@@ -103,7 +104,7 @@ def read_cifar10_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     A record is 3073 bytes: the label, then the red, the green and the blue plane, each row by row.
 
     Raises:
-        ValueError: if the file is not a whole number of records or a label is above 9.
+        ValueError: The file is not a whole number of records, or a label is above 9.
 
     Example:
         >>> import tempfile
@@ -123,10 +124,10 @@ def read_cifar10_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_npz(path: Path) -> RawData:
-    """Read the arrays x_train, y_train, x_test, y_test of an .npz file, never unpickling anything.
+    """Read the arrays x_train, y_train, x_test, y_test of an .npz file. Nothing is unpickled.
 
     Raises:
-        ValueError: if the file is damaged, lacks an array, has one that only pickle could read, or declares more than
+        ValueError: The file is damaged, lacks an array, has an array that only pickle can read, or declares more than
             it can hold.
 
     Example:
@@ -145,7 +146,7 @@ def read_npz(path: Path) -> RawData:
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array of an .npz file, after its declared sizes have been checked; no more than they say is unpacked."""
+    """One array of an .npz file. Its declared sizes are checked first, and no more than these is unpacked."""
     try:
         member = archive.getinfo(f"{name}.npy")
     except KeyError:
@@ -183,11 +184,11 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def read_folder(name: str, folder: Path) -> RawData:
-    """Read the data set `name` from `folder`: NAME.npz if there, else its published files.
+    """Read the data set `name` from `folder`: from NAME.npz if it exists, else from the published files.
 
     Raises:
-        FileNotFoundError: if the folder or one of the files is missing; the sentence names it.
-        ValueError: if a file is damaged.
+        FileNotFoundError: The folder or one of the files is missing; the sentence names it.
+        ValueError: A file is damaged.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"data_dir is '{folder}'; expected an existing folder with the files of {name!r}.")
@@ -216,15 +217,15 @@ def _find(folder: Path, *file_names: str) -> Path:
 def fetch_openml(name: str) -> RawData:
     """Fetch "mnist", "fashion_mnist" or "cifar10" from OpenML; scikit-learn keeps a copy in its data folder.
 
-    OpenML stores one table; its last 10,000 images are the test split, as they are in the published files.
+    OpenML stores one table. Its last 10,000 images are the test split, as in the published files.
 
     Raises:
-        ConnectionError: if OpenML cannot be reached; the sentence says what to do instead.
-        ValueError: if a pixel is not an integer from 0 to 255.
+        ConnectionError: OpenML cannot be reached; the sentence says what to do instead.
+        ValueError: A pixel is not an integer from 0 to 255.
     """
     openml_name, image_shape = OPENML[name]
     try:
-        # The "liac-arff" parser is the one that needs no pandas.
+        # Only the "liac-arff" parser works without pandas.
         table = sklearn.datasets.fetch_openml(openml_name, version=1, as_frame=False, parser="liac-arff")
     except OSError as error:
         raise ConnectionError(
@@ -243,7 +244,7 @@ def fetch_openml(name: str) -> RawData:
 def embedded_digits() -> RawData:
     """The 1797 digits (8 by 8 pixels, 0 to 16) that come with scikit-learn: 1500 to train, 297 to test.
 
-    They are stored writer by writer, so the split is a fixed random one: both parts have one distribution.
+    They are stored writer by writer. The split is random and fixed, so that both parts have one distribution.
 
     Example:
         >>> embedded_digits().test_images.shape

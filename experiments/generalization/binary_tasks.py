@@ -99,10 +99,10 @@ def digits_task(depth: int, width: int, activation: str, num_test: int) -> Task:
     have different distributions.
 
     Args:
-        depth: Hidden layers.
-        width: Of each.
-        activation: Its name.
-        num_test: Images that are never trained on.
+        depth: The number of hidden layers.
+        width: The width of every hidden layer.
+        activation: The name of the activation.
+        num_test: The number of test images, which are never trained on.
 
     Example:
         >>> train, test = digits_task(1, 8, "relu", num_test=500).draw(0, 100)

@@ -136,7 +136,7 @@ def member_bounds(
     """Every bound and measure of `bounds.report` for one member, from its functions before and after training.
 
     Bounds hold for the error with label noise, so test labels have this noise here. If the norms of the weights exceed
-    the range of float32 there are no bounds, and "everything" under "left_out" says so.
+    the range of float32, there are no bounds; "left_out" then has the reason under "everything".
     """
     model = program.model
     numbers = jax.tree.map(lambda leaf: leaf[0], as_arrays([member], samples.x_train.dtype))

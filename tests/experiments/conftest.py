@@ -9,10 +9,9 @@ from experiments.common import plots
 @pytest.fixture(scope="module", autouse=True)
 def _fast_compilation():
     """Small programs take longer to compile than to run."""
-    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session", autouse=True)
