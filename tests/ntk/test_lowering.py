@@ -19,6 +19,7 @@ ON_THE_HOST = {
     "MLP": "a description; its standard deviations are arguments of what is lowered",
     "RNN": "a description, likewise",
     "Kernels": "a container of results",
+    "NetworkKernels": "a protocol of such containers",
     "SketchedNTK": "a container of results",
     "ProgramKernels": "a container of results",
     "CorrectedKernels": "a container of results",
