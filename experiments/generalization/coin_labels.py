@@ -11,8 +11,8 @@ from bounds.networks.margins import classification_margins, normalized_margins, 
 from bounds.networks.weights import ntk_weight_matrices
 from bounds.reports.summary import report
 from experiments.common.metrics import Record
-from experiments.common.training import train
 from experiments.generalization.binary_tasks import Task, make_task
+from experiments.generalization.training import train
 
 # Rows of the report that are recorded. The covering bound in the last row is at its ceiling, far above 1, so only the
 # table has it and the figure does not.

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 import ntk
 from bounds.reports.summary import report
 from experiments.common.metrics import Record
-from experiments.common.training import train
 from experiments.generalization.binary_tasks import Task
+from experiments.generalization.training import train
 
 
 def measure_gap(task: Task, n: int, seed: int, config: ConfigDict) -> Record:

@@ -9,9 +9,9 @@ import pytest
 from small_runs import contents_of, names_of_files, records_of, small_config
 
 from experiments import generalization_bounds
-from experiments.common.training import train
 from experiments.generalization.binary_tasks import digits_task, make_task, teacher_task
 from experiments.generalization.bounds_report import DRAWN
+from experiments.generalization.training import train
 
 SMALL = {
     "sizes.teacher": (40,),
