@@ -1,4 +1,4 @@
-"""The NTK as a sum over weights of forward times backward second moments (THEORY sections 1, 2 and 5).
+"""The NTK as a sum over weights of forward times backward second moments (theory.md 1.5, 2.5, 5.1).
 
 For a matrix used as y_k = (σ/√m) W z_k, at every width and exactly,
     ⟨∇_W f(ξ), ∇_W f(ξ̄)⟩ = Σ_{k,k'} D^{k,k'} · σ² z_k·z̄_k'/m,   D^{k,k'} = ∇_{y_k} f · ∇_{ȳ_k'} f,

@@ -70,7 +70,7 @@ def with_activation(net: Any, activation: Any) -> Any:
 @functools.partial(_register, leaves=("w_std", "b_std", "v_std"), static=("depth", "activation"))
 @dataclass(frozen=True, kw_only=True)
 class MLP(Description):
-    """A multilayer perceptron in NTK parameterization (THEORY section 1; Jacot et al. 2018).
+    """A multilayer perceptron in NTK parameterization (theory.md 1.1, 1.7; Jacot et al. 2018).
 
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
 
@@ -109,7 +109,7 @@ class MLP(Description):
 @functools.partial(_register, leaves=("w_std", "u_std", "b_std", "v_std"), static=("activation", "pooling"))
 @dataclass(frozen=True, kw_only=True)
 class RNN(Description):
-    """A simple recurrent network in NTK parameterization (THEORY section 2; Yang 2020, arXiv:2006.14548).
+    """A simple recurrent network in NTK parameterization (theory.md 2.1; Yang 2020, arXiv:2006.14548).
 
         sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0
         f = (σ_v/√n) v·s^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ sᵗ   (pooling "mean")

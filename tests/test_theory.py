@@ -77,7 +77,7 @@ def test_the_page_is_cited_by_number(package):
     assert not wrong
 
 
-@pytest.mark.parametrize("package", ["bounds"])
+@pytest.mark.parametrize("package", ["ntk", "bounds"])
 def test_no_other_page_is_cited(package):
     assert not [place for place, text in docstrings(package) if re.search(r"\bTHEORY\b", text)]
 

@@ -52,7 +52,7 @@ class Activation:
     refined: "Activation | None" = field(default=None, repr=False)
 
     def dual(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> jax.Array:
-        """E φ(u)φ(ū), the C-map (THEORY section 4).
+        """E φ(u)φ(ū), the C-map (theory.md 4.1).
 
         Args:
             q11: Variance of u.

@@ -1,4 +1,4 @@
-"""Training dynamics and kernel regression: what a kernel says about training (THEORY section 6).
+"""Training dynamics and kernel regression: what a kernel says about training (theory.md 6.1 to 6.12).
 
 Squared loss in closed form (`squared_loss_flow`, `squared_loss_descent`), its distribution over random initializations
 (`squared_loss_ensemble`), any other loss (`loss_flow`, `loss_descent`), training in weight space (`train`), also in

@@ -1,4 +1,4 @@
-"""Gradient descent in function space for any loss, step by step (THEORY section 6)."""
+"""Gradient descent in function space for any loss, step by step (theory.md 6.6)."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Gradient flow in function space for any loss, by an ODE solver (THEORY section 6). Needs Diffrax."""
+"""Gradient flow in function space for any loss, by an ODE solver (theory.md 6.1, 6.6). Needs Diffrax."""
 
 import functools
 from dataclasses import dataclass

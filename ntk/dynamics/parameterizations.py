@@ -1,6 +1,6 @@
 """One network in several parameterizations, which train differently with one learning rate for all parameters.
 
-With parameters ω of N(0, 1) and f as in THEORY sections 1 and 2, an abc-parameterization (Yang & Hu 2021,
+With parameters ω of N(0, 1) and f as in theory.md 1.1 and 2.1, an abc-parameterization (Yang & Hu 2021,
 arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may depend on the width:
 
     "ntk"       θ = ω, η.                      It has a kernel limit: as n → ∞ Θ stays where it starts, features too.

@@ -1,4 +1,4 @@
-"""Training on squared loss in closed form: gradient flow, gradient descent step by step, momentum (THEORY section 6).
+"""Training on squared loss in closed form: flow, steps of gradient descent, momentum (theory.md 6.2 to 6.4).
 
 The loss is L = ½ Σ (f − y)², a sum over points and outputs.
 """

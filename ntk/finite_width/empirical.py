@@ -95,7 +95,7 @@ def empirical_ntk(
 
     The program of f is traced and read. Where it uses a parameter linearly (products and einsums in any layout,
     convolutions, biases, lookups; inside scan, cond, jit, vmap and remat too) the kernel is made of Gram matrices of
-    operands and of δ (THEORY section 5), or of gradients formed part by part, whichever takes fewer operations. Every
+    operands and of δ (theory.md 5.1), or of gradients formed part by part, whichever takes fewer operations. Every
     other parameter falls back to its Jacobian. All of it is exact, with the derivatives that f itself has;
     `explain_empirical` prints what is done for each parameter.
 

@@ -1,4 +1,4 @@
-"""Kernels of a finite network, layer by layer: no Jacobian is formed (THEORY section 5).
+"""Kernels of a finite network, layer by layer: no Jacobian is formed (theory.md 5.1).
 
 One forward and one backward pass over the batch give every layer's x and ∇_h f. Their Gram matrices are the empirical
 C and D, and the exact decomposition adds them up to the NTK: O(N n² + N² n) and not O(N² n²).

@@ -1,4 +1,4 @@
-"""Taylor polynomials of a model in its parameters (THEORY section 6)."""
+"""Taylor polynomials of a model in its parameters (theory.md 5.7)."""
 
 import math
 from collections.abc import Callable

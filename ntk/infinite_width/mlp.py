@@ -1,4 +1,4 @@
-"""The C/D recursions of an infinitely wide MLP (THEORY section 1; Jacot et al. 2018, Yang 2020).
+"""The C/D recursions of an infinitely wide MLP (theory.md 1.2 to 1.7; Jacot et al. 2018, Yang 2020).
 
     K^l = σ_w² C^{l−1} + σ_b²,   C^l = E φφ̄,   Ċ^l = E φ'φ̄',   D^L = σ_v² Ċ^L,   D^l = σ_w² D^{l+1} Ċ^l
 

@@ -1,4 +1,4 @@
-"""The C/D recursions of an infinitely wide RNN over all pairs of times (THEORY section 2; Yang 2020).
+"""The C/D recursions of an infinitely wide RNN over all pairs of times (theory.md 2.2 to 2.6; Yang 2020).
 
     K^{t,r} = σ_w² C^{t−1,r−1} + σ_u² ξᵗ·ξ̄ʳ/d + σ_b²,   C^{t,r} = E φφ̄,   Ċ^{t,r} = E φ'φ̄'
     D^{t,r} = B^{t,r} Ċ^{t,r},   B^{t,r} = σ_v² p_t p̄_r + σ_w² D^{t+1,r+1}

@@ -1,4 +1,4 @@
-"""One coordinate of every vector of a program, forward and backward, drawn many times: NETSOR⊤ (THEORY section 3).
+"""One coordinate of every vector of a program, forward and backward, drawn many times: NETSOR⊤ (theory.md 3.10).
 
 This is the program at finite width (`ntk.programs.finite`) with draws in place of coordinates, and backpropagation
 written out. Only a product with a matrix would mix coordinates; it is drawn (Yang 2020, Tensor Programs III,

@@ -94,7 +94,7 @@ def corrected_kernels(
     For programs which fail the Simple GIA Check: a matrix together with its transpose, an average as output, an output
     weight with a mean or used inside. Where the check holds, `infinite` gives the same limits, faster and more exactly.
     Every vector, forward and backward, is sampled on randomised quasi-Monte-Carlo points with the correction Ż that the
-    transpose of a matrix needs (Yang 2020, Tensor Programs III, arXiv:2009.10685; THEORY section 3). Ż is estimated
+    transpose of a matrix needs (Yang 2020, Tensor Programs III, arXiv:2009.10685; theory.md 3.10). Ż is estimated
     from the same samples, which leaves a bias of relative order 16·uses/samples for a matrix of so many uses.
 
     Args:

@@ -1,4 +1,4 @@
-"""The Simple GIA Check on a recorded program (THEORY section 3; Yang 2020, Condition 1)."""
+"""The Simple GIA Check on a recorded program (theory.md 3.9; Yang 2020, Condition 1)."""
 
 from dataclasses import dataclass
 from typing import Any

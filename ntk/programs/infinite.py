@@ -83,7 +83,7 @@ def infinite(
     seed: int = 0,
     tile_size: int | None = None,
 ) -> ProgramKernels:
-    """C, D, NNGP and NTK of an infinitely wide tensor program (Yang 2020; THEORY section 3).
+    """C, D, NNGP and NTK of an infinitely wide tensor program (Yang 2020; theory.md 3.2 to 3.8).
 
     Expectations of one function of a Gaussian sum each, and of their products in pairs, are exact: closed forms, or a
     quadrature as good. All others are averages over sampled coordinates of the composed function, on randomised

@@ -1,11 +1,11 @@
-"""Second moments C of a program's vectors, and their tangent kernels τ, in the limit (THEORY section 3).
+"""Second moments C of a program's vectors, and their tangent kernels τ, in the limit (theory.md 3.2 to 3.6).
 
 For vectors x of ξ and x̄ of ξ̄, C(x, x̄) = E x x̄ and τ(x, x̄) is the NTK of a coordinate of x:
 
     τ(Wz, Wz̄) = σ² (C(z, z̄) + τ(z, z̄)),   τ(Uξ, Uξ̄) = σ² ξ·ξ̄/d,   τ(b, b̄) = σ²,
     τ(φ(u), ψ(ū)) = E φ'(u)ψ'(ū) τ(u, ū) for Gaussian u, ū,   both bilinear, with scalars as constants.
 
-So Θ = σ_v² (C + τ) of what an output weight reads. This is the sum over D^{y,ȳ} of THEORY section 3 from the inputs'
+So Θ = σ_v² (C + τ) of what an output weight reads. This is the sum over D^{y,ȳ} of theory.md 3.8 from the inputs'
 end: D^{y,ȳ} is the derivative of Θ in τ(y, ȳ).
 """
 

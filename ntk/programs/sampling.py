@@ -1,4 +1,4 @@
-"""Sampled coordinates of a program, for the expectations that have no closed form (THEORY section 3).
+"""Sampled coordinates of a program, for the expectations that have no closed form (theory.md 3.2, 3.5).
 
 All inputs are drawn together. The results y₁, y₂, … of one matrix are Gaussian with the covariance σ² E z z̄ of what it
 reads, which may depend on earlier results; so each is drawn given those before it.

@@ -1,4 +1,4 @@
-"""Vectors of n coordinates, as linear combinations of atoms (THEORY section 3). Operators build the graph.
+"""Vectors of n coordinates, as linear combinations of atoms (theory.md 3.1). Operators build the graph.
 
 An atom is the vector of ones, a Gaussian vector (what a matrix, an embedding or a bias gives) or a coordinate-wise
 function of vectors.

@@ -3,7 +3,7 @@
 A parameter travels through the program as a `View`: seen through transposes, casts, slices and scalar factors. Where a
 view meets a product, a convolution, a lookup or a sum, y = op(a, W), the output receives a *tap*, a zero to be added,
 and the operand a is kept. The gradient of f in the tap is δ = ∇_y f, and with a it is all that the kernel of W needs
-(THEORY section 5). Everything else is evaluated as the program has it, its derivatives included.
+(theory.md 5.1). Everything else is evaluated as the program has it, its derivatives included.
 
 Between an operation and its tap may lie sums and scalar factors: σ_w x@w + σ_b b is one `Pending` sum of two uses,
 which share one tap and one δ; the factors go to the operands.

@@ -20,7 +20,7 @@ def mlp(
     b_std: Number = 1.0,
     v_std: Number = 1.0,
 ) -> Output:
-    """The multilayer perceptron `ntk.MLP` as a program (THEORY section 1; Jacot et al. 2018, arXiv:1806.07572).
+    """The multilayer perceptron `ntk.MLP` as a program (theory.md 1.1; Jacot et al. 2018, arXiv:1806.07572).
 
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
 

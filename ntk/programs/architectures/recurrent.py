@@ -23,7 +23,7 @@ def rnn(
     b_std: Number = 1.0,
     v_std: Number = 1.0,
 ) -> Output:
-    """The simple recurrent network `ntk.RNN` as a program (THEORY section 2; Yang 2020, arXiv:2006.14548, section 7).
+    """The simple recurrent network `ntk.RNN` as a program (theory.md 2.1; Yang 2020, arXiv:2006.14548, section 7).
 
         sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0
         f = (σ_v/√n) v·s^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ sᵗ   (pooling "mean")
