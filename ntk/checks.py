@@ -54,7 +54,7 @@ def check_count(name: str, value: Any, minimum: int = 1, maximum: int | None = N
 
 
 def check_sizes(width: Any, outputs: Any) -> None:
-    """Refuse a width, or a number of outputs if there is one, that is no positive integer."""
+    """Refuse a width, or a number of outputs if there is one, that is not a positive integer."""
     check_count("width", width)
     if outputs is not None:
         check_count("outputs", outputs)
@@ -141,7 +141,7 @@ def check_finite(name: str, array: Any) -> None:
 
 
 def check_nonnegative(name: str, value: Any) -> None:
-    """Refuse a concrete number or array with an entry that is no real number, negative or not finite."""
+    """Refuse a concrete number or array with an entry that is not a real number, negative or not finite."""
     if is_concrete(value):
         numbers = as_numpy(name, value, "a finite number that is not negative")
         if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):

@@ -87,7 +87,7 @@ class MLP(Description):
     Raises:
         ValueError: The depth is a negative number or not an integer, the activation is unknown, or a standard deviation
             is not one finite number of at least 0.
-        TypeError: The activation is no name or function, or a standard deviation no number.
+        TypeError: The activation is not a name or function, or a standard deviation is not a number.
 
     Example:
         >>> import ntk
@@ -127,7 +127,7 @@ class RNN(Description):
     Raises:
         ValueError: The activation or the pooling is unknown, or a standard deviation is not one finite number of
             at least 0.
-        TypeError: The activation is no name or function, or a standard deviation no number.
+        TypeError: The activation is not a name or function, or a standard deviation is not a number.
 
     Example:
         >>> import ntk

@@ -22,7 +22,7 @@ def eigenvalues(kernel: ArrayLike) -> jax.Array:
         (N,). Those that are 0 come out as rounding leaves them, of either sign: within about N ε of the largest.
 
     Raises:
-        TypeError: kernel is no array of float32 or float64.
+        TypeError: kernel is not an array of float32 or float64.
         ValueError: It is not square, not symmetric or not finite.
 
     Example:
@@ -45,7 +45,7 @@ def effective_rank(kernel: ArrayLike) -> jax.Array:
         A scalar.
 
     Raises:
-        TypeError: kernel is no array of float32 or float64.
+        TypeError: kernel is not an array of float32 or float64.
         ValueError: It is not square, not symmetric or not finite.
 
     Example:
@@ -69,7 +69,7 @@ def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
         A scalar between 0 and N.
 
     Raises:
-        TypeError: kernel is no array of float32 or float64.
+        TypeError: kernel is not an array of float32 or float64.
         ValueError: It is not square, not symmetric or not finite, or the ridge is not one positive number.
 
     Example:
@@ -94,7 +94,7 @@ def condition_number(kernel: ArrayLike) -> jax.Array:
         A scalar.
 
     Raises:
-        TypeError: kernel is no array of float32 or float64.
+        TypeError: kernel is not an array of float32 or float64.
         ValueError: It is not square, not symmetric or not finite.
 
     Example:
@@ -121,7 +121,7 @@ def alignment(kernel1: ArrayLike, kernel2: ArrayLike, *, centered: bool = True) 
         11ᵀ is.
 
     Raises:
-        TypeError: A kernel is no array of float32 or float64.
+        TypeError: A kernel is not an array of float32 or float64.
         ValueError: A kernel is not square, not symmetric or not finite, or they differ in size.
 
     Example:
@@ -178,7 +178,7 @@ def kernel_distance(kernel1: ArrayLike, kernel2: ArrayLike) -> jax.Array:
         A scalar: 0 for multiples of each other, at most 1 for positive semidefinite kernels. 1 where either is zero.
 
     Raises:
-        TypeError: A kernel is no array of float32 or float64.
+        TypeError: A kernel is not an array of float32 or float64.
         ValueError: A kernel is not square, not symmetric or not finite, or they differ in size.
 
     Example:

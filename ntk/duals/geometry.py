@@ -165,7 +165,7 @@ def _power_of_two(variance: jax.Array) -> jax.Array:
 def _halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The high and low half of x's significand; their sum is x.
 
-    The 53 bits of float64 are no even number: the high half is the nearest one of 26, and the sign of the low half
+    The 53 bits of float64 are an odd number: the high half is the nearest one of 26, and the sign of the low half
     stands for the bit that is missing.
     """
     digits = jnp.finfo(x.dtype).nmant + 1

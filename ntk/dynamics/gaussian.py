@@ -67,7 +67,7 @@ class GaussianProcess:
             A `Gaussian`; with `k_test_train` and without `k_test_test` the mean alone, (M,) or (M, O).
 
         Raises:
-            TypeError: A kernel is no floating-point array.
+            TypeError: A kernel is not a floating-point array.
             ValueError: A shape does not fit, or a value is not finite.
         """
         if k_test_train is None:

@@ -39,7 +39,7 @@ class Solution(NamedTuple):
         residual: (c,) or (), ‖b − (K + ρ)x‖/‖b‖, formed anew from x at the end.
         steps: (c,) or (), the number of products used.
         converged: (c,) or (), whether the residual is within the tolerance (of 10 % for rounding).
-        indefinite: (c,) or (), whether a direction p with pᵀ(K + ρ)p ≤ 0 was met: then K + ρ is no positive definite
+        indefinite: (c,) or (), whether a direction p with pᵀ(K + ρ)p ≤ 0 was met: then K + ρ is not a positive definite
             matrix, and x is what had been found before.
     """
 

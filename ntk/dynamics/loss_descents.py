@@ -51,7 +51,7 @@ def loss_descent(
         A `Trajectory`, whose `params` are the dual coefficients at the end, of the shape of the outputs.
 
     Raises:
-        TypeError: An array is not floating-point, or loss is no function.
+        TypeError: An array is not floating-point, or loss is not a function.
         ValueError: As for `loss_flow`, a number of steps or the momentum is not as above, or the steps have diverged.
 
     Example:

@@ -132,7 +132,7 @@ def loss_flow(
         A `LossFlowPredictor`, called as `predict(t, fx_train_0, fx_test_0, k_test_train)`.
 
     Raises:
-        TypeError: The kernel is not floating-point, the targets are no numbers, loss is no function, or solver is not
+        TypeError: The kernel is not floating-point, targets are not numbers, loss is not a function, or solver is not
             one of Diffrax.
         ValueError: A shape does not fit, a value is not finite, a number is out of range, or the kernel is not
             symmetric or not positive semidefinite.

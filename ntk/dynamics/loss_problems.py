@@ -20,7 +20,7 @@ def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss)
     """The kernel as one matrix, the targets as the loss takes them, and whether the kernel has output axes.
 
     Raises:
-        TypeError: The kernel is not floating-point, the targets are no numbers, or loss is no function.
+        TypeError: The kernel is not floating-point, the targets are not numbers, or loss is not a function.
         ValueError: A shape does not fit, a value is not finite, or the kernel is not symmetric or not positive
             semidefinite.
     """
@@ -42,7 +42,7 @@ def outputs_layout(loss: Loss, matrix: jax.Array, targets: jax.Array, full: bool
     """The layout of the outputs, which have the shape of those at the start, or of the targets.
 
     Raises:
-        TypeError: fx_train_0 is no array of numbers.
+        TypeError: fx_train_0 is not an array of numbers.
         ValueError: The loss, or a kernel with output axes, does not take outputs of that shape.
     """
     given = as_real("fx_train_0", fx_train_0).shape
@@ -57,7 +57,7 @@ def outputs_layout(loss: Loss, matrix: jax.Array, targets: jax.Array, full: bool
 
 
 def check_loss(loss: Any) -> None:
-    """Refuse a loss that is no function."""
+    """Refuse a loss that is not a function."""
     if not callable(loss):
         raise TypeError(f"loss is {shown(loss)}; expected a function of outputs and targets.")
 
@@ -81,7 +81,7 @@ def check_loss_takes(loss: Loss, outputs: Any, targets: Any, advice: str) -> Non
         advice: What is expected, beside another loss, where it fails.
 
     Raises:
-        TypeError: The loss is no real number, or no array of them.
+        TypeError: The loss is not a real number or an array of them.
         ValueError: It fails, or points are not kept apart.
     """
     of_outputs, of_targets = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (outputs, targets))

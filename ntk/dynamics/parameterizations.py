@@ -132,8 +132,8 @@ def parameterized_model(
         A `ParameterizedModel` with `init(key, x)`, `apply(params, x)`, `learning_rate_scale` and `kernel_limit`.
 
     Raises:
-        TypeError: `net` is no such network.
-        ValueError: `width` or `outputs` is no positive integer, or the parameterization is unknown.
+        TypeError: `net` is not an MLP or an RNN.
+        ValueError: `width` or `outputs` is not a positive integer, or the parameterization is unknown.
 
     Example:
         >>> import jax

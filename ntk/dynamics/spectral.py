@@ -51,7 +51,7 @@ def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax
 
 
 def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: Any = None) -> Spectrum:
-    """The spectrum of a symmetric kernel and its ridge; a concrete kernel that is no kernel is refused.
+    """The spectrum of a symmetric kernel and its ridge; a concrete kernel that is not a kernel is refused.
 
     `computed_in` is the dtype whose rounding the kernel's entries have, its own unless told otherwise.
 

@@ -84,7 +84,7 @@ class SquaredLossPredictor:
             reach the targets.
 
         Raises:
-            TypeError: k_test_train is no floating-point array.
+            TypeError: k_test_train is not a floating-point array.
             ValueError: A shape does not fit, a time is negative, no whole number of steps, or the end of steps that
                 diverge, a value is not finite, or the outputs leave the range of their dtype, as those of steps that
                 diverge do.

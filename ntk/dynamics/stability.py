@@ -32,7 +32,7 @@ def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) ->
         A scalar; inf for the zero kernel.
 
     Raises:
-        TypeError: The kernel is no array of float32 or float64.
+        TypeError: The kernel is not an array of float32 or float64.
         ValueError: It is not square, not symmetric, not positive semidefinite or not finite, or the momentum is out of
             range.
 
@@ -109,7 +109,7 @@ def condition_report(
         A `ConditionReport`.
 
     Raises:
-        TypeError: The kernel is no array of float32 or float64.
+        TypeError: The kernel is not an array of float32 or float64.
         ValueError: It is not square, not symmetric or not finite, or the ridge is negative.
 
     Example:

@@ -174,7 +174,7 @@ def _outputs_of(f: Callable[[Any, Any], jax.Array], params: Any, x: Any, name: s
 
 
 def check_steps(num_steps: int, every: int) -> None:
-    """Refuse a number of steps that is no positive integer, or no multiple of the steps between records."""
+    """Refuse a number of steps that is not a positive integer, or not a multiple of the steps between records."""
     check_count("num_steps", num_steps, maximum=MOST_STEPS)
     check_count("every", every)
     if num_steps % every:

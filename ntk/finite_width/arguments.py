@@ -61,7 +61,7 @@ def checked_batch(name: str, f: ModelFunction, params: Any, x: Any, batch_depend
 
 
 def check_function(f: Any) -> None:
-    """Refuse what is no function f(params, x) with a hash, and say how to make one of a model."""
+    """Refuse what is not a function f(params, x) with a hash, and say how to make one of a model."""
     name = type(f).__name__
     if isinstance(f, nnx.Module):
         raise TypeError(

@@ -136,7 +136,7 @@ def empirical_ntk(
         pytree of such arrays, None for what is not trained.
 
     Raises:
-        TypeError: f is no function, params has a complex leaf to be trained, or f does not return a floating-point
+        TypeError: f is not a function, params has a complex leaf to be trained, or f does not return a floating-point
             array.
         ValueError: f fails for params or x1; an axis, the method, the batch size or a shape is not as above; no
             parameter is chosen, options exclude each other, a row of f depends on other rows of x, or the result is

@@ -90,7 +90,7 @@ def sketched_ntk(
         `SketchedNTK`.
 
     Raises:
-        TypeError: f is no function or does not return a floating-point array, or the key is none.
+        TypeError: f is not a function or does not return a floating-point array, or the key is not one.
         ValueError: A number, the kind or a shape is not as above, no parameter is chosen, or a row of f depends on
             other rows of x. Too large a result.
 

@@ -46,7 +46,7 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
         parameters, which have the structure, shapes and dtypes of `params`; for other leaves those of `params` stand.
 
     Raises:
-        TypeError: f is no function, params has complex leaves, or f returns something else than floating-point arrays.
+        TypeError: f is not a function, params has complex leaves, or f does not return floating-point arrays.
         ValueError: The degree is not as above, or params has no trained leaf; called with parameters that do
             not fit `params`.
 

@@ -27,7 +27,7 @@ def trained_leaves(f: Callable[..., Any], params: Any, param_filter: ParamFilter
     """Which leaves are floating-point, no state, and pass the filter of their paths.
 
     Raises:
-        TypeError: A leaf is no array, or is complex and would be trained.
+        TypeError: A leaf is not an array, or is complex and would be trained.
         ValueError: There is none.
     """
     paths, dtypes, state = leaf_paths(params), leaf_dtypes(params), _state(f, params)
@@ -90,7 +90,7 @@ def _state(f: Callable[..., Any], params: Any) -> set[int]:
 
 
 def _nnx_state(params: Any) -> set[int]:
-    """The leaves of NNX variables that are no parameters."""
+    """The leaves of NNX variables that are not parameters."""
     state: set[int] = set()
     first = 0
     for node in jax.tree.leaves(params, is_leaf=_is_variable):

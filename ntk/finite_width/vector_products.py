@@ -52,7 +52,7 @@ def ntk_vector_product(
         (N1, …outputs).
 
     Raises:
-        TypeError: f is no function or does not return a floating-point array, or v is not of its dtype.
+        TypeError: f is not a function or does not return a floating-point array, or v is not of its dtype.
         ValueError: A shape or the batch size is not as above, no parameter is chosen, a row of f depends on other
             rows of x, v is not finite, or the result is too large for its dtype.
 

@@ -109,10 +109,10 @@ def corrected_kernels(
         `CorrectedKernels`.
 
     Raises:
-        TypeError: `program` is no tensor program, or an array is not floating-point.
+        TypeError: `program` is not a tensor program, or an array is not floating-point.
         ValueError: The program uses its width or batch means, divides by a Gaussian vector, has a constant output or a
             function of scalars that jumps at their limits; there are too many inputs to be sampled together, or too few
-            samples for the uses of a matrix; an argument has a wrong shape or value, or a kernel is no number or too
+            samples for the uses of a matrix; an argument has a wrong shape or value, or a kernel is not a number or too
             large for the dtype.
 
     Example:

@@ -31,8 +31,8 @@ def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "F
         An object with `init(key, x)` and `apply(params, x)`.
 
     Raises:
-        TypeError: `program` is no tensor program.
-        ValueError: `width` or `outputs` is no positive integer.
+        TypeError: `program` is not a tensor program.
+        ValueError: `width` or `outputs` is not a positive integer.
 
     Example:
         >>> import jax

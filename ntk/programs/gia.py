@@ -67,7 +67,7 @@ def check_gia(program: TensorProgram, x: Any) -> GIACheck:
         A `GIACheck`: true or false, with the violations, and a sentence as its `str`.
 
     Raises:
-        TypeError: `program` is no tensor program.
+        TypeError: `program` is not a tensor program.
 
     Example:
         >>> from ntk.programs import check_gia, tensor_program

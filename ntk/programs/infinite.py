@@ -104,7 +104,7 @@ def infinite(
         `ProgramKernels`.
 
     Raises:
-        TypeError: `program` is no tensor program, or an array is not floating-point.
+        TypeError: `program` is not a tensor program, or an array is not floating-point.
         ValueError: The Simple GIA Check fails, a quantity has no limit that the theory covers, a function of scalars
             jumps at their limits, an argument has a wrong shape or value, `rtol` is not reached, or a kernel is too
             large for the dtype.

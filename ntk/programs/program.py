@@ -101,7 +101,7 @@ class TensorProgram(Description):
 
 
 def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
-    """A network written as a Python function `fn(net, x)` over vectors, to be read three ways (theory.md 3.1; Yang 2020).
+    """A network written as a Python function `fn(net, x)` over vectors, to be read three ways (theory.md 3.1).
 
     `net` hands out parameters and coordinate-wise functions (`Net`), x is one input (`Input`); what is returned is an
     output weight times a vector, `net.output(name) @ vector`, or a linear combination of such. Further keyword

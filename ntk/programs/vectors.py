@@ -38,7 +38,7 @@ class Parameter(Node):
 
 
 class Atom(Node):
-    """A vector that is no linear combination of others."""
+    """A vector that is not a linear combination of others."""
 
 
 class One(Atom):

@@ -97,7 +97,7 @@ def transformer(
     have limits, and everything has a closed form. Inputs are (N, T, d); ε = 0 needs inputs that are not zero.
 
     Raises:
-        ValueError: `depth` is no positive integer, or `pooling` is neither "last" nor "mean".
+        ValueError: `depth` is not a positive integer, or `pooling` is neither "last" nor "mean".
 
     Example:
         >>> import jax.numpy as jnp

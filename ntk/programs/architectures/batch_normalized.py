@@ -33,7 +33,7 @@ def batch_norm_mlp(
     mean; their standard errors can be relied on from 6.
 
     Raises:
-        ValueError: `depth` is no positive integer; or the limit is asked for with ε = 0 and a smaller batch.
+        ValueError: `depth` is not a positive integer; or the limit is asked for with ε = 0 and a smaller batch.
 
     Example:
         >>> import jax.numpy as jnp

@@ -52,7 +52,7 @@ def cnn_1d(
         v_std: σ_v.
 
     Raises:
-        ValueError: A count is no positive integer, a choice is unknown, or no position is left after some layer.
+        ValueError: A count is not a positive integer, a choice is unknown, or no position is left after some layer.
 
     Example:
         >>> import jax.numpy as jnp

@@ -27,7 +27,7 @@ def mlp(
     Inputs are (N, d). Parameters are called w1, b1, …, v. Everything has a closed form.
 
     Raises:
-        ValueError: `depth` is no positive integer.
+        ValueError: `depth` is not a positive integer.
 
     Example:
         >>> import jax.numpy as jnp
@@ -64,7 +64,7 @@ def residual_mlp(
     Inputs are (N, d). Everything has a closed form.
 
     Raises:
-        ValueError: `depth` is no positive integer.
+        ValueError: `depth` is not a positive integer.
 
     Example:
         >>> import jax.numpy as jnp
@@ -102,7 +102,7 @@ def tied_mlp(
     kernel is that of `mlp`; with "mean" they do not. Inputs are (N, d). Everything has a closed form.
 
     Raises:
-        ValueError: `depth` is no integer of at least 2, or `pooling` is neither "last" nor "mean".
+        ValueError: `depth` is not an integer of at least 2, or `pooling` is neither "last" nor "mean".
 
     Example:
         >>> import jax.numpy as jnp

@@ -24,7 +24,7 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
         weights: p_k, not negative; equal ones that sum to 1 if left out.
 
     Raises:
-        TypeError: One of `programs` is no tensor program.
+        TypeError: One of `programs` is not a tensor program.
         ValueError: There is none, or `weights` has another length or a negative entry.
 
     Example:
