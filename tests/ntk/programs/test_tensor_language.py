@@ -1,5 +1,7 @@
 """What a program records: equal things once, zero left out, and refusals with the line in question."""
 
+import itertools
+
 import jax
 import numpy as np
 import program_zoo as zoo
@@ -33,16 +35,17 @@ def test_equal_vectors_are_one_node():
 
 
 def test_a_program_is_recorded_once_for_a_shape():
-    calls = []
+    calls = itertools.count()  # a list would be another content of the function at every call
 
     @tensor_program
     def program(net, x, *, std=1.0):
-        calls.append(x.shape)
+        next(calls)
         return net.output("v", std) @ (net.input_matrix("U") @ x)
 
     assert program.record((3,)) is program(std=2.0).record((3,))
+    assert next(calls) == 1
     assert program.record((4,)) is not program.record((3,))
-    assert calls == [(3,), (4,)]
+    assert next(calls) == 3
 
 
 def test_the_input_is_indexed_as_an_array():
