@@ -37,6 +37,11 @@ class Same(weakref.ref):
 _KEPT: dict[Same, dict[Any, Any]] = {}
 
 
+def _forget(reference: Any, kept: dict[Same, dict[Any, Any]] = _KEPT) -> None:
+    """Drop what was kept with an owner that died. The default holds the cache while the interpreter ends."""
+    kept.pop(reference, None)
+
+
 def kept_with(owner: Any) -> dict[Any, Any]:
     """A dictionary that lives as long as `owner`, always the same one; an empty one if it takes no weak references.
 
@@ -45,7 +50,7 @@ def kept_with(owner: Any) -> dict[Any, Any]:
     if isinstance(owner, MethodType):
         return kept_with(owner.__self__).setdefault(owner.__func__, {})
     try:
-        return _KEPT.setdefault(Same(owner, lambda reference: _KEPT.pop(reference, None)), {})
+        return _KEPT.setdefault(Same(owner, _forget), {})
     except TypeError:
         return {}
 
