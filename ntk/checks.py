@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Relative to the largest entry. Rounding of any kernel lies far below, a matrix that is no kernel far above.
+# Relative to the largest entry. The rounding of a kernel lies far below, a matrix that is not a kernel lies far above.
 _SYMMETRY_TOLERANCE = 1e-2
 # What JAX counts: the steps of a loop, the rows of an array.
 MOST_STEPS = 2**31 - 1
