@@ -32,7 +32,7 @@ from ntk.programs import (
 )
 from ntk.readings import NetworkKernels, empirical_kernels, finite, infinite_kernels, infinite_ntk
 from ntk.saving import load, save
-from ntk.spectrum import (
+from ntk.spectra import (
     alignment,
     condition_number,
     effective_dimension,

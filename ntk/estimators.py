@@ -18,7 +18,7 @@ from ntk.checks import as_number, check_flag
 from ntk.dynamics import GaussianProcess, gp_posterior, log_marginal_likelihood, squared_loss_flow
 from ntk.networks import MLP
 from ntk.programs import TensorProgram
-from ntk.programs.evaluation import forms_of
+from ntk.programs.limit.evaluation import forms_of
 from ntk.readings import infinite_kernels, infinite_ntk
 
 try:
@@ -38,7 +38,7 @@ class _KernelEstimator(BaseEstimator):
     ridge: float
     relative_ridge: bool
 
-    # What fitting finds: the names that end in _ are the attributes that a file may set (ntk.saving).
+    # What fitting finds: the names that end in _ are the attributes that a file may set (ntk.saving.archive).
     n_features_in_: int
     feature_names_in_: np.ndarray
     X_fit_: np.ndarray

@@ -10,7 +10,7 @@ from experiments.benchmarks.timing import spread
 from experiments.common import plots
 from experiments.common.environment import write_summary
 from experiments.common.tables import markdown_table
-from ntk.files import replacing
+from ntk.saving.files import replacing
 
 Record = dict[str, Any]
 TITLES = {

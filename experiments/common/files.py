@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from ntk.files import UNFINISHED_SUFFIX, replacing
+from ntk.saving.files import UNFINISHED_SUFFIX, replacing
 
 LOCK = ".lock"
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntk.files import replacing
+from ntk.saving.files import replacing
 
 # Okabe & Ito (2008), "Color Universal Design": readers with any common colour vision deficiency can tell them apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -14,7 +14,7 @@ from experiments.common import plots
 from experiments.common.environment import write_summary
 from experiments.common.power_law import Exponent, fit_exponent
 from experiments.common.tables import markdown_table
-from ntk.files import replacing
+from ntk.saving.files import replacing
 
 Errors = dict[str, Float[np.ndarray, "widths seeds"]]
 SYMBOLS = {"ntk": "Θ", "nngp": "NNGP"}

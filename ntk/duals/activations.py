@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk.caches.lifetimes import compiled, kept_with
+from ntk.caches.rebinding import content, copied
 from ntk.checks import check_finite, check_nonnegative, check_representable, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.duals import closed_forms as forms
 from ntk.duals.quadrature import TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
-from ntk.lifetimes import compiled, kept_with
-from ntk.rebinding import content, copied
 
 
 @jax.tree_util.register_static

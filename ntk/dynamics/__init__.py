@@ -9,7 +9,7 @@ spectra mean (`max_learning_rate`, `condition_report`), and solvers for kernels 
 
 from ntk.dynamics.ensembles import SquaredLossEnsemble, squared_loss_ensemble
 from ntk.dynamics.gaussian import Gaussian, GaussianProcess, gp_posterior, log_marginal_likelihood
-from ntk.dynamics.iterative import Solution, conjugate_gradients, nystrom_preconditioner
+from ntk.dynamics.linear_algebra.iterative import Solution, conjugate_gradients, nystrom_preconditioner
 from ntk.dynamics.loss_descents import loss_descent
 from ntk.dynamics.loss_flows import LossFlowPredictor, loss_flow
 from ntk.dynamics.parameterizations import ParameterizedModel, parameterized_model

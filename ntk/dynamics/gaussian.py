@@ -10,9 +10,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import as_symmetric, is_concrete, shown
-from ntk.dynamics.layout import Layout, arranged
-from ntk.dynamics.precision import float64_on_request, in_double, working_precision
-from ntk.dynamics.spectral import Array, Spectrum, decompose, filtered, highest_matmul, with_ridge
+from ntk.dynamics.linear_algebra.layout import Layout, arranged
+from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
+from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered, highest_matmul, with_ridge
 
 
 class Gaussian(NamedTuple):

@@ -9,8 +9,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
-from ntk.dynamics.layout import Layout, arranged
-from ntk.dynamics.spectral import check_semidefinite
+from ntk.dynamics.linear_algebra.layout import Layout, arranged
+from ntk.dynamics.linear_algebra.spectral import check_semidefinite
 
 # loss(f, y) → numbers whose sum is descended.
 Loss = Callable[[Any, Any], jax.Array]

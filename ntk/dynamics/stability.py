@@ -10,10 +10,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, is_concrete
-from ntk.dynamics.layout import arranged
-from ntk.dynamics.spectral import check_semidefinite, with_ridge
+from ntk.dynamics.linear_algebra.layout import arranged
+from ntk.dynamics.linear_algebra.spectral import check_semidefinite, with_ridge
 from ntk.dynamics.squared_loss import as_momentum
-from ntk.spectrum import eigenvalues
+from ntk.spectra.spectrum import eigenvalues
 
 # A solve that keeps as many digits is let pass without advice.
 _ENOUGH_DIGITS = 3

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ntk.caches.lifetimes import kept_with
 from ntk.checks import check_results, is_concrete, shown
 from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs, of_user
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.trained import leaf_paths, trained_leaves
 from ntk.jaxprs import equations
-from ntk.lifetimes import kept_with
 from ntk.networks import Description
 
 

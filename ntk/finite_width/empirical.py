@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import check_choice, check_count, check_flag, shown
 from ntk.finite_width.arguments import check_kernels, check_outputs, checked_batch, checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, batch_of_one, check_axes, num_inputs, output_axes
@@ -17,7 +18,6 @@ from ntk.finite_width.rules.memory import largest_batch
 from ntk.finite_width.rules.plan import Family, Tile, plan
 from ntk.finite_width.rules.reading import Reading, Side, directly, in_common, read
 from ntk.finite_width.trained import ParamFilter
-from ntk.lifetimes import compiled
 from ntk.tiles import kernel_by_tiles
 
 METHODS = ("auto", "layerwise", "jacobian", "vector_products")

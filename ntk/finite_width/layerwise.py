@@ -13,12 +13,12 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
 from ntk.duals import Activation
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
 from ntk.inputs import Batch, Network, check_batches, with_dtype
-from ntk.lifetimes import compiled
 from ntk.networks import MLP, with_activation
 
 

@@ -15,13 +15,13 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import check_choice, check_count, check_key
 from ntk.finite_width.arguments import check_kernels, checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, loops_refused, of_trained
 from ntk.finite_width.rules.contraction import at_least_float32
 from ntk.finite_width.trained import ParamFilter
 from ntk.finite_width.vector_products import OfValues, jacobian_times
-from ntk.lifetimes import compiled
 
 
 def _signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import as_floating, check_count, check_finite
 from ntk.finite_width.arguments import check_kernels, checked_inputs, checked_trained
 from ntk.finite_width.functions import ModelFunction, Values, loops_refused, num_inputs, of_trained
 from ntk.finite_width.trained import ParamFilter
-from ntk.lifetimes import compiled
 
 # A model as a function of them, (values, x) → (N, …outputs).
 OfValues = Callable[[Values, Any], jax.Array]

@@ -5,12 +5,12 @@ from types import ModuleType
 import jax
 from jax.typing import ArrayLike
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import check_representable
 from ntk.decomposition import Kernels
 from ntk.duals import Activation
 from ntk.infinite_width import mlp, rnn
 from ntk.inputs import Batch, Network, check_batches, with_dtype
-from ntk.lifetimes import compiled
 from ntk.networks import MLP, RNN, with_activation
 
 _RECURSIONS: dict[type, ModuleType] = {MLP: mlp, RNN: rnn}

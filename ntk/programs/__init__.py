@@ -1,12 +1,12 @@
 """Tensor programs: a network written once as a Python function, read at finite width, in the limit, and checked."""
 
 from ntk.programs import architectures
-from ntk.programs.corrected import CorrectedKernels, corrected_kernels
-from ntk.programs.finite import FiniteProgram, finite
+from ntk.programs.at_width.empirical import measured
+from ntk.programs.at_width.model import FiniteProgram, finite
 from ntk.programs.gia import GIACheck, Violation, check_gia
-from ntk.programs.infinite import ProgramKernels, infinite, infinite_ntk
-from ntk.programs.measured import measured
-from ntk.programs.program import TensorProgram, tensor_program
+from ntk.programs.language.program import TensorProgram, tensor_program
+from ntk.programs.limit.corrected import CorrectedKernels, corrected_kernels
+from ntk.programs.limit.kernels import ProgramKernels, infinite, infinite_ntk
 
 __all__ = [
     "CorrectedKernels",

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ntk.programs.graph import Line, reachable
-from ntk.programs.language import OutputWeight
-from ntk.programs.program import Recording, TensorProgram
-from ntk.programs.scalars import Moment, is_number
-from ntk.programs.vectors import Bias, MatMul, Parameter
+from ntk.programs.language.graph import Line, reachable
+from ntk.programs.language.net import OutputWeight
+from ntk.programs.language.program import Recording, TensorProgram
+from ntk.programs.language.scalars import Moment, is_number
+from ntk.programs.language.vectors import Bias, MatMul, Parameter
 
 
 @dataclass(frozen=True)

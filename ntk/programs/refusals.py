@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ntk.checks import is_concrete
-from ntk.programs.finite import values_of_options
 from ntk.programs.gia import check_recording
-from ntk.programs.program import Recording
-from ntk.programs.scalars import Width
-from ntk.programs.vectors import QUOTIENT, Gaussian, Nonlin, One
+from ntk.programs.language.options import values_of_options
+from ntk.programs.language.program import Recording
+from ntk.programs.language.scalars import Width
+from ntk.programs.language.vectors import QUOTIENT, Gaussian, Nonlin, One
 
 
 def check_covered(recording: Recording) -> None:

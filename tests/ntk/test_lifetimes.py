@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ntk
-from ntk.rebinding import content
+from ntk.caches.rebinding import content
 
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
 KEY = jax.random.key(0)

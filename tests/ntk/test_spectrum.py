@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from ntk.spectrum import (
+from ntk.spectra import (
     alignment,
     condition_number,
     effective_dimension,

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from ntk.checks import check_choice, check_count
 from ntk.programs.architectures.blocks import layer_norm, read_out
-from ntk.programs.language import Input, Net, Output
-from ntk.programs.program import tensor_program
-from ntk.programs.scalars import Number
-from ntk.programs.vectors import Vector
+from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.program import tensor_program
+from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 
 @tensor_program

@@ -5,9 +5,9 @@ from typing import Any
 from jax import lax
 
 from ntk.checks import check_count
-from ntk.programs.language import Input, Net, Output
-from ntk.programs.program import tensor_program
-from ntk.programs.scalars import Number
+from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.program import tensor_program
+from ntk.programs.language.scalars import Number
 
 
 @tensor_program

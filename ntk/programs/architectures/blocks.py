@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from jax import lax
 
 from ntk.checks import check_choice
-from ntk.programs.language import Input, Net, Output
-from ntk.programs.scalars import Number
-from ntk.programs.vectors import Vector
+from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 
 def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:

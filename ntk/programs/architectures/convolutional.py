@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from ntk.checks import check_choice, check_count
-from ntk.programs.language import Input, Net, Output
-from ntk.programs.program import tensor_program
-from ntk.programs.scalars import Number
-from ntk.programs.vectors import Vector
+from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.program import tensor_program
+from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 Position = tuple[int, ...]
 Signal = Mapping[Position, Any]  # a vector, or channels of the input, at each position

@@ -4,9 +4,9 @@ from typing import Any
 
 from ntk.checks import check_choice, check_count
 from ntk.programs.architectures.blocks import read_out
-from ntk.programs.language import Input, Net, Output
-from ntk.programs.program import tensor_program
-from ntk.programs.scalars import Number
+from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.program import tensor_program
+from ntk.programs.language.scalars import Number
 
 
 @tensor_program

@@ -1,10 +1,10 @@
 """Recurrent networks with gates; their products of vectors are sampled in the limit."""
 
 from ntk.programs.architectures.blocks import affine, layer_norm, read_out
-from ntk.programs.language import Input, Net, Output
-from ntk.programs.program import tensor_program
-from ntk.programs.scalars import Number
-from ntk.programs.vectors import Vector
+from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.program import tensor_program
+from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 
 @tensor_program

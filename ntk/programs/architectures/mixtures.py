@@ -4,8 +4,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ntk.programs.language import Input, Net, Output
-from ntk.programs.program import TensorProgram
+from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.program import TensorProgram
 
 Parts = tuple[tuple[Callable[..., Output], tuple[str, ...]], ...]  # functions, and the names of their options
 _ALIVE: weakref.WeakValueDictionary[Parts, Callable[..., Output]] = weakref.WeakValueDictionary()

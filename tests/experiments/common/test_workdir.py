@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_dict
 from experiments.common import workdir
 from experiments.common.files import write_text
 from experiments.common.metrics import MetricsFile
-from ntk.files import replacing
+from ntk.saving.files import replacing
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ from kernel_problems import M, joint_kernel, split, targets
 
 import ntk
 from ntk import dynamics
-from ntk.dynamics import iterative
+from ntk.dynamics.linear_algebra import iterative
 
 
 def decaying_kernel(size=60, decay=0.7):

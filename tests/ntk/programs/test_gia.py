@@ -4,7 +4,8 @@ import numpy as np
 import program_zoo as zoo
 import pytest
 
-from ntk.programs import architectures, check_gia, infinite, tensor_program
+from ntk.programs import architectures, check_gia, tensor_program
+from ntk.programs.limit import kernels as infinite
 
 
 @tensor_program
@@ -132,7 +133,7 @@ def test_the_example_violates_gia_in_truth():
     import jax
     import jax.numpy as jnp
 
-    from ntk.programs import finite
+    from ntk.programs.at_width import model as finite
 
     @tensor_program
     def watched(net, x):

@@ -7,9 +7,9 @@ import program_zoo as zoo
 import pytest
 
 import ntk
-from ntk.programs import infinite
 from ntk.programs.architectures import rnn
-from ntk.programs.demand import Demand
+from ntk.programs.limit import kernels as infinite
+from ntk.programs.limit.demand import Demand
 
 
 def inputs(*shape, seed=0):

@@ -7,7 +7,8 @@ import program_zoo as zoo
 import pytest
 from scipy.special import erf
 
-from ntk.programs import infinite, tensor_program
+from ntk.programs import tensor_program
+from ntk.programs.limit import kernels as infinite
 
 
 def inputs(*shape, seed=0):

@@ -1,0 +1,1 @@
+"""Caches that keep alive neither functions nor what they refer to."""

@@ -1,0 +1,1 @@
+"""Solving with kernel matrices: decompositions, filters of eigenvalues, conjugate gradients."""

@@ -1,0 +1,187 @@
+"""Functions of a kernel matrix through its eigendecomposition, made once for any number of times.
+
+They are differentiable in the kernel where eigenvalues coincide too, as those of equal inputs do: not by the derivative
+of eigenvectors, which is infinite there, but by the divided differences of the function (Daleckii & Krein 1965). That
+is done once: a second derivative in the kernel is refused.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ntk.checks import as_nonnegative, check_flag, is_concrete
+from ntk.dynamics.linear_algebra.filters import FILTERS
+
+# A JAX array; of NumPy where a predictor computes in float64 on request, and keeps its arrays on the host.
+Array = Any
+highest_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["matrix", "eigenvalues", "eigenvectors", "ridge"], meta_fields=[]
+)
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The kernel with its ridge, A = K + ρI, and its eigendecomposition.
+
+    Attributes:
+        matrix: A, (N, N).
+        eigenvalues: μ of A, (N,), ascending; 0 where rounding does not tell the kernel's from 0 and there is no ridge.
+        eigenvectors: (N, N), one a column.
+        ridge: ρ, as it was added.
+    """
+
+    matrix: Array
+    eigenvalues: Array
+    eigenvectors: Array
+    ridge: Array
+
+
+def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax.Array, jax.Array]:
+    """K + ρI and ρ, which is `ridge` or, if relative, `ridge` times the mean of K's diagonal."""
+    check_flag("relative_ridge", relative_ridge)
+    rho = as_nonnegative("ridge", ridge, kernel.dtype)
+    rho = rho * jnp.mean(jnp.diag(kernel)) if relative_ridge else rho
+    return kernel + rho * jnp.eye(len(kernel), dtype=kernel.dtype), rho
+
+
+def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: Any = None) -> Spectrum:
+    """The spectrum of a symmetric kernel and its ridge; a concrete kernel that is not a kernel is refused.
+
+    `computed_in` is the dtype whose rounding the kernel's entries have, its own unless told otherwise.
+
+    Raises:
+        ValueError: The ridge is not one number of at least 0, or K + ρI has an eigenvalue more negative than rounding
+            makes it, by more than √ε of the largest.
+    """
+    matrix, rho = with_ridge(kernel, ridge, relative_ridge)
+    spectrum, lowest = _decompose(matrix, rho)
+    if is_concrete(lowest):
+        largest = float(jnp.max(jnp.abs(spectrum.eigenvalues)))
+        check_semidefinite(float(lowest), largest, computed_in or kernel.dtype)
+    return spectrum
+
+
+def check_semidefinite(lowest: float, largest: float, dtype: Any) -> None:
+    """Refuse eigenvalues of which the lowest is more negative than rounding makes it, or that are not finite."""
+    if not math.isfinite(lowest):
+        raise ValueError(
+            f"k_train_train and its ridge have eigenvalues beyond {float(jnp.finfo(dtype).max):.1e}, the range of"
+            f" {jnp.dtype(dtype).name}; expected smaller entries."
+        )
+    if not lowest >= -(float(jnp.finfo(dtype).eps) ** 0.5) * largest:
+        raise ValueError(
+            f"k_train_train has an eigenvalue of {lowest:.3g}, the largest being {largest:.3g}; expected a positive"
+            f" semidefinite kernel: a ridge above {-lowest:.3g}, or a kernel computed more accurately than in"
+            f" {jnp.dtype(dtype).name}."
+        )
+
+
+@jax.jit
+def _decompose(matrix: jax.Array, rho: jax.Array) -> tuple[Spectrum, jax.Array]:
+    mu, vectors = jnp.linalg.eigh(lax.stop_gradient(matrix))
+    rounding = len(mu) * jnp.finfo(mu.dtype).eps * jnp.max(jnp.abs(mu))
+    # How negative an eigenvalue came out tells how far any of them may be off.
+    noise = jnp.maximum(rounding, -(mu[0] - lax.stop_gradient(rho)))
+    kept = (mu - lax.stop_gradient(rho) > noise) | (rho > noise)
+    return Spectrum(matrix, jnp.where(kept, mu, 0), vectors, rho), mu[0]
+
+
+def filtered(
+    spectrum: Spectrum,
+    kind: tuple[str, str],
+    t: jax.Array,
+    rate: jax.Array,
+    momentum: jax.Array,
+    columns: jax.Array,
+) -> jax.Array:
+    """h(A, t) times columns, for every t.
+
+    Args:
+        spectrum: Of A = K + ρI.
+        kind: A filter's name, and which function h of it: "coefficients" for g, or "residual" for
+            q + ρg = 1 − (A − ρ)g, what is left of the error on the training points. Directions of eigenvalue 0 are not
+            trained: g = 0, q = 1.
+        t: (T,), inf included.
+        rate: η, one number.
+        momentum: β, one number.
+        columns: (N, c).
+
+    Returns:
+        (T, N, c).
+    """
+    numbers = (t, rate, momentum, spectrum.ridge)
+    return _filtered(kind, spectrum.matrix, spectrum.eigenvalues, spectrum.eigenvectors, numbers, columns)
+
+
+def _weights(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...]) -> jax.Array:
+    """h(μ, t), (T, *mu.shape)."""
+    t, rate, momentum, ridge = numbers
+    mu, t = mu[None], t.reshape(-1, *(1 for _ in mu.shape))
+    trained, ended = mu > 0, jnp.isinf(t)
+    positive = jnp.where(trained, mu, 1)
+    # The end is set apart, so that no derivative is 0 times infinity.
+    q, g = FILTERS[kind[0]](positive, jnp.where(ended, 0, t), rate, momentum)
+    q, g = jnp.where(ended, 0, q), jnp.where(ended, 1 / positive, g)
+    return jnp.where(trained, g, 0) if kind[1] == "coefficients" else jnp.where(trained, q + ridge * g, 1)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _filtered(
+    kind: tuple[str, str],
+    matrix: jax.Array,
+    mu: jax.Array,
+    vectors: jax.Array,
+    numbers: tuple[jax.Array, ...],
+    columns: jax.Array,
+) -> jax.Array:
+    return highest_matmul(
+        vectors[None], _weights(kind, mu, numbers)[..., None] * highest_matmul(vectors.T, columns)[None]
+    )
+
+
+@_filtered.defjvp
+def _filtered_jvp(kind: tuple[str, str], primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    _, mu, vectors, numbers, columns = primals
+    matrix, d_matrix, d_numbers, d_columns = primals[0], tangents[0], tangents[3], tangents[4]
+    mu, vectors = _constant(matrix, (mu, vectors))
+    weights, d_weights = jax.jvp(lambda numbers: _weights(kind, mu, numbers), (numbers,), (d_numbers,))
+    along, d_along = highest_matmul(vectors.T, columns)[None], highest_matmul(vectors.T, d_columns)[None]
+    in_basis = highest_matmul(vectors.T, highest_matmul(d_matrix, vectors))
+
+    def turned(time: jax.Array) -> jax.Array:
+        differences = _divided_differences(kind, mu, (time[None], *numbers[1:]))[0]
+        return highest_matmul(differences * in_basis, along[0])
+
+    # One time after the other: all at once would be an (N, N) for each of them.
+    change = d_weights[..., None] * along + weights[..., None] * d_along + lax.map(jax.checkpoint(turned), numbers[0])
+    return highest_matmul(vectors[None], weights[..., None] * along), highest_matmul(vectors[None], change)
+
+
+@jax.custom_jvp
+def _constant(matrix: jax.Array, spectrum: Any) -> Any:
+    """The eigenvalues and eigenvectors of the matrix, of which no derivative is taken."""
+    return spectrum
+
+
+@_constant.defjvp
+def _constant_jvp(primals: Any, tangents: Any) -> Any:
+    raise ValueError(
+        "a second derivative in the kernel is asked for; expected a first one: take differences of gradients, or"
+        " log_marginal_likelihood, which has all derivatives."
+    )
+
+
+def _divided_differences(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...]) -> jax.Array:
+    """(h(μᵢ) − h(μⱼ))/(μᵢ − μⱼ), and the derivative between them where they are close, (T, N, N)."""
+    gap, middle = mu[:, None] - mu[None], (mu[:, None] + mu[None]) / 2
+    # Rounding costs ε/gap and the derivative gap² of it: the same at the cube root of ε.
+    close = jnp.abs(gap) <= jnp.finfo(mu.dtype).eps ** (1 / 3) * middle
+    weights = _weights(kind, mu, numbers)
+    slope = jax.jvp(lambda mu: _weights(kind, mu, numbers), (middle,), (jnp.ones_like(middle),))[1]
+    return jnp.where(close[None], slope, (weights[:, :, None] - weights[:, None, :]) / jnp.where(close, 1, gap)[None])

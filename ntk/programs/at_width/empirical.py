@@ -1,0 +1,124 @@
+"""The kernels of a program at finite width, measured: the same structure as its limit."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from ntk.caches.lifetimes import compiled
+from ntk.checks import check_representable
+from ntk.finite_width import empirical_ntk
+from ntk.programs.at_width.model import FiniteProgram, forward
+from ntk.programs.language.options import numbers_as
+from ntk.programs.language.program import Recording, TensorProgram, program_inputs
+from ntk.programs.limit.evaluation import Limits, forms_of
+from ntk.programs.limit.kernels import ProgramKernels
+
+
+def measured(
+    program: TensorProgram, params: dict[str, Array], x1: ArrayLike, x2: ArrayLike | None = None
+) -> ProgramKernels:
+    """C, D, NNGP and NTK of a program of finite width, of a single output.
+
+    C = x·x̄/n and D = dx·dx̄/n of the watched vectors, the NNGP is the part of Θ that the output weights have,
+    σ_v² x·x̄/n of what they read.
+
+    Args:
+        program: A `tensor_program`.
+        params: Those of `finite(program, width)`, without outputs of their own axis.
+        x1: Inputs (N1, …).
+        x2: The other inputs (N2, …); None means `x1` itself. A program with batch means takes each as a batch.
+
+    Returns:
+        `ProgramKernels`, with standard errors of 0.
+
+    Raises:
+        TypeError: An array is not floating-point.
+        ValueError: The parameters are not the program's, or a shape or value is not what it reads.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> program, x = ntk.architectures.residual_mlp(depth=1), jax.random.normal(jax.random.key(0), (2, 4))
+        >>> params = ntk.finite(program, width=8).init(jax.random.key(1), x)
+        >>> k = ntk.empirical_kernels(program, params, x)
+        >>> k.ntk.shape, bool(jnp.all(jnp.diag(k.nngp) < jnp.diag(k.ntk)))
+        ((2, 2), True)
+    """
+    x1 = program_inputs("x1", x1)
+    x2 = None if x2 is None else program_inputs("x2", x2)
+    recording = program.record(x1.shape[1:])
+    weights = [name for name, parameter in recording.parameters.items() if parameter.kind == "output"]
+    missing = sorted(recording.parameters.keys() - params.keys())
+    if missing or not weights:
+        raise ValueError(f"params has no {missing[0] if missing else 'output weight'!r}; expected those of finite().")
+    couples, numbers = forms_of(recording).couples_inputs, numbers_as(program, x1.dtype)
+    model = FiniteProgram(program, params[weights[0]].shape[0], None)
+    recordings = [(x.shape[1:], program.record(x.shape[1:])) for x in (x1, x2) if x is not None]
+    for _, each in recordings:
+        model.check(each, params, x1.dtype)
+    network = recording.once(_Network, model.width, *recordings)
+    parts = empirical_ntk(
+        network,
+        {"params": params, "numbers": numbers},
+        x1,
+        x2,
+        per_layer=True,
+        param_filter=lambda path: path.startswith("params/"),
+        batch_dependent=couples,
+    )["params"]
+    C, D = _moments(network, numbers, params, x1, x2)
+    kernels = Limits(sum(parts.values()), sum(parts[name] for name in weights), C, {} if couples else D)
+    check_representable(ntk=kernels.ntk, nngp=kernels.nngp)
+    return ProgramKernels(
+        **kernels._asdict(),
+        standard_error=jax.tree.map(jnp.zeros_like, kernels),
+        samples=0,
+        joint=True,
+        one_batch=x2 is None,
+    )
+
+
+class _Network:
+    """The network as one function, of its options that are numbers too, for inputs of one shape or of two."""
+
+    def __init__(self, width: int, *recordings: tuple[tuple[int, ...], Recording]):
+        self.width, self.recordings = width, dict(recordings)
+
+    def __call__(self, arguments: dict[str, Any], x: Array) -> Array:
+        return self.trace(arguments["numbers"], arguments["params"], x, {})[0]
+
+    def trace(
+        self, numbers: dict[str, Array], params: dict[str, Array], x: Array, taps: dict[str, Array]
+    ) -> tuple[Array, dict[str, Array]]:
+        """The outputs and the watched vectors."""
+        return forward(self.recordings[x.shape[1:]], numbers, params, x, self.width, taps)
+
+
+@compiled()
+def _moments(
+    network: _Network, numbers: dict[str, Array], params: dict[str, Array], x1: Array, x2: Array | None
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """By name, C and D of the watched vectors."""
+
+    def side(x: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        names = network.recordings[x.shape[1:]].watched
+        taps = {name: jnp.zeros((len(x), network.width), x.dtype) for name in names}
+
+        def total(taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+            outputs, watched = network.trace(numbers, params, x, taps)
+            return jnp.sum(outputs), watched
+
+        gradients, watched = jax.grad(total, has_aux=True)(taps)
+        return {name: vector / network.width**0.5 for name, vector in watched.items()}, gradients
+
+    (vectors1, gradients1), (vectors2, gradients2) = side(x1), side(x1 if x2 is None else x2)
+
+    def gram(a: Array, b: Array) -> Array:
+        return jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
+
+    return jax.tree.map(gram, vectors1, vectors2), jax.tree.map(gram, gradients1, gradients2)

@@ -1,0 +1,226 @@
+"""The forward pass of a recorded program at finite width, at one input: alike operations of one level as one.
+
+Positions of a sequence ask for the same operations on different vectors. All that can be done at the same time is: one
+product of a matrix with all its operands, one layer norm of all positions. What is compiled grows with the depth of the
+network, not with the number of positions.
+"""
+
+import functools
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from ntk.programs.language.graph import Node
+from ntk.programs.language.net import Output
+from ntk.programs.language.program import Recording
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Width, applied
+from ntk.programs.language.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
+
+BATCH = "inputs"  # the name of the axis over which a batch mean is taken
+_HIGHEST = lax.Precision.HIGHEST  # of sums and averages; products with matrices keep JAX's default
+Kind = tuple[Hashable, ...]
+
+
+class ForwardPass:
+    """The values of all nodes of a program at one input of the batch: `passed[node]`.
+
+    Attributes:
+        recording: The program.
+        numbers: The values of its options.
+        params: Its parameters.
+        entries: The input.
+        width: n.
+        taps: What is added to watched vectors, by name.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        numbers: dict[str, Array],
+        params: dict[str, Array],
+        entries: Float[Array, " F"],
+        width: int,
+        taps: dict[str, Array],
+    ):
+        self.recording, self.numbers, self.params = recording, numbers, params
+        self.entries, self.width, self.taps = entries, width, taps
+        self._places: dict[Node, tuple[Any, int | None]] = {}  # an array, or one row of it
+        for nodes in recording.once(_schedule, recording):
+            values = self._combinations(nodes) if isinstance(nodes[0], Vector) else self._values(nodes)
+            self._places.update({node: (values, None if len(nodes) == 1 else row) for row, node in enumerate(nodes)})
+
+    def __getitem__(self, node: Node) -> Any:
+        array, row = self._places[node]
+        return array if row is None else array[row]
+
+    def results(self) -> tuple[Array, dict[str, Array]]:
+        """The output, and the watched vectors by name."""
+        output = self[self.recording.output.offset] + sum(
+            (self[vector] / self.width**0.5) @ (self[weight.std] * self.params[weight.name] + self[weight.mean])
+            for weight, vector in self.recording.output.readouts
+        )
+        return jnp.asarray(output, self.entries.dtype), {
+            name: self[vector] + self[tap] for name, (tap, vector) in self.recording.watched.items()
+        }
+
+    def _column(self, nodes: Sequence[Node]) -> tuple[Any, int | None]:
+        """The values of one operand of alike operations, and the axis that they are stacked along, if they differ."""
+        if all(node is nodes[0] for node in nodes):
+            return self[nodes[0]], None
+        starts: dict[int, int] = {}  # by its id, where an array begins in the concatenation of all that are read
+        arrays: list[Array] = []
+        rows: list[int] = []
+        for node in nodes:
+            found, row = self._places[node]
+            if id(found) not in starts:
+                starts[id(found)] = sum(len(array) for array in arrays)
+                array = jnp.asarray(found, self.entries.dtype)
+                arrays.append(array[None] if row is None else array)
+            rows.append(starts[id(found)] + (row or 0))
+        stacked = arrays[0] if len(arrays) == 1 else jnp.concatenate(arrays)
+        in_order = rows == list(range(len(stacked)))
+        return (stacked if in_order else jnp.take(stacked, jnp.array(rows), axis=0, mode="clip")), 0
+
+    def _combinations(self, vectors: Sequence[Any]) -> Array:
+        """Σ c·z of vectors with as many terms each, (P, n); (n,) of one. Atoms that all have are one product."""
+        total: Any = jnp.zeros((self.width,) if len(vectors) == 1 else (len(vectors), self.width), self.entries.dtype)
+        shared: dict[Node, tuple[Node, ...]] = {}
+        for terms in zip(*(vector.terms for vector in vectors), strict=True):
+            atoms, factors = zip(*terms, strict=True)
+            if all(atom is atoms[0] for atom in atoms):
+                shared[atoms[0]] = factors
+            else:
+                total += self._factor(factors) * self._column(atoms)[0]
+        if len(shared) <= 2:
+            rows = {atom: jnp.expand_dims(self[atom], range(total.ndim - 1)) for atom in shared}
+            return total + sum(self._factor(factors) * rows[atom] for atom, factors in shared.items())
+        # One product, which XLA does not copy into all that reads it.
+        every, _ = self._column([factor for factors in shared.values() for factor in factors])
+        weights = jnp.broadcast_to(jnp.asarray(every, total.dtype), (len(shared) * len(vectors),))
+        weights = weights.reshape(len(shared), len(vectors)) if len(vectors) > 1 else weights
+        return total + jnp.matmul(weights.T, self._column(list(shared))[0], precision=_HIGHEST)
+
+    def _factor(self, factors: Sequence[Node]) -> Any:
+        """A number for all vectors, or a column of one for each."""
+        value, axis = self._column(factors)
+        return value if axis is None else value[:, None]
+
+    def _values(self, nodes: Sequence[Node]) -> Any:
+        """The values of alike operations, stacked; unstacked of one."""
+        operands = [self._column(column) for column in zip(*map(_operands, nodes), strict=True)]
+        if isinstance(nodes[0], Embed):
+            places = jnp.array([node.entries for node in nodes if isinstance(node, Embed)])
+            operands.append((self.entries[places], 0) if len(nodes) > 1 else (self.entries[places[0]], None))
+        operation = functools.partial(self._value, nodes[0])
+        values, axes = zip(*operands, strict=True) if operands else ((), ())
+        return operation(*values) if len(nodes) == 1 else jax.vmap(operation, in_axes=axes)(*values)
+
+    def _value(self, node: Node, *operands: Any) -> Any:
+        """The value of an operation like that of the node, of its operands."""
+        dtype = self.entries.dtype
+        match node:
+            case Constant(value=value):
+                return value
+            case Option(name=name):
+                return self.numbers[name]
+            case Width():
+                return float(self.width)
+            case Moment(vector=vector):
+                return self._mean(vector, operands)
+            case Apply():
+                return applied(node, list(operands))
+            case Entry(place=place):
+                return operands[0][place]
+            case One():
+                return jnp.ones((self.width,), dtype)
+            case MatMul(parameter=parameter, transposed=transposed):
+                std, z = operands
+                W = self.params[parameter.name]
+                return std / self.width**0.5 * (z @ (W.T if transposed else W))
+            case Embed(parameter=parameter):
+                std, part = operands
+                return std / len(part) ** 0.5 * (part @ self.params[parameter.name])
+            case Bias(parameter=parameter):
+                return operands[0] * self.params[parameter.name]
+            case Tap(name=name):
+                return self.taps.get(name, jnp.zeros((self.width,), dtype))
+            case Nonlin(function=function):
+                return function.fn(*operands)
+            case BatchMean():
+                return lax.pmean(operands[0], BATCH)
+
+    def _mean(self, vector: Vector, operands: Sequence[Any]) -> Array:
+        total, left = jnp.zeros((), self.entries.dtype), iter(operands)
+        for atom, _ in vector.terms:
+            factor, z = next(left), next(left)
+            total += factor * (self._inner_product(z, next(left)) if _is_product(atom) else jnp.mean(z))
+        return total
+
+    def _inner_product(self, a: Array, b: Array) -> Array:
+        """(1/n) a·b. Of a·b as a vector, XLA would copy all that leads to a factor into each sum over it."""
+        return jnp.matmul(a, b, precision=_HIGHEST) / self.width
+
+
+def _schedule(recording: Recording) -> list[list[Node]]:
+    """Alike operations, those that depend on nothing first."""
+    levels: dict[Node, int] = {}
+    alike: dict[tuple[int, Kind], list[Node]] = {}
+    for node in recording.nodes:
+        if not isinstance(node, Parameter | Output):
+            levels[node] = 1 + max((levels[operand] for operand in _operands(node)), default=0)
+            alike.setdefault((levels[node], _kind(node)), []).append(node)
+    return [alike[key] for key in sorted(alike, key=lambda key: key[0])]
+
+
+def _operands(node: Node) -> tuple[Node, ...]:
+    """The nodes whose values the operation reads."""
+    match node:
+        case MatMul(parameter=parameter, vector=vector):
+            return parameter.std, vector
+        case Embed(parameter=parameter) | Bias(parameter=parameter):
+            return (parameter.std,)
+        case Nonlin(args=args) | Apply(args=args):
+            return args
+        case Moment(vector=vector):
+            return tuple(
+                part
+                for atom, factor in vector.terms
+                for part in (factor, *(atom.args if _is_product(atom) else (atom,)))
+            )
+        case Entry(of=of):
+            return (of,)
+        case BatchMean(vector=vector):
+            return (vector,)
+        case Vector(terms=terms):
+            return tuple(part for term in terms for part in term)
+    return ()
+
+
+def _kind(node: Node) -> Kind:
+    """The same for operations that differ in what they read alone."""
+    match node:
+        case MatMul(parameter=parameter, transposed=transposed):
+            return MatMul, parameter, transposed
+        case Embed(parameter=parameter):
+            return Embed, parameter
+        case Nonlin(function=function, args=args):
+            return Nonlin, function, tuple(isinstance(arg, Vector) for arg in args)
+        case Apply(fn=fn, args=args):
+            return Apply, fn, len(args)
+        case Moment(vector=vector):
+            return Moment, tuple(_is_product(atom) for atom, _ in vector.terms)
+        case Entry(place=place):
+            return Entry, place
+        case BatchMean():
+            return (BatchMean,)
+        case Vector(terms=terms):
+            return Vector, len(terms)
+    return (node,)
+
+
+def _is_product(atom: Node) -> bool:
+    return isinstance(atom, Nonlin) and atom.function is PRODUCT

@@ -1,0 +1,1 @@
+"""What a network is written with, and the graph that is recorded of it."""

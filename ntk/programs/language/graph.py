@@ -1,0 +1,126 @@
+"""The graph that a tensor program is recorded into: nodes made once each, in an order in which they can be computed."""
+
+import linecache
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+
+# The files whose frames lie between a line of the user's program and the node that it makes.
+_NOTATION = {str(Path(__file__).with_name(name)) for name in ("graph.py", "scalars.py", "vectors.py", "net.py")}
+
+
+class Line(NamedTuple):
+    """Where the user's program asked for something."""
+
+    file: str
+    number: int
+
+    @property
+    def source(self) -> str:
+        """The text of the line, empty where it cannot be had."""
+        return linecache.getline(self.file, self.number).strip()
+
+    def __str__(self) -> str:
+        source = f": {self.source}" if self.source else ""
+        return f"{Path(self.file).name}, line {self.number}{source}"
+
+
+def users_line() -> Line:
+    """The innermost line under way that is not of the notation itself."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        wrapper = file.startswith("<@beartype") or package in ("jax", "jaxtyping")
+        if not (wrapper or file in _NOTATION):
+            break
+        frame = frame.f_back
+    return Line(frame.f_code.co_filename, frame.f_lineno)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One quantity of a program. Made by `Graph.make`, so that equal quantities are one object, compared by identity.
+
+    Attributes:
+        graph: The graph that it belongs to.
+        index: Its place there; what it is made from has smaller ones.
+        line: Where it first occurs in the user's program.
+    """
+
+    graph: "Graph" = field(repr=False)
+    index: int = field(repr=False)
+    line: Line = field(repr=False)
+
+    def parts(self) -> Iterator["Node"]:
+        """The nodes that this one is made from."""
+        for attribute in fields(self)[3:]:
+            yield from _nodes_in(getattr(self, attribute.name))
+
+
+def refuse_arrays_of(kind: type, what: str, expected: str) -> None:
+    """Let JAX's functions say what is expected when they are applied to what is not an array yet."""
+
+    def refuse(_: Any) -> Any:
+        raise TypeError(f"a function of arrays is applied to {what} at {users_line()}; expected {expected}.")
+
+    kind.__jax_array__ = refuse  # type: ignore[attr-defined]
+    jax.tree_util.register_pytree_node(kind, refuse, lambda *_: refuse(None))
+
+
+SomeNode = TypeVar("SomeNode", bound=Node)
+
+
+class Graph:
+    """All nodes of one program at one shape of its input.
+
+    Attributes:
+        nodes: In the order of their making.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._made: dict[tuple, Node] = {}
+        self._found: dict[tuple, Any] = {}
+
+    def once(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """fn(*args), found once for as long as the program lives."""
+        key = (fn, *args)
+        if key not in self._found:
+            self._found[key] = fn(*args)
+        return self._found[key]
+
+    def make(self, kind: type[SomeNode], *attributes: Any) -> SomeNode:
+        """The node of that kind with those attributes, the same one whenever they are the same."""
+        key = (kind, *attributes)
+        node = self._made.get(key)
+        if node is None:
+            node = kind(self, len(self.nodes), users_line(), *attributes)
+            self._made[key] = node
+            self.nodes.append(node)
+        return node  # type: ignore[return-value]
+
+
+def reachable(roots: Iterable[Node], up_to: tuple[type[Node], ...] = ()) -> list[Node]:
+    """The roots and all that they are made from, in the order of their making; not beyond nodes `up_to` some kinds."""
+    found: dict[int, Node] = {}
+    to_visit = list(roots)
+    while to_visit:
+        node = to_visit.pop()
+        if node.index not in found:
+            found[node.index] = node
+            if not isinstance(node, up_to):
+                to_visit.extend(node.parts())
+    return [found[index] for index in sorted(found)]
+
+
+def _nodes_in(value: Any) -> Iterator[Node]:
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, tuple):
+        for element in value:
+            yield from _nodes_in(element)

@@ -1,0 +1,236 @@
+"""Vectors of n coordinates, as linear combinations of atoms (theory.md 3.1). Operators build the graph.
+
+An atom is the vector of ones, a Gaussian vector (what a matrix, an embedding or a bias gives) or a coordinate-wise
+function of vectors.
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ntk.duals import Activation
+from ntk.programs.language.graph import Graph, Node, refuse_arrays_of
+from ntk.programs.language.scalars import Constant, Moment, Scalar, as_scalar, graph_of, is_number
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter(Node):
+    """Something that is trained, all its entries N(0, 1) before it is scaled.
+
+    Attributes:
+        name: The key in `params`.
+        kind: "matrix", "input_matrix", "bias" or "output".
+        std: σ.
+        mean: μ of an output weight, 0 where the limit exists.
+        fan_in: d of an input matrix, None for the others.
+    """
+
+    name: str
+    kind: str
+    std: Scalar
+    mean: Scalar
+    fan_in: int | None
+
+
+class Atom(Node):
+    """A vector that is not a linear combination of others."""
+
+
+class One(Atom):
+    """The vector of ones."""
+
+
+class Gaussian(Atom):
+    """A vector whose coordinates become Gaussian; independent of those of another `family`, given what they read."""
+
+    parameter: Parameter  # of all but taps
+
+    @property
+    def family(self) -> Any:
+        """What it has in common with all Gaussian vectors that it is correlated with."""
+        return getattr(self, "parameter", self), getattr(self, "transposed", False)
+
+
+@dataclass(frozen=True, eq=False)
+class MatMul(Gaussian):
+    """(σ/√n) W z, or (σ/√n) Wᵀz."""
+
+    parameter: Parameter
+    transposed: bool
+    vector: "Vector"
+
+
+@dataclass(frozen=True, eq=False)
+class Embed(Gaussian):
+    """(σ/√d) U ξ for d entries ξ of the input, by their places in it."""
+
+    parameter: Parameter
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Bias(Gaussian):
+    """σ b, or what an output weight is as a vector."""
+
+    parameter: Parameter
+
+
+@dataclass(frozen=True, eq=False)
+class Tap(Gaussian):
+    """Zero; the place where a watched vector can be moved, so that the gradient there can be asked for."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Nonlin(Atom):
+    """A coordinate-wise function of vectors and scalars."""
+
+    function: "Function"
+    args: "tuple[Vector | Scalar, ...]"
+
+
+@dataclass(frozen=True, eq=False)
+class BatchMean(Atom):
+    """The mean of a vector over all inputs of the batch, coordinate by coordinate."""
+
+    vector: "Vector"
+
+
+@dataclass(frozen=True, eq=False)
+class Vector(Node):
+    """n coordinates: a linear combination of atoms, in the order of their making, none with coefficient 0."""
+
+    terms: tuple[tuple[Atom, Scalar], ...]
+
+    __array_ufunc__ = None  # NumPy's numbers leave their products with vectors to the vectors
+
+    def mean(self) -> Scalar:
+        """(1/n) Σ_α of the coordinates, a scalar."""
+        return self.graph.make(Moment, self)
+
+    def batch_mean(self) -> "Vector":
+        """The mean over all inputs of the batch, coordinate by coordinate."""
+        return single(self.graph.make(BatchMean, self)) if self.terms else self
+
+    def __add__(self, other: Any) -> "Vector":
+        return combination(self.graph, (1.0, self), (1.0, other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> "Vector":
+        return combination(self.graph, (1.0, self), (-1.0, other))
+
+    def __rsub__(self, other: Any) -> "Vector":
+        return combination(self.graph, (1.0, other), (-1.0, self))
+
+    def __neg__(self) -> "Vector":
+        return combination(self.graph, (-1.0, self))
+
+    def __mul__(self, other: Any) -> "Vector":
+        if not isinstance(other, Vector):
+            return combination(self.graph, (other, self))
+        if not (self.terms and other.terms):
+            return combination(self.graph)
+        return PRODUCT(*sorted((self, other), key=lambda vector: vector.index))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> "Vector":
+        if not isinstance(other, Vector):
+            return combination(self.graph, (1.0 / as_scalar(self.graph, other), self))
+        return QUOTIENT(self, other) if self.terms else self
+
+    def __rtruediv__(self, other: Any) -> "Vector":
+        return as_vector(self.graph, other) / self
+
+    def __pow__(self, exponent: Any) -> "Vector":
+        exponent = as_scalar(self.graph, exponent)
+        if is_number(exponent, 1.0):
+            return self
+        if is_number(exponent, 2.0):
+            return self * self
+        if isinstance(exponent, Constant) and exponent.value < 0:
+            return (1.0 / self) ** -exponent
+        return _power(exponent.value)(self) if isinstance(exponent, Constant) else _POWER(self, exponent)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A coordinate-wise function of vectors and scalars; made by `Net.phi`.
+
+    Attributes:
+        fn: The function of arrays.
+        breakpoints: Where it bends or jumps, if it is one of a single vector.
+        activation: With its dual maps, where they are known from the start.
+    """
+
+    fn: Callable[..., Any]
+    breakpoints: tuple[float, ...] = (0.0,)
+    activation: Activation | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return self.activation.name if self.activation else getattr(self.fn, "__name__", type(self.fn).__name__)
+
+    def __call__(self, *args: Any) -> "Vector":
+        """The vector of the function's values at the arguments' coordinates."""
+        graph = graph_of(*args)
+        if not any(isinstance(arg, Vector) for arg in args):
+            raise TypeError(f"{self.name} is applied to no vector; expected one at least, or net.scalar for scalars.")
+        operands = tuple(arg if isinstance(arg, Vector) else as_scalar(graph, arg) for arg in args)
+        graph.once(_check_coordinatewise, self, len(args))
+        return single(graph.make(Nonlin, self, operands))
+
+
+PRODUCT = Function(operator.mul)
+QUOTIENT = Function(operator.truediv)
+_POWER = Function(operator.pow)
+
+
+def _check_coordinatewise(function: Function, count: int) -> None:
+    """Refuse a function that is none of so many numbers."""
+    try:
+        shape = jax.eval_shape(function.fn, *(jnp.zeros(()) for _ in range(count))).shape
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{function.name} is no function of {count} numbers: {error}.") from None
+    if shape:
+        raise ValueError(f"{function.name} gives an array of shape {shape} at one coordinate; expected a number.")
+
+
+@functools.cache
+def _power(exponent: float) -> Function:
+    return Function(lambda x: x**exponent)
+
+
+def combination(graph: Graph, *weighted: tuple[Any, Any]) -> Vector:
+    """Σ c·z of pairs (c, z): c a scalar or number; z a vector, or a scalar or number for the vector of such entries."""
+    coefficients: dict[Atom, Scalar] = {}
+    for factor, summand in weighted:
+        for atom, coefficient in as_vector(graph, summand).terms:
+            term = as_scalar(graph, factor) * coefficient
+            coefficients[atom] = coefficients[atom] + term if atom in coefficients else term
+    terms = sorted(coefficients.items(), key=lambda term: term[0].index)
+    return graph.make(Vector, tuple((atom, factor) for atom, factor in terms if not is_number(factor, 0.0)))
+
+
+def as_vector(graph: Graph, value: Any) -> Vector:
+    """`value`, or the constant vector of that number or scalar."""
+    if isinstance(value, Vector):
+        return value
+    factor = as_scalar(graph, value)
+    return graph.make(Vector, () if is_number(factor, 0.0) else ((graph.make(One), factor),))
+
+
+def single(atom: Atom, kind: type[Vector] = Vector) -> Vector:
+    """The vector that is that atom."""
+    return atom.graph.make(kind, ((atom, as_scalar(atom.graph, 1.0)),))
+
+
+refuse_arrays_of(Vector, "a vector of a program", "net.phi(function)(vector)")

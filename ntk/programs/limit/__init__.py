@@ -1,0 +1,1 @@
+"""The recorded graph read at infinite width: moments, expectations, tangent kernels."""

@@ -1,0 +1,1 @@
+"""Limits that are sampled: points, Gaussian coordinates given those drawn before."""

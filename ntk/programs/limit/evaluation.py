@@ -1,0 +1,193 @@
+"""The kernels of a recorded program, compiled once: exact, sampled for all inputs together, or pair by pair."""
+
+import functools
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from ntk.caches.lifetimes import compiled
+from ntk.checks import is_concrete
+from ntk.duals.quadrature import ratio
+from ntk.programs.language.program import Recording
+from ntk.programs.limit.demand import Demand
+from ntk.programs.limit.draws.points import Points, scrambled_normals
+from ntk.programs.limit.forms import Forms
+from ntk.programs.limit.moments import OwnInputs, PairsOfInputs
+from ntk.programs.limit.sampling import Sampler
+from ntk.tiles import kernel_by_tiles
+
+_LARGEST_SHARE = 0.8
+
+
+def forms_of(recording: Recording) -> Forms:
+    """What can be said of a recording without its inputs, found once."""
+    return recording.once(Forms, recording)
+
+
+class Limits(NamedTuple):
+    """The kernels between two batches of inputs, (N1, N2) each.
+
+    Attributes:
+        ntk: Θ.
+        nngp: Σ.
+        C: By name, second moments E x x̄ of the watched vectors.
+        D: By name, second moments of dx = √n ∇_x f. Empty where the program takes batch means: its gradients then
+            differ for each pair of outputs.
+
+    C and D are empty too where only the NTK is asked for.
+    """
+
+    ntk: Array
+    nngp: Array
+    C: dict[str, Array]
+    D: dict[str, Array]
+
+
+class Averages(NamedTuple):
+    """What independent replicates give.
+
+    Attributes:
+        mean: Their mean.
+        error: Its standard error.
+        share: For each entry of the NTK, how much of the spread is due to one replicate.
+    """
+
+    mean: Any
+    error: Any
+    share: Array
+
+
+@compiled(static=2)
+def exact_limits(
+    forms: Forms,
+    only_ntk: bool,
+    tile_size: int,
+    numbers: dict[str, Array],
+    x1: Float[Array, "N1 F"],
+    x2: Float[Array, "N2 F"] | None,
+) -> Limits:
+    """Where every expectation has a closed form; tile by tile."""
+
+    def pair(x1: Array, x2: Array) -> Limits:
+        return _limits(PairsOfInputs(*(OwnInputs(forms, x, numbers) for x in (x1, x2))), only_ntk)
+
+    return kernel_by_tiles((lambda x: x, lambda x: x), pair, jnp.transpose, x1, x2, tile_size)
+
+
+@compiled(static=1)
+def sampled_limits(
+    forms: Forms,
+    only_ntk: bool,
+    points: Points,
+    numbers: dict[str, Array],
+    x1: Float[Array, "N1 F"],
+    x2: Float[Array, "N2 F"] | None,
+) -> Averages:
+    """All inputs sampled together, once for each key."""
+    x = x1 if x2 is None else jnp.concatenate([x1, x2])
+    batch_sizes = (len(x1),) if x2 is None else (len(x1), len(x2))
+
+    def replicate(key: jax.Array) -> Limits:
+        limits = _limits(sampled_moments(forms, batch_sizes, points.directions, key, numbers, x), only_ntk)
+        return jax.tree.map(lambda kernel: kernel[: len(x1), len(x) - batch_sizes[-1] :], limits)
+
+    return averages(lax.map(replicate, points.keys))
+
+
+@compiled(static=2)
+def limits_of_pairs(
+    forms: Forms,
+    only_ntk: bool,
+    tile_size: int,
+    points: Points,
+    numbers: dict[str, Array],
+    x1: Float[Array, "N1 F"],
+    x2: Float[Array, "N2 F"] | None,
+) -> Averages:
+    """Each pair of inputs sampled for itself, on the same points, tile by tile."""
+
+    def one_pair(key: jax.Array, side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Limits:
+        (number1, x1), (number2, x2) = side1, side2
+        # A pair has one value, in whichever order it is asked for.
+        x = jnp.where(number1 <= number2, jnp.stack([x1, x2]), jnp.stack([x2, x1]))
+        limits = _limits(sampled_moments(forms, (2,), points.directions, key, numbers, x), only_ntk)
+        return jax.tree.map(lambda kernel: kernel[0, 1], limits)
+
+    def tile(side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Averages:
+        def replicate(key: jax.Array) -> Limits:
+            row = jax.vmap(functools.partial(one_pair, key), in_axes=(None, 0))
+            return lax.map(lambda one: row(one, side2), side1)
+
+        return averages(lax.map(replicate, points.keys))
+
+    side1 = jnp.arange(len(x1)), x1
+    side2 = None if x2 is None else (len(x1) + jnp.arange(len(x2)), x2)
+    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, side1, side2, tile_size)
+
+
+def sampled_moments(
+    forms: Forms,
+    batch_sizes: tuple[int, ...],
+    directions: Array,
+    key: jax.Array,
+    numbers: dict[str, Array],
+    x: Float[Array, "N F"],
+) -> PairsOfInputs:
+    """The moments of all inputs with each other, of one replicate of the samples."""
+    own = OwnInputs(forms, x, numbers)
+    pairs = PairsOfInputs(own, own)
+    pairs.sampler = own.sampler = Sampler(pairs, scrambled_normals(directions, key, x.dtype), batch_sizes)
+    return pairs
+
+
+def averages(replicates: Any) -> Averages:
+    """The averages over the leading axis."""
+
+    def error(values: Array) -> Array:
+        return jnp.std(values, axis=0, ddof=1) / len(values) ** 0.5
+
+    mean = jax.tree.map(lambda values: jnp.mean(values, axis=0), replicates)
+    squares = (replicates.ntk - mean.ntk[None]) ** 2
+    share = ratio(jnp.max(squares, axis=0), jnp.sum(squares, axis=0))
+    return Averages(mean, jax.tree.map(error, replicates), share)
+
+
+def warn_of_heavy_tails(found: Averages) -> None:
+    """Warn where one replicate makes the standard error: of Gaussian ones it would once in 200,000 times."""
+    if not is_concrete(found):
+        return
+    weights = np.asarray(found.error.ntk, float) ** 2
+    if np.sum(weights * np.asarray(found.share)) > _LARGEST_SHARE * np.sum(weights):
+        warnings.warn(
+            "the average over samples is dominated by few of them, and its standard error means nothing; expected"
+            " vectors and gradients with finite second moments, as those divided by a Gaussian vector have not, and"
+            " enough samples.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _limits(moments: PairsOfInputs, only_ntk: bool) -> Limits:
+    """All kernels, D as the derivative of the NTK in what could be added to τ of a watched vector."""
+    recording, zeros = moments.forms.recording, moments.zeros()
+    watched = {} if only_ntk else recording.watched
+    names = () if moments.forms.couples_inputs else tuple(watched)
+
+    def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+        moments.sources, demand = sources, Demand()
+        nngp = ntk = zeros
+        for weight, x in recording.output.readouts:
+            variance, C, tau = demand(
+                (moments.own[0].variance, weight), (moments.product, x, x), (moments.tangent, x, x)
+            )
+            nngp, ntk = nngp + variance * C, ntk + variance * (C + tau)
+        C = {name: demand((moments.product, x, x))[0] for name, (_, x) in watched.items()}
+        return ntk, (nngp, C)
+
+    ntk, pullback, (nngp, C) = jax.vjp(ntk_of, dict.fromkeys(names, zeros), has_aux=True)
+    return Limits(ntk, nngp, C, pullback(jnp.ones_like(ntk))[0])

@@ -1,0 +1,169 @@
+"""Which expectations of a program have closed forms, and what each of its quantities depends on: known beforehand."""
+
+import operator
+from typing import Any
+
+from ntk.programs.language.graph import Node, reachable
+from ntk.programs.language.program import Recording
+from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_number
+from ntk.programs.language.vectors import (
+    PRODUCT,
+    Atom,
+    BatchMean,
+    Embed,
+    Gaussian,
+    MatMul,
+    Nonlin,
+    One,
+    Tap,
+    Vector,
+)
+from ntk.programs.limit.expectations import Unary
+
+
+class Forms:
+    """What can be said of a recorded program without its inputs.
+
+    Attributes:
+        is_exact: Whether every expectation that its kernels need has a closed form, or a quadrature as good.
+        drawn: The Gaussian vectors, in the order of their making.
+        couples_inputs: Whether an output depends on the other inputs of the batch.
+    """
+
+    def __init__(self, recording: Recording):
+        self.recording = recording
+        self._unary: dict[Node, tuple[Unary, Vector] | None] = {}
+        self._gaussians: dict[Node, frozenset[Gaussian]] = {}
+        self._entries: dict[Node, frozenset[int]] = {}
+        self._zero: set[Node] = set()
+        self._unbounded: set[Node] = set()
+        self._sampled_families: set[Any] = set()
+        for node in recording.nodes:
+            self._learn(node)
+        read = [vector for _, vector in recording.output.readouts] + [
+            vector for _, vector in recording.watched.values()
+        ]
+        moments: list[Vector] = [node.vector for node in recording.nodes if isinstance(node, Moment)]
+        self.is_exact = (
+            not self._sampled_families
+            and all(self.has_closed_form(vector) for vector in read)
+            and all(self.has_closed_mean(vector) for vector in moments)
+        )
+        self.drawn = [node for node in recording.nodes if isinstance(node, Gaussian) and not isinstance(node, Tap)]
+        self.couples_inputs = any(isinstance(node, BatchMean) for node in recording.nodes)
+
+    def unary(self, atom: Nonlin) -> tuple[Unary, Vector]:
+        """The atom as a function of one Gaussian vector, and that vector."""
+        form = self._unary[atom]
+        assert form is not None
+        return form
+
+    def has_closed_form(self, vector: Vector) -> bool:
+        """Whether the vector is a linear combination of ones, Gaussian vectors and functions of one of these."""
+        return all(isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None for atom, _ in vector.terms)
+
+    def has_closed_mean(self, vector: Vector) -> bool:
+        """Whether it is a linear combination of vectors with closed forms and of products of two of them."""
+        return all(
+            isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None or self.factors(atom) is not None
+            for atom, _ in vector.terms
+        )
+
+    def factors(self, atom: Atom) -> tuple[Vector, Vector] | None:
+        """The two vectors with closed forms that the atom is the product of."""
+        if isinstance(atom, Nonlin) and atom.function is PRODUCT:
+            first, second = atom.args
+            if isinstance(first, Vector) and isinstance(second, Vector):
+                return (first, second) if self.has_closed_form(first) and self.has_closed_form(second) else None
+        return None
+
+    def is_sampled(self, family: Any) -> bool:
+        """Whether the covariances of a matrix's results are averages over samples.
+
+        They all are if one of them has to be, so that they are positive semi-definite together.
+        """
+        return family in self._sampled_families
+
+    def gaussians(self, vector: Vector) -> list[Gaussian]:
+        """The Gaussian vectors that it is a coordinate-wise function of, in the order of their making."""
+        found = frozenset().union(*(self._gaussians[atom] for atom, _ in vector.terms))
+        return sorted(found, key=lambda gaussian: gaussian.index)
+
+    def families(self, atom: Atom) -> frozenset[Any]:
+        """What the Gaussian vectors that it is a function of belong to."""
+        return frozenset(gaussian.family for gaussian in self._gaussians[atom])
+
+    def composition(self, vector: Vector) -> list[Node]:
+        """What the vector is made of, down to its Gaussian vectors and scalars, in the order of their making."""
+        return reachable([vector], up_to=(Gaussian, Scalar))
+
+    def may_diverge(self, scalar: Scalar) -> bool:
+        """Whether 0 times the scalar may be anything."""
+        return scalar in self._unbounded
+
+    def entries(self, node: Node) -> frozenset[int]:
+        """The places of the input that it depends on."""
+        if node not in self._entries:
+            self._entries[node] = frozenset().union(*(self._entries[part] for part in node.parts()))
+        return self._entries[node]
+
+    def _learn(self, node: Node) -> None:
+        """What there is to know of a node, from what is known of its parts."""
+        self._entries[node] = frozenset(node.entries) if isinstance(node, Embed) else self.entries(node)
+        if isinstance(node, Scalar) and self._diverges(node):
+            self._unbounded.add(node)
+        elif isinstance(node, Scalar) and self._vanishes(node):
+            self._zero.add(node)
+        if isinstance(node, MatMul) and not self.has_closed_form(node.vector):
+            self._sampled_families.add(node.family)
+        if isinstance(node, Nonlin):
+            self._unary[node] = self._as_unary(node)
+        if isinstance(node, Gaussian):
+            self._gaussians[node] = frozenset({node})
+        elif isinstance(node, Atom | Vector):
+            parts = (self._gaussians.get(part, frozenset()) for part in node.parts())
+            self._gaussians[node] = frozenset().union(*parts)
+
+    def _vanishes(self, scalar: Scalar) -> bool:
+        """Whether the scalar is 0 in the limit, whatever the inputs: the mean of a Gaussian vector, say."""
+        if isinstance(scalar, Moment):
+            return all(
+                factor in self._zero or (isinstance(atom, Gaussian) and not self.may_diverge(factor))
+                for atom, factor in scalar.vector.terms
+            )
+        if isinstance(scalar, Apply):
+            zeros = [arg in self._zero for arg in scalar.args]
+            if scalar.fn in (operator.add, operator.sub):
+                return all(zeros)
+            if scalar.fn is operator.mul:
+                return any(zeros)
+            # 0/θ is 0 where θ is known not to be: of two quantities that vanish the ratio may have any limit.
+            divisor = scalar.args[-1]
+            known = isinstance(divisor, Constant) and not is_number(divisor, 0.0)
+            return scalar.fn is operator.truediv and zeros[0] and known
+        return is_number(scalar, 0.0)
+
+    def _diverges(self, scalar: Scalar) -> bool:
+        """Whether it is made of a function, such as 1/θ, of something that vanishes."""
+        if isinstance(scalar, Moment):
+            return False
+        if isinstance(scalar, Apply) and scalar.fn not in (operator.add, operator.sub, operator.mul):
+            looked_at = scalar.args[1:] if scalar.fn is operator.truediv else scalar.args
+            if any(arg in self._zero for arg in looked_at):
+                return True
+        return any(part in self._unbounded for part in scalar.parts())
+
+    def _as_unary(self, node: Nonlin) -> tuple[Unary, Vector] | None:
+        if len(node.args) != 1 or not isinstance(node.args[0], Vector):
+            return None
+        shift, gaussian = 0.0, []
+        for atom, factor in node.args[0].terms:
+            if isinstance(atom, Gaussian):
+                gaussian.append((atom, factor))
+            elif isinstance(atom, One) and isinstance(factor, Constant):
+                shift += factor.value
+            elif not (isinstance(atom, One) and factor in self._zero):
+                return None
+        base = node.graph.make(Vector, tuple(gaussian))
+        self._gaussians[base] = frozenset(atom for atom, _ in gaussian)
+        return self.recording.once(Unary, node.function, shift), base

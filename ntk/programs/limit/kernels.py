@@ -1,0 +1,223 @@
+"""The limit of a program at infinite width: C, D, NNGP and NTK, exact where closed forms suffice, else sampled."""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ntk.checks import check_count, is_concrete
+from ntk.dtypes import common_dtype
+from ntk.programs.language.options import check_parameter_stds, numbers_as
+from ntk.programs.language.program import TensorProgram, program_batches
+from ntk.programs.limit.draws.points import points_for
+from ntk.programs.limit.evaluation import (
+    Averages,
+    Limits,
+    exact_limits,
+    forms_of,
+    limits_of_pairs,
+    sampled_limits,
+    warn_of_heavy_tails,
+)
+from ntk.programs.limit.forms import Forms
+from ntk.programs.limit.scalar_limits import check_results, check_scalars
+from ntk.programs.refusals import check_batch, check_covered
+
+JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs are sampled together
+# Inputs to a tile of an exact kernel, times the terms that a readout is a sum of, so that all their pairs stay in a
+# core's cache; and bounds on the inputs.
+_TILE, _SMALLEST_TILE, _LARGEST_TILE = 320, 16, 100
+_TILE_OF_PAIRS = 16  # inputs to a tile where each pair is sampled for itself
+_MOST_SAMPLES = 2**24
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["ntk", "nngp", "C", "D", "standard_error"],
+    meta_fields=["samples", "joint", "one_batch"],
+)
+@dataclass(frozen=True)
+class ProgramKernels:
+    """What `infinite` finds.
+
+    Attributes:
+        ntk: Θ, (N1, N2).
+        nngp: Σ, (N1, N2).
+        C: By name, second moments E x x̄ of the vectors that the program watches, (N1, N2).
+        D: By name, second moments of dx = √n ∇_x f, (N1, N2); empty where the program takes batch means.
+        standard_error: `Limits` of the same shapes: the standard error of every entry, 0 where exact.
+        samples: How many samples were taken, 0 where exact.
+        joint: Whether all inputs were sampled together, so that kernels of one batch are positive semi-definite. False
+            where each pair was sampled for itself. Other inputs in the same call then change no entry; sampled
+            together they do, within the standard errors.
+        one_batch: Whether both sides are the same inputs.
+    """
+
+    ntk: Array
+    nngp: Array
+    C: dict[str, Array]
+    D: dict[str, Array]
+    standard_error: Limits
+    samples: int
+    joint: bool
+    one_batch: bool
+
+    @property
+    def smallest_eigenvalue(self) -> Array:
+        """Of the NTK of one batch. Negative beyond rounding only where pairs were sampled for themselves."""
+        if not self.one_batch:
+            raise ValueError(f"ntk is {self.ntk.shape} between two batches; expected that of one, x2 left out.")
+        return jnp.linalg.eigvalsh(self.ntk)[0]
+
+
+def infinite(
+    program: TensorProgram,
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    *,
+    samples: int = 2**14,
+    rtol: float | None = None,
+    seed: int = 0,
+    tile_size: int | None = None,
+) -> ProgramKernels:
+    """C, D, NNGP and NTK of an infinitely wide tensor program (Yang 2020; theory.md 3.2 to 3.8).
+
+    Expectations of one function of a Gaussian sum each, and of their products in pairs, are exact: closed forms, or a
+    quadrature as good. All others are averages over sampled coordinates of the composed function, on randomised
+    quasi-Monte-Carlo points. All inputs are sampled together while there are at most 4096 variables to draw, inputs
+    times Gaussian vectors, and the kernels are then positive semi-definite; beyond that, and for a given `tile_size`,
+    each pair of inputs is sampled for itself, on the same points.
+
+    Args:
+        program: A `tensor_program` for which the Simple GIA Check holds.
+        x1: Inputs (N1, …).
+        x2: The other inputs (N2, …); None means `x1` itself. A program with batch means takes each as a batch.
+        samples: At least so many samples, if any are needed; rounded up to 16 times a power of two.
+        rtol: Double the samples until no standard error in the NTK exceeds this times its largest entry.
+        seed: Of the points; the same seed gives the same numbers.
+        tile_size: Inputs to a tile.
+
+    Returns:
+        `ProgramKernels`.
+
+    Raises:
+        TypeError: `program` is not a tensor program, or an array is not floating-point.
+        ValueError: The Simple GIA Check fails, a quantity has no limit that the theory covers, a function of scalars
+            jumps at their limits, an argument has a wrong shape or value, `rtol` is not reached, or a kernel is too
+            large for the dtype.
+
+    Warns:
+        RuntimeWarning: The average is dominated by few samples, as of a variable without a second moment.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ntk.programs import infinite, tensor_program
+        >>> @tensor_program
+        ... def gated(net, x):
+        ...     u, w = net.input_matrix("U") @ x, net.input_matrix("W") @ x
+        ...     return net.output("v") @ (net.phi("sigmoid")(u) * w)
+        >>> k = infinite(gated, jnp.ones((1, 2)))
+        >>> bool(abs(k.nngp[0, 0] - 0.29338) < 4 * k.standard_error.nngp[0, 0]), k.samples
+        (True, 16384)
+    """
+    return _kernels(program, x1, x2, samples, rtol, seed, tile_size, only_ntk=False)
+
+
+def infinite_ntk(
+    program: TensorProgram,
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    *,
+    samples: int = 2**14,
+    rtol: float | None = None,
+    seed: int = 0,
+    tile_size: int | None = None,
+) -> jax.Array:
+    """The NTK alone, (N1, N2), without C and D of watched vectors; arguments and errors as for `infinite`."""
+    return _kernels(program, x1, x2, samples, rtol, seed, tile_size, only_ntk=True).ntk
+
+
+def _kernels(
+    program: TensorProgram,
+    x1: ArrayLike,
+    x2: ArrayLike | None,
+    samples: int,
+    rtol: float | None,
+    seed: int,
+    tile_size: int | None,
+    only_ntk: bool,
+) -> ProgramKernels:
+    if not isinstance(program, TensorProgram):
+        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+    x1, x2 = program_batches(x1, x2)
+    check_count("samples", samples)
+    if tile_size is not None:
+        check_count("tile_size", tile_size)
+    if rtol is not None and not (is_concrete(x1, x2, program) and rtol > 0):
+        raise ValueError(f"rtol is {rtol!r}; expected a positive number, and concrete arguments, no traced ones.")
+    recording = program.record(x1.shape[1:])
+    check_covered(recording)
+    check_parameter_stds(program, recording)
+    check_batch(recording, program.numbers, x1, x2)
+    forms = forms_of(recording)
+    # Roots of covariances are not taken in half precision.
+    dtype = x1.dtype if forms.is_exact else common_dtype(x1.dtype, jnp.float32)
+    arguments = numbers_as(program, dtype), _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
+    check_scalars(forms, samples, *arguments)
+    if forms.is_exact:
+        limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
+        result = ProgramKernels(
+            **limits._asdict(),
+            standard_error=jax.tree.map(jnp.zeros_like, limits),
+            samples=0,
+            joint=True,
+            one_batch=x2 is None,
+        )
+    else:
+        result = _sampled(forms, only_ntk, tile_size, samples, seed, arguments)
+        while rtol is not None and jnp.max(result.standard_error.ntk) > rtol * jnp.max(jnp.abs(result.ntk)):
+            if 2 * result.samples > _MOST_SAMPLES:
+                raise ValueError(f"rtol is {rtol}; expected one that {result.samples} samples can reach.")
+            result = _sampled(forms, only_ntk, tile_size, 2 * result.samples, seed, arguments)
+    result = jax.tree.map(lambda kernel: kernel.astype(x1.dtype), result)
+    check_results(forms, *arguments, ntk=result.ntk, nngp=result.nngp)
+    return result
+
+
+def _sampled(
+    forms: Forms,
+    only_ntk: bool,
+    tile_size: int | None,
+    samples: int,
+    seed: int,
+    arguments: tuple[dict[str, Array], Array, Array | None],
+) -> ProgramKernels:
+    """Mean and standard error over replicates, all inputs together, or pair by pair where these are too many."""
+    _, x1, x2 = arguments
+    num_inputs, num_vectors = len(x1) + (0 if x2 is None else len(x2)), len(forms.drawn)
+    joint = tile_size is None and num_inputs * num_vectors <= JOINT_VARIABLES
+    if forms.couples_inputs and not joint:
+        if tile_size is not None:
+            raise ValueError(f"tile_size is {tile_size}; expected None for a program with batch means.")
+        raise ValueError(f"x1 and x2 hold {num_inputs} inputs; expected fewer for a program with batch means.")
+    points = points_for(samples, max(1, (num_inputs if joint else 2) * num_vectors), seed)
+    if joint:
+        found: Averages = sampled_limits(forms, only_ntk, points, *arguments)
+    else:
+        found = limits_of_pairs(forms, only_ntk, tile_size or _TILE_OF_PAIRS, points, *arguments)
+    warn_of_heavy_tails(found)
+    return ProgramKernels(
+        **found.mean._asdict(), standard_error=found.error, samples=points.samples, joint=joint, one_batch=x2 is None
+    )
+
+
+def _tile_size(forms: Forms) -> int:
+    terms = max((len(vector.terms) for _, vector in forms.recording.output.readouts), default=1)
+    return min(max(_TILE // max(terms, 1), _SMALLEST_TILE), _LARGEST_TILE)
+
+
+def _flat(x: Array, dtype: jnp.dtype) -> Float[Array, "N F"]:
+    return x.reshape(len(x), -1).astype(dtype)

@@ -1,0 +1,152 @@
+"""Kernels, predictors and fitted estimators in one file, without pickle: a file can hold data, never code.
+
+The file is an .npz: the arrays, and beside them the structure as JSON, in which classes stand by name. What a name may
+be is fixed in `ntk.saving.names`.
+"""
+
+import json
+import math
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ntk.checks import shown
+from ntk.saving.decoding import RefusedFile, decoded
+from ntk.saving.encoding import encoded
+from ntk.saving.files import replacing
+
+_STRUCTURE = "structure"
+_VERSION = 1
+# What reading a file that is none, or of which bits have flipped, may raise.
+_DAMAGED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def save(path: str | os.PathLike, value: Any) -> None:
+    """Write kernels, a predictor, a fitted estimator, or containers of such to one file.
+
+    It can hold arrays, masked ones too, and PRNG keys, numbers, strings, None, lists, tuples and dictionaries;
+    `ntk.Kernels` and other results; `ntk.MLP`, `ntk.RNN` and the programs of `ntk.architectures`, with activations by
+    name; the predictors of `ntk.dynamics`, where they have a loss one of Optax, and the default solver; the estimators
+    of `ntk.estimators`.
+
+    Args:
+        path: Of the file, taken as it is; .npz is its usual ending. What is there is replaced once all is written.
+        value: What to save.
+
+    Raises:
+        TypeError: Something in it is none of these, such as a function of one's own.
+        OSError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> kernels = ntk.infinite_kernels(ntk.MLP(depth=2), jnp.eye(3))
+        >>> path = Path(tempfile.mkdtemp()) / "kernels.npz"
+        >>> ntk.save(path, {"kernels": kernels, "labels": [0, 1, 1]})
+        >>> loaded = ntk.load(path)
+        >>> bool(jnp.array_equal(loaded["kernels"].ntk, kernels.ntk)), loaded["labels"]
+        (True, [0, 1, 1])
+    """
+    path = _as_path(path)
+    arrays: list[np.ndarray] = []
+    structure = json.dumps({"version": _VERSION, "value": encoded(value, arrays)}, ensure_ascii=False)
+    members: dict[str, Any] = {_STRUCTURE: np.array(structure)} | {f"a{i}": array for i, array in enumerate(arrays)}
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **members)
+
+
+def load(path: str | os.PathLike) -> Any:
+    """Read what `save` wrote; nothing in the file is run.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        What was saved: JAX arrays where there were JAX arrays, NumPy arrays where there were these.
+
+    Raises:
+        ValueError: The file is not one of `save`, is damaged, unpacks to more than it is (which is looked at before
+            anything is unpacked), or of a later version, or holds 64-bit JAX arrays where x64 is not enabled.
+        ImportError: It holds an estimator, and scikit-learn is not installed.
+        OSError: It cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "numbers.npz"
+        >>> save(path, (1, 2.5, None))
+        >>> load(path)
+        (1, 2.5, None)
+    """
+    path = _as_path(path)
+    with path.open("rb") as file:
+        try:
+            _check_sizes(path, file)
+            with np.load(file, allow_pickle=False) as members:
+                content = json.loads(str(members[_STRUCTURE]))
+                arrays = [members[f"a{i}"] for i in range(len(members.files) - 1)]
+            if content["version"] == _VERSION:
+                return decoded(content["value"], arrays)
+            version = int(content["version"])
+        except RefusedFile:
+            raise
+        except _DAMAGED as error:
+            raise ValueError(f"'{path}' is damaged, or no file that ntk.save wrote ({type(error).__name__}).") from None
+    raise ValueError(f"'{path}' is of format {version}; expected {_VERSION}, which is what this version of ntk reads.")
+
+
+def _as_path(path: Any) -> Path:
+    # `open` would take an integer for a file that is open already, and close it.
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path is {shown(path)}; expected the path of a file.")
+    return Path(path)
+
+
+def _check_sizes(path: Path, file: IO[bytes]) -> None:
+    """Refuse, before anything is unpacked, members that are packed or declare more than the file has bytes.
+
+    `save` packs nothing, so that all that a file of its own holds is in it byte by byte. A small file that unpacks to a
+    large one, or whose members overlap, or an array whose header tells of more than follows, is not of its making.
+
+    Raises:
+        ValueError: The sentence tells both sizes.
+    """
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as members:
+        infos = members.infolist()
+        declared = sum(info.file_size for info in infos)
+        if declared > size or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+            raise RefusedFile(
+                f"'{path}' is damaged, or no file that ntk.save wrote: it has {size} bytes and unpacks to {declared}."
+            )
+        for info in infos:
+            with members.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = read_header[version](member)
+                declared = math.prod(shape) * dtype.itemsize
+                if declared > info.file_size:
+                    raise RefusedFile(
+                        f"'{path}' is damaged, or no file that ntk.save wrote: it tells of an array of"
+                        f" {declared} bytes in a member of {info.file_size}."
+                    )
+    file.seek(0)
