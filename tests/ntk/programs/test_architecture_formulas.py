@@ -7,6 +7,7 @@ from batch_norm_formulas import one_batch, two_batches
 from scipy.special import softmax
 
 import ntk
+from ntk.programs import infinite
 from ntk.programs.architectures import (
     batch_norm_mlp,
     bidirectional_rnn,
@@ -20,7 +21,6 @@ from ntk.programs.architectures import (
     tied_mlp,
     transformer,
 )
-from ntk.programs.limit import kernels as infinite
 
 
 def inputs(*shape, seed=0):

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from ntk import empirical_kernels
-from ntk.programs import architectures
-from ntk.programs.at_width import model as finite
-from ntk.programs.limit import kernels as infinite
+from ntk.programs import architectures, finite, infinite
 
 STDS = {"w_std": 1.2, "u_std": 0.9, "b_std": 0.4}
 TABLE = {

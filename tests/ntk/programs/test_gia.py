@@ -4,8 +4,7 @@ import numpy as np
 import program_zoo as zoo
 import pytest
 
-from ntk.programs import architectures, check_gia, tensor_program
-from ntk.programs.limit import kernels as infinite
+from ntk.programs import architectures, check_gia, infinite, tensor_program
 
 
 @tensor_program
@@ -133,7 +132,7 @@ def test_the_example_violates_gia_in_truth():
     import jax
     import jax.numpy as jnp
 
-    from ntk.programs.at_width import model as finite
+    from ntk.programs import finite
 
     @tensor_program
     def watched(net, x):

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import ntk
-from ntk.programs import architectures, tensor_program
-from ntk.programs.limit import kernels as infinite
+from ntk.programs import architectures, infinite, tensor_program
 
 X = np.array([[1.0, 1.0], [1.0, -1.0]])  # of second moment 1
 

@@ -11,9 +11,7 @@ import program_zoo as zoo
 import pytest
 
 import ntk
-from ntk.programs import architectures, corrected_kernels, tensor_program
-from ntk.programs.at_width import model as finite
-from ntk.programs.limit import kernels as infinite
+from ntk.programs import architectures, corrected_kernels, finite, infinite, tensor_program
 
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
 

@@ -7,9 +7,7 @@ import pytest
 from program_zoo import mlp
 
 import ntk
-from ntk.programs import tensor_program
-from ntk.programs.at_width import empirical as measured
-from ntk.programs.at_width import model as finite
+from ntk.programs import finite, measured, tensor_program
 
 X1, X2 = (np.random.default_rng(seed).normal(size=(n, 3)) for seed, n in ((0, 4), (1, 2)))
 

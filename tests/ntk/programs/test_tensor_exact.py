@@ -7,8 +7,8 @@ import program_zoo as zoo
 import pytest
 
 import ntk
+from ntk.programs import infinite
 from ntk.programs.architectures import rnn
-from ntk.programs.limit import kernels as infinite
 from ntk.programs.limit.demand import Demand
 
 

@@ -7,9 +7,8 @@ import program_zoo as zoo
 import pytest
 
 import ntk
-from ntk.programs import tensor_program
+from ntk.programs import finite, tensor_program
 from ntk.programs.architectures import batch_norm_mlp, lstm, transformer
-from ntk.programs.at_width import model as finite
 
 
 def inputs(*shape, seed=0):

@@ -7,8 +7,7 @@ import program_zoo as zoo
 import pytest
 from scipy.special import erf
 
-from ntk.programs import tensor_program
-from ntk.programs.limit import kernels as infinite
+from ntk.programs import infinite, tensor_program
 
 
 def inputs(*shape, seed=0):

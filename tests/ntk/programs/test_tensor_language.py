@@ -7,9 +7,8 @@ import numpy as np
 import program_zoo as zoo
 import pytest
 
-from ntk.programs import tensor_program
+from ntk.programs import infinite, tensor_program
 from ntk.programs.language.vectors import MatMul, Nonlin
-from ntk.programs.limit import kernels as infinite
 
 
 def recorded(fn, shape=(3,)):

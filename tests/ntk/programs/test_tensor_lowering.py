@@ -9,10 +9,8 @@ import pytest
 from jax import export
 
 from ntk.caches.lifetimes import kept_with
-from ntk.programs import corrected_kernels
+from ntk.programs import corrected_kernels, finite, infinite
 from ntk.programs.architectures import batch_norm_mlp, lstm
-from ntk.programs.at_width import model as finite
-from ntk.programs.limit import kernels as infinite
 from ntk.programs.limit.evaluation import exact_limits, forms_of, sampled_limits
 
 PROGRAMS = {"mlp": (zoo.mlp(depth=2), (3,)), "lstm": (lstm, (2, 3)), "batch_norm": (batch_norm_mlp, (3,))}

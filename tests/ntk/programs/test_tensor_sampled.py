@@ -6,9 +6,8 @@ import numpy as np
 import program_zoo as zoo
 import pytest
 
-from ntk.programs import tensor_program
+from ntk.programs import infinite, tensor_program
 from ntk.programs.architectures import batch_norm_mlp, lstm
-from ntk.programs.limit import kernels as infinite
 
 
 def inputs(*shape, seed=0):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import ntk
-from ntk.programs import tensor_program
-from ntk.programs.limit import kernels as infinite
+from ntk.programs import infinite, tensor_program
 
 X = np.array([[1.0, 2.0]])  # ξ·ξ/d = 2.5
 Q = 2.5
