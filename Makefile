@@ -38,11 +38,15 @@ lint: install
 
 # Two workers, and threads of NumPy's products for neither: on two cores they would only wait for each other.
 PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# Small programs take longer to compile than to run: without XLA's costly passes the tests take half the time. The slow
+# tests run as users do, with all passes.
+FAST_COMPILATION = XLA_FLAGS='--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+  --xla_cpu_use_fusion_emitters=false'
 
 test: lint test-fast
 
 test-fast: install
-	$(PYTEST)
+	$(FAST_COMPILATION) $(PYTEST)
 
 test-slow: install
 	$(PYTEST) -m slow

@@ -37,8 +37,10 @@ def nonlinearity(
     variance; left to itself it would be off by the rounding of a matrix product, and ReLU's Ċ by the square root of
     that. Overflow is not looked for: see `infinite_where_overflowed`.
     """
-    # The larger of two variances that may differ in the last bit, so that no angle is left.
-    q = own1.K, _with_value(K, same, jnp.maximum(own1.K, own2.K)), own2.K
+    # The larger of two variances, and one unit more: each may come out with another last bit where it is used, since a
+    # compiler computes them again there, with or without fused multiply-adds. No angle is left so.
+    variance = jnp.maximum(own1.K, own2.K) * (1.0 + jnp.finfo(K.dtype).eps)
+    q = own1.K, _with_value(K, same, variance), own2.K
     return activation.dual_map(*q), activation.dual_derivative_map(*q)
 
 
