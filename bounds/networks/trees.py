@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ntk.trees import leaf_paths
+
 _MOST_LISTED = 8  # matrices in a message
-_WRAPPERS = ("value", "raw_value")  # what NNX puts around an array
 
 
 def named_leaves(params: Any) -> dict[str, Any]:
@@ -18,10 +19,9 @@ def named_leaves(params: Any) -> dict[str, Any]:
     Numbers within names are sorted as numbers, and the read-out v of `ntk.finite` comes after w1, w2, ….
     """
     leaves = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True):
         if hasattr(leaf, "shape") and jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating):
-            keys = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-            leaves["/".join(keys[:-1] if keys[-1] in _WRAPPERS else keys)] = leaf
+            leaves[path] = leaf
     return dict(sorted(leaves.items(), key=lambda item: _natural(item[0])))
 
 

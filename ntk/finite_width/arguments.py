@@ -14,9 +14,10 @@ from ntk.caches.lifetimes import kept_with
 from ntk.checks import check_results, is_concrete, shown
 from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs, of_user
 from ntk.finite_width.rules.contraction import at_least_float32
-from ntk.finite_width.trained import leaf_paths, trained_leaves
+from ntk.finite_width.trained import trained_leaves
 from ntk.jaxprs import equations
 from ntk.networks import Description
+from ntk.trees import leaf_paths
 
 
 def checked_trained(f: Any, params: Any, param_filter: Any = None) -> tuple[int, ...]:

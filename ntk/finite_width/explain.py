@@ -11,7 +11,8 @@ from ntk.finite_width.empirical import Options, Task, checked_options, prepared
 from ntk.finite_width.functions import ModelFunction, num_inputs
 from ntk.finite_width.rules.memory import bytes_per_input
 from ntk.finite_width.rules.plan import Family
-from ntk.finite_width.trained import ParamFilter, leaf_paths
+from ntk.finite_width.trained import ParamFilter
+from ntk.trees import leaf_paths
 
 
 @dataclass(frozen=True)

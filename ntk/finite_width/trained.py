@@ -16,6 +16,7 @@ from flax import nnx
 
 from ntk.checks import shown
 from ntk.finite_width.functions import of_user
+from ntk.trees import leaf_paths
 
 ParamFilter = Callable[[str], bool]
 
@@ -61,12 +62,6 @@ def _is_chosen(param_filter: ParamFilter, path: str) -> bool:
     if not isinstance(chosen, bool | np.bool_):
         raise TypeError(f"{called} returns {shown(chosen)}; expected {expected}.")
     return bool(chosen)
-
-
-def leaf_paths(params: Any) -> list[str]:
-    """The path of every leaf, such as 'params/Dense_0/kernel'."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
 def leaf_dtypes(params: Any) -> list[Any]:

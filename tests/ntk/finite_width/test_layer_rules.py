@@ -24,7 +24,7 @@ WITHOUT_RULE = {
     "side_by_side": {"b", "c", "s", "t"},
     "tied": {"params/Embed_0/embedding"},  # looked up, and multiplied by
     "embedded": set(),
-    "nnx": {"norm/scale/value", "group/scale/value"},
+    "nnx": {"norm/scale", "group/scale"},
     "stacked_layers": set(),
     "nested_scans": set(),
     "branches": set(),

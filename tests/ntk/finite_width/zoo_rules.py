@@ -97,11 +97,11 @@ RULES = {
         "jacobian: lookup": ["params/Embed_0/embedding", "params/Embed_1/embedding"],
     },
     "nnx": {
-        "gradient: convolution, sum": ["conv/bias/value", "conv/kernel/value"],
-        "gradient: sum": ["group/bias/value", "norm/bias/value"],
-        "gram: product, sum": ["out/bias/value", "out/kernel/value"],
-        "jacobian": ["group/scale/value", "norm/scale/value"],
-        "constant": ["norm/mean/value", "norm/var/value"],
+        "gradient: convolution, sum": ["conv/bias", "conv/kernel"],
+        "gradient: sum": ["group/bias", "norm/bias"],
+        "gram: product, sum": ["out/bias", "out/kernel"],
+        "jacobian": ["group/scale", "norm/scale"],
+        "constant": ["norm/mean", "norm/var"],
     },
     "stacked_layers": {
         "gradient: sum": ["layers/b"],

@@ -1,0 +1,42 @@
+"""The leaves of parameter trees by name: one dialect of paths for Linen, NNX and any other pytree."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+from flax import nnx
+
+KeyPath = tuple[Any, ...]  # keys of jax.tree_util, which have no type in common
+
+
+def leaf_paths(tree: Any) -> list[str]:
+    """The path of every leaf, in the order of `jax.tree.leaves`, such as 'params/Dense_0/kernel'.
+
+    The keys of a path are the names that the author of the network wrote. What Flax puts around an array, an NNX
+    variable or a box of Linen's metadata, adds none: the kernel of the NNX layer `hidden` is 'hidden/kernel'.
+
+    Args:
+        tree: Variables of a Flax Linen model, an NNX state or module, or any other pytree.
+
+    Returns:
+        The paths. That of a tree which is itself a leaf is ''.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from ntk.trees import leaf_paths
+        >>> leaf_paths({"params": {"Dense_0": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}}})
+        ['params/Dense_0/bias', 'params/Dense_0/kernel']
+        >>> leaf_paths({"hidden": nnx.Linear(3, 4, use_bias=False, rngs=nnx.Rngs(0))})
+        ['hidden/kernel']
+    """
+    paths: list[KeyPath] = []
+    for path, node in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_wrapper):
+        # The first key below a wrapper is the attribute that holds the array.
+        inner = [below[1:] for below, _ in jax.tree_util.tree_leaves_with_path(node)] if _is_wrapper(node) else [()]
+        paths += [(*path, *below) for below in inner]
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
+
+
+def _is_wrapper(node: Any) -> bool:
+    return isinstance(node, nnx.Variable | nn.meta.AxisMetadata)
