@@ -195,6 +195,7 @@ def scale_of(x: jax.Array, axis: int | None = None) -> jax.Array:
     return jnp.clip(lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True)), tiny, 1 / tiny)
 
 
+@jax.jit(static_argnames="axis", inline=True)
 def euclidean_norm(x: jax.Array, axis: int | None = None) -> jax.Array:
     """‖x‖₂ of the whole array or along one axis: its squares neither over- nor underflow, its derivative at 0 is 0."""
     scale = scale_of(x, axis)

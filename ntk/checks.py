@@ -135,9 +135,14 @@ def check_finite(name: str, array: Any) -> None:
     """Refuse a concrete array that holds NaN or inf."""
     if is_concrete(array):
         with jax.ensure_compile_time_eval():  # counted on the device, one number comes back
-            bad = int(jnp.sum(~jnp.isfinite(array)))
+            bad = int(_num_not_finite(array))
         if bad:
             raise ValueError(f"{name} holds {bad} entries that are NaN or infinite; expected finite numbers.")
+
+
+@jax.jit
+def _num_not_finite(array: jax.Array) -> jax.Array:
+    return jnp.sum(~jnp.isfinite(array))
 
 
 def check_nonnegative(name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from bounds.arrays import as_data, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
 from bounds.checks import as_positive, as_scalar
-from bounds.networks.weights import WeightMatrices, dense_matrices, layer_matrices
+from bounds.networks.weights import dense_matrices, layer_matrices
 from ntk.checks import check_choice, check_representable, is_concrete
 
 # How many vectors are iterated at once. They are not all orthogonal to the vector sought, and the rate is set by the
@@ -126,7 +126,8 @@ def layer_norms(params: Any) -> LayerNorms:
         w           5.099           8           6       5.064       1.014
     """
     weights = layer_matrices("params", params)
-    norms = _layer_norms(weights)
+    found = [_norms(w, MAX_STEPS) for w in weights.matrices]
+    norms = LayerNorms(weights.names, **{name: jnp.stack([of_one[name] for of_one in found]) for name in found[0]})
     check_representable(frobenius=norms.frobenius, l1=norms.l1, l21=norms.l21, spectral=norms.spectral)
     if is_concrete(norms) and not norms.converged.all():
         late = ", ".join(name for name, done in zip(norms.names, norms.converged.tolist(), strict=True) if not done)
@@ -161,13 +162,13 @@ def path_norm(params: Any, p: int = 2) -> jax.Array:
         5.0000 3.6056
     """
     check_choice("p", p, (1, 2))
-    result = _path_norm(dense_matrices("params", params), p)
+    result = _path_norm(dense_matrices("params", params).matrices, p)
     check_representable(path_norm=result)
     return result
 
 
-@jax.jit(static_argnums=(1, 2))
-def _spectral_norm(matrix: jax.Array, tolerance: float, max_steps: int) -> SpectralNorm:
+@jax.jit
+def _spectral_norm(matrix: jax.Array, tolerance: ArrayLike, max_steps: ArrayLike) -> SpectralNorm:
     fixed = lax.stop_gradient(matrix / scale_of(matrix))
     num_vectors = min(_BLOCK, *matrix.shape)
 
@@ -197,26 +198,25 @@ def _spectral_norm(matrix: jax.Array, tolerance: float, max_steps: int) -> Spect
 
 
 @jax.jit
-def _layer_norms(weights: WeightMatrices) -> LayerNorms:
-    found = [_spectral_norm(w, _TOLERANCE, MAX_STEPS) for w in weights.matrices]
-    spectral = jnp.stack([layer.norm for layer in found])
-    frobenius = jnp.stack([euclidean_norm(w) for w in weights.matrices])
-    return LayerNorms(
-        names=weights.names,
-        frobenius=frobenius,
-        l1=jnp.stack([jnp.sum(jnp.abs(w)) for w in weights.matrices]),
-        l21=jnp.stack([jnp.sum(euclidean_norm(w, axis=0)) for w in weights.matrices]),
-        spectral=spectral,
-        stable_rank=(frobenius / jnp.where(spectral > 0, spectral, 1)) ** 2,
-        converged=jnp.stack([layer.converged for layer in found]),
-    )
+def _norms(w: jax.Array, max_steps: ArrayLike) -> dict[str, jax.Array]:
+    """The norms of one matrix; layers of one shape share this program."""
+    spectral, _, converged = _spectral_norm(w, _TOLERANCE, max_steps)
+    frobenius = euclidean_norm(w)
+    return {
+        "frobenius": frobenius,
+        "l1": jnp.sum(jnp.abs(w)),
+        "l21": jnp.sum(euclidean_norm(w, axis=0)),
+        "spectral": spectral,
+        "stable_rank": (frobenius / jnp.where(spectral > 0, spectral, 1)) ** 2,
+        "converged": converged,
+    }
 
 
 @jax.jit(static_argnums=1)
-def _path_norm(weights: WeightMatrices, p: int) -> jax.Array:
-    total = jnp.ones((), weights.matrices[0].dtype)
-    shares = jnp.ones(len(weights.matrices[0]), total.dtype)
-    for w in weights.matrices:
+def _path_norm(matrices: tuple[jax.Array, ...], p: int) -> jax.Array:
+    total = jnp.ones((), matrices[0].dtype)
+    shares = jnp.ones(len(matrices[0]), total.dtype)
+    for w in matrices:
         # Each layer is divided by its scale, so that no intermediate number is larger than the result.
         scale = scale_of(w)
         shares = highest_matmul(shares, jnp.abs(w / scale) ** p)
