@@ -13,6 +13,7 @@ jax.config.update("jax_enable_x64", True)
 
 # Files and folders in which nothing is promoted implicitly, but for what a test marks.
 STRICT = {
+    "bounds",
     "experiments/benchmarks",
     "experiments/generalization/test_vc_growth.py",
     "experiments/regularization/test_measures.py",

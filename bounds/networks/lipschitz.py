@@ -12,9 +12,8 @@ from bounds import batches
 from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
 from bounds.calls import shapes_returned
 from bounds.networks import trees
-from bounds.networks.weights import WeightMatrices, matrices_of
+from bounds.networks.weights import WeightMatrices, in_one_dtype, matrices_of
 from ntk.checks import as_floating, check_finite, check_representable
-from ntk.dtypes import common_dtype
 
 
 def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
@@ -43,12 +42,12 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
         >>> print(f"{lipschitz_upper_bound([jnp.diag(jnp.array([1.0, 3.0])), jnp.ones((2, 2))]):.4f}")
         6.0000
     """
-    weights = matrices_of("params", params)
+    weights = in_one_dtype(matrices_of("params", params))
     others = [name for name in weights.ignored if not trees.is_bias(name)]
     if others:
         raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
-    dtype = common_dtype(*weights.matrices)
-    result = _upper_bound(weights, as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, dtype))
+    constant = as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, weights.matrices[0].dtype)
+    result = _upper_bound(weights, constant)
     check_representable(lipschitz_upper_bound=result)
     return result
 

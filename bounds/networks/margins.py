@@ -9,9 +9,10 @@ from jax.typing import ArrayLike
 
 from bounds.arrays import as_data, as_labels, as_positive_scalar, euclidean_norm
 from bounds.networks.norms import layer_norms
-from bounds.networks.weights import dense_matrices, layer_matrices, matrices_of
+from bounds.networks.weights import dense_matrices, in_one_dtype, layer_matrices, matrices_of
 from bounds.rademacher.networks import golowich_complexity
 from ntk.checks import as_floating, check_nonnegative, check_representable, is_concrete
+from ntk.dtypes import common_dtype
 
 
 def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
@@ -121,7 +122,9 @@ def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) 
     margins, x = as_data("margins", margins, "(N,)"), as_data("x", x, "(N, d)")
     if len(margins) != len(x):
         raise ValueError(f"margins has {len(margins)} entries; expected {len(x)} as x has rows.")
-    complexity = as_positive_scalar("complexity", complexity, margins.dtype)
+    dtype = common_dtype(margins, x)
+    margins, x = margins.astype(dtype), x.astype(dtype)
+    complexity = as_positive_scalar("complexity", complexity, dtype)
     # One division at a time: the product of the divisors may leave the range of the dtype where the result does not.
     result = margins / complexity / (euclidean_norm(x) / len(x))
     check_representable(normalized_margins=result)
@@ -159,19 +162,21 @@ def spectral_complexity(weights: Any, references: Any = None, activation_lipschi
     """
     weights = layer_matrices("weights", weights)
     norms = layer_norms(weights)
-    distances = norms.l21
+    spectral, distances = norms.spectral, norms.l21
     if references is not None:
-        references = matrices_of("references", references)
+        references = in_one_dtype(matrices_of("references", references))
         shapes, expected = ([w.shape for w in group.matrices] for group in (references, weights))
         if shapes != expected:
             raise ValueError(f"references has matrices of shapes {shapes}; expected {expected} as weights has.")
+        dtype = common_dtype(weights.matrices[0], references.matrices[0])
+        spectral = spectral.astype(dtype)
         pairs = zip(weights.matrices, references.matrices, strict=True)
-        distances = jnp.stack([jnp.sum(euclidean_norm(w - m, axis=0)) for w, m in pairs])
+        distances = jnp.stack([_distance(w.astype(dtype), m.astype(dtype)) for w, m in pairs])
     check_nonnegative("activation_lipschitz", activation_lipschitz)
-    constants = jnp.asarray(activation_lipschitz, norms.spectral.dtype)
-    if constants.shape not in ((), norms.spectral.shape):
-        raise ValueError(f"activation_lipschitz has shape {constants.shape}; expected () or {norms.spectral.shape}.")
-    result = _complexity(norms.spectral * constants, distances * constants)
+    constants = jnp.asarray(activation_lipschitz, spectral.dtype)
+    if constants.shape not in ((), spectral.shape):
+        raise ValueError(f"activation_lipschitz has shape {constants.shape}; expected () or {spectral.shape}.")
+    result = _complexity(spectral, distances, constants)
     check_representable(spectral_complexity=result)
     return result
 
@@ -208,8 +213,8 @@ def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
     sizes = weights.matrices[0].shape[0], weights.matrices[-1].shape[1]
     if sizes != (x.shape[1], 1):
         raise ValueError(f"weights has (inputs, outputs) {sizes}; expected {(x.shape[1], 1)} for x of {x.shape}.")
-    product = jnp.prod(jnp.stack([euclidean_norm(w) for w in weights.matrices]))
-    result = golowich_complexity(product, len(weights.matrices), euclidean_norm(x), len(x))
+    dtype = common_dtype(weights.matrices[0], x)
+    result = _golowich([w.astype(dtype) for w in weights.matrices], x.astype(dtype))
     check_representable(golowich_rademacher=result)
     return result
 
@@ -242,5 +247,17 @@ def complexity_of_norms(spectral: Any, distances: Any, numpy: Any = np) -> Any:
 
 
 @jax.jit
-def _complexity(spectral: jax.Array, distances: jax.Array) -> jax.Array:
-    return complexity_of_norms(spectral, distances, jnp)
+def _distance(w: jax.Array, reference: jax.Array) -> jax.Array:
+    """‖(W − M)ᵀ‖_{2,1}, one norm for each output unit."""
+    return jnp.sum(euclidean_norm(w - reference, axis=0))
+
+
+@jax.jit
+def _complexity(spectral: jax.Array, distances: jax.Array, constants: jax.Array) -> jax.Array:
+    return complexity_of_norms(spectral * constants, distances * constants, jnp)
+
+
+@jax.jit
+def _golowich(matrices: list[jax.Array], x: jax.Array) -> jax.Array:
+    product = jnp.prod(jnp.stack([euclidean_norm(w) for w in matrices]))
+    return golowich_complexity(product, len(matrices), euclidean_norm(x), len(x))

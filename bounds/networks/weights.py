@@ -14,6 +14,7 @@ from bounds.arrays import as_data, as_host_array
 from bounds.calls import called
 from bounds.networks import trees
 from ntk.checks import as_floating, is_concrete, shown
+from ntk.dtypes import common_dtype
 
 
 @functools.partial(
@@ -88,16 +89,22 @@ def matrices_of(argument: str, params: Any, param_filter: Callable[[str], bool] 
     return replace(found, matrices=tuple(kernels))
 
 
+def in_one_dtype(weights: WeightMatrices) -> WeightMatrices:
+    """The matrices in the dtype that they have in common, to be computed with."""
+    dtype = common_dtype(*weights.matrices)
+    return replace(weights, matrices=tuple(w.astype(dtype) for w in weights.matrices))
+
+
 def layer_matrices(argument: str, params: Any) -> WeightMatrices:
-    """`weight_matrices` of dense and convolutional layers, which must fit one another in some order."""
-    found = matrices_of(argument, params)
+    """The matrices of dense and convolutional layers in one dtype, which must fit one another in some order."""
+    found = in_one_dtype(matrices_of(argument, params))
     trees.check_chain(argument, found.names, [w.shape for w in found.matrices], found.patch_sizes)
     return found
 
 
 def dense_matrices(argument: str, params: Any) -> WeightMatrices:
-    """The matrices of a chain of dense layers in their order, as JAX arrays; convolutions are refused."""
-    return _in_chain(argument, matrices_of(argument, params))
+    """The matrices of a chain of dense layers in their order, JAX arrays of one dtype; convolutions are refused."""
+    return _in_chain(argument, in_one_dtype(matrices_of(argument, params)))
 
 
 def host_matrices(argument: str, params: Any) -> list[np.ndarray]:

@@ -75,7 +75,7 @@ def functions(dtype):
     ):
         yield name, function, (weights,)
 
-    estimate = functools.partial(lipschitz.lipschitz_lower_estimate, lambda w, x: jax.numpy.tanh(w * x))
+    estimate = functools.partial(lipschitz.lipschitz_lower_estimate, lambda w, x: jax.numpy.tanh(w[None] * x))
     yield "lipschitz_lower_estimate", estimate, (array(D), array(M, D))
     yield "ntk_complexity", ntk_measures.ntk_complexity, (array(M, M), array(M, 2), array())
     outputs, labels = array(M, 3), jax.ShapeDtypeStruct((M,), "int32")
@@ -120,9 +120,16 @@ QUICK = ("empirical_rademacher-kernel", "spectral_complexity", "local_rademacher
 SLOW = [name for name in LOWERED if name.endswith("-float64") and name.removesuffix("-float64") not in QUICK]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in LOWERED]
-)
+def marks(name):
+    """Slow where it is one of many, and free to promote where it trains by Optax, which does."""
+    trains = name.startswith("fitted_dichotomies")
+    return [pytest.mark.slow] * (name in SLOW) + [pytest.mark.implicit_promotion] * trains
+
+
+CASES = [pytest.param(name, marks=marks(name)) for name in LOWERED]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_lowers_for_every_platform_without_callbacks(name):
     dtype, function, arguments = LOWERED[name]
     text = export.export(jax.jit(function), platforms=PLATFORMS)(*arguments).mlir_module()
@@ -139,7 +146,7 @@ def test_lowers_for_every_platform_without_callbacks(name):
     assert [line for line in products if "precision = [HIGHEST, HIGHEST]" not in line] == []
 
 
-@pytest.mark.parametrize("name", [name for name in LOWERED if name.endswith("float32")])
+@pytest.mark.parametrize("name", [case for case in CASES if case.values[0].endswith("float32")])
 def test_maps_over_stacks(name):
     _, function, arguments = LOWERED[name]
 

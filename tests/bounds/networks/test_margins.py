@@ -35,8 +35,8 @@ def test_margins_of_classes():
 
 
 def test_ramp_risk_lies_between_the_shares_of_margins():
-    found = classification_margins(RNG.normal(size=(500, 3)), RNG.integers(3, size=500))
-    expected = np.mean([1 if m <= 0 else max(0, 1 - m / 0.7) for m in np.asarray(found)])
+    found = np.asarray(classification_margins(RNG.normal(size=(500, 3)), RNG.integers(3, size=500)))
+    expected = np.mean([1 if m <= 0 else max(0, 1 - m / 0.7) for m in found])
     np.testing.assert_allclose(ramp_risk(found, 0.7), expected, rtol=1e-13)
     assert np.mean(found <= 0) <= ramp_risk(found, 0.7) <= np.mean(found < 0.7)
 

@@ -17,6 +17,7 @@ RELU = ntk.finite(ntk.MLP(depth=1), width=8)
 SQUARE = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype="float32")
 
 
+@pytest.mark.implicit_promotion  # by Optax: a Python number to the power of the count of steps
 def test_a_linear_network_finds_the_linear_dichotomies():
     """Its functions are the affine ones, whose dichotomies are counted exactly: 22 of 32, each with a wide margin."""
     x = np.random.default_rng(1).normal(size=(5, 2)).astype("float32")
@@ -24,6 +25,7 @@ def test_a_linear_network_finds_the_linear_dichotomies():
     assert found == {tuple(signs) for signs in linear_dichotomies(x).tolist()}
 
 
+@pytest.mark.implicit_promotion
 def test_a_lower_bound_grows_with_training():
     """Where training has not begun, patterns count only if the random weights happen to make them."""
     x = np.random.default_rng(1).normal(size=(5, 2)).astype("float32")
@@ -32,6 +34,7 @@ def test_a_lower_bound_grows_with_training():
     assert {tuple(s) for s in found.tolist()} <= {tuple(s) for s in linear_dichotomies(x).tolist()}
 
 
+@pytest.mark.implicit_promotion
 def test_hidden_units_shatter_a_square():
     """Exclusive or included; for linear classifiers the square has 14 dichotomies."""
     found = network_dichotomies(RELU, SQUARE, KEY, restarts=3)
@@ -45,10 +48,11 @@ class Scaled(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        w = self.param("w", nn.initializers.zeros, ())
+        w = self.param("w", nn.initializers.zeros, (), x.dtype)
         return w * (x[:, :1] + 1e-7 * x[:, 1:])
 
 
+@pytest.mark.implicit_promotion
 @pytest.mark.parametrize(("second_point", "expected"), [([0.0, 1.0], [False] * 3), ([1.0, 1.0], [True, True, False])])
 def test_signs_that_rounding_could_turn_do_not_count(second_point, expected):
     """With w ≠ 0 the output at (0, 1) has the sign of that at (1, 0), but 10⁻⁷ of its size."""
@@ -77,6 +81,7 @@ class Squared(nn.Module):
         return h * h - c * c - 2 * c * (x @ w)
 
 
+@pytest.mark.implicit_promotion
 @pytest.mark.parametrize("model", [Zero(), Squared()])
 def test_signs_of_what_cancels_do_not_count(model):
     x = np.random.default_rng(3).normal(size=(4, 3)).astype("float32")
@@ -85,6 +90,7 @@ def test_signs_of_what_cancels_do_not_count(model):
     assert len(found) == 0 or isinstance(model, Squared)
 
 
+@pytest.mark.implicit_promotion
 def test_memory_does_not_grow_with_the_number_of_patterns():
     """XLA's own count: 4,096 patterns of 12 points and a network of 30,000 parameters at once would be gigabytes."""
     model = ntk.finite(ntk.MLP(depth=1), width=2000)

@@ -14,7 +14,7 @@ EPS = np.finfo("float32").eps
 @jax.jit
 def network(params, x):
     """With inner programs, a custom derivative, and an output of integers."""
-    hidden = jax.nn.relu(x @ params["w"]) + jax.nn.softplus(params["b"])
+    hidden = jax.nn.relu(x @ params["w"]) + jax.nn.softplus(params["b"])[None]
     return {"output": hidden.sum(-1), "signs": jnp.sign(hidden).astype("int32")}
 
 

@@ -138,7 +138,7 @@ class Two(nnx.Module):
 
 
 def test_layers_of_parameter_trees():
-    x = jnp.ones((1, 2))
+    x = jnp.ones((1, 2), jnp.float32)
     params = jax.eval_shape(Deep().init, jax.random.key(0), x)
     layers = tree_layers(params)
     assert layers.dim == 2

@@ -69,7 +69,7 @@ def test_draws_average_to_the_exact_risk_and_their_error_is_right():
     """400 estimates of 50 draws each, standardized: their squares average to 49/47, the variance of Student's t."""
     data, w, sigma = sample(RNG), np.array([1.0, 0.4]), 0.7
     keys = jax.random.split(KEY, 400)
-    draws = jax.vmap(lambda key: posterior_risks(zero_one, w, data, sigma, key, num_draws=50))(keys)
+    draws = np.asarray(jax.vmap(lambda key: posterior_risks(zero_one, w, data, sigma, key, num_draws=50))(keys))
     assert draws.shape == (400, 50)
     z = (draws.mean(1) - exact_gibbs_risk(w, sigma, data)) / (draws.std(1, ddof=1) / math.sqrt(50))
     # Four standard errors: 1/√400 of the mean, about √(2/400) of the mean square.

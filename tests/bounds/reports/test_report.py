@@ -177,7 +177,7 @@ def constant(value):
 @pytest.mark.parametrize(("share", "errors"), [(0.5, 30), (0.5, 35), (0.8, 8), (0.8, 16), (0.9, 30)])
 def test_vacuous_is_what_the_most_frequent_class_does_as_well(share, errors):
     """Of 100 test points some are wrong; E ≤ errors/100 + √(ln 20/200) by Hoeffding, against 1 − share."""
-    labels = jnp.where(jnp.arange(1000) < 1000 * share, 1, -1)
+    labels = jnp.where(jnp.arange(1000) < int(1000 * share), 1, -1)
     labels_test = jnp.where(jnp.arange(100) < errors, -1, 1)
     params, x = {"b": jnp.zeros(())}, jnp.zeros((1000, 1))
     found = report(constant(1.0), params, x, labels, x_test=x[:100], labels_test=labels_test)
@@ -191,7 +191,7 @@ def test_vacuous_is_what_the_most_frequent_class_does_as_well(share, errors):
 def test_guessing_among_balanced_classes_errs_on_all_but_one():
     x = jnp.zeros((12, 1))
     scores = {"b": jnp.zeros((3,))}
-    found = report(lambda params, x: params["b"] + 0 * x, scores, x, jnp.arange(12) % 3)
+    found = report(lambda params, x: params["b"][None] + 0 * x, scores, x, jnp.arange(12) % 3)
     assert found.guessing_error == pytest.approx(2 / 3, abs=1e-12)
 
 
