@@ -143,7 +143,11 @@ class LinearBall:
     def supremum(self, signs: jax.Array) -> jax.Array:
         """(B/m) ‖Σ σ_i x_i‖_q for signs (m,); a scalar."""
         correlation = highest_matmul(signs.astype(self.x.dtype), self.x)
-        dual_norms = {1: lambda v: jnp.max(jnp.abs(v)), 2: euclidean_norm, math.inf: lambda v: jnp.sum(jnp.abs(v))}
+        dual_norms: dict[float, Callable[[jax.Array], jax.Array]] = {
+            1: lambda v: jnp.max(jnp.abs(v)),
+            2: euclidean_norm,
+            math.inf: lambda v: jnp.sum(jnp.abs(v)),
+        }
         return self.radius / self.num_samples * dual_norms[self.norm](correlation)
 
     def largest_value(self) -> jax.Array:
