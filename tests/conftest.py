@@ -24,7 +24,7 @@ STRICT = {
     "ntk/finite_width/test_finite_models.py",
     "ntk/finite_width/test_layer_rules.py",
     "ntk/infinite_width/test_mlp.py",
-    "ntk/programs/test_gia.py",
+    "ntk/programs",
 }
 
 with install_import_hook(["ntk", "bounds"], "beartype.beartype"):

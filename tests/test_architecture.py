@@ -105,3 +105,16 @@ def test_no_module_shares_its_name_with_a_function_of_the_packages_above_it():
         for package in packages:
             if name.startswith(f"{package}."):
                 assert name.rpartition(".")[2] not in public[package], f"{name} and a function of {package}"
+
+
+def test_the_readings_of_a_program_know_its_language_and_not_each_other():
+    rooms = {"ntk.programs.language", "ntk.programs.limit", "ntk.programs.at_width", "ntk.programs.architectures"}
+
+    def room(module):
+        return next((room for room in rooms if module == room or module.startswith(f"{room}.")), None)
+
+    assert rooms == {room(name) for name in MODULES if room(name)}
+    for name, tree in MODULES.items():
+        for module, imported in imports(tree):
+            if room(name) and (other := room(module)):
+                assert other in (room(name), "ntk.programs.language"), f"{name} imports {module}.{imported}"

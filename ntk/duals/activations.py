@@ -147,9 +147,8 @@ def activation(
         >>> round(float(hard_tanh.dual_derivative(1.0, 1.0, 1.0)), 4)  # P(|u| < 1)
         0.6827
     """
-    if not isinstance(breakpoints, tuple | list) or not breakpoints or not all(map(_is_finite_number, breakpoints)):
-        raise ValueError(f"breakpoints is {shown(breakpoints)}; expected a tuple of finite numbers, (0.0,) for none.")
-    if isinstance(name_or_function, str | Activation) and tuple(breakpoints) != (0.0,):
+    points = check_breakpoints(breakpoints)
+    if isinstance(name_or_function, str | Activation) and points != (0.0,):
         raise ValueError(f"breakpoints is {shown(breakpoints)}; expected none for an activation that has its maps.")
     if isinstance(name_or_function, Activation):
         return name_or_function
@@ -159,9 +158,16 @@ def activation(
         return _NAMED[name_or_function]
     if not callable(name_or_function):
         raise TypeError(f"activation is {shown(name_or_function)}; expected a name or a function of a scalar.")
-    act = _of_function(name_or_function, tuple(float(b) for b in breakpoints))
+    act = _of_function(name_or_function, points)
     _warn_if_inaccurate(act)
     return act
+
+
+def check_breakpoints(breakpoints: Any) -> tuple[float, ...]:
+    """Break points as numbers; refused where they are not a tuple or list of at least one finite number."""
+    if not isinstance(breakpoints, tuple | list) or not breakpoints or not all(map(_is_finite_number, breakpoints)):
+        raise ValueError(f"breakpoints is {shown(breakpoints)}; expected a tuple of finite numbers, (0.0,) for none.")
+    return tuple(float(point) for point in breakpoints)
 
 
 def _is_finite_number(value: Any) -> bool:

@@ -6,7 +6,8 @@ from ntk.programs.at_width.model import FiniteProgram, finite
 from ntk.programs.gia import GIACheck, Violation, check_gia
 from ntk.programs.language.program import TensorProgram, tensor_program
 from ntk.programs.limit.corrected import CorrectedKernels, corrected_kernels
-from ntk.programs.limit.kernels import ProgramKernels, infinite, infinite_ntk
+from ntk.programs.limit.kernels import infinite, infinite_ntk
+from ntk.programs.results import ProgramKernels
 
 __all__ = [
     "CorrectedKernels",

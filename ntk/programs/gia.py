@@ -1,12 +1,14 @@
 """The Simple GIA Check on a recorded program (theory.md 3.9; Yang 2020, Condition 1)."""
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
+from ntk.checks import MOST_STEPS, as_numpy, shown
 from ntk.programs.language.graph import Line, reachable
-from ntk.programs.language.net import OutputWeight
+from ntk.programs.language.outputs import OutputWeight
 from ntk.programs.language.program import Recording, TensorProgram
 from ntk.programs.language.scalars import Moment, is_number
 from ntk.programs.language.vectors import Bias, MatMul, Parameter
@@ -17,7 +19,7 @@ class Violation:
     """One reason why the check fails.
 
     Attributes:
-        reason: What is done that the condition excludes.
+        reason: What the program does and the condition excludes.
         line: Where the program does it.
     """
 
@@ -30,10 +32,10 @@ class Violation:
 
 @dataclass(frozen=True)
 class GIACheck:
-    """What `check_gia` found; true where the check holds.
+    """What `check_gia` found. It counts as true where the check holds.
 
     Attributes:
-        violations: All that it found; none where it holds.
+        violations: All reasons why it fails; none where it holds.
     """
 
     violations: tuple[Violation, ...]
@@ -52,12 +54,12 @@ class GIACheck:
         return "The Simple GIA Check fails: " + "; ".join(map(str, self.violations)) + "."
 
 
-def check_gia(program: TensorProgram, x: Any) -> GIACheck:
+def check_gia(program: TensorProgram, x: ArrayLike | tuple[int, ...]) -> GIACheck:
     """Whether the Simple GIA Check holds, and which lines of the program break it.
 
-    It is sufficient, not necessary: the output weights are sampled independently with mean zero and used nowhere else,
-    and no matrix is used together with its transpose. Where it fails, limits by the gradient independence assumption
-    can be wrong: for y = 1ᵀ(W(1 + Uξ))²/n, say, the gradient in Uξ has mean 2 and not 0.
+    The check asks that output weights have mean zero and are used nowhere else, and that no matrix is used together
+    with its transpose. This is sufficient and not necessary. Where the check fails, limits by the gradient independence
+    assumption can be wrong: for y = 1ᵀ(W(1 + Uξ))²/n the gradient in Uξ has mean 2, and the assumption says 0.
 
     Args:
         program: A `tensor_program`.
@@ -67,7 +69,8 @@ def check_gia(program: TensorProgram, x: Any) -> GIACheck:
         A `GIACheck`: true or false, with the violations, and a sentence as its `str`.
 
     Raises:
-        TypeError: `program` is not a tensor program.
+        TypeError: `program` is not a tensor program, or `x` is neither an array nor a tuple.
+        ValueError: `x` has no shape of inputs.
 
     Example:
         >>> from ntk.programs import check_gia, tensor_program
@@ -81,8 +84,20 @@ def check_gia(program: TensorProgram, x: Any) -> GIACheck:
     """
     if not isinstance(program, TensorProgram):
         raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
-    shape = x if isinstance(x, tuple) else np.shape(x)[1:]
-    return check_recording(program.record(shape))
+    return check_recording(program.record(_shape_of_one(x)))
+
+
+def _shape_of_one(x: ArrayLike | tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one input: `x` itself, or that of the rows of a batch."""
+    if isinstance(x, tuple):
+        shape = x
+    else:
+        shape = getattr(x, "shape", None) or as_numpy("x", x, "inputs (N, …), or the shape of one as a tuple").shape
+        shape = tuple(shape)[1:]
+    sizes = all(isinstance(size, int | np.integer) and not isinstance(size, bool) and size > 0 for size in shape)
+    if not shape or not sizes or math.prod(shape) > MOST_STEPS:
+        raise ValueError(f"x is {shown(x)}; expected inputs (N, …), or the shape of one, a tuple of positive integers.")
+    return shape
 
 
 def check_recording(recording: Recording) -> GIACheck:
@@ -118,7 +133,7 @@ def _readouts(recording: Recording) -> list[Violation]:
         for node in averages[-1:]
     ]
     if not (averages or output.readouts):
-        found.append(Violation("the output is no product with an output weight", output.offset.line))
+        found.append(Violation("the output is not a product with an output weight", output.offset.line))
     return found
 
 

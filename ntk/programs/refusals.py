@@ -1,4 +1,4 @@
-"""What a limit refuses beyond bad arguments: what the theory does not cover."""
+"""What has a limit that the theory covers; all else is refused, with the line of the program that is at fault."""
 
 from typing import Any
 
@@ -14,35 +14,35 @@ from ntk.programs.language.vectors import QUOTIENT, Gaussian, Nonlin, One
 
 
 def check_covered(recording: Recording) -> None:
-    """Refuse what has no limit, or none by the gradient independence assumption."""
+    """Refuse a program without a limit, or one that has none under the gradient independence assumption."""
     check_has_limit(recording)
     check = check_recording(recording)
     if not check:
         raise ValueError(
             f"{check} Expected a program for which the gradient independence assumption holds; corrected_kernels does"
-            " without it."
+            " not need it."
         )
 
 
 def check_has_limit(recording: Recording) -> None:
-    """Refuse what depends on the width, and quotients by Gaussian vectors."""
+    """Refuse a program that uses its width or divides by a Gaussian vector."""
     for node in recording.nodes:
         if isinstance(node, Width):
             raise ValueError(
-                f"the program uses its width at {node.line}; expected one that does not: scores scaled by 1/√n,"
-                " say, stay random in the limit, and the theory covers averages over coordinates, .mean(), alone."
+                f"the program uses its width at {node.line}; expected one that does not: the theory covers averages"
+                " over coordinates, .mean(), alone, and scores scaled by 1/√n stay random in the limit."
             )
         if isinstance(node, Nonlin) and node.function is QUOTIENT:
             atoms = [atom for atom, _ in getattr(node.args[1], "terms", ())]
             if any(isinstance(atom, Gaussian) for atom in atoms) and all(isinstance(a, Gaussian | One) for a in atoms):
                 raise ValueError(
                     f"the program divides by a Gaussian vector at {node.line}; expected a divisor that stays away from"
-                    " 0: the quotient has no second moment, and the network no kernel."
+                    " 0: this quotient has no second moment, and so the network has no kernel."
                 )
 
 
 def check_batch(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Array | None) -> None:
-    """Refuse batches of too few dimensions for what the program needs."""
+    """Refuse a batch of which the inputs span fewer dimensions than the program needs."""
     if not is_concrete(numbers, x1, x2):
         return
     for need in recording.needs:
@@ -57,7 +57,7 @@ def check_batch(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Ar
 
 
 def _spans(x: Float[np.ndarray, "N F"], rank: int) -> bool:
-    """Whether the rows less their mean span so many dimensions; the longest one left is taken off each time."""
+    """Whether the rows less their mean span so many dimensions. Each round takes the longest row out of all others."""
     left = x - x.mean(axis=0)
     least = 1e-6 * np.linalg.norm(left, axis=1).max()
     for _ in range(rank):

@@ -9,7 +9,7 @@ CLASSES = {
     "RNN": "ntk.networks",
     "Kernels": "ntk.decomposition",
     "ProgramKernels": "ntk.programs",
-    "Limits": "ntk.programs.limit.evaluation",
+    "Limits": "ntk.programs.results",
     "CorrectedKernels": "ntk.programs",
     "CorrectedLimits": "ntk.programs.limit.corrected",
     "Layout": "ntk.dynamics.linear_algebra.layout",

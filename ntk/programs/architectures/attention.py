@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntk.checks import check_choice, check_count
+from ntk.checks import MOST_STEPS, check_choice, check_count
 from ntk.programs.architectures.blocks import layer_norm, read_out
-from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
 from ntk.programs.language.vectors import Vector
@@ -31,8 +33,8 @@ def self_attention(
         x_i = (σ_u/√d) Uξ^i,   q_i = (σ_qk/√n) Q x_i,   k_i = (σ_qk/√n) K x_i,   w_i = (σ_w/√n) W x_i
         a_ij = softmax_j(q_i·k_j / n),   y_i = x_i + Σ_j a_ij w_j,   f = (σ_v/√n) v·(1/T)Σ_i y_i
 
-    Q and K are independent, so q_i·k_j/n goes to 0: in the limit attention is uniform, a_ij = 1/T, and Q and K add
-    nothing to the NTK. With `scaling="1/sqrt(n)"` the scores stay random; that program is for finite widths, and
+    Q and K are independent, so q_i·k_j/n goes to 0. In the limit attention is uniform, a_ij = 1/T, and Q and K add
+    nothing to the NTK. With `scaling="1/sqrt(n)"` the scores stay random. That program is for finite widths, and
     `infinite` refuses it. Inputs are (N, T, d). Everything has a closed form.
 
     Args:
@@ -93,8 +95,20 @@ def transformer(
         zˡ_i = LN(kˡ_i + Σ_j aˡ_ij kˡ_j)
         xˡ_i = LN(zˡ_i + (σ_w/√n) W²ˡφ((σ_w/√n) W¹ˡzˡ_i + σ_b b¹ˡ) + σ_b b²ˡ),   f = (σ_v/√n) v·(1/T)Σ_i x^L_i
 
-    LN(z) = (z − μ)/√(s² + ε), mean and variance over coordinates. Scores are averages over coordinates, so that they
-    have limits, and everything has a closed form. Inputs are (N, T, d); ε = 0 needs inputs that are not zero.
+    In LN(z) = (z − μ)/√(s² + ε) the mean μ and the variance s² are over coordinates. Scores are averages over
+    coordinates. So they have limits, and everything has a closed form. Inputs are (N, T, d).
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        depth: L.
+        activation: φ, as for `ntk.activation`.
+        pooling: "mean" over positions, or "last".
+        u_std: σ_u.
+        w_std: σ_w.
+        b_std: σ_b.
+        v_std: σ_v.
+        epsilon: ε. Where it is 0 no input may be zero.
 
     Raises:
         ValueError: `depth` is not a positive integer, or `pooling` is neither "last" nor "mean".
@@ -106,7 +120,7 @@ def transformer(
         >>> k.samples, bool(0 < k.nngp[0, 0] < 1)
         (0, True)
     """
-    check_count("depth", depth)
+    check_count("depth", depth, maximum=MOST_STEPS)
     phi = net.phi(activation)
     states: list[Any] = list(x)
     for layer in range(1, depth + 1):

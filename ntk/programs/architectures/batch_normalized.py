@@ -4,8 +4,10 @@ from typing import Any
 
 from jax import lax
 
-from ntk.checks import check_count
-from ntk.programs.language.net import Input, Net, Output
+from ntk.checks import MOST_STEPS, check_count
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
 
@@ -25,15 +27,25 @@ def batch_norm_mlp(
 
         h¹ = (σ_w/√d) w¹ξ,   hˡ = (σ_w/√n) wˡxˡ⁻¹,   xˡ = φ((hˡ − μ)/√(s² + ε)),   f = (σ_v/√n) v·x^L
 
-    with μ and s² the mean and the variance of hˡ over the batch, coordinate by coordinate. An output depends on its
-    whole batch, and so does the kernel: that of x1 is the kernel of one batch, that of x1 and x2 is between two, each
-    normalized by itself. A bias would be subtracted again. Inputs are (N, d). The limit is sampled.
+    where μ and s² are the mean and the variance of hˡ over the batch, coordinate by coordinate. An output depends on
+    its whole batch, and so does the kernel. The kernel of x1 is that of one batch. The kernel between x1 and x2 is that
+    between two batches, each normalized by itself. There is no bias, as batch norm would subtract it. Inputs are
+    (N, d). The limit is sampled.
 
-    With ε = 0 gradients have a second moment for batches of at least 4 inputs that span 3 dimensions around their
-    mean; their standard errors can be relied on from 6.
+    With ε = 0 gradients have a second moment if the batch holds at least 4 inputs that span 3 dimensions around their
+    mean. Their standard errors can be relied on from 6 inputs on.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        depth: L.
+        activation: φ, as for `ntk.activation`.
+        w_std: σ_w.
+        v_std: σ_v.
+        epsilon: ε, at least 0.
 
     Raises:
-        ValueError: `depth` is not a positive integer; or the limit is asked for with ε = 0 and a smaller batch.
+        ValueError: `depth` is not a positive integer, or ε = 0 and the limit is asked for at a smaller batch.
 
     Example:
         >>> import jax.numpy as jnp
@@ -42,7 +54,7 @@ def batch_norm_mlp(
         >>> print(f"{jnp.trace(k.nngp):.2f}")  # Σ_i E (hᵢ − μ)²/s²
         6.00
     """
-    check_count("depth", depth)
+    check_count("depth", depth, maximum=MOST_STEPS)
     phi, rsqrt = net.phi(activation), net.phi(lax.rsqrt)
     net.needs_batch(rank=3, unless=epsilon)
     z: Any = x

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from jax import lax
 
-from ntk.checks import check_choice
-from ntk.programs.language.net import Input, Net, Output
-from ntk.programs.language.scalars import Number
+from ntk.checks import check_choice, shown
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
+from ntk.programs.language.scalars import Number, as_scalar
 from ntk.programs.language.vectors import Vector
 
 
@@ -16,7 +18,10 @@ def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
     Args:
         net: What the program is given.
         z: A vector.
-        epsilon: ε; with 0 the limit needs a vector that varies.
+        epsilon: ε. Where it is 0 the limit needs a vector that varies.
+
+    Raises:
+        TypeError: `net`, `z` or `epsilon` is not what a program works with.
 
     Example:
         >>> import jax.numpy as jnp
@@ -27,8 +32,12 @@ def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
         >>> print(f"{ntk.infinite_kernels(normalized, jnp.array([[3.0, 4.0]])).nngp[0, 0]:.2f}")
         1.00
     """
+    for name, value, kind in (("net", net, Net), ("z", z, Vector)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is {shown(value)}; expected the {kind.__name__} of a tensor program.")
     centred = z - z.mean()
-    return centred * net.scalar(lax.rsqrt)((centred * centred).mean() + epsilon)
+    variance = (centred * centred).mean()
+    return centred * net.scalar(lax.rsqrt)(variance + as_scalar(z.graph, epsilon, "epsilon is"))
 
 
 def affine(net: Net, name: str, state: Vector, step: Input, w_std: Number, u_std: Number, b_std: Number) -> Vector:

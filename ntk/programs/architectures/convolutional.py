@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ntk.checks import check_choice, check_count
-from ntk.programs.language.net import Input, Net, Output
+from ntk.checks import MOST_STEPS, check_choice, check_count
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
 from ntk.programs.language.vectors import Vector
@@ -35,8 +37,8 @@ def cnn_1d(
         hˡ_p = (σ_w/√(kn)) Σ_o wˡ_o xˡ⁻¹_{p+o} + σ_b bˡ   over k offsets o,   xˡ_p = φ(hˡ_p),   x⁰ = ξ with d for n
         f = (σ_v/√n) v·(1/P)Σ_p x^L_p   (pooling "mean")   or   f = (σ_v/√(Pn)) Σ_p v_p·x^L_p   ("flatten")
 
-    Inputs are (N, T, d), as `stax.Conv` of neural-tangents has them. Everything has a closed form. The limit looks at
-    all pairs of positions with "mean", at P of them with "flatten", and compiling takes longer with their number.
+    Inputs are (N, T, d), as for `stax.Conv` of neural-tangents. Everything has a closed form. The limit looks at all
+    pairs of positions with "mean", and at P pairs with "flatten". The time to compile grows with their number.
 
     Args:
         net: What the program is given.
@@ -81,10 +83,23 @@ def cnn_2d(
 ) -> Output:
     """A convolutional network over images: `cnn_1d` with k×k offsets. Inputs are (N, height, width, channels).
 
-    It is read out by "flatten" unless told otherwise, as the limit with "mean" looks at all pairs of positions.
+    The default is "flatten", because the limit with "mean" looks at all pairs of positions.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        depth: L.
+        kernel_size: k.
+        padding: "same" for zeros around the image, "valid" for none.
+        pool_size: Average each layer over squares of so many positions a side; 1 for none.
+        pooling: "flatten" or "mean".
+        activation: φ, as for `ntk.activation`.
+        w_std: σ_w.
+        b_std: σ_b.
+        v_std: σ_v.
 
     Raises:
-        ValueError: As of `cnn_1d`.
+        ValueError: As for `cnn_1d`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -111,7 +126,7 @@ def _cnn(
     v_std: Number,
 ) -> Output:
     for name, count in (("depth", depth), ("kernel_size", kernel_size), ("pool_size", pool_size)):
-        check_count(name, count)
+        check_count(name, count, maximum=MOST_STEPS)
     check_choice("padding", padding, ("same", "valid"))
     check_choice("pooling", pooling, ("mean", "flatten"))
     if len(x.shape) != num_axes + 1:
@@ -134,7 +149,7 @@ def _cnn(
 def _convolved(
     net: Net, layer: int, signal: Signal, kernel_size: int, padding: str, w_std: Number, b_std: Number
 ) -> dict[Position, Vector]:
-    """H of the layer at each position, of what the one before it has."""
+    """hˡ at each position, from the layer before."""
     num_axes = len(next(iter(signal)))
     make = net.input_matrix if layer == 1 else net.matrix
     std = w_std / kernel_size ** (num_axes / 2)
@@ -150,7 +165,7 @@ def _convolved(
 
 
 def _averaged(signal: Mapping[Position, Vector], size: int) -> dict[Position, Vector]:
-    """The means over windows of that size that do not overlap; positions that fill none are left out."""
+    """The means over windows of that size. Windows do not overlap, and positions that fill none are left out."""
     pooled = {}
     for position in signal:
         corner = np.multiply(position, size)

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from ntk.checks import check_choice, check_count
+from ntk.checks import MOST_STEPS, check_choice, check_count
 from ntk.programs.architectures.blocks import read_out
-from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
 
@@ -24,10 +26,20 @@ def mlp(
 
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
 
-    Inputs are (N, d). Parameters are called w1, b1, …, v. Everything has a closed form.
+    With L = 0 there is no hidden layer: f = (σ_v/√d) v·ξ. Inputs are (N, d). Parameters are called w1, b1, …, v.
+    Everything has a closed form.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        depth: L.
+        activation: φ, as for `ntk.activation`.
+        w_std: σ_w.
+        b_std: σ_b.
+        v_std: σ_v.
 
     Raises:
-        ValueError: `depth` is not a positive integer.
+        ValueError: `depth` is not an integer of at least 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -36,7 +48,7 @@ def mlp(
         >>> print(f"{ntk.infinite_ntk(net, jnp.array([[1.0, 1.0]]))[0, 0]:.2f}")
         1.00
     """
-    check_count("depth", depth)
+    check_count("depth", depth, minimum=0, maximum=MOST_STEPS)
     phi = net.phi(activation)
     z: Any = x
     for layer in range(1, depth + 1):
@@ -63,6 +75,16 @@ def residual_mlp(
 
     Inputs are (N, d). Everything has a closed form.
 
+    Args:
+        net: What the program is given.
+        x: One input.
+        depth: L.
+        activation: φ, as for `ntk.activation`.
+        u_std: σ_u.
+        w_std: σ_w.
+        b_std: σ_b.
+        v_std: σ_v.
+
     Raises:
         ValueError: `depth` is not a positive integer.
 
@@ -73,7 +95,7 @@ def residual_mlp(
         >>> print(f"{ntk.infinite_kernels(net, jnp.array([[1.0, 1.0]])).nngp[0, 0]:.2f}")
         0.75
     """
-    check_count("depth", depth)
+    check_count("depth", depth, maximum=MOST_STEPS)
     phi, z = net.phi(activation), net.input_matrix("u", u_std) @ x
     for layer in range(1, depth + 1):
         z = z + net.matrix(f"w{layer}", w_std) @ phi(z) + net.bias(f"b{layer}", b_std)
@@ -97,9 +119,19 @@ def tied_mlp(
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) w xˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ)
         f = (σ_v/√n) v·x^L   (pooling "last")   or   f = (σ_v/√n) v·(1/L)Σ xˡ   (pooling "mean")
 
-    The gradient in w is a sum over its uses, and that matrix's part of the NTK the double sum
-    Σ_{l,m} σ_w² D(hˡ⁺¹, h̄ᵐ⁺¹) C(xˡ, x̄ᵐ). With "last" its terms of two different layers vanish in the limit, and the
-    kernel is that of `mlp`; with "mean" they do not. Inputs are (N, d). Everything has a closed form.
+    The gradient in w is a sum over the uses of w. So its part of the NTK is the double sum
+    Σ_{l,m} σ_w² D(hˡ⁺¹, h̄ᵐ⁺¹) C(xˡ, x̄ᵐ). With "last" the terms of two different layers vanish in the limit, and the
+    kernel is that of `mlp`. With "mean" they do not vanish. Inputs are (N, d). Everything has a closed form.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        depth: L.
+        activation: φ, as for `ntk.activation`.
+        pooling: "last" to read the last layer, "mean" to read the mean of all layers.
+        w_std: σ_w.
+        b_std: σ_b.
+        v_std: σ_v.
 
     Raises:
         ValueError: `depth` is not an integer of at least 2, or `pooling` is neither "last" nor "mean".
@@ -112,7 +144,7 @@ def tied_mlp(
         >>> bool(jnp.allclose(ntk.infinite_ntk(tied, x), ntk.infinite_ntk(untied, x)))
         True
     """
-    check_count("depth", depth, minimum=2)
+    check_count("depth", depth, minimum=2, maximum=MOST_STEPS)
     check_choice("pooling", pooling, ("last", "mean"))
     phi, w = net.phi(activation), net.matrix("w", w_std)
     states = [phi(net.input_matrix("w1", w_std) @ x + net.bias("b1", b_std))]

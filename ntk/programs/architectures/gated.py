@@ -1,7 +1,9 @@
 """Recurrent networks with gates; their products of vectors are sampled in the limit."""
 
 from ntk.programs.architectures.blocks import affine, layer_norm, read_out
-from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
 from ntk.programs.language.vectors import Vector
@@ -20,11 +22,20 @@ def lstm(
 ) -> Output:
     """Long short-term memory (Hochreiter & Schmidhuber 1997; with forget gates, Gers et al. 2000).
 
-        iᵗ, fᵗ, oᵗ = sigmoid(aᵗ),   gᵗ = tanh(aᵗ),   aᵗ = (σ_w/√n) W hᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b   of each its own
+        iᵗ, fᵗ, oᵗ = sigmoid(aᵗ),   gᵗ = tanh(aᵗ),   aᵗ = (σ_w/√n) W hᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b   each with W, U, b
         cᵗ = fᵗcᵗ⁻¹ + iᵗgᵗ,   hᵗ = oᵗ tanh(cᵗ),   h⁰ = c⁰ = 0
         f = (σ_v/√n) v·h^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ hᵗ   (pooling "mean")
 
     Inputs are (N, T, d). The limit is sampled.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        pooling: "last" for the state after the last step, "mean" for the mean over steps.
+        w_std: σ_w.
+        u_std: σ_u.
+        b_std: σ_b.
+        v_std: σ_v.
 
     Raises:
         ValueError: `pooling` is neither "last" nor "mean".
@@ -64,8 +75,17 @@ def gru(
         zᵗ = sigmoid(a_z(hᵗ⁻¹)),   rᵗ = sigmoid(a_r(hᵗ⁻¹)),   gᵗ = tanh(a_g(rᵗhᵗ⁻¹))
         hᵗ = zᵗhᵗ⁻¹ + (1 − zᵗ)gᵗ,   h⁰ = 0
 
-    with aᵗ(s) = (σ_w/√n) W s + (σ_u/√d) U ξᵗ + σ_b b of each its own, and read out as `lstm`. Inputs are (N, T, d).
-    The limit is sampled.
+    with aᵗ(s) = (σ_w/√n) W s + (σ_u/√d) U ξᵗ + σ_b b, where each gate has its own W, U and b. The output is that of
+    `lstm`. Inputs are (N, T, d). The limit is sampled.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        pooling: "last" for the state after the last step, "mean" for the mean over steps.
+        w_std: σ_w.
+        u_std: σ_u.
+        b_std: σ_b.
+        v_std: σ_v.
 
     Raises:
         ValueError: `pooling` is neither "last" nor "mean".
@@ -102,8 +122,19 @@ def layer_norm_gated_rnn(
 
         zᵗ = sigmoid(LN(a_z(hᵗ⁻¹))),   hᵗ = zᵗhᵗ⁻¹ + (1 − zᵗ)tanh(LN(a_g(hᵗ⁻¹))),   h⁰ = 0
 
-    with aᵗ(s) = (σ_w/√n) W s + (σ_u/√d) U ξᵗ + σ_b b of each its own and LN(a) = (a − μ)/√(s² + ε), mean and variance
-    over coordinates; read out as `lstm`. Inputs are (N, T, d). The limit is sampled.
+    with aᵗ(s) = (σ_w/√n) W s + (σ_u/√d) U ξᵗ + σ_b b, where each gate has its own W, U and b. In
+    LN(a) = (a − μ)/√(s² + ε) the mean μ and the variance s² are over coordinates. The output is that of `lstm`. Inputs
+    are (N, T, d). The limit is sampled.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        pooling: "last" for the state after the last step, "mean" for the mean over steps.
+        w_std: σ_w.
+        u_std: σ_u.
+        b_std: σ_b.
+        v_std: σ_v.
+        epsilon: ε.
 
     Raises:
         ValueError: `pooling` is neither "last" nor "mean".

@@ -4,7 +4,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ntk.programs.language.net import Input, Net, Output
+import numpy as np
+
+from ntk.checks import as_numpy, shown
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import TensorProgram
 
 Parts = tuple[tuple[Callable[..., Output], tuple[str, ...]], ...]  # functions, and the names of their options
@@ -16,16 +21,19 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
 
         f = Σ_k √p_k f_k   with parameters of its own for each f_k
 
-    The parameters of the k-th program are called "k/name", counted from 1, its options `name_k`, and p_k is the option
-    `mixture_weight_k`. All programs read the same inputs.
+    The programs are counted from 1. The parameters of the k-th are called "k/name", its options `name_k`, and p_k is
+    the option `mixture_weight_k`. All programs read the same inputs.
 
     Args:
         programs: Any architectures.
-        weights: p_k, not negative; equal ones that sum to 1 if left out.
+        weights: p_k, not negative. Left out, they are equal and sum to 1.
+
+    Returns:
+        The mixture as a `TensorProgram`.
 
     Raises:
-        TypeError: One of `programs` is not a tensor program.
-        ValueError: There is none, or `weights` has another length or a negative entry.
+        TypeError: One of `programs` is not a tensor program, or `weights` does not hold numbers.
+        ValueError: There is no program, or `weights` has another length or an entry that is negative or not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -39,18 +47,23 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
     """
     for program in programs:
         if not isinstance(program, TensorProgram):
-            raise TypeError(f"mixture is given {type(program).__name__}; expected tensor_programs.")
+            raise TypeError(f"programs holds {shown(program)}; expected tensor_programs.")
     if not programs:
-        raise ValueError("mixture is given no programs; expected at least one.")
-    shares = [1.0 / len(programs)] * len(programs) if weights is None else [float(weight) for weight in weights]
-    if len(shares) != len(programs) or not all(share >= 0 for share in shares):
-        raise ValueError(f"weights is {weights!r}; expected {len(programs)} numbers that are not negative.")
+        raise ValueError("programs is empty; expected at least one tensor_program.")
+    shares = [1.0 / len(programs)] * len(programs) if weights is None else _shares(weights, len(programs))
     numbered = list(enumerate(programs, start=1))
     numbers = {f"mixture_weight_{k}": share for k, share in enumerate(shares, start=1)}
     numbers |= {f"{name}_{k}": value for k, part in numbered for name, value in part.numbers.items()}
     choices = {f"{name}_{k}": value for k, part in numbered for name, value in part.choices.items()}
     parts = tuple((part.fn, (*part.numbers, *part.choices)) for part in programs)
     return TensorProgram(_side_by_side(parts), numbers, choices)
+
+
+def _shares(weights: Sequence[float], count: int) -> list[float]:
+    numbers = as_numpy("weights", weights, f"{count} numbers that are not negative")
+    if numbers.shape != (count,) or not np.all((numbers >= 0) & np.isfinite(numbers)):
+        raise ValueError(f"weights is {shown(weights)}; expected {count} finite numbers that are not negative.")
+    return [float(number) for number in numbers]
 
 
 def _side_by_side(parts: Parts) -> Callable[..., Output]:

@@ -5,7 +5,9 @@ from typing import Any
 
 from ntk.checks import check_choice
 from ntk.programs.architectures.blocks import affine, pooled, read_out
-from ntk.programs.language.net import Input, Net, Output
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
 from ntk.programs.language.vectors import Vector
@@ -28,7 +30,18 @@ def rnn(
         sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0
         f = (σ_v/√n) v·s^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ sᵗ   (pooling "mean")
 
-    Inputs are (N, T, d), all of one length. Everything has a closed form; compiling takes longer with T, or T².
+    Inputs are (N, T, d), all of one length. Everything has a closed form. The time to compile grows with T for the last
+    state, and with T² for the mean.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        activation: φ, as for `ntk.activation`.
+        pooling: "last" for the state after the last step, "mean" for the mean over steps.
+        w_std: σ_w.
+        u_std: σ_u.
+        b_std: σ_b.
+        v_std: σ_v.
 
     Raises:
         ValueError: `pooling` is neither "last" nor "mean".
@@ -58,10 +71,21 @@ def bidirectional_rnn(
 ) -> Output:
     """Two recurrent networks, one from the last step to the first (Schuster & Paliwal 1997).
 
-        s and r as in `rnn`, with parameters of their own, r on ξ^T, …, ξ¹
+        s and r are the states of two `rnn`, each with its own parameters; r reads ξ^T, …, ξ¹
         f = (σ_v/√(2n)) (v₁·s + v₂·r)   (combination "concatenation")   or   f = (σ_v/√n) v·(s + r)   ("sum")
 
-    of the last states each reaches or of their means. Inputs are (N, T, d). Everything has a closed form.
+    Here s and r are the last states or the means over states. Inputs are (N, T, d). Everything has a closed form.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        activation: φ, as for `ntk.activation`.
+        pooling: "last" for the last state that each direction reaches, "mean" for the mean of its states.
+        combination: "concatenation" for an output weight for each direction, "sum" for one that reads the sum.
+        w_std: σ_w.
+        u_std: σ_u.
+        b_std: σ_b.
+        v_std: σ_v.
 
     Raises:
         ValueError: `pooling` is neither "last" nor "mean", or `combination` neither "concatenation" nor "sum".
@@ -69,7 +93,7 @@ def bidirectional_rnn(
     Example:
         >>> import jax.numpy as jnp
         >>> import ntk
-        >>> x = jnp.ones((1, 3, 1))  # the same in both directions
+        >>> x = jnp.ones((1, 2, 1))  # the same in both directions
         >>> both, one = ntk.architectures.bidirectional_rnn, ntk.architectures.rnn(pooling="mean")
         >>> bool(jnp.allclose(ntk.infinite_ntk(both, x), ntk.infinite_ntk(one, x)))
         True
@@ -87,7 +111,7 @@ def bidirectional_rnn(
 def _states(
     net: Net, steps: Iterable[Input], name: str, activation: Any, w_std: Number, u_std: Number, b_std: Number
 ) -> list[Vector]:
-    """S¹, …, s^T."""
+    """s¹, …, s^T."""
     phi, s, states = net.phi(activation), net.zero(), []
     for step in steps:
         s = phi(affine(net, name, s, step, w_std, u_std, b_std))

@@ -1,5 +1,6 @@
-"""The kernels of a program at finite width, measured: the same structure as its limit."""
+"""The kernels of a program at finite width, measured, in the same class as those of its limit."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,34 +10,33 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ntk.caches.lifetimes import compiled
-from ntk.checks import check_representable
+from ntk.checks import check_representable, shown
 from ntk.finite_width import empirical_ntk
 from ntk.programs.at_width.model import FiniteProgram, forward
 from ntk.programs.language.options import numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, program_inputs
-from ntk.programs.limit.evaluation import Limits, forms_of
-from ntk.programs.limit.kernels import ProgramKernels
+from ntk.programs.results import Limits, ProgramKernels
 
 
 def measured(
     program: TensorProgram, params: dict[str, Array], x1: ArrayLike, x2: ArrayLike | None = None
 ) -> ProgramKernels:
-    """C, D, NNGP and NTK of a program of finite width, of a single output.
+    """C, D, NNGP and NTK of a program of finite width with a single output.
 
-    C = x·x̄/n and D = dx·dx̄/n of the watched vectors, the NNGP is the part of Θ that the output weights have,
-    σ_v² x·x̄/n of what they read.
+    For watched vectors C = x·x̄/n and D = dx·dx̄/n. The NNGP is the part of Θ that belongs to the output weights:
+    σ_v² x·x̄/n of the vectors that they read, and σ_v² ξ·ξ̄/d of the input.
 
     Args:
         program: A `tensor_program`.
-        params: Those of `finite(program, width)`, without outputs of their own axis.
-        x1: Inputs (N1, …).
-        x2: The other inputs (N2, …); None means `x1` itself. A program with batch means takes each as a batch.
+        params: The parameters of `finite(program, width)`, where `outputs` is None.
+        x1: Inputs (N1, …). A program with batch means takes them as one batch.
+        x2: The other inputs (N2, …), another batch. None means `x1` itself.
 
     Returns:
         `ProgramKernels`, with standard errors of 0.
 
     Raises:
-        TypeError: An array is not floating-point.
+        TypeError: `program` is not a tensor program, `params` is not a dictionary, or an array is not floating-point.
         ValueError: The parameters are not the program's, or a shape or value is not what it reads.
 
     Example:
@@ -49,15 +49,19 @@ def measured(
         >>> k.ntk.shape, bool(jnp.all(jnp.diag(k.nngp) < jnp.diag(k.ntk)))
         ((2, 2), True)
     """
+    if not isinstance(program, TensorProgram):
+        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
     x1 = program_inputs("x1", x1)
     x2 = None if x2 is None else program_inputs("x2", x2)
     recording = program.record(x1.shape[1:])
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params is {shown(params)}; expected a dictionary by name, as of finite(program, width).init.")
     weights = [name for name, parameter in recording.parameters.items() if parameter.kind == "output"]
     missing = sorted(recording.parameters.keys() - params.keys())
     if missing or not weights:
         raise ValueError(f"params has no {missing[0] if missing else 'output weight'!r}; expected those of finite().")
-    couples, numbers = forms_of(recording).couples_inputs, numbers_as(program, x1.dtype)
-    model = FiniteProgram(program, params[weights[0]].shape[0], None)
+    couples, numbers = recording.couples_inputs, numbers_as(program, x1.dtype)
+    model = FiniteProgram(program, _width(recording, params), None)
     recordings = [(x.shape[1:], program.record(x.shape[1:])) for x in (x1, x2) if x is not None]
     for _, each in recordings:
         model.check(each, params, x1.dtype)
@@ -83,8 +87,19 @@ def measured(
     )
 
 
+def _width(recording: Recording, params: dict[str, Array]) -> int:
+    """The width that the parameters have; 1 for a linear model, which has none."""
+    parameters = sorted(recording.parameters.values(), key=lambda parameter: parameter.kind != "output")
+    for parameter in parameters:
+        shape = getattr(params[parameter.name], "shape", ())
+        axis = 1 if parameter.kind == "input_matrix" else 0
+        if len(shape) > axis and not (parameter.kind == "output" and parameter.fan_in is not None):
+            return shape[axis]
+    return 1
+
+
 class _Network:
-    """The network as one function, of its options that are numbers too, for inputs of one shape or of two."""
+    """The network as a function of its parameters and its numbers, for inputs of one shape or of two."""
 
     def __init__(self, width: int, *recordings: tuple[tuple[int, ...], Recording]):
         self.width, self.recordings = width, dict(recordings)

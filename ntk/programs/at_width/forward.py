@@ -1,11 +1,12 @@
-"""The forward pass of a recorded program at finite width, at one input: alike operations of one level as one.
+"""The forward pass of a recorded program at finite width and one input, with alike operations of one level done as one.
 
-Positions of a sequence ask for the same operations on different vectors. All that can be done at the same time is: one
-product of a matrix with all its operands, one layer norm of all positions. What is compiled grows with the depth of the
-network, not with the number of positions.
+Positions of a sequence ask for the same operations on different vectors. Operations that can be done at the same time
+become one: one product of a matrix with all its operands, one layer norm of all positions. So the compiled program
+grows with the depth of the network and not with the number of positions.
 """
 
 import functools
+import operator
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ntk.programs.language.graph import Node
-from ntk.programs.language.net import Output
+from ntk.programs.language.outputs import Features, Output
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Width, applied
 from ntk.programs.language.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
@@ -34,7 +35,7 @@ class ForwardPass:
         params: Its parameters.
         entries: The input.
         width: n.
-        taps: What is added to watched vectors, by name.
+        taps: By the name of a watched vector, the vector added to it.
     """
 
     def __init__(
@@ -60,15 +61,16 @@ class ForwardPass:
     def results(self) -> tuple[Array, dict[str, Array]]:
         """The output, and the watched vectors by name."""
         output = self[self.recording.output.offset] + sum(
-            (self[vector] / self.width**0.5) @ (self[weight.std] * self.params[weight.name] + self[weight.mean])
-            for weight, vector in self.recording.output.readouts
+            (self[read] / (weight.fan_in or self.width) ** 0.5)
+            @ (self[weight.std] * self.params[weight.name] + self[weight.mean])
+            for weight, read in self.recording.output.readouts
         )
         return jnp.asarray(output, self.entries.dtype), {
             name: self[vector] + self[tap] for name, (tap, vector) in self.recording.watched.items()
         }
 
     def _column(self, nodes: Sequence[Node]) -> tuple[Any, int | None]:
-        """The values of one operand of alike operations, and the axis that they are stacked along, if they differ."""
+        """The values of one operand of alike operations. If they differ, also the axis that they are stacked along."""
         if all(node is nodes[0] for node in nodes):
             return self[nodes[0]], None
         starts: dict[int, int] = {}  # by its id, where an array begins in the concatenation of all that are read
@@ -86,7 +88,7 @@ class ForwardPass:
         return (stacked if in_order else jnp.take(stacked, jnp.array(rows), axis=0, mode="clip")), 0
 
     def _combinations(self, vectors: Sequence[Any]) -> Array:
-        """Σ c·z of vectors with as many terms each, (P, n); (n,) of one. Atoms that all have are one product."""
+        """Σ c·z for P vectors of equally many terms, (P, n), or (n,) for one. Atoms that all share are one product."""
         total: Any = jnp.zeros((self.width,) if len(vectors) == 1 else (len(vectors), self.width), self.entries.dtype)
         shared: dict[Node, tuple[Node, ...]] = {}
         for terms in zip(*(vector.terms for vector in vectors), strict=True):
@@ -98,7 +100,7 @@ class ForwardPass:
         if len(shared) <= 2:
             rows = {atom: jnp.expand_dims(self[atom], range(total.ndim - 1)) for atom in shared}
             return total + sum(self._factor(factors) * rows[atom] for atom, factors in shared.items())
-        # One product, which XLA does not copy into all that reads it.
+        # As one product of matrices, XLA computes it once and not again wherever it is read.
         every, _ = self._column([factor for factors in shared.values() for factor in factors])
         weights = jnp.broadcast_to(jnp.asarray(every, total.dtype), (len(shared) * len(vectors),))
         weights = weights.reshape(len(shared), len(vectors)) if len(vectors) > 1 else weights
@@ -110,7 +112,7 @@ class ForwardPass:
         return value if axis is None else value[:, None]
 
     def _values(self, nodes: Sequence[Node]) -> Any:
-        """The values of alike operations, stacked; unstacked of one."""
+        """The values of alike operations, stacked. The value of a single one is not."""
         operands = [self._column(column) for column in zip(*map(_operands, nodes), strict=True)]
         if isinstance(nodes[0], Embed):
             places = jnp.array([node.entries for node in nodes if isinstance(node, Embed)])
@@ -120,7 +122,7 @@ class ForwardPass:
         return operation(*values) if len(nodes) == 1 else jax.vmap(operation, in_axes=axes)(*values)
 
     def _value(self, node: Node, *operands: Any) -> Any:
-        """The value of an operation like that of the node, of its operands."""
+        """The value of the node's operation for these operands."""
         dtype = self.entries.dtype
         match node:
             case Constant(value=value):
@@ -144,6 +146,9 @@ class ForwardPass:
             case Embed(parameter=parameter):
                 std, part = operands
                 return std / len(part) ** 0.5 * (part @ self.params[parameter.name])
+            case Features(size=size, terms=terms):
+                parts = (self.entries[jnp.array(entries)] for entries, _ in terms)
+                return sum(map(operator.mul, operands, parts), jnp.zeros((size,), dtype))
             case Bias(parameter=parameter):
                 return operands[0] * self.params[parameter.name]
             case Tap(name=name):
@@ -161,12 +166,12 @@ class ForwardPass:
         return total
 
     def _inner_product(self, a: Array, b: Array) -> Array:
-        """(1/n) a·b. Of a·b as a vector, XLA would copy all that leads to a factor into each sum over it."""
+        """(1/n) a·b as a product of matrices. As a sum over a∘b, XLA would compute a and b again in each sum."""
         return jnp.matmul(a, b, precision=_HIGHEST) / self.width
 
 
 def _schedule(recording: Recording) -> list[list[Node]]:
-    """Alike operations, those that depend on nothing first."""
+    """The operations in groups of alike ones, first those that depend on nothing."""
     levels: dict[Node, int] = {}
     alike: dict[tuple[int, Kind], list[Node]] = {}
     for node in recording.nodes:
@@ -195,13 +200,15 @@ def _operands(node: Node) -> tuple[Node, ...]:
             return (of,)
         case BatchMean(vector=vector):
             return (vector,)
+        case Features(terms=terms):
+            return tuple(factor for _, factor in terms)
         case Vector(terms=terms):
             return tuple(part for term in terms for part in term)
     return ()
 
 
 def _kind(node: Node) -> Kind:
-    """The same for operations that differ in what they read alone."""
+    """What operations have in common that differ only in their operands."""
     match node:
         case MatMul(parameter=parameter, transposed=transposed):
             return MatMul, parameter, transposed

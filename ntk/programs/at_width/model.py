@@ -1,14 +1,16 @@
 """A program at finite width: parameters N(0, 1), scales in the forward pass, plain JAX."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from ntk.checks import check_sizes
+from ntk.checks import check_key, check_sizes, shown
 from ntk.programs.at_width.forward import BATCH, ForwardPass
 from ntk.programs.language.options import check_parameter_stds, numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, program_inputs
@@ -23,7 +25,7 @@ def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "F
     Args:
         program: A `tensor_program`.
         width: n, of every vector.
-        outputs: O, the number of outputs, each with output weights of its own; None for a single one without an axis.
+        outputs: O, the number of outputs. Each has its own output weights. None gives a single output without an axis.
 
     Returns:
         An object with `init(key, x)` and `apply(params, x)`.
@@ -53,12 +55,12 @@ def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "F
 
 @dataclass(frozen=True)
 class FiniteProgram:
-    """A program of finite width; made by `finite`. Parameters are a dict by name, with weights (in, out).
+    """A program of finite width, made by `finite`. Its parameters are a dictionary by name, with weights (in, out).
 
     Attributes:
-        program: What it computes.
+        program: The network.
         width: n.
-        outputs: O, or None for one output without an axis of its own.
+        outputs: O, or None for one output without an axis.
     """
 
     program: TensorProgram
@@ -66,9 +68,21 @@ class FiniteProgram:
     outputs: int | None
 
     def init(self, key: jax.Array, x: ArrayLike) -> dict[str, Array]:
-        """Parameters N(0, 1) for inputs like x (N, …), in its dtype: matrices (n, n), input matrices (d, n), biases
-        (n,), output weights (n,) or (n, O).
+        """Parameters N(0, 1) for inputs like x, in its dtype.
+
+        Args:
+            key: A PRNG key.
+            x: Inputs (N, …), of which the shape and the dtype are read.
+
+        Returns:
+            By name, matrices (n, n), input matrices (d, n), biases (n,), and output weights (n,), or (d,) where they
+            read the input. With O outputs, output weights are (n, O) or (d, O).
+
+        Raises:
+            TypeError: `key` is not a PRNG key, or `x` is not floating-point.
+            ValueError: `x` is not what the program reads, or an option makes a standard deviation negative.
         """
+        check_key(key)
         x = program_inputs("x", x)
         recording = self.program.record(x.shape[1:])
         check_parameter_stds(self.program, recording)
@@ -79,39 +93,56 @@ class FiniteProgram:
             for key, (name, shape) in zip(keys, shapes.items(), strict=True)
         }
 
-    def apply(self, params: dict[str, Array], x: ArrayLike) -> Array:
-        """The outputs at inputs x (N, …): (N,), or (N, O). A program with batch means takes x as one batch."""
+    def apply(self, params: dict[str, Array], x: ArrayLike) -> Float[Array, "N ..."]:
+        """The outputs, (N,) or (N, O).
+
+        Args:
+            params: Parameters as `init` gives them.
+            x: Inputs (N, …). A program with batch means takes them as one batch.
+
+        Raises:
+            TypeError: `params` is not a dictionary of arrays, or `x` is not floating-point.
+            ValueError: The parameters are not the program's, or `x` is not what it reads.
+        """
         return self.trace(params, x, {})[0]
 
     def trace(self, params: dict[str, Array], x: ArrayLike, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """The outputs, and the watched vectors by name, (N, n) each, with `taps` (N, n) added to those they name.
+        """The outputs, and by name the watched vectors, (N, n) each.
 
-        The gradient in a tap that is zero is that in the vector.
+        Args:
+            params: Parameters as `init` gives them.
+            x: Inputs (N, …).
+            taps: By the name of a watched vector, (N, n) that is added to it. The gradient in a tap of zeros is the
+                gradient in the vector.
+
+        Raises:
+            TypeError: As for `apply`, or `taps` is not a dictionary of arrays.
+            ValueError: As for `apply`, or a tap belongs to no watched vector or has another shape.
         """
         x = program_inputs("x", x)
         recording = self.program.record(x.shape[1:])
         self.check(recording, params, x.dtype)
+        _check_taps(taps, recording, (len(x), self.width), x.dtype)
         return forward(recording, numbers_as(self.program, x.dtype), params, x, self.width, taps)
 
     def check(self, recording: Recording, params: Any, dtype: jnp.dtype) -> None:
-        """Refuse parameters that are not those of the program, and options that make a standard deviation negative."""
+        """Refuse parameters that are not the program's, and options that make a standard deviation negative."""
+        if not isinstance(params, Mapping):
+            raise TypeError(f"params is {shown(params)}; expected a dictionary by name, as of init.")
         for name, shape in self._shapes(recording).items():
             if name not in params:
                 raise ValueError(f"params has no {name!r}; expected {dtype} of shape {shape}.")
-            found = params[name]
-            if jnp.shape(found) != shape or jnp.result_type(found) != dtype:
-                description = f"{jnp.result_type(found)} of shape {jnp.shape(found)}"
-                raise ValueError(f"params has {name!r} of {description}; expected {dtype} of shape {shape}.")
+            _check_array(f"params has {name!r}", params[name], shape, dtype)
         check_parameter_stds(self.program, recording)
 
     def _shapes(self, recording: Recording) -> dict[str, tuple[int, ...]]:
         n = self.width
         if self.outputs is not None:
             _check_weights_are_output_only(recording)
-        v = (n,) if self.outputs is None else (n, self.outputs)
-        shapes = {"matrix": (n, n), "bias": (n,), "output": v}
+        outputs = () if self.outputs is None else (self.outputs,)
+        to = {"matrix": (n,), "input_matrix": (n,), "bias": (), "output": outputs}
         return {
-            name: shapes[parameter.kind] if parameter.fan_in is None else (parameter.fan_in, n)
+            name: (n if parameter.fan_in is None else parameter.fan_in, *to[parameter.kind])
             for name, parameter in recording.parameters.items()
         }
 
@@ -130,6 +161,25 @@ def forward(
         return ForwardPass(recording, numbers, params, entries, width, taps).results()
 
     return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
+
+
+def _check_taps(taps: Any, recording: Recording, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
+    """Refuse taps that do not belong to watched vectors."""
+    if not isinstance(taps, Mapping):
+        raise TypeError(f"taps is {shown(taps)}; expected a dictionary by the names of watched vectors.")
+    for name, tap in taps.items():
+        if name not in recording.watched:
+            raise ValueError(f"taps has {shown(name)}; expected names of watched vectors: {list(recording.watched)}.")
+        _check_array(f"taps has {name!r}", tap, shape, dtype)
+
+
+def _check_array(said: str, array: Any, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
+    """Refuse what is not an array of that shape and dtype."""
+    expected = f"expected {dtype} of shape {shape}"
+    if not isinstance(array, np.ndarray | jax.Array):
+        raise TypeError(f"{said} as {shown(array)}; {expected}.")
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{said} of {array.dtype} of shape {array.shape}; {expected}.")
 
 
 def _check_weights_are_output_only(recording: Recording) -> None:

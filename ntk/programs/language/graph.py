@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 
 # The files whose frames lie between a line of the user's program and the node that it makes.
-_NOTATION = {str(Path(__file__).with_name(name)) for name in ("graph.py", "scalars.py", "vectors.py", "net.py")}
+_NOTATION = {
+    str(Path(__file__).with_name(f"{name}.py")) for name in ("graph", "scalars", "vectors", "inputs", "outputs", "net")
+}
 
 
 class Line(NamedTuple):
@@ -51,6 +53,8 @@ class Node:
         index: Its place there; what it is made from has smaller ones.
         line: Where it first occurs in the user's program.
     """
+
+    __array_ufunc__ = None  # NumPy's numbers leave sums and products with nodes to the nodes
 
     graph: "Graph" = field(repr=False)
     index: int = field(repr=False)

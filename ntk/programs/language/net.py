@@ -1,19 +1,30 @@
-"""The notation of tensor programs: what `net` hands out, and what an input and an output are."""
+"""What `net` hands out to a program: parameters and functions."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from ntk.caches.rebinding import as_of_now
-from ntk.checks import check_nonnegative
-from ntk.duals import Activation, activation
-from ntk.programs.language.graph import Graph, Line, Node, reachable, refuse_arrays_of, users_line
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Width, as_scalar, graph_of
+from ntk.checks import check_count, check_nonnegative, shown
+from ntk.duals import Activation, activation, check_breakpoints
+from ntk.programs.language.graph import Graph, Line, reachable, users_line
+from ntk.programs.language.inputs import entries_of
+from ntk.programs.language.outputs import OutputWeight
+from ntk.programs.language.scalars import (
+    Apply,
+    Constant,
+    Entry,
+    Moment,
+    Option,
+    Scalar,
+    ScalarLike,
+    Width,
+    as_scalar,
+    coordinatewise,
+    promoting,
+    shape_of_result,
+)
 from ntk.programs.language.vectors import (
     Bias,
     Embed,
@@ -31,8 +42,8 @@ from ntk.programs.language.vectors import (
 class Net:
     """Parameters and functions for a program to use; the first argument of a `tensor_program`.
 
-    Parameters are known by their names: the same name is the same parameter, however often it is asked for. Vectors
-    take + − * / among each other and with numbers and scalars, `.mean()` is a scalar, `.batch_mean()` a vector.
+    A name stands for one parameter, however often the program asks for it. Vectors take + − * / ** with each other,
+    with numbers and with scalars. `vector.mean()` is a scalar and `vector.batch_mean()` a vector.
     """
 
     def __init__(self, graph: Graph):
@@ -43,50 +54,86 @@ class Net:
         self.needs: list[BatchNeed] = []
 
     def scope(self, name: str) -> "Net":
-        """The same, but what is called "w" there is "name/w" here: parameters and watched vectors."""
+        """The same net under a prefix: its parameter and its watched vector "w" are "name/w" here.
+
+        Args:
+            name: The prefix.
+        """
         scoped = copy.copy(self)
-        scoped.prefix = f"{self.prefix}{name}/"
+        scoped.prefix = f"{self.prefix}{_checked(name)}/"
         return scoped
 
-    def matrix(self, name: str, std: Any = 1.0) -> "Matrix":
-        """(σ/√n) W with W (n, n): `W @ z`, or `W.T @ z`, of a vector."""
+    def matrix(self, name: str, std: ScalarLike = 1.0) -> "Matrix":
+        """(σ/√n) W with W (n, n), for `W @ vector` and `W.T @ vector`.
+
+        Args:
+            name: Of W.
+            std: σ.
+        """
         return Matrix(self.parameter(name, "matrix", std))
 
-    def input_matrix(self, name: str, std: Any = 1.0) -> "InputMatrix":
-        """(σ/√d) U with U (n, d): `U @ x` of d entries of the input."""
-        return InputMatrix(self, name, std)
+    def input_matrix(self, name: str, std: ScalarLike = 1.0) -> "InputMatrix":
+        """(σ/√d) U with U (n, d), for `U @ x` of d entries of the input.
 
-    def bias(self, name: str, std: Any = 1.0) -> Vector:
-        """The vector σ b."""
+        Args:
+            name: Of U.
+            std: σ.
+        """
+        return InputMatrix(self, _checked(name), self._std(name, std))
+
+    def bias(self, name: str, std: ScalarLike = 1.0) -> Vector:
+        """The vector σ b.
+
+        Args:
+            name: Of b.
+            std: σ.
+        """
         return single(self.graph.make(Bias, self.parameter(name, "bias", std)))
 
-    def output(self, name: str, std: Any = 1.0, mean: Any = 0.0) -> "OutputWeight":
-        """(1/√n) (σ v + μ): `v @ z` is an output of the network. It has a limit only where μ = 0."""
+    def output(self, name: str, std: ScalarLike = 1.0, mean: ScalarLike = 0.0) -> OutputWeight:
+        """(1/√m)(σ v + μ), for an output `v @ vector` (m = n) or `v @ x` of d entries of the input (m = d).
+
+        Args:
+            name: Of v.
+            std: σ.
+            mean: μ. The output has a limit only where it is 0.
+        """
         weight = self.graph.make(Bias, self.parameter(name, "output", std, mean))
         return single(weight, OutputWeight)  # type: ignore[return-value]
 
     def phi(self, name_or_function: Any, *, breakpoints: tuple[float, ...] = (0.0,)) -> Function:
-        """A coordinate-wise function: a name of `ntk.activation`, an `Activation`, or a JAX function of scalars.
+        """A coordinate-wise function of vectors and scalars.
 
-        A function may take several arguments, vectors and scalars; one of a single vector has `breakpoints`, where it
-        bends or jumps, as in `ntk.activation`.
+        Args:
+            name_or_function: A name of `ntk.activation`, an `Activation`, or a JAX function of numbers.
+            breakpoints: Where a function of a single vector bends or jumps, as in `ntk.activation`.
+
+        Raises:
+            TypeError: The function is neither a name nor a function.
+            ValueError: The name is unknown, or `breakpoints` is not a tuple of numbers.
         """
-        if isinstance(name_or_function, str | Activation):
-            if tuple(breakpoints) != (0.0,):
-                raise ValueError(f"breakpoints is {breakpoints!r}; expected none for an activation that has its maps.")
-            named = activation(name_or_function)
+        if isinstance(name_or_function, str | Activation) or not callable(name_or_function):
+            named = activation(name_or_function, breakpoints=breakpoints)
             return Function(named.fn, (0.0,), named)
-        if not callable(name_or_function):
-            raise TypeError(f"phi is given {name_or_function!r}; expected a name, an Activation or a function.")
-        return Function(as_of_now(name_or_function, jnp.vectorize), tuple(float(point) for point in breakpoints))
+        points = check_breakpoints(breakpoints)
+        return Function(as_of_now(name_or_function, coordinatewise), points)
 
     def scalar(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """A JAX function of scalars. Where its result is an array (k,), k scalars come back, as of a softmax."""
-        fn = as_of_now(fn)
+        """A JAX function of numbers, to be applied to scalars of the program.
+
+        Args:
+            fn: It returns a number, for one scalar, or an array (k,), for a tuple of k scalars, as a softmax does.
+
+        Raises:
+            TypeError: `fn` is not a function.
+        """
+        if not callable(fn):
+            raise TypeError(f"fn is {shown(fn)}; expected a function of numbers.")
+        fn = as_of_now(fn, promoting)
 
         def applied(*args: Any) -> Any:
             operands = tuple(as_scalar(self.graph, arg) for arg in args)
-            shape = jax.eval_shape(fn, *(jnp.zeros(()) for _ in operands)).shape
+            shape = shape_of_result(fn, len(operands), "a function of scalars")
             if len(shape) > 1:
                 raise ValueError(f"a function of scalars returns shape {shape}; expected a number or a vector of them.")
             value = self.graph.make(Apply, fn, operands)
@@ -103,38 +150,53 @@ class Net:
         return as_vector(self.graph, 1.0)
 
     def option(self, name: str) -> Scalar:
-        """A number that the program is given from outside."""
-        return self.graph.make(Option, name)
+        """A number that the program is given from outside.
+
+        Args:
+            name: Of the option.
+        """
+        return self.graph.make(Option, _checked(name))
 
     @property
     def width(self) -> Scalar:
-        """N. What depends on it has no limit that the theory covers, and is for finite networks alone."""
+        """n. What depends on it has no limit that the theory covers, and is for finite networks alone."""
         return self.graph.make(Width)
 
-    def needs_batch(self, rank: int, unless: Any = 0.0) -> None:
-        """Refuse batches whose inputs, less their mean, span fewer dimensions, unless that scalar is positive."""
-        self.needs.append(BatchNeed(rank, as_scalar(self.graph, unless), users_line()))
+    def needs_batch(self, rank: int, unless: ScalarLike = 0.0) -> None:
+        """Refuse batches of which the inputs, less their mean, span too few dimensions.
+
+        Args:
+            rank: How many dimensions they must span.
+            unless: A scalar. Where it is positive nothing is refused.
+        """
+        check_count("rank", rank)
+        self.needs.append(BatchNeed(rank, as_scalar(self.graph, unless, "unless is"), users_line()))
 
     def watch(self, name: str, vector: Vector) -> Vector:
-        """The same vector; its second moments C and those of the gradient there, D, are reported by that name."""
-        name = self.prefix + name
+        """The same vector. The kernels report its second moments C, and those of the gradient there, D, by the name.
+
+        Args:
+            name: One that no other vector has.
+            vector: The vector to use from here on is the one returned.
+        """
+        name = self.prefix + _checked(name)
+        if not isinstance(vector, Vector):
+            raise TypeError(f"watch is given the vector {shown(vector)}; expected a vector of the program.")
         if name in self.watched:
             raise ValueError(f"watch is given the name {name!r} twice; expected a name of its own for each vector.")
         tap = self.graph.make(Tap, name)
         self.watched[name] = tap, vector
         return vector + single(tap)
 
-    def parameter(self, name: str, kind: str, std: Any, mean: Any = 0.0, fan_in: int | None = None) -> Parameter:
+    def parameter(
+        self, name: str, kind: str, std: ScalarLike, mean: ScalarLike = 0.0, fan_in: int | None = None
+    ) -> Parameter:
         """The parameter of that name, which must not be another one already."""
-        if not isinstance(name, str):
-            raise TypeError(f"a parameter has the name {name!r}; expected a string.")
-        name = self.prefix + name
-        scales = [as_scalar(self.graph, scale) for scale in (std, mean)]
-        if any(isinstance(node, Moment) for node in reachable(scales)):
-            raise ValueError(f"std of {name!r} depends on the input; expected a number or an option.")
-        if isinstance(scales[0], Constant):
-            check_nonnegative(f"std of {name!r}", scales[0].value)
-        parameter = self.graph.make(Parameter, name, kind, *scales, fan_in)
+        name, std = self.prefix + _checked(name), self._std(name, std)
+        shift = as_scalar(self.graph, mean, f"mean of {name!r} is")
+        if any(isinstance(node, Moment) for node in reachable([shift])):
+            raise ValueError(f"mean of {name!r} depends on the input; expected a number or an option.")
+        parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in)
         first = self.parameters.setdefault(name, parameter)
         if first is not parameter:
             raise ValueError(
@@ -142,6 +204,23 @@ class Net:
                 f" and number of inputs as at {first.line}."
             )
         return parameter
+
+    def _std(self, name: str, std: ScalarLike) -> Scalar:
+        """A standard deviation, which must be the same for all inputs."""
+        said = f"std of {self.prefix + name!r}"
+        scalar = as_scalar(self.graph, std, f"{said} is")
+        if any(isinstance(node, Moment) for node in reachable([scalar])):
+            raise ValueError(f"{said} depends on the input; expected a number or an option.")
+        if isinstance(scalar, Constant):
+            check_nonnegative(said, scalar.value)
+        return scalar
+
+
+def _checked(name: str) -> str:
+    """A name of a parameter, of a vector or of a scope."""
+    if not isinstance(name, str):
+        raise TypeError(f"name is {shown(name)}; expected a string.")
+    return name
 
 
 class BatchNeed(NamedTuple):
@@ -178,121 +257,9 @@ class InputMatrix:
 
     net: Net
     name: str
-    std: Any
+    std: Scalar
 
     def __matmul__(self, x: Any) -> Vector:
-        if not isinstance(x, Input) or len(x.shape) != 1 or not len(x):
-            found = f"shape {x.shape}" if isinstance(x, Input) else "a vector" if isinstance(x, Vector) else repr(x)
-            raise ValueError(f"input matrix {self.name!r} is applied to {found}; expected a vector of input entries.")
-        graph = self.net.graph
-        parameter = self.net.parameter(self.name, "input_matrix", self.std, fan_in=len(x))
-        return single(graph.make(Embed, parameter, tuple(int(place) for place in x.places)))
-
-
-class Input:
-    """One input of the network, or a part of it; indexed, iterated over and reshaped as a NumPy array.
-
-    Attributes:
-        places: Where its entries stand in the whole input, of the part's shape.
-    """
-
-    def __init__(self, places: np.ndarray):
-        self.places = places
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of this part."""
-        return self.places.shape
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __repr__(self) -> str:
-        return f"the input, of shape {self.shape}, which is for an input_matrix to read"
-
-    def __iter__(self) -> Iterator["Input"]:
-        return (Input(part) for part in self.places)
-
-    def __getitem__(self, index: Any) -> "Input":
-        return Input(np.asarray(self.places[index]))
-
-    def reshape(self, *shape: Any) -> "Input":
-        """The same entries in another shape."""
-        return Input(self.places.reshape(*shape))
-
-
-@dataclass(frozen=True, eq=False)
-class Output(Node):
-    """What a network returns: Σ (1/√n)(σ v + μ)·x over output weights v, and scalars besides.
-
-    Attributes:
-        readouts: Pairs of an output weight and the vector that it reads.
-        offset: A scalar added.
-    """
-
-    readouts: tuple[tuple[Parameter, Vector], ...]
-    offset: Scalar
-
-    def __add__(self, other: Any) -> "Output":
-        return _sum_of_outputs((1.0, self), (1.0, other))
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> "Output":
-        return _sum_of_outputs((1.0, self), (-1.0, other))
-
-    def __rsub__(self, other: Any) -> "Output":
-        return _sum_of_outputs((1.0, other), (-1.0, self))
-
-    def __neg__(self) -> "Output":
-        return _sum_of_outputs((-1.0, self))
-
-    def __mul__(self, factor: Any) -> "Output":
-        return _sum_of_outputs((factor, self))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: Any) -> "Output":
-        return _sum_of_outputs((1.0 / as_scalar(self.graph, divisor), self))
-
-
-def as_output(graph: Graph, value: Any) -> Output:
-    """`value`, or the output that is nothing but that scalar."""
-    if isinstance(value, Output):
-        return value
-    if isinstance(value, Vector):
-        raise TypeError(f"the program returns a vector at {value.line}; expected an output, net.output(name) @ vector.")
-    return graph.make(Output, (), as_scalar(graph, value))
-
-
-def _sum_of_outputs(*weighted: tuple[Any, Any]) -> Output:
-    graph = graph_of(*(output for _, output in weighted))
-    readouts: dict[Parameter, Vector] = {}
-    offset = as_scalar(graph, 0.0)
-    for factor, summand in weighted:
-        output = as_output(graph, summand)
-        for weight, vector in output.readouts:
-            before = readouts.get(weight, combination(graph))
-            readouts[weight] = combination(graph, (1.0, before), (factor, vector))
-        offset = offset + as_scalar(graph, factor) * output.offset
-    return graph.make(Output, tuple(readouts.items()), offset)
-
-
-@dataclass(frozen=True, eq=False)
-class OutputWeight(Vector):
-    """(1/√n) (σ v + μ): `v @ x` is an output. Used as a vector, σ v, it fails the Simple GIA Check."""
-
-    @property
-    def parameter(self) -> Parameter:
-        """V."""
-        bias = self.terms[0][0]
-        assert isinstance(bias, Bias)
-        return bias.parameter
-
-    def __matmul__(self, vector: Any) -> Output:
-        return self.graph.make(Output, ((self.parameter, as_vector(self.graph, vector)),), as_scalar(self.graph, 0.0))
-
-
-refuse_arrays_of(Input, "the input of a program", "net.input_matrix(name) @ input")
-refuse_arrays_of(Output, "an output of a program", "sums of outputs, and products with numbers and scalars")
-refuse_arrays_of(OutputWeight, "an output weight of a program", "net.output(name) @ vector")
+        entries = entries_of(x, f"input matrix {self.name!r}")
+        parameter = self.net.parameter(self.name, "input_matrix", self.std, fan_in=len(entries))
+        return single(self.net.graph.make(Embed, parameter, entries))

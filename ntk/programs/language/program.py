@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.caches.lifetimes import kept_with
 from ntk.caches.rebinding import content
-from ntk.checks import as_floating, check_finite
+from ntk.checks import as_floating, as_numpy, check_finite, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.networks import Description
 from ntk.programs.language.graph import Graph, Node, reachable
-from ntk.programs.language.net import BatchNeed, Input, Net, Output, as_output
-from ntk.programs.language.vectors import Parameter, Tap, Vector
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import BatchNeed, Net
+from ntk.programs.language.outputs import Output, as_output
+from ntk.programs.language.vectors import BatchMean, Parameter, Tap, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,11 @@ class Recording:
     watched: dict[str, tuple[Tap, Vector]]
     needs: list[BatchNeed]
     nodes: list[Node]
+
+    @property
+    def couples_inputs(self) -> bool:
+        """Whether an output depends on the other inputs of the batch."""
+        return any(isinstance(node, BatchMean) for node in self.nodes)
 
     def once(self, fn: Callable[..., Any], *args: Any) -> Any:
         """fn(*args), found once for as long as the recording lives."""
@@ -103,9 +109,14 @@ class TensorProgram(Description):
 def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
     """A network written as a Python function `fn(net, x)` over vectors, to be read three ways (theory.md 3.1).
 
-    `net` hands out parameters and coordinate-wise functions (`Net`), x is one input (`Input`); what is returned is an
-    output weight times a vector, `net.output(name) @ vector`, or a linear combination of such. Further keyword
-    arguments with defaults are options: those with a floating-point default can be arrays and differentiated in.
+    Args:
+        fn: The network. `net` hands out parameters and coordinate-wise functions (`Net`), and x is one input (`Input`).
+            The function returns an output, `net.output(name) @ vector` or `net.output(name) @ x`, or a linear
+            combination of outputs. Further arguments with defaults are options. An option with a floating-point default
+            may be an array, and kernels can be differentiated in it.
+
+    Returns:
+        A `TensorProgram`, for `ntk.infinite_kernels`, `ntk.finite` and `ntk.check_gia`.
 
     Raises:
         TypeError: `fn` does not take (net, x), or an option has no default.
@@ -124,11 +135,15 @@ def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
         >>> print(infinite(mlp(w_std=2.0**0.5), x).ntk)
         [[3.]]
     """
+    expected = "expected a function of net, x and options with defaults"
     if not callable(fn):
-        raise TypeError(f"tensor_program is given {fn!r}; expected a function of net and x.")
-    names = list(inspect.signature(fn).parameters.values())
+        raise TypeError(f"fn is {shown(fn)}; {expected}.")
+    try:
+        names = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):  # of some functions written in C
+        raise TypeError(f"fn is {shown(fn)}, of which the arguments are not known; {expected}.") from None
     if len(names) < 2 or any(option.default is option.empty for option in names[2:]):
-        raise TypeError(f"tensor_program is given {fn!r}; expected a function of net, x and options with defaults.")
+        raise TypeError(f"fn is {shown(fn)}; {expected}.")
     options = {option.name: option.default for option in names[2:]}
     numbers = {name: value for name, value in options.items() if isinstance(value, float | np.floating | jax.Array)}
     choices = {name: _choice(name, value) for name, value in options.items() if name not in numbers}
@@ -184,18 +199,36 @@ def _record(program: TensorProgram, shape: tuple[int, ...]) -> Recording:
     options = {name: net.option(name) for name in program.numbers} | program.choices
     output = as_output(graph, program.fn(net, places, **options))
     watched = dict(net.watched)
-    needs = [need.unless for need in net.needs]
-    vectors = [vector for _, vector in watched.values()]
-    nodes = reachable([output, *vectors, *net.parameters.values(), *needs])
-    return Recording(graph, output, dict(net.parameters), watched, list(net.needs), nodes)
+    used = [output, *(vector for _, vector in watched.values()), *(need.unless for need in net.needs)]
+    parameters = net.parameters | _by_name(reachable(used))
+    return Recording(graph, output, parameters, watched, list(net.needs), reachable([*used, *parameters.values()]))
+
+
+def _by_name(nodes: list[Node]) -> dict[str, Parameter]:
+    """The parameters in use. An output weight of one name reads vectors, or features of the input of one size."""
+    found: dict[str, Parameter] = {}
+    for node in nodes:
+        if isinstance(node, Parameter):
+            first = found.setdefault(node.name, node)
+            if first is not node:
+                raise ValueError(
+                    f"output weight {node.name!r} reads {_fan_in(node)} at {node.line}, and {_fan_in(first)} at"
+                    f" {first.line}; expected a weight of its own for each."
+                )
+    return found
+
+
+def _fan_in(weight: Parameter) -> str:
+    return "a vector of the network" if weight.fan_in is None else f"{weight.fan_in} entries of the input"
 
 
 def _number(name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray | jax.Array):
-        raise TypeError(f"option {name} is {value!r}; expected a real number.")
+        raise TypeError(f"option {name} is {shown(value)}; expected a real number.")
     if np.shape(value) != ():
         raise ValueError(f"option {name} has shape {np.shape(value)}; expected one real number.")
-    check_finite(f"option {name}", jnp.asarray(value))
+    if is_concrete(value):
+        check_finite(f"option {name}", as_numpy(f"option {name}", value, "a real number"))
     return value
 
 
@@ -203,5 +236,5 @@ def _choice(name: str, value: Any) -> Any:
     try:
         hash(value)
     except TypeError:
-        raise TypeError(f"option {name} is {value!r}; expected something hashable, such as a tuple.") from None
+        raise TypeError(f"option {name} is {shown(value)}; expected something hashable, such as a tuple.") from None
     return value

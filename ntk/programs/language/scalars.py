@@ -1,7 +1,9 @@
 """Scalars of a program: one number for each input, the same for all coordinates. Operators build the graph."""
 
+import functools
 import math
 import operator
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ntk.checks import shown
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
 
 
@@ -52,6 +55,7 @@ class Scalar(Node):
 
 
 Number = float | Scalar  # of a program's option: what the user gives, and what the program is given
+ScalarLike = int | float | np.number | np.ndarray | jax.Array | Scalar  # one real number
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,17 +100,49 @@ class Entry(Scalar):
     place: int
 
 
-def as_scalar(graph: Graph, value: Any) -> Scalar:
-    """`value`, or the constant of that number."""
+def as_scalar(graph: Graph, value: Any, said: str = "a tensor program uses") -> Scalar:
+    """`value`, or the constant of that number. A refusal of anything else begins with `said`."""
     if isinstance(value, Scalar):
         return value
     if isinstance(value, jax.core.Tracer):
-        raise TypeError("a tensor program uses a traced array; expected it among the program's options.")
+        raise TypeError(f"{said} a traced array; expected it among the program's options.")
     if isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray | jax.Array):
-        raise TypeError(f"a tensor program uses {value!r}; expected its own vectors and scalars, or a real number.")
-    if np.shape(value) != () or np.iscomplexobj(value):
-        raise ValueError(f"a tensor program uses an array of shape {np.shape(value)}; expected one real number.")
+        raise TypeError(f"{said} {shown(value)}; expected its own vectors and scalars, or a real number.")
+    dtype = getattr(value, "dtype", float)
+    if np.shape(value) != () or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.floating)):
+        raise ValueError(f"{said} an array of shape {np.shape(value)} and dtype {dtype}; expected one real number.")
+    if (isinstance(value, int) and abs(value) > sys.float_info.max) or value != value:
+        raise ValueError(f"{said} {shown(value)}; expected a number that is not NaN and has a float.")
     return graph.make(Constant, float(value))
+
+
+def promoting(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The user's function with JAX's usual promotions, also where the user has JAX refuse them."""
+
+    @functools.wraps(fn)
+    def promoted(*args: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return fn(*args)
+
+    return promoted
+
+
+def coordinatewise(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of numbers as one of arrays, with JAX's usual promotions."""
+    return jnp.vectorize(promoting(fn))
+
+
+def shape_of_result(fn: Callable[..., Any], count: int, name: str) -> tuple[int, ...]:
+    """The shape of what a function returns for so many numbers; refused where it cannot be applied to them."""
+    try:
+        result = jax.eval_shape(fn, *(jnp.zeros(()) for _ in range(count)))
+    except Exception as error:
+        said = shown(" ".join(str(error).split())).strip("'\"")
+        kind = type(error) if isinstance(error, TypeError | ValueError) else TypeError
+        raise kind(f"{name} is not a function of {count} numbers: {said}.") from error
+    if not isinstance(result, jax.ShapeDtypeStruct):
+        raise TypeError(f"{name} returns {shown(result)}; expected an array.")
+    return result.shape
 
 
 def _number(fn: Callable[..., Any], left: float, right: float) -> float:

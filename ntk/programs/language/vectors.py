@@ -6,16 +6,24 @@ function of vectors.
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
-
+from ntk.checks import shown
 from ntk.duals import Activation
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of
-from ntk.programs.language.scalars import Constant, Moment, Scalar, as_scalar, graph_of, is_number
+from ntk.programs.language.scalars import (
+    Constant,
+    Moment,
+    Scalar,
+    as_scalar,
+    graph_of,
+    is_number,
+    shape_of_result,
+)
+
+Summand = TypeVar("Summand", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +35,7 @@ class Parameter(Node):
         kind: "matrix", "input_matrix", "bias" or "output".
         std: σ.
         mean: μ of an output weight, 0 where the limit exists.
-        fan_in: d of an input matrix, None for the others.
+        fan_in: d of what reads d entries of the input: an input matrix, or an output weight. None for the others.
     """
 
     name: str
@@ -108,8 +116,6 @@ class Vector(Node):
 
     terms: tuple[tuple[Atom, Scalar], ...]
 
-    __array_ufunc__ = None  # NumPy's numbers leave their products with vectors to the vectors
-
     def mean(self) -> Scalar:
         """(1/n) Σ_α of the coordinates, a scalar."""
         return self.graph.make(Moment, self)
@@ -150,6 +156,8 @@ class Vector(Node):
         return as_vector(self.graph, other) / self
 
     def __pow__(self, exponent: Any) -> "Vector":
+        if isinstance(exponent, Vector):
+            return _POWER(self, exponent)
         exponent = as_scalar(self.graph, exponent)
         if is_number(exponent, 1.0):
             return self
@@ -158,6 +166,9 @@ class Vector(Node):
         if isinstance(exponent, Constant) and exponent.value < 0:
             return (1.0 / self) ** -exponent
         return _power(exponent.value)(self) if isinstance(exponent, Constant) else _POWER(self, exponent)
+
+    def __rpow__(self, base: Any) -> "Vector":
+        return _POWER(as_scalar(self.graph, base), self)
 
 
 @dataclass(frozen=True)
@@ -180,10 +191,22 @@ class Function:
         return self.activation.name if self.activation else getattr(self.fn, "__name__", type(self.fn).__name__)
 
     def __call__(self, *args: Any) -> "Vector":
-        """The vector of the function's values at the arguments' coordinates."""
-        graph = graph_of(*args)
+        """The vector of the function's values at the coordinates of the arguments.
+
+        Args:
+            *args: Vectors, at least one, and scalars.
+
+        Raises:
+            TypeError: There is no vector, or an argument is neither a vector nor a scalar.
+            ValueError: The function does not take so many numbers, or does not return a number.
+        """
         if not any(isinstance(arg, Vector) for arg in args):
-            raise TypeError(f"{self.name} is applied to no vector; expected one at least, or net.scalar for scalars.")
+            given = ", ".join(map(shown, args)) or "nothing"
+            raise TypeError(
+                f"a function of a tensor program, {self.name}, is applied to {given}; expected one vector at least, or"
+                " net.scalar for scalars."
+            )
+        graph = graph_of(*args)
         operands = tuple(arg if isinstance(arg, Vector) else as_scalar(graph, arg) for arg in args)
         graph.once(_check_coordinatewise, self, len(args))
         return single(graph.make(Nonlin, self, operands))
@@ -195,11 +218,8 @@ _POWER = Function(operator.pow)
 
 
 def _check_coordinatewise(function: Function, count: int) -> None:
-    """Refuse a function that is none of so many numbers."""
-    try:
-        shape = jax.eval_shape(function.fn, *(jnp.zeros(()) for _ in range(count))).shape
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{function.name} is no function of {count} numbers: {error}.") from None
+    """Refuse a function that is not one of so many numbers."""
+    shape = shape_of_result(function.fn, count, function.name)
     if shape:
         raise ValueError(f"{function.name} gives an array of shape {shape} at one coordinate; expected a number.")
 
@@ -211,13 +231,18 @@ def _power(exponent: float) -> Function:
 
 def combination(graph: Graph, *weighted: tuple[Any, Any]) -> Vector:
     """Σ c·z of pairs (c, z): c a scalar or number; z a vector, or a scalar or number for the vector of such entries."""
-    coefficients: dict[Atom, Scalar] = {}
-    for factor, summand in weighted:
-        for atom, coefficient in as_vector(graph, summand).terms:
+    found = coefficients(graph, *((factor, as_vector(graph, summand).terms) for factor, summand in weighted))
+    return graph.make(Vector, tuple(sorted(found.items(), key=lambda term: term[0].index)))
+
+
+def coefficients(graph: Graph, *weighted: tuple[Any, Iterable[tuple[Summand, Scalar]]]) -> dict[Summand, Scalar]:
+    """The coefficients, none of them 0, of a weighted sum of linear combinations, each given by its terms."""
+    found: dict[Summand, Scalar] = {}
+    for factor, terms in weighted:
+        for summand, coefficient in terms:
             term = as_scalar(graph, factor) * coefficient
-            coefficients[atom] = coefficients[atom] + term if atom in coefficients else term
-    terms = sorted(coefficients.items(), key=lambda term: term[0].index)
-    return graph.make(Vector, tuple((atom, factor) for atom, factor in terms if not is_number(factor, 0.0)))
+            found[summand] = found[summand] + term if summand in found else term
+    return {summand: coefficient for summand, coefficient in found.items() if not is_number(coefficient, 0.0)}
 
 
 def as_vector(graph: Graph, value: Any) -> Vector:

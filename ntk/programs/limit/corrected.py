@@ -21,7 +21,7 @@ from ntk.programs.language.program import Recording, TensorProgram, program_batc
 from ntk.programs.language.scalars import Moment
 from ntk.programs.language.vectors import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.limit.draws.coordinates import Coordinates, num_variables
-from ntk.programs.limit.draws.points import Points, points_for, scrambled_normals
+from ntk.programs.limit.draws.points import Points, check_seed, points_for, scrambled_normals
 from ntk.programs.limit.evaluation import Averages, averages, warn_of_heavy_tails
 from ntk.programs.limit.jumps import check_jumps, moments_before_jumps
 from ntk.programs.limit.kernels import JOINT_VARIABLES
@@ -33,7 +33,7 @@ SomeGaussian = TypeVar("SomeGaussian", bound=Gaussian)
 
 
 class CorrectedLimits(NamedTuple):
-    """What is sampled of a program; see `CorrectedKernels`."""
+    """The sampled limits of a program; see `CorrectedKernels`."""
 
     ntk: Array
     nngp: Array
@@ -51,21 +51,21 @@ class CorrectedLimits(NamedTuple):
 )
 @dataclass(frozen=True)
 class CorrectedKernels:
-    """What `corrected_kernels` finds.
+    """The limits that `corrected_kernels` finds.
 
-    With output weights f = √n θ, else the output is an average f = θ over coordinates; gradients are dx = n ∇_x θ.
+    With output weights f = √n θ. Without, the output is an average f = θ over coordinates. Gradients are dx = n ∇_x θ.
 
     Attributes:
-        ntk: n ⟨∇θ(ξ), ∇θ(ξ̄)⟩, (N1, N2): Θ with output weights, nΘ of an average, whose Θ goes to 0.
-        nngp: Σ, (N1, N2), σ_v² times the second moment of what the output weights read; 0 of an average.
-        theta: θ of x1, (N1,). With output weights f stays finite only where this is 0.
+        ntk: n ⟨∇θ(ξ), ∇θ(ξ̄)⟩, (N1, N2). This is Θ with output weights, and nΘ of an average, as Θ itself goes to 0.
+        nngp: Σ, (N1, N2), σ_v² times the second moment of what the output weights read. It is 0 for an average.
+        theta: θ of x1, (N1,). With output weights f stays finite only where θ is 0.
         C: By name, second moments E x x̄ of the watched vectors, (N1, N2).
         D: By name, second moments E dx dx̄ of the gradients there, (N1, N2).
         mean: By name, E x of x1, (N1,).
-        gradient_mean: By name, E dx of x1, (N1,); 0 by the gradient independence assumption.
-        standard_error: `CorrectedLimits` of the same shapes: the standard error of every entry.
+        gradient_mean: By name, E dx of x1, (N1,). The gradient independence assumption says 0.
+        standard_error: `CorrectedLimits` of the same shapes, the standard error of every entry.
         averaged: Whether the output is an average.
-        samples: How many samples were taken.
+        samples: The number of samples.
     """
 
     ntk: Array
@@ -91,29 +91,31 @@ def corrected_kernels(
 ) -> CorrectedKernels:
     """C, D, NNGP and NTK of an infinitely wide program without the gradient independence assumption.
 
-    For programs which fail the Simple GIA Check: a matrix together with its transpose, an average as output, an output
-    weight with a mean or used inside. Where the check holds, `infinite` gives the same limits, faster and more exactly.
+    This is for programs that fail the Simple GIA Check: they use a matrix together with its transpose, return an
+    average, or have an output weight that has a mean or is used inside. Where the check holds, `infinite` gives the
+    same limits, faster and more exactly.
+
     Every vector, forward and backward, is sampled on randomised quasi-Monte-Carlo points with the correction Ż that the
     transpose of a matrix needs (Yang 2020, Tensor Programs III, arXiv:2009.10685; theory.md 3.10). Ż is estimated
-    from the same samples, which leaves a bias of relative order 16·uses/samples for a matrix of so many uses.
+    from the same samples. For a matrix that is used k times this leaves a bias of relative order 16 k/samples.
 
     Args:
         program: A `tensor_program` without batch means.
         x1: Inputs (N1, …).
-        x2: The other inputs (N2, …); None means `x1` itself.
-        samples: At least so many samples; rounded up to 16 times a power of two.
-        seed: Of the points; the same seed gives the same numbers.
-        assume_gia: Leave the correction out, to see what the assumption gives.
+        x2: The other inputs (N2, …). None means `x1` itself.
+        samples: The least number of samples. It is rounded up to 16 times a power of two.
+        seed: The seed of the points. The same seed gives the same numbers.
+        assume_gia: Whether to leave the correction out, to see what the assumption gives.
 
     Returns:
         `CorrectedKernels`.
 
     Raises:
         TypeError: `program` is not a tensor program, or an array is not floating-point.
-        ValueError: The program uses its width or batch means, divides by a Gaussian vector, has a constant output or a
-            function of scalars that jumps at their limits; there are too many inputs to be sampled together, or too few
-            samples for the uses of a matrix; an argument has a wrong shape or value, or a kernel is not a number or too
-            large for the dtype.
+        ValueError: The program uses its width or batch means, divides by a Gaussian vector, has a constant output, or
+            has a function of scalars that jumps where these have their limits. Or there are too many inputs to be
+            sampled together, or too few samples for the uses of a matrix. Or an argument has a wrong shape or value, or
+            a kernel is not a number or too large for the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -134,6 +136,7 @@ def corrected_kernels(
         raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
     x1, x2 = program_batches(x1, x2)
     check_count("samples", samples)
+    check_seed(seed)
     check_flag("assume_gia", assume_gia)
     recording = program.record(x1.shape[1:])
     _check_covered(recording)
@@ -222,7 +225,7 @@ def _moments(
 
 def _kernels(drawn: Coordinates) -> tuple[Array, Array]:
     """(Θ, Σ), each (N, N): for each parameter the product of its gradients' limits."""
-    recording = drawn.recording
+    recording, features = drawn.recording, dict(drawn.recording.output.features)
     ntk = nngp = jnp.zeros((len(drawn.x), len(drawn.x)), drawn.x.dtype)
     for parameter in recording.parameters.values():
         variance = drawn.values[parameter.std] ** 2
@@ -230,8 +233,12 @@ def _kernels(drawn: Coordinates) -> tuple[Array, Array]:
             ntk += variance * _of_matrix(drawn, parameter)
         elif parameter.kind == "input_matrix":
             ntk += variance * _of_input_matrix(drawn, parameter)
+        elif parameter in features:
+            of_input = drawn.values[features[parameter]]
+            ntk += variance * gram(of_input, of_input)
+            nngp += variance * gram(of_input, of_input)
         else:  # the gradient in the vector itself: what it reads, and what its uses inside give
-            read = [drawn.values[x] for weight, x in recording.output.readouts if weight is parameter]
+            read = [drawn.values[x] for weight, x in recording.output.vectors if weight is parameter]
             inside = [drawn.gradients[node] for node in _uses(drawn, Bias, parameter)]
             total = sum((*read, *inside), jnp.zeros_like(drawn.normals[:, :1]))
             ntk += variance * drawn.moment(total, total)

@@ -19,6 +19,7 @@ from ntk.programs.limit.draws.points import Points, scrambled_normals
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.moments import OwnInputs, PairsOfInputs
 from ntk.programs.limit.sampling import Sampler
+from ntk.programs.results import Limits
 from ntk.tiles import kernel_by_tiles
 
 _LARGEST_SHARE = 0.8
@@ -27,25 +28,6 @@ _LARGEST_SHARE = 0.8
 def forms_of(recording: Recording) -> Forms:
     """What can be said of a recording without its inputs, found once."""
     return recording.once(Forms, recording)
-
-
-class Limits(NamedTuple):
-    """The kernels between two batches of inputs, (N1, N2) each.
-
-    Attributes:
-        ntk: Θ.
-        nngp: Σ.
-        C: By name, second moments E x x̄ of the watched vectors.
-        D: By name, second moments of dx = √n ∇_x f. Empty where the program takes batch means: its gradients then
-            differ for each pair of outputs.
-
-    C and D are empty too where only the NTK is asked for.
-    """
-
-    ntk: Array
-    nngp: Array
-    C: dict[str, Array]
-    D: dict[str, Array]
 
 
 class Averages(NamedTuple):
@@ -165,8 +147,8 @@ def warn_of_heavy_tails(found: Averages) -> None:
     if np.sum(weights * np.asarray(found.share)) > _LARGEST_SHARE * np.sum(weights):
         warnings.warn(
             "the average over samples is dominated by few of them, and its standard error means nothing; expected"
-            " vectors and gradients with finite second moments, as those divided by a Gaussian vector have not, and"
-            " enough samples.",
+            " enough samples, and vectors and gradients with finite second moments: a vector divided by a Gaussian"
+            " vector has none.",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -181,7 +163,10 @@ def _limits(moments: PairsOfInputs, only_ntk: bool) -> Limits:
     def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         moments.sources, demand = sources, Demand()
         nngp = ntk = zeros
-        for weight, x in recording.output.readouts:
+        for weight, features in recording.output.features:
+            variance, C = demand((moments.own[0].variance, weight), (moments.features_product, features, features))
+            nngp, ntk = nngp + variance * C, ntk + variance * C
+        for weight, x in recording.output.vectors:
             variance, C, tau = demand(
                 (moments.own[0].variance, weight), (moments.product, x, x), (moments.tangent, x, x)
             )

@@ -9,7 +9,6 @@ from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_nu
 from ntk.programs.language.vectors import (
     PRODUCT,
     Atom,
-    BatchMean,
     Embed,
     Gaussian,
     MatMul,
@@ -40,9 +39,7 @@ class Forms:
         self._sampled_families: set[Any] = set()
         for node in recording.nodes:
             self._learn(node)
-        read = [vector for _, vector in recording.output.readouts] + [
-            vector for _, vector in recording.watched.values()
-        ]
+        read = [vector for _, vector in (*recording.output.vectors, *recording.watched.values())]
         moments: list[Vector] = [node.vector for node in recording.nodes if isinstance(node, Moment)]
         self.is_exact = (
             not self._sampled_families
@@ -50,7 +47,7 @@ class Forms:
             and all(self.has_closed_mean(vector) for vector in moments)
         )
         self.drawn = [node for node in recording.nodes if isinstance(node, Gaussian) and not isinstance(node, Tap)]
-        self.couples_inputs = any(isinstance(node, BatchMean) for node in recording.nodes)
+        self.couples_inputs = recording.couples_inputs
 
     def unary(self, atom: Nonlin) -> tuple[Unary, Vector]:
         """The atom as a function of one Gaussian vector, and that vector."""

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ntk.caches.lifetimes import compiled
+from ntk.dtypes import common_dtype
 from ntk.finite_width.rules.interpreter import evaluate
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording
@@ -59,7 +60,7 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[A
         limits: Those of `moments_before_jumps`, for each input, as independent replicates found them; one if exact.
     """
     sampled = len(limits) > 1
-    wide = jnp.promote_types(limits.dtype, jnp.float32)
+    wide = common_dtype(limits.dtype, jnp.float32)
     numbers = {name: jnp.asarray(value, wide) for name, value in numbers.items()}
     at = jnp.mean(limits.astype(wide), axis=0)
     step = jnp.where(at == 0, 1e-12, 64 * jnp.finfo(limits.dtype).eps * jnp.abs(at))
@@ -156,7 +157,7 @@ def _changes(
             found = jax.vmap(lambda t: _values(recording, numbers, start + t * move, suspects))(places)
             return jnp.stack([jnp.max(_relative_change(values[:-1], values[1:])) for values in found])
 
-        return jax.vmap(of_input, out_axes=1)(at.T, direction * step.T)
+        return jax.vmap(of_input, out_axes=1)(at.T, direction[None] * step.T)
 
     return jnp.moveaxis(lax.map(along, directions), 0, 1)
 
@@ -176,7 +177,8 @@ def _search(
         def cut(cells: tuple[Array, Array], cuts: int) -> tuple[Array, Array, Array]:
             """The changes over the parts of cells, largest first, and where these begin and end."""
             begin, end = cells
-            places = begin[:, None] + (end - begin)[:, None] * jnp.linspace(0.0, 1.0, cuts + 1, dtype=begin.dtype)
+            shares = jnp.linspace(0.0, 1.0, cuts + 1, dtype=begin.dtype)
+            places = begin[:, None] + (end - begin)[:, None] * shares[None]
             values = jax.vmap(jax.vmap(lambda t: _values(recording, numbers, start + t * move, suspect)[0]))(places)
             change = _relative_change(values[:, :-1], values[:, 1:])
             change, best = lax.top_k(jnp.max(change.reshape(begin.size * cuts, -1), axis=1), _KEPT)
@@ -188,7 +190,9 @@ def _search(
         whole = jnp.zeros(1, start.dtype), jnp.ones(1, start.dtype)
         cells = lax.fori_loop(0, _ROUNDS, narrowed, cut(whole, _CELLS)[1:])
         change, begin, end = cut(cells, _CUTS)
-        return change[0], start + begin[0] * move, start + end[0] * move
+        # A compiler may round the same sum to either neighbour, so the sides are a few units further apart.
+        apart = 4 * jnp.finfo(start.dtype).eps * (jnp.abs(start) + jnp.abs(move)) * jnp.sign(move)
+        return change[0], start + begin[0] * move - apart, start + end[0] * move + apart
 
     return _Jumps(*jax.vmap(of_segment)(starts, moves))
 

@@ -1,21 +1,20 @@
 """The limit of a program at infinite width: C, D, NNGP and NTK, exact where closed forms suffice, else sampled."""
 
-import functools
-from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ntk.checks import check_count, is_concrete
+from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.programs.language.options import check_parameter_stds, numbers_as
 from ntk.programs.language.program import TensorProgram, program_batches
-from ntk.programs.limit.draws.points import points_for
+from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
     Averages,
-    Limits,
     exact_limits,
     forms_of,
     limits_of_pairs,
@@ -25,6 +24,7 @@ from ntk.programs.limit.evaluation import (
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.scalar_limits import check_results, check_scalars
 from ntk.programs.refusals import check_batch, check_covered
+from ntk.programs.results import ProgramKernels
 
 JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs are sampled together
 # Inputs to a tile of an exact kernel, times the terms that a readout is a sum of, so that all their pairs stay in a
@@ -32,45 +32,6 @@ JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs 
 _TILE, _SMALLEST_TILE, _LARGEST_TILE = 320, 16, 100
 _TILE_OF_PAIRS = 16  # inputs to a tile where each pair is sampled for itself
 _MOST_SAMPLES = 2**24
-
-
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["ntk", "nngp", "C", "D", "standard_error"],
-    meta_fields=["samples", "joint", "one_batch"],
-)
-@dataclass(frozen=True)
-class ProgramKernels:
-    """What `infinite` finds.
-
-    Attributes:
-        ntk: Θ, (N1, N2).
-        nngp: Σ, (N1, N2).
-        C: By name, second moments E x x̄ of the vectors that the program watches, (N1, N2).
-        D: By name, second moments of dx = √n ∇_x f, (N1, N2); empty where the program takes batch means.
-        standard_error: `Limits` of the same shapes: the standard error of every entry, 0 where exact.
-        samples: How many samples were taken, 0 where exact.
-        joint: Whether all inputs were sampled together, so that kernels of one batch are positive semi-definite. False
-            where each pair was sampled for itself. Other inputs in the same call then change no entry; sampled
-            together they do, within the standard errors.
-        one_batch: Whether both sides are the same inputs.
-    """
-
-    ntk: Array
-    nngp: Array
-    C: dict[str, Array]
-    D: dict[str, Array]
-    standard_error: Limits
-    samples: int
-    joint: bool
-    one_batch: bool
-
-    @property
-    def smallest_eigenvalue(self) -> Array:
-        """Of the NTK of one batch. Negative beyond rounding only where pairs were sampled for themselves."""
-        if not self.one_batch:
-            raise ValueError(f"ntk is {self.ntk.shape} between two batches; expected that of one, x2 left out.")
-        return jnp.linalg.eigvalsh(self.ntk)[0]
 
 
 def infinite(
@@ -85,32 +46,33 @@ def infinite(
 ) -> ProgramKernels:
     """C, D, NNGP and NTK of an infinitely wide tensor program (Yang 2020; theory.md 3.2 to 3.8).
 
-    Expectations of one function of a Gaussian sum each, and of their products in pairs, are exact: closed forms, or a
-    quadrature as good. All others are averages over sampled coordinates of the composed function, on randomised
-    quasi-Monte-Carlo points. All inputs are sampled together while there are at most 4096 variables to draw, inputs
-    times Gaussian vectors, and the kernels are then positive semi-definite; beyond that, and for a given `tile_size`,
-    each pair of inputs is sampled for itself, on the same points.
+    An expectation is exact, by a closed form or a quadrature as good, where it is that of a function of one Gaussian
+    sum, or of a product of two such functions. All other expectations are averages over sampled coordinates, on
+    randomised quasi-Monte-Carlo points. The number of variables to draw is that of inputs times Gaussian vectors. Up to
+    4096 of them, all inputs are sampled together, and the kernels are positive semi-definite. Beyond that, or where
+    `tile_size` is given, each pair of inputs is sampled by itself, on the same points.
 
     Args:
         program: A `tensor_program` for which the Simple GIA Check holds.
-        x1: Inputs (N1, …).
-        x2: The other inputs (N2, …); None means `x1` itself. A program with batch means takes each as a batch.
-        samples: At least so many samples, if any are needed; rounded up to 16 times a power of two.
-        rtol: Double the samples until no standard error in the NTK exceeds this times its largest entry.
-        seed: Of the points; the same seed gives the same numbers.
-        tile_size: Inputs to a tile.
+        x1: Inputs (N1, …). A program with batch means takes them as one batch.
+        x2: The other inputs (N2, …), another batch. None means `x1` itself.
+        samples: The least number of samples, where any are needed. It is rounded up to 16 times a power of two.
+        rtol: If given, the samples are doubled until no standard error of the NTK exceeds `rtol` times its largest
+            entry.
+        seed: The seed of the points. The same seed gives the same numbers.
+        tile_size: The number of inputs in a tile. None lets the library choose.
 
     Returns:
         `ProgramKernels`.
 
     Raises:
         TypeError: `program` is not a tensor program, or an array is not floating-point.
-        ValueError: The Simple GIA Check fails, a quantity has no limit that the theory covers, a function of scalars
-            jumps at their limits, an argument has a wrong shape or value, `rtol` is not reached, or a kernel is too
-            large for the dtype.
+        ValueError: The Simple GIA Check fails; the theory covers no limit of some quantity; a function of scalars jumps
+            where these have their limits; an argument has a wrong shape or value; `rtol` is not reached; or a kernel is
+            too large for the dtype.
 
     Warns:
-        RuntimeWarning: The average is dominated by few samples, as of a variable without a second moment.
+        RuntimeWarning: Few samples dominate an average, as for a variable without a second moment.
 
     Example:
         >>> import jax.numpy as jnp
@@ -135,8 +97,28 @@ def infinite_ntk(
     rtol: float | None = None,
     seed: int = 0,
     tile_size: int | None = None,
-) -> jax.Array:
-    """The NTK alone, (N1, N2), without C and D of watched vectors; arguments and errors as for `infinite`."""
+) -> Float[Array, "N1 N2"]:
+    """The NTK alone, (N1, N2), without C and D of watched vectors.
+
+    Args:
+        program: As for `infinite`, like all arguments here.
+        x1: Inputs (N1, …).
+        x2: The other inputs (N2, …), or None.
+        samples: The least number of samples.
+        rtol: The relative standard error to reach, or None.
+        seed: The seed of the points.
+        tile_size: The number of inputs in a tile, or None.
+
+    Raises:
+        TypeError: As for `infinite`.
+        ValueError: As for `infinite`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> print(ntk.programs.infinite_ntk(ntk.architectures.mlp(depth=0), jnp.array([[1.0, 1.0]])))
+        [[1.]]
+    """
     return _kernels(program, x1, x2, samples, rtol, seed, tile_size, only_ntk=True).ntk
 
 
@@ -155,9 +137,10 @@ def _kernels(
     x1, x2 = program_batches(x1, x2)
     check_count("samples", samples)
     if tile_size is not None:
-        check_count("tile_size", tile_size)
-    if rtol is not None and not (is_concrete(x1, x2, program) and rtol > 0):
-        raise ValueError(f"rtol is {rtol!r}; expected a positive number, and concrete arguments, no traced ones.")
+        check_count("tile_size", tile_size, maximum=MOST_STEPS)
+    check_seed(seed)
+    if rtol is not None:
+        _check_rtol(rtol, program, x1, x2)
     recording = program.record(x1.shape[1:])
     check_covered(recording)
     check_parameter_stds(program, recording)
@@ -185,6 +168,13 @@ def _kernels(
     result = jax.tree.map(lambda kernel: kernel.astype(x1.dtype), result)
     check_results(forms, *arguments, ntk=result.ntk, nngp=result.nngp)
     return result
+
+
+def _check_rtol(rtol: Any, *arguments: Any) -> None:
+    expected = "a positive number, and concrete arguments, none of them traced"
+    number = as_numpy("rtol", rtol, expected) if is_concrete(rtol, *arguments) else np.zeros(())
+    if number.shape != () or not number > 0:
+        raise ValueError(f"rtol is {shown(rtol)}; expected {expected}.")
 
 
 def _sampled(

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from ntk.decomposition import gram, unit_scaled
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, same_inputs
+from ntk.programs.language.outputs import Features
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, applied_to_each
 from ntk.programs.language.vectors import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap, Vector, single
 from ntk.programs.limit.demand import Call, Rule
@@ -64,6 +65,10 @@ class Moments(abc.ABC):
         if self.forms.has_closed_form(a) and self.forms.has_closed_form(b):
             return (yield from self._bilinear(self.atom_product, a, b))
         return (yield [(self.sampler.product, self, a, b)])[0]
+
+    def features_product(self, a: Features, b: Features) -> Rule:
+        """ξ·ξ̄/d of linear combinations of parts of the inputs."""
+        return self.gram(*(yield [(self.own[0].features, a), (self.own[1].features, b)]))
 
     def tangent(self, a: Vector, b: Vector) -> Rule:
         """τ(a, b)."""
@@ -202,6 +207,10 @@ class OwnInputs(Moments):
         part = self.x[:, first : last + 1] if consecutive else self.x[:, jnp.array(entries)]
         return unit_scaled(part)
         yield
+
+    def features(self, read: Features) -> Rule:
+        """ξ/√d of a linear combination of parts of each input, (N, d)."""
+        return read.of_each(self.x, (yield [(self.scalar, factor) for _, factor in read.terms]))
 
     def scalar(self, node: Scalar) -> Rule:
         """The limit of a scalar: a number, or one for each input."""

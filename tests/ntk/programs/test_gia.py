@@ -63,7 +63,7 @@ def nothing(net, x):
         (weight_added, "output weight 'v' is used inside the network", "# output weight"),
         (transpose, "matrix 'W' is used together with its transpose", "# transpose"),
         (biased_readout, "output weight 'v' has a mean that is not zero", "# has a mean"),
-        (nothing, "the output is no product with an output weight", "# no product"),
+        (nothing, "the output is not a product with an output weight", "# no product"),
     ],
 )
 def test_violations_are_named_with_their_line(program, reason, mark):

@@ -34,6 +34,8 @@ def test_mlp_is_the_recursion(activation, both):
     found = infinite(zoo.mlp(activation=activation), x1, x2)
     expected = ntk.infinite_kernels(ntk.MLP(depth=3, activation=activation, w_std=1.3, b_std=0.3, v_std=0.7), x1, x2)
     assert found.samples == 0
+    assert found.joint
+    assert found.one_batch is not both
     assert not np.any(found.standard_error.ntk)
     assert_close(found.ntk, expected.ntk, ROUNDING)
     assert_close(found.nngp, expected.nngp, ROUNDING)
@@ -92,19 +94,3 @@ def test_gradients_in_options():
     # Central differences: step² and the rounding of the sum over the step.
     np.testing.assert_allclose(found, slope, rtol=1e-7)
     np.testing.assert_allclose(several[2], value, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"x1": np.ones((2, 3)), "x2": np.ones((2, 4))}, r"x2 has inputs of shape \(4,\); expected \(3,\) as in x1"),
-        ({"x1": np.ones(3)}, r"x1 has shape \(3,\); expected \(N, …\)"),
-        ({"x1": np.full((2, 3), np.nan)}, "x1 holds 6 entries that are NaN or infinite"),
-        ({"x1": np.ones((2, 3)), "samples": 0}, "samples is 0; expected an integer of at least 1"),
-        ({"x1": np.ones((2, 3)), "tile_size": -1}, "tile_size is -1; expected an integer of at least 1"),
-        ({"x1": np.ones((2, 3)), "rtol": 0.0}, "rtol is 0.0; expected a positive number"),
-    ],
-)
-def test_refusals(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        infinite(zoo.mlp, **arguments)

@@ -1,13 +1,15 @@
-"""What a program records: equal things once, zero left out, and refusals with the line in question."""
+"""What a program records: equal things once, zero left out; options, and the input as an array."""
 
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import program_zoo as zoo
 import pytest
 
-from ntk.programs import infinite, tensor_program
+import ntk
+from ntk.programs import architectures, finite, infinite, tensor_program
 from ntk.programs.language.vectors import MatMul, Nonlin
 
 
@@ -89,77 +91,11 @@ def test_options_may_be_computed_with():
     np.testing.assert_allclose(infinite(program, x).ntk, infinite(plain, x).ntk, rtol=1e-14)
 
 
-def returns_vector(net, x):
-    return net.input_matrix("U") @ x
-
-
-def two_kinds(net, x):
-    net.bias("W")
-    return net.output("v") @ (net.matrix("W") @ (net.input_matrix("U") @ x))
-
-
-def two_stds(net, x):
-    return net.output("v") @ (net.input_matrix("U", 1.0) @ x + net.input_matrix("U", 2.0) @ x)
-
-
-def two_sizes(net, x):
-    return net.output("v") @ (net.input_matrix("U") @ x + net.input_matrix("U") @ x[:2])
-
-
-def whole_image(net, x):
-    return net.output("v") @ (net.input_matrix("U") @ x.reshape(1, 3))
-
-
-def an_array(net, x):
-    return net.output("v") @ (np.ones(3) * (net.input_matrix("U") @ x))
-
-
-def negative(net, x):
-    return net.output("v") @ (net.input_matrix("U", -1.0) @ x)
-
-
-def watched_twice(net, x):
-    u = net.watch("u", net.input_matrix("U") @ x)
-    return net.output("v") @ net.watch("u", u)
-
-
-def std_of_the_input(net, x):
-    u = net.input_matrix("U") @ x
-    return net.output("v", (u * u).mean()) @ u
-
-
-@pytest.mark.parametrize(
-    ("fn", "error", "message"),
-    [
-        (returns_vector, TypeError, r"returns a vector at test_tensor_language.py, line \d+: return net.input_matrix"),
-        (two_kinds, ValueError, r"parameter 'W' is asked for as a different one at .*; expected the same kind"),
-        (two_stds, ValueError, "parameter 'U' is asked for as a different one"),
-        (two_sizes, ValueError, "parameter 'U' is asked for as a different one"),
-        (whole_image, ValueError, r"input matrix 'U' is applied to shape \(1, 3\); expected a vector of input entries"),
-        (an_array, ValueError, r"uses an array of shape \(3,\); expected one real number"),
-        (negative, ValueError, "std of 'U' is -1.0; expected a finite number that is not negative"),
-        (std_of_the_input, ValueError, "std of 'v' depends on the input; expected a number or an option"),
-        (watched_twice, ValueError, "watch is given the name 'u' twice"),
-    ],
-)
-def test_refusals(fn, error, message):
-    with pytest.raises(error, match=message):
-        recorded(fn)
-
-
-def test_refused_arguments():
-    with pytest.raises(TypeError, match="expected a function of net, x and options with defaults"):
-        tensor_program(lambda net, x, depth: x)
-    with pytest.raises(TypeError, match="traced array; expected it among the program's options"):
-        jax.jit(lambda s: infinite(tensor_program(lambda net, x: net.output("v", s) @ x), np.ones((2, 3))))(1.0)
-
-
-def test_only_programs_are_read(plain):
-    net, x = plain.MLP(depth=2), np.ones((2, 3))
-    for read in (
-        lambda: plain.programs.finite(net, 5),
-        lambda: plain.programs.infinite(net, x),
-        lambda: plain.check_gia(net, x),
-    ):
-        with pytest.raises(TypeError, match="program is MLP; expected a tensor_program"):
-            read()
+def test_parameters_do_not_depend_on_the_length():
+    """Not even where a first state of zeros leaves a matrix nothing to do."""
+    sequences = np.random.default_rng(0).normal(size=(2, 2, 2))
+    model = finite(architectures.rnn, 4)
+    short = model.init(jax.random.key(0), sequences[:, :1])
+    assert jax.tree.map(jnp.shape, short) == jax.tree.map(jnp.shape, model.init(jax.random.key(0), sequences))
+    assert jax.jit(model.apply)(short, sequences).shape == (2,)
+    assert ntk.empirical_kernels(architectures.rnn, short, sequences[:, :1]).ntk.shape == (2, 2)

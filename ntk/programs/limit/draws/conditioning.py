@@ -61,8 +61,9 @@ def root_of(
 ) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
     """R with RᵀR = the covariance, and the pseudo-inverse of Rᵀ.
 
-    Scaled by `variances`, those before anything was taken off, so that a small one beside large ones is no rounding.
-    Eigenvalues that are rounding count as 0 in the inverse only.
+    The covariance is what remains after something was subtracted, and `variances` are the diagonal before that. It is
+    scaled by them first, so that a small variance beside large ones is not taken for rounding. Eigenvalues that are
+    rounding count as 0 in the inverse, and only there.
     """
     deviations = jnp.sqrt(jnp.where(variances > 0, variances, 1.0))[None]
     scaled = covariance / deviations / deviations.T

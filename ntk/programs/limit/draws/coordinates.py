@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from ntk.decomposition import gram, unit_scaled
 from ntk.programs.language.graph import Node
+from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, applied_to_each, beside_draws
 from ntk.programs.language.vectors import Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
@@ -81,7 +82,8 @@ class Coordinates:
         output = self.recording.output
         if not output.readouts:
             return self._zeros[0] + self.values[output.offset]
-        return jnp.mean(sum(self._weight(weight) * self.values[x] for weight, x in output.readouts), axis=0)
+        # A read-out of the input is finite, and θ has 1/√n of it.
+        return jnp.mean(sum((self._weight(v) * self.values[x] for v, x in output.vectors), self._zeros), axis=0)
 
     def moment(self, a: Array, b: Array) -> Float[Array, "N1 N2"]:
         """E a b̄ of draws, for all pairs of inputs."""
@@ -113,6 +115,8 @@ class Coordinates:
                 return self._product(parameter, transposed, values[vector])
             case Embed(parameter=parameter, entries=entries):
                 return self._embedding(parameter, unit_scaled(self.x[:, jnp.array(entries)]))
+            case Features(terms=terms):
+                return node.of_each(self.x, [values[factor] for _, factor in terms])
             case Bias(parameter=parameter):
                 return beside_draws(values[parameter.std]) * self._entries[parameter]
             case Nonlin(function=function, args=args):
@@ -132,7 +136,7 @@ class Coordinates:
         if self.assume_gia or not opposite:
             return hat
         slopes = _slopes(z, jnp.stack([before.hat for before in opposite]))
-        return hat + variance * sum(before.read * slope for before, slope in zip(opposite, slopes, strict=True))
+        return hat + variance * sum(before.read * slope[None] for before, slope in zip(opposite, slopes, strict=True))
 
     def _embedding(self, parameter: Parameter, part: Float[Array, "N d"]) -> Float[Array, "S N"]:
         family = self._products.setdefault((parameter, False), [])
@@ -157,7 +161,7 @@ class Coordinates:
 
     def _start_backward(self) -> None:
         """The gradient where it begins: n ∇_x mean(v∘x) = v, or 1 for the average itself."""
-        for weight, x in self.recording.output.readouts:
+        for weight, x in self.recording.output.vectors:
             self._add(x, self._weight(weight))
         if not self.recording.output.readouts:
             self._add(self.recording.output.offset, jnp.ones_like(self._zeros[0]))

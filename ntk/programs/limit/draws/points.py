@@ -5,8 +5,7 @@ The sequence itself comes from SciPy (Joe & Kuo 2008); it is scrambled in JAX by
 """
 
 import functools
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 from scipy.stats import qmc
 
+from ntk.checks import shown
 from ntk.dtypes import common_dtype
 
 REPLICATES = 16  # independent randomisations, whose spread gives the standard error
@@ -37,18 +37,24 @@ class Points(NamedTuple):
         return len(self.keys) * 2 ** len(self.directions)
 
 
+def check_seed(seed: Any) -> None:
+    """Refuse what is not an integer that JAX makes a key of."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed is {shown(seed)}; expected an integer of at most 64 bits.")
+
+
 def points_for(samples: int, variables: int, seed: int) -> Points:
     """At least so many points of that many variables.
 
     Raises:
         ValueError: There are more variables than the sequence has, or more numbers than fit into memory.
     """
-    log2_points = max(4, math.ceil(math.log2(samples / REPLICATES)))
+    log2_points = max(4, (int(samples) - 1).bit_length() - (REPLICATES - 1).bit_length())
     if variables > qmc.Sobol.MAXDIM:
         raise ValueError(f"{variables} variables are to be drawn; expected at most {qmc.Sobol.MAXDIM}.")
     if variables * 2**log2_points > _MOST_NUMBERS:
         raise ValueError(
-            f"{samples} samples of {variables} variables are to be drawn; expected at most"
+            f"{shown(samples)} samples of {variables} variables are to be drawn; expected at most"
             f" {REPLICATES * _MOST_NUMBERS // variables}: fewer samples, or fewer inputs at a time."
         )
     keys = jax.random.split(jax.random.key(seed), REPLICATES)

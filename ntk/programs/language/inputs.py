@@ -1,0 +1,78 @@
+"""One input of a program: an array of which only the places are known, so that parts of it can be taken."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ntk.checks import shown
+from ntk.programs.language.graph import refuse_arrays_of
+
+
+class Input:
+    """One input of the network, or a part of it; indexed, iterated over and reshaped as a NumPy array.
+
+    Attributes:
+        places: Where its entries stand in the whole input, of the part's shape.
+    """
+
+    def __init__(self, places: Int[np.ndarray, "..."]):
+        self.places = places
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of this part."""
+        return self.places.shape
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("the input is a single entry, which has no length; expected a part with an axis.")
+        return len(self.places)
+
+    def __repr__(self) -> str:
+        return f"the input, of shape {self.shape}, which is for an input_matrix or an output weight to read"
+
+    def __iter__(self) -> Iterator["Input"]:
+        if not self.shape:
+            raise TypeError("the input is a single entry, which has no parts; expected a part with an axis.")
+        return (Input(np.asarray(part)) for part in self.places)
+
+    def __getitem__(self, index: Any) -> "Input":
+        """The part that NumPy's indexing takes.
+
+        Raises:
+            ValueError: NumPy refuses the index.
+        """
+        try:
+            return Input(np.asarray(self.places[index]))
+        except (IndexError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"index is {shown(index)} for a part of the input of shape {self.shape}; expected one that NumPy takes:"
+                f" {error}."
+            ) from None
+
+    def reshape(self, *shape: Any) -> "Input":
+        """The same entries in another shape.
+
+        Args:
+            *shape: Integers or one tuple of them, as for `numpy.reshape`.
+
+        Raises:
+            ValueError: The shape has another number of entries, or NumPy takes it for no shape.
+        """
+        try:
+            return Input(self.places.reshape(*shape))
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"shape is {shown(shape)}; expected one of {self.places.size} entries.") from None
+
+
+def entries_of(x: Any, reader: str) -> tuple[int, ...]:
+    """The places of a vector of input entries, which `reader` is applied to; anything else is refused."""
+    if not isinstance(x, Input) or len(x.shape) != 1 or not len(x):
+        found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)
+        raise ValueError(f"{reader} is applied to {found}; expected a vector of input entries.")
+    return tuple(int(place) for place in x.places)
+
+
+refuse_arrays_of(Input, "the input of a program", "net.input_matrix(name) @ input")
