@@ -1,4 +1,4 @@
-"""The graph that a tensor program is recorded into: nodes made once each, in an order in which they can be computed."""
+"""The graph that a tensor program is recorded into. Each node is made once, after all that it is made from."""
 
 import linecache
 import sys
@@ -23,7 +23,7 @@ class Line(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The text of the line, empty where it cannot be had."""
+        """The text of the line; empty if the file cannot be read."""
         return linecache.getline(self.file, self.number).strip()
 
     def __str__(self) -> str:
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 
 def users_line() -> Line:
-    """The innermost line under way that is not of the notation itself."""
+    """The innermost line of the call stack outside the notation itself."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         file = frame.f_code.co_filename
@@ -46,12 +46,12 @@ def users_line() -> Line:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One quantity of a program. Made by `Graph.make`, so that equal quantities are one object, compared by identity.
+    """One quantity of a program. `Graph.make` makes it, so that equal quantities are one object.
 
     Attributes:
-        graph: The graph that it belongs to.
-        index: Its place there; what it is made from has smaller ones.
-        line: Where it first occurs in the user's program.
+        graph: The graph of the node.
+        index: The place of the node there. All that it is made from stands before it.
+        line: The first line of the user's program that asks for it.
     """
 
     __array_ufunc__ = None  # NumPy's numbers leave sums and products with nodes to the nodes
@@ -67,7 +67,7 @@ class Node:
 
 
 def refuse_arrays_of(kind: type, what: str, expected: str) -> None:
-    """Let JAX's functions say what is expected when they are applied to what is not an array yet."""
+    """Let JAX's functions refuse a class of nodes with a sentence that says what to write instead."""
 
     def refuse(_: Any) -> Any:
         raise TypeError(f"a function of arrays is applied to {what} at {users_line()}; expected {expected}.")
@@ -83,7 +83,7 @@ class Graph:
     """All nodes of one program at one shape of its input.
 
     Attributes:
-        nodes: In the order of their making.
+        nodes: In the order in which they were made.
     """
 
     def __init__(self) -> None:
@@ -92,14 +92,14 @@ class Graph:
         self._found: dict[tuple, Any] = {}
 
     def once(self, fn: Callable[..., Any], *args: Any) -> Any:
-        """fn(*args), found once for as long as the program lives."""
+        """fn(*args), computed once and kept for as long as the graph lives."""
         key = (fn, *args)
         if key not in self._found:
             self._found[key] = fn(*args)
         return self._found[key]
 
     def make(self, kind: type[SomeNode], *attributes: Any) -> SomeNode:
-        """The node of that kind with those attributes, the same one whenever they are the same."""
+        """The node of that kind with those attributes. Equal attributes give the same node."""
         key = (kind, *attributes)
         node = self._made.get(key)
         if node is None:
@@ -110,7 +110,7 @@ class Graph:
 
 
 def reachable(roots: Iterable[Node], up_to: tuple[type[Node], ...] = ()) -> list[Node]:
-    """The roots and all that they are made from, in the order of their making; not beyond nodes `up_to` some kinds."""
+    """The roots and all that they are made from, in order. The search ends at nodes of the kinds `up_to`."""
     found: dict[int, Node] = {}
     to_visit = list(roots)
     while to_visit:

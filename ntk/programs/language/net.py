@@ -224,7 +224,7 @@ def _checked(name: str) -> str:
 
 
 class BatchNeed(NamedTuple):
-    """How many dimensions the inputs of a batch, less their mean, must span unless a scalar is positive."""
+    """The number of dimensions that the inputs of a batch, less their mean, must span, unless a scalar is positive."""
 
     rank: int
     unless: Scalar

@@ -24,15 +24,15 @@ from ntk.programs.language.vectors import BatchMean, Parameter, Tap, Vector
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A program at one shape of its input; made once, and compared by identity.
+    """A program at one shape of its input. It is made once, and compared by identity.
 
     Attributes:
-        graph: All that it computes.
-        output: What it returns.
-        parameters: By name, all that the program has asked for.
-        watched: By name, the place where the gradient is asked for, and the vector itself.
-        needs: What the program needs of a batch.
-        nodes: What the output depends on, and what is watched, in an order in which it can be computed.
+        graph: All quantities of the program.
+        output: The output.
+        parameters: By name, all parameters that the program asks for.
+        watched: By name, the place where the gradient is taken, and the vector itself.
+        needs: The conditions on a batch.
+        nodes: All that the output and the watched vectors depend on, in an order in which it can be computed.
     """
 
     graph: Graph
@@ -48,19 +48,20 @@ class Recording:
         return any(isinstance(node, BatchMean) for node in self.nodes)
 
     def once(self, fn: Callable[..., Any], *args: Any) -> Any:
-        """fn(*args), found once for as long as the recording lives."""
+        """fn(*args), computed once and kept for as long as the recording lives."""
         return self.graph.once(fn, *args)
 
 
 @jax.tree_util.register_pytree_with_keys_class
 class TensorProgram(Description):
-    """A network of any architecture, written once; made by `tensor_program`.
+    """A network of any architecture, written once. `tensor_program` makes it.
 
-    A pytree: its leaves are the options that are numbers. Called with options it gives the program with these instead.
+    It is a pytree, of which the leaves are the options that are numbers. Called with options, it returns the program
+    with these options.
 
     Attributes:
-        fn: The function that it was made from.
-        numbers: Options that are floating-point numbers, such as standard deviations.
+        fn: The function that the program was made from.
+        numbers: The options that are floating-point numbers, such as standard deviations.
         choices: All other options.
     """
 
@@ -70,7 +71,12 @@ class TensorProgram(Description):
         functools.update_wrapper(self, fn)
 
     def __call__(self, **options: Any) -> "TensorProgram":
-        """The program with these options."""
+        """The program with these options in place of its own.
+
+        Raises:
+            TypeError: The program has no option of that name, or the value has another type than the option.
+            ValueError: A number is not one finite real number.
+        """
         numbers, choices = dict(self.numbers), dict(self.choices)
         for name, value in options.items():
             if name not in numbers and name not in choices:
@@ -175,7 +181,7 @@ def program_batches(x1: ArrayLike, x2: ArrayLike | None) -> tuple[jax.Array, jax
 
 
 class _Choices:
-    """Options that are told apart by their types too: a depth of 1.0 is none, though 1.0 == 1."""
+    """Options that are compared by their types too: a depth of 1.0 is not a depth of 1, although 1.0 == 1."""
 
     def __init__(self, values: dict[str, Any]):
         self.values = values

@@ -1,4 +1,4 @@
-"""Scalars of a program: one number for each input, the same for all coordinates. Operators build the graph."""
+"""Scalars of a program. A scalar is one number for each input, the same for all coordinates."""
 
 import functools
 import math
@@ -86,7 +86,7 @@ class Moment(Scalar):
 
 @dataclass(frozen=True, eq=False)
 class Apply(Scalar):
-    """A function of scalars: a number, or a vector of them of which `Entry` takes one."""
+    """A function of scalars. It gives a number, or several numbers, of which `Entry` takes one."""
 
     fn: Callable[..., Any]
     args: tuple[Scalar, ...]
@@ -94,7 +94,7 @@ class Apply(Scalar):
 
 @dataclass(frozen=True, eq=False)
 class Entry(Scalar):
-    """One of the numbers that a function of scalars returns."""
+    """One of several numbers that a function of scalars gives."""
 
     of: Apply
     place: int
@@ -171,7 +171,7 @@ def graph_of(*values: Any) -> Graph:
 
 
 OPERATORS = (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow)
-# What may be left out of an operation on either side.
+# By operator, the numbers that change nothing on the left and on the right.
 _NEUTRAL = {
     operator.add: (0.0, 0.0),
     operator.sub: (None, 0.0),
@@ -181,7 +181,7 @@ _NEUTRAL = {
 
 
 def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
-    """fn(left, right) of scalars, done at once where it can be."""
+    """fn(left, right) of scalars, computed at once where both are numbers."""
     if isinstance(right, Node) and not isinstance(right, Scalar):
         return NotImplemented
     graph = graph_of(left, right)
@@ -203,7 +203,7 @@ def applied(node: Apply, args: list[Any]) -> Any:
 
 
 def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any:
-    """The value of a function of scalars for each input of a batch (N, …), or one if all arguments are numbers."""
+    """The value of a function of scalars for each input of a batch; a single one if all arguments are numbers."""
     if all(jnp.ndim(arg) == 0 for arg in args):
         return applied(node, args)
     every = [jnp.broadcast_to(jnp.asarray(arg, x.dtype), (len(x),)) for arg in args]

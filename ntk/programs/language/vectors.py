@@ -1,7 +1,7 @@
-"""Vectors of n coordinates, as linear combinations of atoms (theory.md 3.1). Operators build the graph.
+"""Vectors of n coordinates, as linear combinations of atoms (theory.md 3.1).
 
-An atom is the vector of ones, a Gaussian vector (what a matrix, an embedding or a bias gives) or a coordinate-wise
-function of vectors.
+An atom is the vector of ones, a Gaussian vector or a coordinate-wise function of vectors. A matrix, an embedding and a
+bias give Gaussian vectors.
 """
 
 import functools
@@ -28,14 +28,14 @@ Summand = TypeVar("Summand", bound=Hashable)
 
 @dataclass(frozen=True, eq=False)
 class Parameter(Node):
-    """Something that is trained, all its entries N(0, 1) before it is scaled.
+    """A trained parameter, of which all entries are N(0, 1) before they are scaled.
 
     Attributes:
-        name: The key in `params`.
+        name: Its key in `params`.
         kind: "matrix", "input_matrix", "bias" or "output".
         std: σ.
-        mean: μ of an output weight, 0 where the limit exists.
-        fan_in: d of what reads d entries of the input: an input matrix, or an output weight. None for the others.
+        mean: μ of an output weight. The limit exists only where it is 0.
+        fan_in: d of an input matrix, and of an output weight that reads d entries of the input. None for all others.
     """
 
     name: str
@@ -54,13 +54,13 @@ class One(Atom):
 
 
 class Gaussian(Atom):
-    """A vector whose coordinates become Gaussian; independent of those of another `family`, given what they read."""
+    """A vector of coordinates that become Gaussian. Given what they read, vectors of two families are independent."""
 
     parameter: Parameter  # of all but taps
 
     @property
     def family(self) -> Any:
-        """What it has in common with all Gaussian vectors that it is correlated with."""
+        """What all Gaussian vectors share that are correlated: the matrix, its transpose, or the bias."""
         return getattr(self, "parameter", self), getattr(self, "transposed", False)
 
 
@@ -83,14 +83,14 @@ class Embed(Gaussian):
 
 @dataclass(frozen=True, eq=False)
 class Bias(Gaussian):
-    """σ b, or what an output weight is as a vector."""
+    """σ b of a bias, or σ v of an output weight that is used as a vector."""
 
     parameter: Parameter
 
 
 @dataclass(frozen=True, eq=False)
 class Tap(Gaussian):
-    """Zero; the place where a watched vector can be moved, so that the gradient there can be asked for."""
+    """Zero. It is added to a watched vector, so that the gradient there can be taken."""
 
     name: str
 
@@ -112,12 +112,12 @@ class BatchMean(Atom):
 
 @dataclass(frozen=True, eq=False)
 class Vector(Node):
-    """n coordinates: a linear combination of atoms, in the order of their making, none with coefficient 0."""
+    """n coordinates: a linear combination of atoms in order, without those of coefficient 0."""
 
     terms: tuple[tuple[Atom, Scalar], ...]
 
     def mean(self) -> Scalar:
-        """(1/n) Σ_α of the coordinates, a scalar."""
+        """The mean over coordinates, a scalar: (1/n) Σ_α x_α."""
         return self.graph.make(Moment, self)
 
     def batch_mean(self) -> "Vector":
@@ -173,12 +173,12 @@ class Vector(Node):
 
 @dataclass(frozen=True)
 class Function:
-    """A coordinate-wise function of vectors and scalars; made by `Net.phi`.
+    """A coordinate-wise function of vectors and scalars. `Net.phi` makes it.
 
     Attributes:
         fn: The function of arrays.
-        breakpoints: Where it bends or jumps, if it is one of a single vector.
-        activation: With its dual maps, where they are known from the start.
+        breakpoints: Where a function of a single vector bends or jumps.
+        activation: The function with its dual maps, if it was given by name or as an `Activation`.
     """
 
     fn: Callable[..., Any]
@@ -187,7 +187,7 @@ class Function:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """The name that messages use."""
         return self.activation.name if self.activation else getattr(self.fn, "__name__", type(self.fn).__name__)
 
     def __call__(self, *args: Any) -> "Vector":
@@ -230,7 +230,7 @@ def _power(exponent: float) -> Function:
 
 
 def combination(graph: Graph, *weighted: tuple[Any, Any]) -> Vector:
-    """Σ c·z of pairs (c, z): c a scalar or number; z a vector, or a scalar or number for the vector of such entries."""
+    """Σ c·z of pairs (c, z), where c is a scalar or a number. If z is one too, it stands for a constant vector."""
     found = coefficients(graph, *((factor, as_vector(graph, summand).terms) for factor, summand in weighted))
     return graph.make(Vector, tuple(sorted(found.items(), key=lambda term: term[0].index)))
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import assert_refused, rows
 
 from ntk.programs import architectures, corrected_kernels, finite, infinite, tensor_program
 
@@ -212,25 +213,29 @@ def constant(net, x, *, value=1.0):
     return value
 
 
-@pytest.mark.parametrize(
-    ("program", "x", "message"),
+@rows(
     [
-        (wide, X, "the program uses its width at"),
-        (architectures.batch_norm_mlp, X, "the program takes a batch mean at"),
-        (constant, X, "the output is a constant at"),
-        (averaged, np.ones((1400, 2)), "1400 inputs, of which 4202 variables are drawn; expected at most 4096"),
-    ],
+        ("width", lambda: corrected_kernels(wide, X), ValueError, "the program uses its width at"),
+        (
+            "batch mean",
+            lambda: corrected_kernels(architectures.batch_norm_mlp, X),
+            ValueError,
+            "the program takes a batch mean at",
+        ),
+        ("constant", lambda: corrected_kernels(constant, X), ValueError, "the output is a constant at"),
+        (
+            "too many inputs",
+            lambda: corrected_kernels(averaged, np.ones((1400, 2))),
+            ValueError,
+            "1400 inputs, of which 4202 variables are drawn; expected at most 4096",
+        ),
+        (
+            "fewer samples than a regression needs",
+            lambda: corrected_kernels(autoencoder, X, samples=256),
+            ValueError,
+            "samples is 256; expected at least 1024, as a matrix is used 4 times",
+        ),
+    ]
 )
-def test_refusals(program, x, message):
-    with pytest.raises(ValueError, match=message):
-        corrected_kernels(program, x)
-
-
-def test_fewer_samples_than_a_regression_needs():
-    with pytest.raises(ValueError, match="samples is 256; expected at least 1024, as a matrix is used 4 times"):
-        corrected_kernels(autoencoder, X, samples=256)
-
-
-def test_what_is_no_program_is_refused(plain):
-    with pytest.raises(TypeError, match="program is MLP; expected a tensor_program"):
-        plain.programs.corrected_kernels(plain.MLP(depth=2), X)
+def test_refusals(call, exception, sentence):
+    assert_refused(call, exception, sentence)

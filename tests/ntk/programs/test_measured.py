@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from program_zoo import mlp
+from refusals import assert_refused, rows
 
 import ntk
 from ntk.programs import finite, measured, tensor_program
@@ -53,15 +54,42 @@ def test_batch_norm_keeps_its_batches():
     np.testing.assert_allclose(measured(program, params, X1, X2).ntk, J1 @ J2.T, rtol=1e-9, atol=1e-12)
 
 
-def test_refusals():
-    @tensor_program
-    def constant(net, x):
-        return (net.input_matrix("u") @ x).mean()
+@tensor_program
+def averaged(net, x):
+    return (net.input_matrix("u") @ x).mean()
 
-    params = finite(mlp, 5).init(jax.random.key(0), X1)
-    with pytest.raises(ValueError, match="params has no 'b1'; expected those of finite"):
-        measured(mlp, {"v": params["v"]}, X1)
-    with pytest.raises(ValueError, match="params has no 'output weight'; expected those of finite"):
-        measured(constant, {"u": jnp.ones((3, 4))}, X1)
-    with pytest.raises(ValueError, match=r"params has 'w2' of float64 of shape \(4, 5\)"):
-        measured(mlp, {**params, "w2": params["w2"][:4]}, X1)
+
+# Of a linear layer and an output weight, for inputs of three entries.
+PARAMS = {"w1": jnp.ones((3, 5)), "b1": jnp.ones(5), "v": jnp.ones(5)}
+
+
+@rows(
+    [
+        (
+            "a parameter is missing",
+            lambda: measured(mlp(depth=1), {"v": PARAMS["v"]}, X1),
+            ValueError,
+            "params has no 'b1'; expected those of finite",
+        ),
+        (
+            "no output weight",
+            lambda: measured(averaged, {"u": jnp.ones((3, 4))}, X1),
+            ValueError,
+            "params has no 'output weight'; expected those of finite",
+        ),
+        (
+            "another shape",
+            lambda: measured(mlp(depth=1), PARAMS | {"w1": jnp.ones((2, 5))}, X1),
+            ValueError,
+            r"params has 'w1' of float64 of shape \(2, 5\); expected float64 of shape \(3, 5\)",
+        ),
+        (
+            "another dtype",
+            lambda: measured(mlp(depth=1), PARAMS | {"b1": jnp.ones(5, "float32")}, X1),
+            ValueError,
+            "params has 'b1' of float32 .*; expected float64",
+        ),
+    ]
+)
+def test_refusals(call, exception, sentence):
+    assert_refused(call, exception, sentence)
