@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ntk.inputs import Batch
+from ntk.linalg import highest_tensordot
 from ntk.networks import MLP, RNN
 
 
@@ -45,7 +45,7 @@ def unit_scaled(x: Float[Array, "*N d"]) -> Float[Array, "*N d"]:
 
 def gram(x1: Float[Array, "*N1 d"], x2: Float[Array, "*N2 d"]) -> Float[Array, "..."]:
     """The products x·x̄ of all pairs, at highest precision: (*N1, *N2)."""
-    return jnp.tensordot(x1, x2, axes=(-1, -1), precision=lax.Precision.HIGHEST)
+    return highest_tensordot(x1, x2, axes=(-1, -1))
 
 
 def mlp_kernels(net: MLP, C: Float[Array, "L1 N1 N2"], D: Float[Array, "L N1 N2"]) -> Kernels:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 
 def common_dtype(*of: Any) -> jnp.dtype:
@@ -16,3 +17,36 @@ def common_dtype(*of: Any) -> jnp.dtype:
     """
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*of)
+
+
+def of_one_dtype(*arrays: jax.Array) -> list[jax.Array]:
+    """The arrays, each in the dtype that all of them have in common.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> [array.dtype.name for array in of_one_dtype(jnp.ones(3, jnp.float16), jnp.ones(2, jnp.float32))]
+        ['float32', 'float32']
+    """
+    dtype = common_dtype(*arrays)
+    return [array.astype(dtype) for array in arrays]
+
+
+def wide(dtype: DTypeLike) -> jnp.dtype:
+    """A floating-point dtype, or float32 if it is narrower.
+
+    Example:
+        >>> wide("bfloat16")
+        dtype('float32')
+    """
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """The array itself, or in float32 where it is narrower.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> at_least_float32(jnp.ones(3, jnp.bfloat16)).dtype
+        dtype('float32')
+    """
+    return x.astype(wide(x.dtype))

@@ -4,11 +4,16 @@ Read are the names of primitives, what an equation means (its dimension numbers,
 it. How JAX packs the inputs of a loop into its parameters changes between versions; it is seen from shapes instead.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from jax.extend import core
+
+# A closed program, and one of its equations: classes of JAX that no public module names in every version.
+Program: TypeAlias = Any
+Equation: TypeAlias = Any
 
 # Equations that only wrap one program, whose inputs and outputs are their own.
 WRAPPERS = ("jit", "closed_call", "eval_jaxpr", "remat2")
@@ -69,6 +74,17 @@ def needed_equations(jaxpr: Any) -> list[Any]:
     return equations[::-1]
 
 
+def readers(jaxpr: Any, needed: Sequence[Any]) -> dict[Any, list[str]]:
+    """By variable, the primitives that read it among the needed equations, and "output" if the program returns it."""
+    found: dict[Any, list[str]] = defaultdict(list)
+    for equation in needed:
+        for atom in filter(is_variable, equation.invars):
+            found[atom].append(equation.primitive.name)
+    for atom in filter(is_variable, jaxpr.outvars):
+        found[atom].append("output")
+    return found
+
+
 def is_variable(atom: Any) -> bool:
     """Whether an input of an equation is a variable, and not a number that is written into the program."""
     return not isinstance(atom, core.Literal)
@@ -82,7 +98,7 @@ def read_atom(atom: Any, values: dict[Any, Any]) -> Any:
 def initial_values(program: Any, inputs: Sequence[Any]) -> dict[Any, Any]:
     """The variables of a closed program before its first equation."""
     jaxpr = program.jaxpr
-    return dict(zip([*jaxpr.constvars, *jaxpr.invars], [*program.consts, *inputs], strict=True))
+    return dict(zip([*jaxpr.constvars, *jaxpr.invars], [*map(jnp.asarray, program.consts), *inputs], strict=True))
 
 
 def evaluate(program: Any, equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:

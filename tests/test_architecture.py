@@ -118,3 +118,12 @@ def test_the_readings_of_a_program_know_its_language_and_not_each_other():
         for module, imported in imports(tree):
             if room(name) and (other := room(module)):
                 assert other in (room(name), "ntk.programs.language"), f"{name} imports {module}.{imported}"
+
+
+def test_rules_import_nothing_of_the_package_that_uses_them():
+    used = {name for name in MODULES if name.startswith("ntk.finite_width.rules.")}
+    assert used
+    for name in used:
+        for module, imported in imports(MODULES[name]):
+            if module.startswith("ntk.finite_width"):
+                assert module.startswith("ntk.finite_width.rules"), f"{name} imports {module}.{imported}"

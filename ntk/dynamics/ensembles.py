@@ -13,8 +13,9 @@ from jax.typing import ArrayLike
 from ntk.checks import as_symmetric, check_choice, check_flag, shown
 from ntk.dynamics.gaussian import Gaussian, check_shared, covariance_of_test, symmetric_with_variances
 from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
-from ntk.dynamics.linear_algebra.spectral import Array, filtered, highest_matmul
+from ntk.dynamics.linear_algebra.spectral import Array, filtered
 from ntk.dynamics.squared_loss import SquaredLossPredictor, squared_loss_descent, squared_loss_flow
+from ntk.linalg import highest_matmul
 
 _TRAINED = {"all": "ntk", "readout": "nngp"}
 

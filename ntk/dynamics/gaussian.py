@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 from ntk.checks import as_symmetric, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
 from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
-from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered, highest_matmul, with_ridge
+from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered, with_ridge
+from ntk.linalg import highest_matmul
 
 
 class Gaussian(NamedTuple):

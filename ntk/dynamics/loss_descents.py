@@ -10,10 +10,10 @@ from jax.typing import ArrayLike
 
 from ntk.checks import as_positive
 from ntk.dynamics.linear_algebra.layout import Layout
-from ntk.dynamics.linear_algebra.spectral import highest_matmul
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
 from ntk.dynamics.squared_loss import as_momentum
 from ntk.dynamics.weight_space import Trajectory, check_steps, check_trained
+from ntk.linalg import highest_matmul
 
 
 def loss_descent(

@@ -12,10 +12,10 @@ from jax.typing import ArrayLike
 
 from ntk.checks import MOST_STEPS, as_positive, as_real, check_count, check_nonnegative, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout
-from ntk.dynamics.linear_algebra.spectral import highest_matmul
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
 from ntk.dynamics.results import check_in_range
 from ntk.dynamics.squared_loss import Prediction
+from ntk.linalg import highest_matmul
 
 
 @functools.partial(

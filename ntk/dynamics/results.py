@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntk.checks import is_concrete
-from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, highest_matmul
+from ntk.dynamics.linear_algebra.spectral import Array, Spectrum
+from ntk.linalg import highest_matmul
 
 # Predictions that keep as many digits are let pass without advice.
 _ENOUGH_DIGITS = 3

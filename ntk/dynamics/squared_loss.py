@@ -15,8 +15,9 @@ from jax.typing import ArrayLike
 from ntk.checks import MOST_STEPS, as_number, as_numpy, as_positive, as_real, is_concrete
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
 from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
-from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered, highest_matmul
+from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered
 from ntk.dynamics.results import check_in_range, warn_of_lost_digits
+from ntk.linalg import highest_matmul
 
 
 class Prediction(NamedTuple):

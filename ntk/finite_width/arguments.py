@@ -1,67 +1,161 @@
-"""The arguments of every function of a model f(params, x): looked at before anything is computed."""
+"""The arguments of every function of a model f(params, x): checked here, and handed on as one object."""
 
 import functools
 import operator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float, PyTree
 
 from ntk.caches.lifetimes import kept_with
-from ntk.checks import check_results, is_concrete, shown
+from ntk.checks import check_flag, check_results, is_concrete, shown
+from ntk.dtypes import at_least_float32
 from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs, of_user
-from ntk.finite_width.rules.contraction import at_least_float32
-from ntk.finite_width.trained import trained_leaves
-from ntk.jaxprs import equations
+from ntk.finite_width.trained import ParamFilter, trained_leaves
+from ntk.jaxprs import Program, equations
 from ntk.networks import Description
 from ntk.trees import leaf_paths
 
 
-def checked_trained(f: Any, params: Any, param_filter: Any = None) -> tuple[int, ...]:
-    """Which leaves of the parameters are trained, after a look at the function and all of them."""
-    if param_filter is not None and not callable(param_filter):
-        raise TypeError(f"param_filter is {shown(param_filter)}; expected a function of a path such as 'params/w'.")
-    check_function(f)
-    return trained_leaves(f, params, param_filter)
+@dataclass(frozen=True)
+class Arguments:
+    """A model with its parameters and inputs, as `checked_arguments` found them.
+
+    Attributes:
+        f: The function f(params, x) → (N, …outputs).
+        params: Its parameters, a pytree of arrays and numbers.
+        trained: Which of their leaves are trained.
+        x1: Inputs (N1, …), a pytree of arrays.
+        x2: The inputs (N2, …) of the other side; None where there is one side only.
+        output: Shape and dtype of one input's output.
+        names: What messages call the inputs of either side.
+    """
+
+    f: ModelFunction
+    params: PyTree
+    trained: tuple[int, ...]
+    x1: PyTree
+    x2: PyTree
+    output: jax.ShapeDtypeStruct
+    names: tuple[str, str]
+
+    @property
+    def arrays(self) -> tuple[PyTree, PyTree, PyTree]:
+        """What a compiled function takes: params, x1 and x2."""
+        return self.params, self.x1, self.x2
+
+    @property
+    def other(self) -> PyTree:
+        """The inputs of the second side, which may be those of the first."""
+        return self.x1 if self.x2 is None else self.x2
+
+    def check_result(self, name: str, result: PyTree) -> None:
+        """Refuse a pytree of results that are not finite, and say whether an argument or the dtype is at fault."""
+        given = {"params": self.params, **dict(zip(self.names, (self.x1, self.x2), strict=True))}
+
+        def arguments() -> dict[str, Array]:
+            return functools.reduce(operator.or_, (_floating_leaves(of, tree) for of, tree in given.items()))
+
+        check_results(_floating_leaves(name, result), arguments)
 
 
-def checked_inputs(
-    f: ModelFunction, params: Any, x1: Any, x2: Any, *, batch_dependent: bool = False
-) -> tuple[Any, Any]:
-    """The inputs of both sides as arrays, None for the second where it is the first.
+def checked_arguments(
+    f: ModelFunction,
+    params: PyTree,
+    x1: PyTree,
+    x2: PyTree,
+    *,
+    param_filter: ParamFilter | None = None,
+    batch_dependent: bool = False,
+    names: tuple[str, str] = ("x1", "x2"),
+) -> Arguments:
+    """Look at all arguments that functions of a model have in common.
+
+    Args:
+        f: The function.
+        params: Its parameters.
+        x1: Inputs of the first side.
+        x2: Inputs of the second side; None where they are those of the first.
+        param_filter: Chooses the trained leaves by path; None for all.
+        batch_dependent: Whether rows of f may depend on other rows of x.
+        names: What messages call the inputs.
 
     Raises:
         TypeError: An argument is of the wrong kind.
-        ValueError: A shape is not what is expected, or rows of f depend on other rows of x unless they may.
+        ValueError: A shape is not what is expected, no leaf is trained, or rows of f depend on other rows of x
+            unless they may.
     """
+    check_flag("batch_dependent", batch_dependent)
+    trained = checked_trained(f, params, param_filter)
     same = x2 is None or x2 is x1
-    x1 = checked_batch("x1", f, params, x1, batch_dependent)
+    x1 = _checked_inputs(names[0], x1)
+    output = _checked_output(f, params, x1, names[0], batch_dependent)
     if same:
-        return x1, None
-    x2 = check_inputs("x2", x2)
-    structures: list[Any] = [jax.tree.structure(x) for x in (x1, x2)]
-    if structures[0] != structures[1]:
-        raise ValueError(f"x2 has the structure {shown(structures[1])}; expected {shown(structures[0])} as x1.")
-    x2 = checked_batch("x2", f, params, x2, batch_dependent)
-    outputs1, outputs2 = (check_outputs(f, params, x) for x in (x1, x2))
-    if outputs2 != outputs1:
-        raise ValueError(f"f returns outputs of shape {outputs2} for x2; expected {outputs1} as for x1.")
-    return x1, x2
+        return Arguments(f, params, trained, x1, None, output, names)
+    x2 = _checked_inputs(names[1], x2)
+    structure1: PyTree = jax.tree.structure(x1)
+    if jax.tree.structure(x2) != structure1:
+        message = f"{names[1]} has the structure {shown(jax.tree.structure(x2))}; expected {shown(structure1)} as"
+        raise ValueError(f"{message} {names[0]}.")
+    output2 = _checked_output(f, params, x2, names[1], batch_dependent)
+    if output2.shape != output.shape:
+        raise ValueError(
+            f"f returns outputs of shape {output2.shape} for {names[1]}; expected {output.shape} as for {names[0]}."
+        )
+    return Arguments(f, params, trained, x1, x2, output, names)
 
 
-def checked_batch(name: str, f: ModelFunction, params: Any, x: Any, batch_dependent: bool = False) -> Any:
-    """The inputs of one side, for which f returns a row each; errors as for `checked_inputs`."""
-    x = check_inputs(name, x)
-    check_outputs(f, params, x, name)
-    if not batch_dependent:
-        check_inputs_apart(f, params, x)
-    return x
+def checked_trained(f: ModelFunction, params: PyTree, param_filter: ParamFilter | None = None) -> tuple[int, ...]:
+    """Which leaves of the parameters are trained, after a look at the function and all of them."""
+    if param_filter is not None and not callable(param_filter):
+        raise TypeError(f"param_filter is {shown(param_filter)}; expected a function of a path such as 'params/w'.")
+    _check_function(f)
+    return trained_leaves(f, params, param_filter)
 
 
-def check_function(f: Any) -> None:
+def output_of(f: ModelFunction, params: PyTree, x: PyTree, name: str = "x") -> jax.ShapeDtypeStruct:
+    """Shape and dtype of one input's output; refused unless f returns one floating-point row for each input.
+
+    Args:
+        f: The function.
+        params: Its parameters.
+        x: Inputs (N, …).
+        name: What messages call x.
+    """
+    leaves, structure = jax.tree.flatten((params, x))
+    avals = tuple(map(jax.typeof, leaves))
+    kept, key = kept_with(f), (_outputs, structure, avals, name)
+    if key not in kept:
+        kept[key] = _outputs(f, structure, avals, name)
+    whole = kept[key]
+    called = f"f(params, {name})"
+    if not isinstance(whole, jax.ShapeDtypeStruct) or whole.shape[:1] != (num_inputs(x),):
+        raise ValueError(
+            f"{called} returns {shown(whole)} for {num_inputs(x)} inputs; expected one array with a row for each."
+        )
+    if 0 in whole.shape:
+        raise ValueError(f"{called} returns outputs of shape {whole.shape[1:]}; expected at least one output.")
+    if not jnp.issubdtype(whole.dtype, jnp.floating):
+        raise TypeError(f"{called} has dtype {whole.dtype}; expected a real floating-point array.")
+    return jax.ShapeDtypeStruct(whole.shape[1:], whole.dtype)
+
+
+def _outputs(f: ModelFunction, structure: PyTree, avals: tuple[PyTree, ...], name: str) -> PyTree:
+    params, x = jax.tree.unflatten(structure, avals)
+    expected = f"a function of such params and {name}, which have shapes {_shapes(params)} and {_shapes(x)}"
+    return of_user(f"f(params, {name})", expected, jax.eval_shape, f, params, x)
+
+
+def _shapes(tree: PyTree) -> str:
+    return shown([leaf.shape for leaf in jax.tree.leaves(tree)])
+
+
+def _check_function(f: Callable[..., PyTree]) -> None:
     """Refuse what is not a function f(params, x) with a hash, and say how to make one of a model."""
     name = type(f).__name__
     if isinstance(f, nnx.Module):
@@ -82,7 +176,7 @@ def check_function(f: Any) -> None:
         raise TypeError(message) from None
 
 
-def check_inputs(name: str, x: Any) -> Any:
+def _checked_inputs(name: str, x: PyTree) -> PyTree:
     """A pytree of arrays with one leading axis of inputs in common."""
     try:
         x = jax.tree.map(jnp.asarray, x)
@@ -95,48 +189,25 @@ def check_inputs(name: str, x: Any) -> Any:
     return x
 
 
-def check_outputs(f: ModelFunction, params: Any, x: Any, name: str = "x") -> tuple[int, ...]:
-    """The shape of one input's output; refused where f does not return one floating-point row for each input.
-
-    `name` is what messages call x.
-    """
-    leaves, structure = jax.tree.flatten((params, x))
-    avals = tuple(map(jax.typeof, leaves))
-    kept, key = kept_with(f), (_outputs, structure, avals, name)
-    if key not in kept:
-        kept[key] = _outputs(f, structure, avals, name)
-    whole = kept[key]
-    called = f"f(params, {name})"
-    if not isinstance(whole, jax.ShapeDtypeStruct) or whole.shape[:1] != (num_inputs(x),):
-        raise ValueError(
-            f"{called} returns {shown(whole)} for {num_inputs(x)} inputs; expected one array with a row for each."
-        )
-    if 0 in whole.shape:
-        raise ValueError(f"{called} returns outputs of shape {whole.shape[1:]}; expected at least one output.")
-    if not jnp.issubdtype(whole.dtype, jnp.floating):
-        raise TypeError(f"{called} has dtype {whole.dtype}; expected a real floating-point array.")
-    return whole.shape[1:]
+def _checked_output(
+    f: ModelFunction, params: PyTree, x: PyTree, name: str, batch_dependent: bool
+) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of one input's output, after a look at what f returns for such inputs."""
+    output = output_of(f, params, x, name)
+    if not batch_dependent:
+        _check_rows_apart(f, params, x)
+    return output
 
 
-def _outputs(f: ModelFunction, structure: Any, avals: tuple, name: str) -> Any:
-    params, x = jax.tree.unflatten(structure, avals)
-    expected = f"a function of such params and {name}, which have shapes {_shapes(params)} and {_shapes(x)}"
-    return of_user(f"f(params, {name})", expected, jax.eval_shape, f, params, x)
-
-
-def _shapes(tree: Any) -> str:
-    return shown([leaf.shape for leaf in jax.tree.leaves(tree)])
-
-
-def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
+def _check_rows_apart(f: ModelFunction, params: PyTree, x: PyTree) -> None:
     """Refuse an f whose rows depend on each other, seen by evaluating a few of them together and alone.
 
-    Evaluated at the parameters and near them: behind a gate of zero the mixing is seen only there. Looked at once for
-    every f and shape, with concrete values.
+    f is evaluated at the parameters, and near them: behind a gate of zero the mixing shows only there. Concrete values
+    are looked at once for every f and every shape.
     """
     if not is_concrete(params, x) or num_inputs(x) == 1:
         return
-    kept, seen = kept_with(f), (check_inputs_apart, tuple(map(jax.typeof, jax.tree.leaves((params, x)))))
+    kept, seen = kept_with(f), (_check_rows_apart, tuple(map(jax.typeof, jax.tree.leaves((params, x)))))
     if seen in kept:
         return
     rows = np.unique(np.linspace(0, num_inputs(x) - 1, 8).astype(int))
@@ -151,7 +222,7 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
     for distance in (0, 0.1):
         outputs, alone = jax.device_get(compiled(params, few, np.float32(distance)))
         if not np.all(np.isfinite(outputs)):
-            continue  # at the parameters: the result will not be finite either, and is refused for it
+            continue  # at the parameters the result will not be finite either, and will be refused
         spread, largest = np.max(np.abs(outputs - outputs.mean(0))), np.max(np.abs(outputs))
         if np.max(np.abs(outputs - alone)) > max(1e-3, rounding) * spread + rounding * largest:
             raise ValueError(
@@ -164,24 +235,19 @@ def check_inputs_apart(f: ModelFunction, params: Any, x: Any) -> None:
         kept[seen] = True
 
 
-def check_kernels(name: str, kernels: Any, params: Any, **inputs: Any) -> None:
-    """Refuse a pytree of kernels that are not finite, and say whether an argument or the dtype is at fault."""
-
-    def named(name: str, tree: Any) -> dict[str, Any]:
-        paths = [f"{name} '{path}'" if path else name for path in leaf_paths(tree)]
-        leaves = zip(paths, jax.tree.leaves(tree), strict=True)
-        return {path: leaf for path, leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)}
-
-    def arguments() -> dict[str, Any]:
-        return functools.reduce(operator.or_, (named(of, tree) for of, tree in {"params": params, **inputs}.items()))
-
-    check_results(named(name, kernels), arguments)
+def _floating_leaves(name: str, tree: PyTree) -> dict[str, Array]:
+    """The floating-point leaves of a pytree, as messages call them."""
+    paths = [f"{name} '{path}'" if path else name for path in leaf_paths(tree)]
+    leaves = zip(paths, jax.tree.leaves(tree), strict=True)
+    return {path: leaf for path, leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)}
 
 
-def _together_and_alone(f: ModelFunction, params: Any, x: Any, distance: Any) -> tuple[jax.Array, jax.Array]:
+def _together_and_alone(
+    f: ModelFunction, params: PyTree, x: PyTree, distance: Float[Array, ""]
+) -> tuple[Float[Array, " N *outputs"], Float[Array, " N *outputs"]]:
     """The outputs of all rows together, and of each row alone, at parameters so far away, relative to their size."""
 
-    def moved(leaf: Any) -> Any:
+    def moved(leaf: PyTree) -> PyTree:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             return leaf
         leaf = jnp.asarray(leaf)
@@ -192,14 +258,14 @@ def _together_and_alone(f: ModelFunction, params: Any, x: Any, distance: Any) ->
     leaves, structure = jax.tree.flatten(params)
     leaves = [moved(leaf) for leaf in leaves]
 
-    def outputs(x: Any) -> jax.Array:
+    def outputs(x: PyTree) -> Float[Array, " M *outputs"]:
         # Unflattened where it is used: variables of Flax NNX belong to the transformation that they are made in.
         return at_least_float32(f(jax.tree.unflatten(structure, leaves), x))  # NumPy does not know all narrow dtypes
 
     return outputs(x), jax.vmap(lambda one: outputs(batch_of_one(one))[0])(x)
 
 
-def _largest_eps(program: Any) -> float:
+def _largest_eps(program: Program) -> float:
     """The precision of the narrowest floating-point numbers that a program computes with."""
     dtypes = {v.aval.dtype for equation, _ in equations(program.jaxpr) for v in equation.outvars}
     return max((float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)), default=0.0)

@@ -1,16 +1,15 @@
 """What `empirical_ntk` does for each parameter of a function, and what it costs, before it is done."""
 
-import functools
 from dataclasses import dataclass
-from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
-from ntk.finite_width.arguments import checked_inputs, checked_trained
-from ntk.finite_width.empirical import Options, Task, checked_options, prepared
+from ntk.finite_width.arguments import checked_arguments
 from ntk.finite_width.functions import ModelFunction, num_inputs
 from ntk.finite_width.rules.memory import bytes_per_input
 from ntk.finite_width.rules.plan import Family
+from ntk.finite_width.task import Task, checked_options, prepared
 from ntk.finite_width.trained import ParamFilter
 from ntk.trees import leaf_paths
 
@@ -23,8 +22,8 @@ class Row:
         parameters: Their paths.
         uses: Operations in which they are used, empty for "jacobian".
         rule: "gram": Gram matrices of operands times those of δ. "gradient": gradients from operands and δ.
-            "jacobian": gradients from the backward pass. "unused": nothing, f does not use them. "constant": nothing,
-            they are not trained.
+            "jacobian": gradients from the backward pass. "unused": f does not use them. "constant": they are not
+            trained.
         flops: Operations for one tile, after the forward and backward pass.
         bytes: Memory for it, beside operands and δ.
     """
@@ -63,9 +62,9 @@ class Explanation:
 
 def explain_empirical(
     f: ModelFunction,
-    params: Any,
-    x1: Any,
-    x2: Any = None,
+    params: PyTree,
+    x1: PyTree,
+    x2: PyTree = None,
     *,
     trace_axes: tuple[int, ...] = (-1,),
     diagonal_axes: tuple[int, ...] = (),
@@ -76,14 +75,26 @@ def explain_empirical(
 ) -> Explanation:
     """The rule that each parameter gets in `empirical_ntk`, its operations and its memory.
 
-    The arguments are those of `empirical_ntk`; `per_layer` changes neither rules nor costs.
+    Args:
+        f: f(params, x) → (N, …outputs), as `empirical_ntk` takes it.
+        params: A pytree of arrays.
+        x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
+        x2: The other inputs; None means `x1`.
+        trace_axes: Output axes to average over.
+        diagonal_axes: Output axes to keep as a diagonal.
+        method: "auto", "layerwise" or "jacobian".
+        batch_size: Inputs of each side to a tile; None for all at once, "auto" for as many as memory allows.
+        param_filter: Chooses the trained leaves by path; None for all.
+        batch_dependent: Allow rows of f that depend on the whole batch.
 
     Returns:
         An `Explanation`, to be printed or read.
 
     Raises:
-        TypeError: As `empirical_ntk`.
-        ValueError: As `empirical_ntk`; for the method "vector_products" there is nothing to explain.
+        TypeError: f is not a function, params has a complex leaf to be trained, or f does not return a floating-point
+            array.
+        ValueError: An option or a shape is not as above, no parameter is chosen, or a row of f depends on other rows
+            of x.
 
     Example:
         >>> import jax.numpy as jnp
@@ -100,17 +111,16 @@ def explain_empirical(
     """
     if isinstance(method, str) and method == "vector_products":
         raise ValueError("method is 'vector_products'; expected one with a rule for every parameter.")
-    trained = checked_trained(f, params, param_filter)
-    options = checked_options(trace_axes, diagonal_axes, method, batch_size, False, trained, batch_dependent)
-    x1, x2 = checked_inputs(f, params, x1, x2, batch_dependent=batch_dependent)
-    found: list[Explanation] = []
-    jax.eval_shape(functools.partial(_explain, f, options, found), params, x1, x2)
-    return found[0]
-
-
-def _explain(f: ModelFunction, options: Options, found: list[Explanation], params: Any, x1: Any, x2: Any) -> None:
-    """Read f abstractly; `found` receives what does not depend on values."""
-    task = prepared(f, options, params, x1, x2)
+    arguments = checked_arguments(f, params, x1, x2, param_filter=param_filter, batch_dependent=batch_dependent)
+    options = checked_options(
+        arguments,
+        trace_axes=trace_axes,
+        diagonal_axes=diagonal_axes,
+        method=method,
+        batch_size=batch_size,
+        batch_dependent=batch_dependent,
+    )
+    task = prepared(f, options, *jax.eval_shape(lambda *arrays: arrays, *arguments.arrays))
     paths = leaf_paths(params)
     rows = [_row(task, family, paths) for family in task.families]
     used = {leaf for family in task.families for leaf, _ in family.members}
@@ -118,8 +128,8 @@ def _explain(f: ModelFunction, options: Options, found: list[Explanation], param
         rows.append(Row(tuple(unused), (), "unused", 0.0, 0.0))
     if constant := [path for leaf, path in enumerate(paths) if leaf not in options.trained]:
         rows.append(Row(tuple(constant), (), "constant", 0.0, 0.0))
-    size = num_inputs(x1) if options.batch_dependent else task.batch_size
-    found.append(Explanation(tuple(rows), size, bytes_per_input(task.reading1)))
+    size = num_inputs(arguments.x1) if batch_dependent else task.batch_size
+    return Explanation(tuple(rows), size, bytes_per_input(task.reading1))
 
 
 def _row(task: Task, family: Family, paths: list[str]) -> Row:

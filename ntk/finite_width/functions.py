@@ -1,4 +1,4 @@
-"""Functions f(params, x): of which leaves, what their outputs are, and what JAX cannot differentiate."""
+"""Functions f(params, x) as the library calls them: of their trained leaves alone, and of batches of one."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -6,44 +6,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PyTree
 
-from ntk.checks import shown
-from ntk.finite_width.rules.contraction import OutputAxes
-
-ModelFunction = Callable[[Any, Any], jax.Array]
-Values = list[jax.Array]  # the trained leaves of the parameters, in their order
+ModelFunction = Callable[[PyTree, PyTree], Array]  # f(params, x), to one row for each input
+Values = list[Array]  # the trained leaves of the parameters, in their order
 
 
-def output_axes(outputs: tuple[int, ...], trace_axes: Any, diagonal_axes: Any) -> OutputAxes:
-    """The axes of outputs that `trace_axes` and `diagonal_axes` name; a diagonal axis is not traced."""
-    diagonal = _normalized_axes("diagonal_axes", diagonal_axes, outputs)
-    trace = _normalized_axes("trace_axes", trace_axes if outputs else (), outputs)
-    return OutputAxes(outputs, tuple(axis for axis in trace if axis not in diagonal), diagonal)
+def of_user(called: str, expected: str, function: Callable[..., PyTree], *args: PyTree) -> PyTree:
+    """What a function of the user returns. What it raises is told in one sentence, with the error itself as its cause.
 
-
-def _normalized_axes(name: str, axes: Any, outputs: tuple[int, ...]) -> tuple[int, ...]:
-    for axis in axes:
-        if not -len(outputs) <= axis < len(outputs):
-            raise ValueError(
-                f"{name} is {shown(axes)}; expected axes of an output of shape {outputs}, the batch not counted."
-            )
-    normalized = tuple(axis % len(outputs) for axis in axes)
-    if len(set(normalized)) < len(normalized):
-        raise ValueError(f"{name} is {shown(axes)}; expected each axis once.")
-    return normalized
-
-
-def check_axes(name: str, axes: Any) -> tuple[int, ...]:
-    """Axes as a tuple of integers."""
-    if not isinstance(axes, tuple | list) or not all(type(axis) is int for axis in axes):
-        raise ValueError(f"{name} is {shown(axes)}; expected a tuple of integers.")
-    return tuple(axes)
-
-
-def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any) -> Any:
-    """What a function of the user returns; what it raises is told in one sentence, with the error itself as its cause.
-
-    `called` is how the caller knows the function and its arguments.
+    Args:
+        called: The call as a message shows it.
+        expected: What the message says is expected.
+        function: The function of the user.
+        *args: Its arguments.
     """
     try:
         return function(*args)
@@ -53,30 +29,32 @@ def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any
         raise kind(f"{called} fails with {type(error).__name__}: {reason[:200]}; expected {expected}.") from error
 
 
-def of_trained(f: Callable[..., Any], params: Any, trained: tuple[int, ...]) -> tuple[Callable[..., Any], Values]:
-    """The function f of the trained leaves alone, all others as they are in `params`; and these leaves."""
+def of_trained(
+    f: Callable[..., PyTree], params: PyTree, trained: tuple[int, ...]
+) -> tuple[Callable[..., PyTree], Values]:
+    """The function f of the trained leaves alone, and these leaves. All other leaves are as `params` has them."""
     leaves, structure = jax.tree.flatten(params)
 
-    def of_values(values: Values, *args: Any, **kwargs: Any) -> Any:
+    def of_values(values: Values, *args: Any, **kwargs: Any) -> PyTree:
         chosen = dict(zip(trained, values, strict=True))
         return f(jax.tree.unflatten(structure, [chosen.get(i, leaf) for i, leaf in enumerate(leaves)]), *args, **kwargs)
 
     return of_values, [jnp.asarray(leaves[i]) for i in trained]
 
 
-def batch_of_one(x: Any) -> Any:
+def batch_of_one(x: PyTree) -> PyTree:
     """One input as a batch."""
     return jax.tree.map(lambda leaf: leaf[None], x)
 
 
-def num_inputs(x: Any) -> int:
+def num_inputs(x: PyTree) -> int:
     """N of a pytree of inputs (N, …)."""
     return jax.tree.leaves(x)[0].shape[0]
 
 
 @contextlib.contextmanager
 def loops_refused() -> Iterator[None]:
-    """Where f is differentiated backward: say what JAX's refusal of a `while` loop means."""
+    """Say what JAX's refusal to differentiate a `while` loop backward means for f."""
     try:
         yield
     except ValueError as error:

@@ -1,17 +1,16 @@
 """Kernels of a finite network, layer by layer: no Jacobian is formed (theory.md 5.1).
 
 One forward and one backward pass over the batch give every layer's x and ∇_h f. Their Gram matrices are the empirical
-C and D, and the exact decomposition adds them up to the NTK: O(N n² + N² n) and not O(N² n²).
+C and D. The exact decomposition adds them up to the NTK. That takes O(N n² + N² n) operations instead of O(N² n²).
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import check_results
@@ -19,18 +18,22 @@ from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scal
 from ntk.duals import Activation
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
 from ntk.inputs import Batch, Network, check_batches, with_dtype
+from ntk.linalg import highest_einsum
 from ntk.networks import MLP, with_activation
 
 
 def kernels_of(
     net: Network,
-    params: Any,
-    x1: ArrayLike,
-    x2: ArrayLike | None,
-    lengths1: ArrayLike | None,
-    lengths2: ArrayLike | None,
+    params: PyTree,
+    x1: Float[ArrayLike, "N1 ..."],
+    x2: Float[ArrayLike, "N2 ..."] | None,
+    lengths1: Integer[ArrayLike, " N1"] | None,
+    lengths2: Integer[ArrayLike, " N2"] | None,
 ) -> Kernels:
-    """C, D, NNGP and NTK of an MLP or an RNN at these parameters; see `ntk.empirical_kernels`."""
+    """C, D, NNGP and NTK of an MLP or an RNN at these parameters.
+
+    `ntk.empirical_kernels` documents the arguments and what is raised.
+    """
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
     net = with_dtype(net, batch1.x.dtype)
@@ -39,8 +42,8 @@ def kernels_of(
     return result
 
 
-def _size_of(params: Any) -> tuple[int, int | None]:
-    """Width and number of outputs of the network that has these parameters; of depth 0 the width may be any."""
+def _size_of(params: PyTree) -> tuple[int, int | None]:
+    """Width and number of outputs of the network that has these parameters. At depth 0 any width will do."""
     try:
         shape = jnp.shape(params["params"]["v"])
     except (KeyError, TypeError, IndexError, AttributeError):
@@ -51,7 +54,7 @@ def _size_of(params: Any) -> tuple[int, int | None]:
     return shape if len(shape) == 2 else (shape[0], None)
 
 
-def _check_params(model: FiniteMLP | FiniteRNN, params: Any, batch: Batch) -> None:
+def _check_params(model: FiniteMLP | FiniteRNN, params: PyTree, batch: Batch) -> None:
     """Refuse parameters that are not those of the model on such inputs."""
     expected = _leaves(jax.eval_shape(model.init, jax.random.key(0), batch.x[:1]))
     found = _leaves(params)
@@ -64,7 +67,8 @@ def _check_params(model: FiniteMLP | FiniteRNN, params: Any, batch: Batch) -> No
             raise TypeError(f"params{path} has dtype {found[path].dtype}; expected {batch.x.dtype} as x1 with x2.")
 
 
-def _leaves(tree: Any) -> dict[str, Any]:
+def _leaves(tree: PyTree) -> dict[str, PyTree]:
+    """The leaves of a pytree by path."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
@@ -73,7 +77,7 @@ def _measure(
     activation: Activation,
     size: tuple[int, int | None],
     net: Network,
-    params: Any,
+    params: PyTree,
     batch1: Batch,
     batch2: Batch | None,
 ) -> Kernels:
@@ -86,35 +90,34 @@ def _measure(
     (x1, g1), (x2, g2) = side1, side2
     if isinstance(net, MLP):
         C0 = gram(unit_scaled(batch1.x), unit_scaled(other.x))[None]
-        C = jnp.concatenate([C0, _layer_gram("lin,ljn->lij", x1, x2) / model.width])
+        C = jnp.concatenate([C0, highest_einsum("lin,ljn->lij", x1, x2) / model.width])
         return mlp_kernels(net, C, _mean_over_outputs("lin,ljn->lij", g1, g2))
-    C = _layer_gram("tin,rjn->itjr", x1, x2) / model.width
+    C = highest_einsum("tin,rjn->itjr", x1, x2) / model.width
     return rnn_kernels(net, batch1, other, C, _mean_over_outputs("tin,rjn->itjr", g1, g2))
 
 
-_layer_gram = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
-
-
-def _mean_over_outputs(subscripts: str, gradients1: Array, gradients2: Array) -> Array:
-    """The mean of the Gram matrices of each output's gradients, (O, …), one after the other to keep memory small."""
+def _mean_over_outputs(
+    subscripts: str, gradients1: Float[Array, "O T1 N1 n"], gradients2: Float[Array, "O T2 N2 n"]
+) -> Float[Array, "..."]:
+    """The mean of the Gram matrices of each output's gradients. They are taken one after the other to save memory."""
 
     def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + _layer_gram(subscripts, *pair), None
+        return total + highest_einsum(subscripts, *pair), None
 
-    shape = jax.eval_shape(functools.partial(_layer_gram, subscripts), gradients1[0], gradients2[0])
+    shape = jax.eval_shape(functools.partial(highest_einsum, subscripts), gradients1[0], gradients2[0])
     total, _ = lax.scan(add, jnp.zeros(shape.shape, shape.dtype), (gradients1, gradients2))
     return total / len(gradients1)
 
 
 def _forward_backward(
-    model: FiniteMLP | FiniteRNN, params: Any, batch: Batch
+    model: FiniteMLP | FiniteRNN, params: PyTree, batch: Batch
 ) -> tuple[Float[Array, "l N n"], Float[Array, "O l N n"]]:
     """The activations of every layer (or time), and the gradients of each output in their pre-activations."""
     x = batch if isinstance(model, FiniteRNN) else batch.x
     layers = batch.x.shape[1] if isinstance(model, FiniteRNN) else model.net.depth
     taps = jnp.zeros((layers, len(batch.x), model.width), batch.x.dtype)
     f, pull_back, activations = jax.vjp(lambda taps: model.apply(params, x, taps, method="trace"), taps, has_aux=True)
-    # Samples do not meet, so one backward pass an output serves them all.
+    # Inputs do not meet each other, so one backward pass for each output serves all of them.
     if model.outputs is None:
         cotangents = jnp.ones((1, *f.shape), f.dtype)
     else:

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ntk.checks import check_key, check_sizes, shown
 from ntk.decomposition import pooling_weights, time_mask
@@ -16,49 +16,63 @@ from ntk.networks import MLP, RNN
 
 
 def model_of(net: Network, width: int, outputs: int | None) -> "FiniteMLP | FiniteRNN":
-    """The Flax model of an MLP or an RNN; see `ntk.finite`."""
+    """The Flax model of an MLP or an RNN, as `ntk.finite` documents it."""
     check_sizes(width, outputs)
     return FiniteMLP(net, width, outputs) if isinstance(net, MLP) else FiniteRNN(net, width, outputs)
 
 
 class FiniteNetwork(nn.Module):
-    """What the networks of finite width have in common: a look at what Flax is given."""
+    """What the networks of finite width have in common: they check what Flax is given."""
 
     @nn.nowrap
-    def init(self, rngs: Any, *args: Any, **options: Any) -> Any:
-        """Parameters for inputs like x, as by Flax; rngs is a key, or a dictionary of them."""
+    def init(self, rngs: PyTree, *args: Any, **options: Any) -> PyTree:
+        """Parameters for inputs like x, as Flax returns them.
+
+        Args:
+            rngs: A key, or a dictionary of keys.
+            *args: What the model is called with.
+            **options: Options of Flax.
+        """
         if not isinstance(rngs, Mapping) or "params" not in rngs:
             check_key(rngs)
         return super().init(rngs, *args, **options)
 
     @nn.nowrap
-    def apply(self, variables: Any, *args: Any, **options: Any) -> Any:
-        """The outputs, as by Flax, for variables {"params": …} that `init` returned."""
+    def apply(self, variables: PyTree, *args: Any, **options: Any) -> PyTree:
+        """The outputs, as Flax returns them.
+
+        Args:
+            variables: {"params": …} as `init` returned it.
+            *args: What the model is called with.
+            **options: Options of Flax.
+        """
         if not isinstance(variables, Mapping):
             raise TypeError(f"variables is {shown(variables)}; expected what init returns, a dictionary with 'params'.")
         return super().apply(variables, *args, **options)
 
 
 class FiniteMLP(FiniteNetwork):
-    """An MLP of finite width; made by `finite`.
+    """An MLP of finite width; `ntk.finite` makes it.
 
-    Parameters, with weights (in, out): w1 (d, n), w2…wL (n, n), b1…bL (n,), v (n,) or (n, O); of depth 0 v alone, (d,)
-    or (d, O).
+    Its parameters, with weights (in, out), are w1 (d, n), w2…wL (n, n), b1…bL (n,), and v (n,) or (n, O). At depth 0
+    there is only v, (d,) or (d, O).
     """
 
     net: MLP
     width: int
     outputs: int | None
 
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: Float[ArrayLike, "N d"]) -> Float[Array, " N *O"]:
         """The network's outputs, (N,) or (N, O), at inputs x of shape (N, d)."""
         return self.trace(x, jnp.zeros(self.net.depth, jnp.float32))[0]
 
     @nn.compact
-    def trace(self, x: ArrayLike, taps: Float[Array, "L ..."]) -> tuple[Array, Float[Array, "L N n"]]:
-        """The outputs, and the activations x¹…x^L, with `taps` added to the pre-activations h¹…h^L.
+    def trace(
+        self, x: Float[ArrayLike, "N d"], taps: Float[Array, "L ..."]
+    ) -> tuple[Float[Array, " N *O"], Float[Array, "L N n"]]:
+        """The outputs and the activations x¹…x^L, with `taps` added to the pre-activations h¹…h^L.
 
-        The gradient in a tap that is zero is that in the pre-activation.
+        The gradient in a tap of zeros is the gradient in the pre-activation.
         """
         z = check_batch(self.net, x, None, "").x
         net = with_dtype(self.net, z.dtype)
@@ -74,23 +88,25 @@ class FiniteMLP(FiniteNetwork):
 
 
 class FiniteRNN(FiniteNetwork):
-    """A simple RNN of finite width; made by `finite`.
+    """A simple RNN of finite width; `ntk.finite` makes it.
 
-    Parameters, with weights (in, out): w (n, n), u (d, n), b (n,), v (n,) or (n, O).
+    Its parameters, with weights (in, out), are w (n, n), u (d, n), b (n,), and v (n,) or (n, O).
     """
 
     net: RNN
     width: int
     outputs: int | None
 
-    def __call__(self, x: ArrayLike, lengths: ArrayLike | None = None) -> Array:
+    def __call__(
+        self, x: Float[ArrayLike, "N T d"], lengths: Integer[ArrayLike, " N"] | None = None
+    ) -> Float[Array, " N *O"]:
         """The network's outputs, (N,) or (N, O), at inputs (N, T, d) of which `lengths` (N,) steps count."""
         batch = check_batch(self.net, x, lengths, "")
         return self.trace(batch, jnp.zeros(batch.x.shape[1], batch.x.dtype))[0]
 
     @nn.compact
-    def trace(self, batch: Batch, taps: Float[Array, "T ..."]) -> tuple[Array, Float[Array, "T N n"]]:
-        """The outputs, and the states s¹…s^T, with `taps` added to the pre-activations at times 1…T."""
+    def trace(self, batch: Batch, taps: Float[Array, "T ..."]) -> tuple[Float[Array, " N *O"], Float[Array, "T N n"]]:
+        """The outputs and the states s¹…s^T, with `taps` added to the pre-activations at times 1…T."""
         x = batch.x
         net = with_dtype(self.net, x.dtype)
         w = _parameter(self, "w", (self.width, self.width), x.dtype)
@@ -99,7 +115,7 @@ class FiniteRNN(FiniteNetwork):
 
         def step(s: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             drive, tap, counts = inputs
-            # Past its length a sequence keeps its state: what is not read must not overflow either.
+            # Past its length a sequence keeps its state. What is not read must not overflow either.
             h = jnp.where(counts[:, None], net.w_std / self.width**0.5 * (s @ w) + drive + tap, 0.0)
             s = jnp.where(counts[:, None], net.activation.fn(h), s)
             return s, s
@@ -111,19 +127,19 @@ class FiniteRNN(FiniteNetwork):
         return _read_out(self, net, jnp.einsum("it,tin->in", pooling_weights(net, batch), states)), states
 
 
-def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]) -> Array:
-    """(σ_v/√n) v·z of the last layer, or of the input where there is none: one output or as many as the model has."""
+def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]) -> Float[Array, " N *O"]:
+    """(σ_v/√n) v·z of the last layer, or of the input if there is no layer."""
     fan_in = z.shape[-1]
     v = _parameter(model, "v", (fan_in,) if model.outputs is None else (fan_in, model.outputs), z.dtype)
     return net.v_std / fan_in**0.5 * (z @ v)
 
 
 def _parameter(module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """A parameter of N(0, 1) entries; one that is given must have the shape and the dtype of the data."""
+    """A parameter with entries N(0, 1). One that is given must have this shape and this dtype."""
     if not module.is_initializing():
         if not module.has_variable("params", name):
             raise ValueError(f"variables has no '{name}' in 'params'; expected {dtype} of shape {shape}, as by init.")
-        found: Any = module.get_variable("params", name)
+        found: PyTree = module.get_variable("params", name)
         if jnp.shape(found) != shape:
             raise ValueError(f"params has '{name}' of shape {jnp.shape(found)}; expected {shape} for this x.")
         if jnp.result_type(found) != dtype:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 
 from ntk.checks import check_count, shown
 from ntk.finite_width.arguments import checked_trained
@@ -13,11 +14,18 @@ from ntk.finite_width.functions import Values, of_trained
 from ntk.finite_width.trained import leaf_dtypes
 
 
-def linearize(f: Callable[..., Any], params: Any) -> Callable[..., Any]:
+def linearize(f: Callable[..., PyTree], params: PyTree) -> Callable[..., PyTree]:
     """The model f_lin(θ, x) = f(θ₀, x) + ∇f(θ₀, x)·(θ − θ₀), linear in θ, about θ₀ = `params` (Lee et al. 2019).
 
-    Its NTK is that of f at θ₀, and does not change in training. It is `taylor_expand(f, params, 1)`, and as there
-    described.
+    Its NTK is the NTK of f at θ₀, and does not change in training. The model is `taylor_expand(f, params, 1)`, which
+    documents the arguments, what is returned, and what is raised.
+
+    Args:
+        f: f(params, *args, **kwargs).
+        params: θ₀, a pytree of arrays.
+
+    Returns:
+        A function of the same arguments as f.
 
     Example:
         >>> import jax.numpy as jnp
@@ -30,11 +38,11 @@ def linearize(f: Callable[..., Any], params: Any) -> Callable[..., Any]:
     return taylor_expand(f, params, 1)
 
 
-def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[..., Any]:
+def taylor_expand(f: Callable[..., PyTree], params: PyTree, degree: int) -> Callable[..., PyTree]:
     """The Taylor polynomial Σ_{k ≤ degree} ∂ᵏf(θ₀, x)[θ − θ₀, …]/k! of a model in θ, about θ₀ = `params`.
 
-    The directional derivatives are exact, by forward mode in forward mode; one more degree costs up to three times the
-    time. Like f itself the polynomial is not compiled: `jax.jit` it.
+    The directional derivatives are exact: they are taken in forward mode, each inside the other. One more degree takes
+    up to three times the time. Like f itself the polynomial is not compiled; `jax.jit` compiles it.
 
     Args:
         f: f(params, *args, **kwargs), a pure function to an array, or a pytree of arrays, of floating-point numbers.
@@ -42,13 +50,13 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
         degree: An integer of at least 0.
 
     Returns:
-        A function of the same arguments as f, with results of the same shapes. It reads the trained leaves of its
-        parameters, which have the structure, shapes and dtypes of `params`; for other leaves those of `params` stand.
+        A function of the same arguments as f, with results of the same shapes. Its parameters must have the structure,
+        shapes and dtypes of `params`. It reads their trained leaves, and takes all other leaves from `params`.
 
     Raises:
         TypeError: f is not a function, params has complex leaves, or f does not return floating-point arrays.
-        ValueError: The degree is not as above, or params has no trained leaf; called with parameters that do
-            not fit `params`.
+        ValueError: The degree is not as above, or params has no trained leaf. The polynomial is called with parameters
+            that do not fit `params`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -64,7 +72,7 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
 
     reference = params
 
-    def polynomial(params: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def polynomial(params: PyTree, /, *args: Any, **kwargs: Any) -> PyTree:
         step = [value - at for value, at in zip(_trained_like(reference, trained, params), center, strict=True)]
         terms = _derivatives(lambda values: of_values(values, *args, **kwargs), step, degree)(center)
         return jax.tree.map(lambda *leaves: _sum_over_factorials(leaves), *terms)
@@ -72,29 +80,30 @@ def taylor_expand(f: Callable[..., Any], params: Any, degree: int) -> Callable[.
     return polynomial
 
 
-def _derivatives(f: Callable[[Values], Any], step: Values, degree: int) -> Callable[[Values], list[Any]]:
+def _derivatives(f: Callable[[Values], PyTree], step: Values, degree: int) -> Callable[[Values], list[PyTree]]:
     """The function that returns f and its first `degree` derivatives in the direction of `step`."""
     if degree == 0:
         return lambda values: [f(values)]
     lower = _derivatives(f, step, degree - 1)
 
-    def derivatives(values: Values) -> list[Any]:
+    def derivatives(values: Values) -> list[PyTree]:
         known, slopes = jax.jvp(lower, (values,), (step,))
         return [*known, slopes[-1]]
 
     return derivatives
 
 
-def _sum_over_factorials(terms: tuple[Any, ...]) -> jax.Array:
+def _sum_over_factorials(terms: tuple[PyTree, ...]) -> Float[Array, "..."]:
+    """Σ_k terms[k]/k!."""
     if not jnp.issubdtype(jnp.result_type(terms[0]), jnp.floating):
         raise TypeError(f"f returns dtype {jnp.result_type(terms[0])}; expected real floating-point arrays.")
     return sum((term / float(math.factorial(k)) for k, term in enumerate(terms[1:], start=1)), terms[0])
 
 
-def _trained_like(reference: Any, trained: tuple[int, ...], params: Any) -> Values:
-    """The trained leaves of params, which are to have the structure, shapes and dtypes of the reference."""
+def _trained_like(reference: PyTree, trained: tuple[int, ...], params: PyTree) -> Values:
+    """The trained leaves of params; refused unless they have the structure, shapes and dtypes of the reference."""
     leaf_dtypes(params)
-    found: Any = jax.tree.structure(params)
+    found: PyTree = jax.tree.structure(params)
     if found != (expected := jax.tree.structure(reference)):
         message = f"params has the structure {shown(found)}; expected {shown(expected)} as where f was expanded."
         raise ValueError(message)

@@ -1,4 +1,4 @@
-"""Which leaves of the parameters of a model are trained; all others are constants.
+"""Which leaves of the parameters of a model are trained. All others are constants.
 
 State that Flax keeps beside the parameters is not trained: the collections of Linen's variables other than "params",
 and NNX variables that are not `nnx.Param`, such as the running statistics of a batch normalization.
@@ -6,30 +6,32 @@ and NNX variables that are not `nnx.Param`, such as the running statistics of a 
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import PyTree
 
 from ntk.checks import shown
 from ntk.finite_width.functions import of_user
 from ntk.trees import leaf_paths
 
 ParamFilter = Callable[[str], bool]
+DType: TypeAlias = Any  # of NumPy, or one of JAX's own such as that of random keys
 
-# What Linen's own layers keep beside "params". A function of one's own may have entries of any other name.
+# The collections that Linen's own layers keep beside "params". A user's own function may take entries of other names.
 _LINEN_STATE = frozenset({"batch_stats", "cache", "intermediates", "perturbations"})
 
 
-def trained_leaves(f: Callable[..., Any], params: Any, param_filter: ParamFilter | None) -> tuple[int, ...]:
-    """Which leaves are floating-point, no state, and pass the filter of their paths.
+def trained_leaves(f: Callable[..., PyTree], params: PyTree, param_filter: ParamFilter | None) -> tuple[int, ...]:
+    """Which leaves are floating-point, are not state, and pass the filter of their paths.
 
     Raises:
         TypeError: A leaf is not an array, or is complex and would be trained.
-        ValueError: There is none.
+        ValueError: No leaf is trained.
     """
     paths, dtypes, state = leaf_paths(params), leaf_dtypes(params), _state(f, params)
 
@@ -64,12 +66,12 @@ def _is_chosen(param_filter: ParamFilter, path: str) -> bool:
     return bool(chosen)
 
 
-def leaf_dtypes(params: Any) -> list[Any]:
-    """The dtypes of all leaves, refused where one is neither an array nor a number."""
+def leaf_dtypes(params: PyTree) -> list[DType]:
+    """The dtypes of all leaves; refused if a leaf is neither an array nor a number."""
     return [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
 
 
-def _dtype_of(path: str, leaf: Any) -> Any:
+def _dtype_of(path: str, leaf: PyTree) -> DType:
     where = f" at '{path}'" if path else ""
     if not isinstance(leaf, int | float | complex | np.ndarray | np.generic | jax.Array):
         raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers.")
@@ -79,12 +81,12 @@ def _dtype_of(path: str, leaf: Any) -> Any:
         raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers that JAX has.") from None
 
 
-def _state(f: Callable[..., Any], params: Any) -> set[int]:
-    """The leaves that Flax holds for state and not for parameters."""
+def _state(f: Callable[..., PyTree], params: PyTree) -> set[int]:
+    """The leaves that are state to Flax and not parameters."""
     return _nnx_state(params) | _linen_state(f, params)
 
 
-def _nnx_state(params: Any) -> set[int]:
+def _nnx_state(params: PyTree) -> set[int]:
     """The leaves of NNX variables that are not parameters."""
     state: set[int] = set()
     first = 0
@@ -96,12 +98,15 @@ def _nnx_state(params: Any) -> set[int]:
     return state
 
 
-def _is_variable(node: Any) -> bool:
+def _is_variable(node: PyTree) -> bool:
     return isinstance(node, nnx.Variable)
 
 
-def _linen_state(f: Callable[..., Any], params: Any) -> set[int]:
-    """The leaves of collections beside "params": of all where f is a Linen module's method, else of those it makes."""
+def _linen_state(f: Callable[..., PyTree], params: PyTree) -> set[int]:
+    """The leaves of collections beside "params".
+
+    If f is the method of a Linen module these are all collections; else only those that Linen's own layers make.
+    """
     while isinstance(f, functools.partial):
         f = f.func
     of_module = isinstance(getattr(f, "__self__", None), nn.Module)

@@ -10,6 +10,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from ntk.checks import as_floating, as_symmetric, check_finite, check_flag
+from ntk.linalg import highest_matmul
 
 
 def alignment(kernel1: ArrayLike, kernel2: ArrayLike, *, centered: bool = True) -> jax.Array:
@@ -104,7 +105,7 @@ def _alignment(kernel1: jax.Array, kernel2: jax.Array, centered: bool) -> jax.Ar
 @jax.jit(static_argnums=2)
 def _target_alignment(kernel: jax.Array, y: jax.Array, centered: bool) -> jax.Array:
     y = _divided(y, _largest(y)).reshape(len(y), -1)
-    return _alignment(kernel, jnp.matmul(y, y.T, precision=lax.Precision.HIGHEST), centered)
+    return _alignment(kernel, highest_matmul(y, y.T), centered)
 
 
 @jax.jit

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ntk.checks import MOST_STEPS
+from ntk.linalg import highest_matmul
 
 _BITS = MOST_STEPS.bit_length()
 
@@ -44,16 +45,12 @@ def steps(mu: jax.Array, t: jax.Array, learning_rate: jax.Array, momentum: jax.A
         moved, excess = carry
         counts = ((count >> bit) & 1).astype(bool)[..., None]
         # What is not counted may have overflowed.
-        moved = jnp.where(counts, moved + _times(excess, (start + moved)[..., None])[..., 0], moved)
+        moved = jnp.where(counts, moved + highest_matmul(excess, (start + moved)[..., None])[..., 0], moved)
         more = (count >> bit)[..., None, None] > 1
-        return moved, jnp.where(more, 2 * excess + _times(excess, excess), excess)
+        return moved, jnp.where(more, 2 * excess + highest_matmul(excess, excess), excess)
 
     moved, _ = lax.fori_loop(0, _BITS, multiply_in, (jnp.zeros_like(start), single))
     return 1 + moved[..., 0], moved[..., 2]
-
-
-def _times(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 FILTERS = {"flow": flow, "steps": steps}

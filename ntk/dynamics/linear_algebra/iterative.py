@@ -26,7 +26,7 @@ from ntk.checks import (
     is_concrete,
     shown,
 )
-from ntk.dynamics.linear_algebra.spectral import highest_matmul
+from ntk.linalg import highest_matmul
 
 Product = Callable[[jax.Array], jax.Array]
 

@@ -16,10 +16,10 @@ from jax import lax
 
 from ntk.checks import as_nonnegative, check_flag, is_concrete
 from ntk.dynamics.linear_algebra.filters import FILTERS
+from ntk.linalg import highest_matmul
 
 # A JAX array; of NumPy where a predictor computes in float64 on request, and keeps its arrays on the host.
 Array = Any
-highest_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 @functools.partial(

@@ -1,1 +1,1 @@
-"""How the kernel of any function is computed: its program read, a rule for each parameter, and the rules."""
+"""How the kernel of any function is computed: its program is read, and each parameter gets a rule."""

@@ -7,26 +7,31 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Integer, Num
 
-from ntk.finite_width.rules.contraction import (
-    OutputAxes,
-    at_least_float32,
-    gradients,
-    gram_kernel,
-    of_one_dtype,
-    parts_kernel,
-)
-from ntk.finite_width.rules.interpreter import Use
+from ntk.dtypes import at_least_float32, of_one_dtype
+from ntk.finite_width.rules.contraction import OutputAxes, gradients, gram_kernel, parts_kernel
 from ntk.finite_width.rules.linear_ops import Convolution, LinearOp, Lookup
 from ntk.finite_width.rules.plan import Family
 from ntk.finite_width.rules.reading import Reading, Side, leaf_place
+from ntk.finite_width.rules.uses import Use
+from ntk.linalg import highest_matmul
 
 ReadSide = tuple[Reading, Side]
 Member = Sequence[str]  # the places of the uses of one parameter
 
 
-def family_kernel(family: Family, axes: OutputAxes, side1: ReadSide, side2: ReadSide | None) -> jax.Array:
-    """The part of all members of a family in the kernel (N1, N2, *kept); None for the first side with itself."""
+def family_kernel(
+    family: Family, axes: OutputAxes, side1: ReadSide, side2: ReadSide | None
+) -> Float[Array, "N1 N2 *kept"]:
+    """The part of all members of a family in the kernel.
+
+    Args:
+        family: Parameters, and their rule.
+        axes: The outputs.
+        side1: The first side.
+        side2: The second side; None for the first one again.
+    """
     if family.rule == "jacobian":
         place = leaf_place(family.members[0][0])
         gradient1, gradient2 = (at_least_float32(side.gradients[place]) for _, side in (side1, side2 or side1))
@@ -38,41 +43,43 @@ def family_kernel(family: Family, axes: OutputAxes, side1: ReadSide, side2: Read
     return functools.reduce(jnp.add, parts)
 
 
-def _by_gram(members: Sequence[Member], axes: OutputAxes, side1: ReadSide, side2: ReadSide | None) -> jax.Array:
-    def arrays(side: ReadSide) -> list[jax.Array]:
+def _by_gram(
+    members: Sequence[Member], axes: OutputAxes, side1: ReadSide, side2: ReadSide | None
+) -> Float[Array, "N1 N2 *kept"]:
+    def arrays(side: ReadSide) -> list[Array]:
         return [_right(members[0], axes, side), *(_left(member, side, lambda op: op.left) for member in members)]
 
     uses = side1[0].uses
     products = [_same_rows if isinstance(uses[member[0]].op, Lookup) else _products for member in members]
 
-    def left_gram(lefts1: Sequence[jax.Array], lefts2: Sequence[jax.Array]) -> jax.Array:
+    def left_gram(lefts1: Sequence[Array], lefts2: Sequence[Array]) -> Float[Array, "M1 M2"]:
         grams = [product(a1, a2) for product, a1, a2 in zip(products, lefts1, lefts2, strict=True)]
         return functools.reduce(jnp.add, of_one_dtype(*grams))
 
     return gram_kernel(axes, left_gram, arrays(side1), None if side2 is None else arrays(side2))
 
 
-def _products(a1: jax.Array, a2: jax.Array) -> jax.Array:
-    return jnp.matmul(a1, a2.T, precision=lax.Precision.HIGHEST)
+def _products(a1: Float[Array, "M1 P"], a2: Float[Array, "M2 P"]) -> Float[Array, "M1 M2"]:
+    return highest_matmul(a1, a2.T)
 
 
-def _same_rows(rows1: jax.Array, rows2: jax.Array) -> jax.Array:
-    """Products of one-hot vectors, given as row numbers (N, 1); negative ones are zero vectors."""
+def _same_rows(rows1: Integer[Array, "M1 1"], rows2: Integer[Array, "M2 1"]) -> Float[Array, "M1 M2"]:
+    """Products of one-hot vectors, given as row numbers. A negative number stands for a zero vector."""
     return ((rows1 == rows2.T) & (rows1 >= 0)).astype(jnp.float32)
 
 
 def _by_gradient(
     num_chunks: int, member: Member, axes: OutputAxes, side1: ReadSide, side2: ReadSide | None
-) -> jax.Array:
+) -> Float[Array, "N1 N2 *kept"]:
     op = side1[0].uses[member[0]].op
-    if op.sizes[1] == 1:  # a sum over positions, as of a bias: nothing has to be moved for it
+    if op.sizes[1] == 1:  # a sum over positions, such as a bias has: no axis has to be moved
         sums = [_sum_over_positions(member, axes, side) for side in (side1, side2 or side1)]
         return axes.gram(sums[0], sums[1])
 
-    def parts_of(side: ReadSide) -> Callable[[jax.Array], jax.Array]:
+    def parts_of(side: ReadSide) -> Callable[[Array], Array]:
         gradient = gradients(_right(member, axes, side))
 
-        def part(number: jax.Array) -> jax.Array:
+        def part(number: Integer[Array, ""]) -> Float[Array, "N B P *outputs Q"]:
             columns = _left(member, side, lambda op: _columns(op, number // num_chunks))
             return gradient(_chunk(columns, num_chunks, number % num_chunks))
 
@@ -82,20 +89,20 @@ def _by_gradient(
     return parts_kernel(axes, num_parts, parts_of(side1), None if side2 is None else parts_of(side2))
 
 
-def _columns(op: LinearOp, part: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """What reads one part of an operand's columns: only convolutions have several."""
+def _columns(op: LinearOp, part: Integer[Array, ""]) -> Callable[[Array], Array]:
+    """The function that reads one part of an operand's columns. Only convolutions have several parts."""
     return functools.partial(op.part, number=part) if isinstance(op, Convolution) and op.num_parts > 1 else op.left
 
 
-def _sum_over_positions(member: Member, axes: OutputAxes, side: ReadSide) -> jax.Array:
-    """Gradients Σ_s a_s δ_s with one number a_s at each position, (N, *outputs, B, Q)."""
+def _sum_over_positions(member: Member, axes: OutputAxes, side: ReadSide) -> Float[Array, "N *outputs B Q"]:
+    """Gradients Σ_s a_s δ_s with one number a_s at each position."""
     left = _left(member, side, lambda op: op.left)
     left = left.reshape(len(left), *(1 for _ in axes.shape), *left.shape[1:])
     return jnp.sum(jnp.multiply(*of_one_dtype(left, _right(member, axes, side))), axis=-2)
 
 
-def _chunk(left: jax.Array, num_chunks: int, number: jax.Array) -> jax.Array:
-    """One of so many chunks of the last axis; the last one is filled up with zeros."""
+def _chunk(left: Float[Array, "N B S P"], num_chunks: int, number: Integer[Array, ""]) -> Float[Array, "N B S p"]:
+    """One of several chunks of the last axis. Zeros fill up the last chunk."""
     if num_chunks == 1:
         return left
     size = -(-left.shape[-1] // num_chunks)
@@ -103,15 +110,17 @@ def _chunk(left: jax.Array, num_chunks: int, number: jax.Array) -> jax.Array:
     return lax.dynamic_slice_in_dim(filled, number * size, size, axis=-1)
 
 
-def _left(member: Member, side: ReadSide, reader: Callable[[LinearOp], Callable]) -> jax.Array:
-    """The operands of all uses as `reader` of their operation reads them, (N, B, S, P)."""
+def _left(
+    member: Member, side: ReadSide, reader: Callable[[LinearOp], Callable[[Array], Array]]
+) -> Num[Array, "N B S P"]:
+    """The operands of all uses, as `reader` of their operation reads them."""
     reading, (_, operands, _) = side
     uses = [(reading.uses[place], operands[place]) for place in member]
     return jnp.concatenate([_arranged(use, 1, reader(use.op), operand) for use, operand in uses], axis=2)
 
 
-def _right(member: Member, axes: OutputAxes, side: ReadSide) -> jax.Array:
-    """δ of all uses, (N, *outputs, B, S, Q)."""
+def _right(member: Member, axes: OutputAxes, side: ReadSide) -> Float[Array, "N *outputs B S Q"]:
+    """δ of all uses."""
     reading, (_, _, gradients) = side
     num_lead = 1 + len(axes.shape)
     uses = [reading.uses[place] for place in member]
@@ -119,8 +128,10 @@ def _right(member: Member, axes: OutputAxes, side: ReadSide) -> jax.Array:
     return jnp.concatenate(rights, axis=num_lead + 1)
 
 
-def _arranged(use: Use, num_lead: int, read: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """An array (lead, scans, …) as (lead, B, S, features): a scan adds to B where it is paired, to S where not."""
+def _arranged(
+    use: Use, num_lead: int, read: Callable[[Array], Array], x: Num[Array, "..."]
+) -> Num[Array, "*lead B S features"]:
+    """An array (lead, scans, …) as (lead, B, S, features). A scan adds to B if it is paired, and to S if it is not."""
     num_scans = len(use.paired)
     for _ in range(num_lead + num_scans):
         read = jax.vmap(read)

@@ -1,22 +1,22 @@
 """Operations y = op(a, W) that are linear in a parameter W, each read as a matrix product.
 
-At every position s of one input y_s = W a_s, with a_s of P numbers and y_s of Q, so that the gradient in W is
-Σ_s δ_s ⊗ a_s with δ = ∇_y f. B counts independent products side by side: batch axes of a product, groups of a
-convolution. An operation gives its operand as (B, S, P) and its δ as (B, S, Q), the axes of one input alone.
-Where two operations see the same `matrix` in a parameter, their gradients in it may be added up.
+At every position s of one input y_s = W a_s, where a_s has P numbers and y_s has Q. So the gradient in W is
+Σ_s δ_s ⊗ a_s with δ = ∇_y f. B counts the independent products side by side: batch axes of a product, or groups of a
+convolution. An operation gives its operand as (B, S, P) and its δ as (B, S, Q), for one input. Two operations that see
+the same `matrix` in a parameter may add up their gradients in it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Float, Int, Integer, Num
 
 from ntk.dtypes import common_dtype
+from ntk.jaxprs import Equation
 
 # Numbers in a patch above which a convolution's patches are not formed as one array.
 LARGE_PATCH = 256
@@ -24,7 +24,7 @@ LARGE_PATCH = 256
 
 @dataclass(frozen=True)
 class Product:
-    """A `dot_general` of an operand and a parameter, which is its factor number `position`."""
+    """A `dot_general` of an operand and a parameter. The parameter is its factor number `position`."""
 
     axes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # of either factor, the contracted and the batch axes
     position: int
@@ -34,7 +34,7 @@ class Product:
     num_parts = 1
 
     @property
-    def matrix(self) -> Any:
+    def matrix(self) -> Hashable:
         """Which axes of the parameter are B, P and Q, and in which order."""
         return self.axes[self.position], self.parameter_shape
 
@@ -46,18 +46,18 @@ class Product:
         B, P, Q = (math.prod(self.parameter_shape[axis] for axis in axes) for axes in (batch, contracted, free))
         return B, P, Q
 
-    def left(self, operand: jax.Array) -> jax.Array:
+    def left(self, operand: Float[Array, "..."]) -> Float[Array, "B S P"]:
         """The operand as (B, S, P)."""
         contracted, batch = self.axes[1 - self.position]
         free = [axis for axis in range(operand.ndim) if axis not in contracted + batch]
         return _merged(operand, batch, free, contracted)
 
-    def right(self, delta: jax.Array) -> jax.Array:
+    def right(self, delta: Float[Array, "..."]) -> Float[Array, "B S Q"]:
         """δ as (B, S, Q)."""
         return _merged(delta, *self._output_axes(delta.ndim))
 
-    def layout(self, shape: tuple[int, ...]) -> Any:
-        """How `right` reads an output of this shape; operations of one layout read it alike."""
+    def layout(self, shape: tuple[int, ...]) -> Hashable:
+        """How `right` reads an output of this shape. Operations of one layout read it in the same way."""
         return _without_unit_axes(shape, self._output_axes(len(shape)))
 
     def _output_axes(self, ndim: int) -> tuple[range, range, range]:
@@ -72,9 +72,10 @@ class Product:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A `conv_general_dilated` whose kernel is a parameter; positions are the points of the output.
+    """A `conv_general_dilated` whose kernel is a parameter. Its positions are the points of the output.
 
-    The specs name axes in the order (batch, features, space…) for operand and output, (out, in, space…) for the kernel.
+    The specs name the axes of operand and output in the order (batch, features, space…), and those of the kernel in the
+    order (out, in, space…).
     """
 
     specs: tuple[tuple[int, ...], ...]
@@ -88,36 +89,36 @@ class Convolution:
     name = "convolution"
 
     @property
-    def matrix(self) -> Any:
-        """As for `Product`."""
+    def matrix(self) -> Hashable:
+        """See `Product`."""
         return self
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """B groups, P inputs and Q outputs in each."""
+        """B groups, with P inputs and Q outputs in each."""
         Q, P = (self.parameter_shape[axis] for axis in self.specs[1][:2])
         return self.groups, P * math.prod(self._window), Q // self.groups
 
     @property
     def num_parts(self) -> int:
-        """The points of the kernel one by one, where all of them at once would be a large array of patches."""
+        """As many parts as the kernel has points, if the patches of all points would be a large array; else one."""
         return 1 if self.sizes[1] <= LARGE_PATCH else math.prod(self._window)
 
     @property
     def _window(self) -> tuple[int, ...]:
         return tuple(self.parameter_shape[axis] for axis in self.specs[1][2:])
 
-    def left(self, operand: jax.Array) -> jax.Array:
-        """The patches of the operand that the kernel is laid on, (B, S, P)."""
+    def left(self, operand: Float[Array, "..."]) -> Float[Array, "B S P"]:
+        """The patches of the operand that the kernel is laid on."""
         points = [self._seen_at(operand, point) for point in np.ndindex(self._window)]
         return _merged(jnp.stack(points), (1,), (2,), (0, 3))
 
-    def part(self, operand: jax.Array, number: jax.Array) -> jax.Array:
-        """Some columns of `left` where there are several parts, (B, S, P / num_parts)."""
+    def part(self, operand: Float[Array, "..."], number: Int[Array, ""]) -> Float[Array, "B S p"]:
+        """The columns of `left` that belong to one of several parts, p = P / num_parts of them."""
         return self._seen_at(operand, jnp.unravel_index(number, self._window))
 
-    def _seen_at(self, operand: jax.Array, point: Sequence[Any]) -> jax.Array:
-        """What one point of the kernel sees, (B, S, inputs of a group)."""
+    def _seen_at(self, operand: Float[Array, "..."], point: Sequence[int | Int[Array, ""]]) -> Float[Array, "B S p"]:
+        """What one point of the kernel sees: p inputs of each group."""
         x = jnp.transpose(operand, self.specs[0])
         space = zip(self.padding, self.operand_dilation, strict=True)
         borders = [(0, 0, 0), (0, 0, 0), *((low, high, dilation - 1) for (low, high), dilation in space)]
@@ -128,16 +129,16 @@ class Convolution:
         x = lax.dynamic_slice(x, (0, 0, *start), (*x.shape[:2], *extent))
         return self._in_groups(x[(..., *(slice(None, None, stride) for stride in self.strides))])
 
-    def right(self, delta: jax.Array) -> jax.Array:
+    def right(self, delta: Float[Array, "..."]) -> Float[Array, "B S Q"]:
         """δ as (B, S, Q)."""
         return self._in_groups(jnp.transpose(delta, self.specs[2]))
 
-    def layout(self, shape: tuple[int, ...]) -> Any:
-        """As for `Product`; groups are a layout of their own."""
+    def layout(self, shape: tuple[int, ...]) -> Hashable:
+        """See `Product`; a convolution in groups has a layout of its own."""
         batch, features, *space = self.specs[2]
         return _without_unit_axes(shape, ((), (batch, *space), (features,))) if self.groups == 1 else self
 
-    def _in_groups(self, x: jax.Array) -> jax.Array:
+    def _in_groups(self, x: Float[Array, "batch features ..."]) -> Float[Array, "B S feature"]:
         """(batch, features, space…) as (groups, positions, features of a group)."""
         x = x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, -1)
         return _merged(x, (1,), (0, 3), (2,))
@@ -145,7 +146,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A `gather` of rows of a parameter, as of an embedding: a is the one-hot vector of a row, kept as its number."""
+    """A `gather` of rows of a parameter, such as an embedding. a is a one-hot vector, kept as the number of its row."""
 
     parameter_shape: tuple[int, ...]
     clips: bool
@@ -154,8 +155,8 @@ class Lookup:
     num_parts = 1
 
     @property
-    def matrix(self) -> Any:
-        """As for `Product`."""
+    def matrix(self) -> Hashable:
+        """See `Product`."""
         return self
 
     @property
@@ -163,18 +164,18 @@ class Lookup:
         """B, P and Q."""
         return 1, self.parameter_shape[0], math.prod(self.parameter_shape[1:])
 
-    def left(self, operand: jax.Array) -> jax.Array:
-        """The rows looked up, (1, S, 1); those that do not exist are negative, for they have no gradient."""
+    def left(self, operand: Integer[Array, "..."]) -> Integer[Array, "1 S 1"]:
+        """The numbers of the rows. A row that does not exist has no gradient, and a negative number."""
         rows = operand.astype(common_dtype(operand.dtype, jnp.int32)).reshape(1, -1, 1)
         count = self.parameter_shape[0]
         return jnp.clip(rows, 0, count - 1) if self.clips else jnp.where((rows >= 0) & (rows < count), rows, -1)
 
-    def right(self, delta: jax.Array) -> jax.Array:
+    def right(self, delta: Float[Array, "..."]) -> Float[Array, "B S Q"]:
         """δ as (1, S, Q)."""
         return delta.reshape(1, -1, self.sizes[2])
 
-    def layout(self, shape: tuple[int, ...]) -> Any:
-        """As for `Product`."""
+    def layout(self, shape: tuple[int, ...]) -> Hashable:
+        """See `Product`."""
         num_features = len(self.parameter_shape) - 1
         first = len(shape) - num_features
         return _without_unit_axes(shape, ((), range(first), range(first, len(shape))))
@@ -182,7 +183,10 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Sum:
-    """A parameter that is added, at every position if `axes` are not all of the output's; the operand is a scalar."""
+    """A parameter that is added to an output of this shape, along these axes, at every position of the others.
+
+    The operand is a scalar.
+    """
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
@@ -191,8 +195,8 @@ class Sum:
     num_parts = 1
 
     @property
-    def matrix(self) -> Any:
-        """As for `Product`."""
+    def matrix(self) -> Hashable:
+        """See `Product`."""
         return self
 
     @property
@@ -200,16 +204,16 @@ class Sum:
         """B, P and Q."""
         return 1, 1, math.prod(self.shape[axis] for axis in self.axes)
 
-    def left(self, operand: jax.Array) -> jax.Array:
-        """The scalar at every position, (1, S, 1)."""
+    def left(self, operand: Float[Array, ""]) -> Float[Array, "1 S 1"]:
+        """The scalar at every position."""
         return jnp.full((1, math.prod(self.shape) // self.sizes[2], 1), operand)
 
-    def right(self, delta: jax.Array) -> jax.Array:
+    def right(self, delta: Float[Array, "..."]) -> Float[Array, "B S Q"]:
         """δ as (1, S, Q)."""
         return _merged(delta, (), self._positions, self.axes)
 
-    def layout(self, shape: tuple[int, ...]) -> Any:
-        """As for `Product`."""
+    def layout(self, shape: tuple[int, ...]) -> Hashable:
+        """See `Product`."""
         return _without_unit_axes(shape, ((), self._positions, self.axes))
 
     @property
@@ -221,12 +225,17 @@ LinearOp = Product | Convolution | Lookup | Sum
 
 
 def added(shape: tuple[int, ...], output: tuple[int, ...]) -> Sum:
-    """A parameter of this shape added to an array of the output's; it is repeated along its axes of length 1."""
+    """The sum of an array of shape `output` and a parameter of this shape, repeated along its axes of length 1."""
     return Sum(output, tuple(axis for axis, size in enumerate(shape) if size == output[axis]))
 
 
-def linear_op(equation: Any, position: int) -> LinearOp | None:
-    """What an equation is to the parameter at this position of its inputs; None where it is none of the above."""
+def linear_op(equation: Equation, position: int) -> LinearOp | None:
+    """What an equation is to the parameter at this position of its inputs.
+
+    None where it is none of the above, or computes with other numbers than real floating-point ones.
+    """
+    if not _is_real(equation, position):
+        return None
     params, shape = equation.params, equation.invars[position].aval.shape
     match equation.primitive.name:
         case "dot_general":
@@ -247,15 +256,22 @@ def linear_op(equation: Any, position: int) -> LinearOp | None:
         case "broadcast_in_dim":
             output = equation.outvars[0].aval.shape
             dimensions = tuple(equation.params["broadcast_dimensions"])
-            return Sum(
-                output, tuple(axis for axis, size in zip(dimensions, shape, strict=True) if size == output[axis])
-            )
+            return Sum(output, tuple(a for a, size in zip(dimensions, shape, strict=True) if size == output[a]))
         case "gather" if position == 0 and _takes_rows(equation):
             return Lookup(shape, clips="CLIP" in str(params["mode"]))
     return None
 
 
-def _takes_rows(equation: Any) -> bool:
+def _is_real(equation: Equation, position: int) -> bool:
+    """Whether the result, and what a parameter is multiplied by, are of real floating-point types."""
+    operands = [atom for i, atom in enumerate(equation.invars) if i != position]
+    if equation.primitive.name == "gather":
+        operands = []  # row numbers
+    dtypes = [atom.aval.dtype for atom in (*operands, equation.outvars[0])]
+    return all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes)
+
+
+def _takes_rows(equation: Equation) -> bool:
     """Whether a gather is W[rows] along the first axis, as `jnp.take` makes it."""
     numbers, shape = equation.params["dimension_numbers"], equation.invars[0].aval.shape
     output = equation.outvars[0].aval
@@ -268,7 +284,7 @@ def _takes_rows(equation: Any) -> bool:
     )
 
 
-def _merged(x: jax.Array, *groups: Iterable[int]) -> jax.Array:
+def _merged(x: Num[Array, "..."], *groups: Iterable[int]) -> Num[Array, "..."]:
     """The axes of x brought into groups, each of which becomes one axis."""
     axes = [tuple(group) for group in groups]
     sizes = [math.prod(x.shape[axis] for axis in group) for group in axes]

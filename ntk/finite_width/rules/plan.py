@@ -1,30 +1,31 @@
 """For every parameter of a function, the cheapest exact way to its part of the kernel."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ntk.finite_width.rules.contraction import OutputAxes
-from ntk.finite_width.rules.interpreter import Use
+from ntk.finite_width.rules.axes import OutputAxes
 from ntk.finite_width.rules.linear_ops import Convolution, Lookup
 from ntk.finite_width.rules.reading import Reading, directly
+from ntk.finite_width.rules.uses import Use
 
-# What a step of a loop costs beside its products, in flops; and how large a part of a gradient may get.
+# What a step of a loop costs beside its products, in flops.
 STEP_FLOPS = 1e5
+# How large a part of a gradient may become.
 PART_BYTES = 2**26
-# Patches of a convolution have to be multiplied by so many columns of δ to be worth forming; XLA's own gradient of a
-# kernel forms none. (In float64 XLA makes of it, on a CPU, one that is quadratic in the number of inputs.)
+# Forming the patches of a convolution pays if they are multiplied by so many columns of δ. XLA's own gradient of a
+# kernel forms no patches. (On a CPU in float64, XLA's gradient takes a time quadratic in the number of inputs.)
 PATCH_COLUMNS = 32
 
 
 class Family(NamedTuple):
-    """Parameters that are used at the same places of the program, as weight and bias of one layer, and their rule.
+    """Parameters that are used at the same places of the program, such as weight and bias of a layer, and their rule.
 
     Attributes:
         rule: "gram": products of operands times products of δ. "gradient": the gradient from a and δ, in parts.
             "jacobian": the gradient as the program's own backward pass forms it.
-        members: Each parameter, with the places of its uses; a parameter may be in several families, with parts that
+        members: Each parameter, with the places of its uses. A parameter may be in several families, with parts that
             have no entry in common.
         num_chunks: In how many chunks of operand entries a gradient is formed.
         flops: Multiplications and additions after the backward pass.
@@ -40,7 +41,13 @@ class Family(NamedTuple):
 
 @dataclass(frozen=True)
 class Tile:
-    """Sizes of the kernel that is planned for: inputs of either side (None: a batch with itself), and its outputs."""
+    """Sizes of the kernel that is planned.
+
+    Attributes:
+        num1: Inputs of the first side.
+        num2: Inputs of the second side; None for a batch with itself.
+        axes: The outputs.
+    """
 
     num1: int
     num2: int | None
@@ -48,7 +55,7 @@ class Tile:
 
     @property
     def num_inputs(self) -> int:
-        """Of both sides."""
+        """Inputs of both sides."""
         return self.num1 + (self.num2 or 0)
 
     @property
@@ -58,7 +65,7 @@ class Tile:
 
     @property
     def num_outputs(self) -> int:
-        """Of one input."""
+        """Outputs of one input."""
         return math.prod(self.axes.shape)
 
     @property
@@ -70,8 +77,14 @@ class Tile:
 def plan(reading: Reading, tile: Tile, method: str) -> tuple[Reading, list[Family]]:
     """The families of all trained parameters, each with the cheapest rule that `method` allows.
 
+    Args:
+        reading: The function.
+        tile: Sizes of the kernel.
+        method: "auto", "layerwise" or "jacobian".
+
     Returns:
-        The reading too, in which parameters for which the program's own gradient is best have become direct.
+        The reading and the families. In the reading, parameters are direct whose cheapest gradient is that of the
+        program's own backward pass.
     """
     while True:
         everything = {leaf: _groups(reading.uses, leaf) for leaf in reading.linear}
@@ -83,7 +96,7 @@ def plan(reading: Reading, tile: Tile, method: str) -> tuple[Reading, list[Famil
         if not better:
             break
         reading = directly(reading, better)
-    by_taps: dict[tuple, list[tuple[int, tuple[str, ...]]]] = {}
+    by_taps: dict[tuple[Hashable, ...], list[tuple[int, tuple[str, ...]]]] = {}
     for leaf in sorted(reading.linear):
         for group in everything[leaf]:
             uses = [reading.uses[place] for place in group]
@@ -108,7 +121,7 @@ def _family(reading: Reading, tile: Tile, method: str, members: tuple[tuple[int,
 
 
 def _gram_flops(tile: Tile, groups: Sequence[Sequence[Use]]) -> float:
-    """Of Gram matrices of the operands of some parameters, and of the δ they have in common."""
+    """Operations for Gram matrices of the operands of some parameters, and of the δ that they share."""
     B, S, _, Q = _sizes(groups[0])
     steps = B * S * (S if tile.num2 else (S + 1) / 2)
     entries = sum(0 if isinstance(group[0].op, Lookup) else _sizes(group)[2] for group in groups)
@@ -116,7 +129,7 @@ def _gram_flops(tile: Tile, groups: Sequence[Sequence[Use]]) -> float:
 
 
 def _gradient_flops(tile: Tile, group: Sequence[Use]) -> float:
-    """Of the gradients from operands and δ, and of their products."""
+    """Operations for gradients from operands and δ, and for their products."""
     B, S, P, Q = _sizes(group)
     return 2.0 * B * P * Q * (tile.num_inputs * tile.num_outputs * S + tile.num_pairs * tile.num_products)
 
@@ -132,7 +145,7 @@ def _better_directly(reading: Reading, tile: Tile, leaf: int, groups: Sequence[S
     uses = [[reading.uses[place] for place in group] for group in groups]
     by_gram = sum(_gram_flops(tile, [group]) for group in uses)
     if any(isinstance(group[0].op, Lookup) for group in uses):
-        # Rows may be looked up so often that pairs of lookups are more than rows.
+        # Rows may be looked up so often that there are more pairs of lookups than rows.
         return _direct_family(reading, tile, leaf).flops < by_gram
     narrow = any(isinstance(g[0].op, Convolution) and tile.num_outputs * _sizes(g)[3] < PATCH_COLUMNS for g in uses)
     narrow = narrow and reading.leaves[leaf].dtype.itemsize <= 4
@@ -140,7 +153,7 @@ def _better_directly(reading: Reading, tile: Tile, leaf: int, groups: Sequence[S
 
 
 def _sizes(group: Sequence[Use]) -> tuple[int, int, int, int]:
-    """B, S, P and Q of all uses of one layout, their scans included."""
+    """B, S, P and Q of all uses of one layout, including their scans."""
     B, P, Q = group[0].op.sizes
     for size, paired in zip(group[0].tap_shape.shape, group[0].paired, strict=False):
         B *= size if paired else 1
@@ -153,8 +166,8 @@ def _inner_shape(use: Use) -> tuple[int, ...]:
 
 
 def _groups(uses: dict[str, Use], leaf: int) -> tuple[tuple[str, ...], ...]:
-    """The uses of a parameter, those of one layout together."""
-    found: dict[tuple, list[str]] = {}
+    """The uses of a parameter, grouped by layout."""
+    found: dict[tuple[Hashable, ...], list[str]] = {}
     for place, use in uses.items():
         if use.leaf == leaf:
             found.setdefault((use.steps, use.op.matrix, sum(use.paired)), []).append(place)
@@ -162,13 +175,13 @@ def _groups(uses: dict[str, Use], leaf: int) -> tuple[tuple[str, ...], ...]:
 
 
 def _apart(uses: dict[str, Use], groups: tuple[tuple[str, ...], ...]) -> bool:
-    """Whether no two layouts are of the same entries in another order."""
+    """Whether no two layouts show the same entries in another order."""
     steps = [uses[group[0]].steps for group in groups]
     return all(_disjoint(a, b) for i, a in enumerate(steps) for b in steps[:i])
 
 
-def _disjoint(steps1: tuple, steps2: tuple) -> bool:
-    """Whether two views show different entries for sure: they part at slices that do not overlap."""
+def _disjoint(steps1: tuple[Any, ...], steps2: tuple[Any, ...]) -> bool:
+    """Whether two views certainly show different entries: they differ at slices that do not overlap."""
     for step1, step2 in zip(steps1, steps2, strict=False):
         if step1 != step2:
             if not (step1[0] == step2[0] == "slice" and step1[1] == step2[1]):

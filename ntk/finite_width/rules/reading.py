@@ -3,17 +3,20 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 
-from ntk.finite_width.functions import loops_refused
-from ntk.finite_width.rules.interpreter import Interpreter, Taps, Use
+from ntk.finite_width.rules.interpreter import Interpreter
 from ntk.finite_width.rules.linear_ops import Sum
+from ntk.finite_width.rules.uses import Taps, Use
 from ntk.finite_width.rules.views import View
+from ntk.jaxprs import Program
 
-Function = Callable[[Sequence[Any], Any], jax.Array]  # of the leaves of the parameters, and of one input
+Function = Callable[[Sequence[Array], PyTree], Array]  # of the leaves of the parameters, and of one input
+Leaf = Array | jax.ShapeDtypeStruct  # a shape suffices where nothing is computed
 
 
 class Side(NamedTuple):
@@ -21,14 +24,28 @@ class Side(NamedTuple):
 
     Attributes:
         outputs: (N, *outputs), the function itself.
-        operands: The operand a of every linear use, by its place: (N, lengths of the scans around it, operand).
-        gradients: δ of every tap, (N, *outputs, lengths, y), and the gradients in direct parameters,
-            (N, *outputs, *parameter).
+        operands: The operand a of every linear use, by place: (N, lengths of the scans around it, operand).
+        gradients: δ of every tap, (N, *outputs, lengths, y), and the gradients in direct parameters, (N, *outputs,
+            *parameter).
     """
 
-    outputs: jax.Array
+    outputs: Float[Array, " N *outputs"]
     operands: Taps
     gradients: Taps
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Found:
+    """What an evaluation finds in a program. It holds no array, and `jax.eval_shape` returns it as it is.
+
+    Attributes:
+        uses: Linear uses with their places.
+        escaped: Parameters that met an equation for which there is no rule.
+    """
+
+    uses: tuple[tuple[str, Use], ...]
+    escaped: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -40,15 +57,15 @@ class Reading:
         program: Its closed program.
         x: Shapes of one input.
         leaves: Its parameters.
-        linear: Which of them are trained, and used linearly.
-        direct: Which of them are trained, and used otherwise: their gradient is formed as such.
+        linear: Which of them are trained and used linearly.
+        direct: Which of them are trained and used in another way. The backward pass forms their gradients.
         uses: The linear uses, by their place.
     """
 
     function: Function
-    program: Any
-    x: Any
-    leaves: Sequence[jax.Array]
+    program: Program
+    x: PyTree
+    leaves: Sequence[Leaf]
     linear: frozenset[int]
     direct: frozenset[int]
     uses: dict[str, Use]
@@ -59,29 +76,24 @@ class Reading:
         aval = self.program.out_avals[0]
         return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
 
-    def side(self, x: Any) -> Side:
-        """One forward pass over inputs (N, …), and one backward pass an output.
-
-        Raises:
-            ValueError: The function has a `while` loop, which has no backward pass.
-        """
+    def side(self, x: PyTree) -> Side:
+        """One forward pass over inputs (N, …), and one backward pass for each output."""
         shapes = {use.tap: use.tap_shape for use in self.uses.values()}
         shapes |= {leaf_place(i): jax.typeof(self.leaves[i]) for i in self.direct}
         taps = {place: jnp.zeros(shape.shape, shape.dtype) for place, shape in shapes.items()}
         size, shape = self.output.size, self.output.shape
         units = jnp.eye(size, dtype=self.output.dtype).reshape(size, *shape)
 
-        def of_one_input(x: Any) -> Side:
+        def of_one_input(x: PyTree) -> Side:
             outputs, pull_back, operands = jax.vjp(lambda taps: self.run(Interpreter(), taps, x), taps, has_aux=True)
             (gradients,) = jax.vmap(pull_back)(units)
             return Side(outputs, operands, {place: g.reshape(*shape, *g.shape[1:]) for place, g in gradients.items()})
 
-        with loops_refused():
-            return jax.vmap(of_one_input)(x)
+        return jax.vmap(of_one_input)(x)
 
-    def run(self, interpreter: Interpreter, taps: Taps, x: Any) -> tuple[jax.Array, Taps]:
+    def run(self, interpreter: Interpreter, taps: Taps, x: PyTree) -> tuple[Float[Array, "*outputs"], Taps]:
         """The outputs and the operands of one input, with `taps` added."""
-        leaves: list[Any] = list(self.leaves)
+        leaves: list[PyTree] = list(self.leaves)
         for i in self.direct:
             if leaf_place(i) in taps:
                 leaves[i] = leaves[i] + taps[leaf_place(i)]
@@ -90,52 +102,67 @@ class Reading:
         for i in self.linear:
             leaves[i] = View(i, (), leaves[i])
         (output,), operands = interpreter.run(self.program, [*leaves, *jax.tree.leaves(x)], taps)
-        # A tap that is not met would have no gradient, and its parameter no part in the kernel.
+        # A tap that is not met would have no gradient, and its parameter would be missing in the kernel.
         unmet = taps.keys() - interpreter.met - {leaf_place(i) for i in self.direct}
         if unmet:
             raise RuntimeError(f"taps {sorted(unmet)} were not met in the program of f; method='jacobian' has none.")
         return interpreter.value(output), operands
 
 
-def read(function: Function, leaves: Sequence[jax.Array], x: Any, trained: Iterable[int]) -> Reading:
-    """Trace a function at one input x and find the linear uses of the trained parameters."""
+def read(function: Function, leaves: Sequence[Leaf], x: PyTree, trained: Iterable[int]) -> Reading:
+    """Trace a function at one input and find the linear uses of the trained parameters.
+
+    Args:
+        function: A function of leaves and of one input.
+        leaves: The leaves of the parameters.
+        x: The shapes of one input.
+        trained: Which leaves are trained.
+    """
     program = jax.make_jaxpr(function)(leaves, x)
     return _with_uses(Reading(function, program, x, leaves, frozenset(trained), frozenset(), {}))
 
 
 def _with_uses(reading: Reading) -> Reading:
-    """The same reading, with the uses that its linear parameters have while the others are arrays."""
+    """The same reading with the uses of its linear parameters. All other parameters are arrays."""
     while True:
-        interpreter = Interpreter()
-        try:
-            jax.eval_shape(lambda x, reading=reading, by=interpreter: reading.run(by, {}, x), reading.x)
-        except Exception as error:  # f itself was traced before; whatever it is, it is in the reading
-            warnings.warn(
-                f"the program of f could not be read with JAX {jax.__version__} ({type(error).__name__}: {error}); the"
-                " kernel is computed by Jacobian contraction instead. Please report it.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            interpreter = Interpreter(escaped=set(reading.linear))
-        if not interpreter.escaped:
+        found = _find(reading)
+        if not found.escaped:
             # Entries that do not exist have no gradient: those of a loop of no steps, or of an empty parameter.
-            uses = {place: use for place, use in interpreter.uses.items() if use.size > 0}
-            return replace(reading, uses=uses)
-        escaped = frozenset(interpreter.escaped)
-        reading = replace(reading, linear=reading.linear - escaped, direct=reading.direct | escaped)
+            return replace(reading, uses={place: use for place, use in found.uses if use.size > 0})
+        reading = replace(reading, linear=reading.linear - found.escaped, direct=reading.direct | found.escaped)
+
+
+def _find(reading: Reading) -> Found:
+    """Evaluate the program without numbers; where that fails, every parameter has escaped."""
+
+    def found(leaves: list[Array], x: PyTree) -> Found:
+        interpreter = Interpreter()
+        replace(reading, leaves=leaves).run(interpreter, {}, x)
+        return Found(tuple(interpreter.uses.items()), frozenset(interpreter.escaped))
+
+    try:
+        return jax.eval_shape(found, list(reading.leaves), reading.x)
+    except Exception as error:  # f itself was traced before: the fault is in the reading
+        warnings.warn(
+            f"the program of f could not be read with JAX {jax.__version__} ({type(error).__name__}: {error}); the"
+            " kernel is computed by Jacobian contraction instead. Please report it.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return Found((), reading.linear)
 
 
 def directly(reading: Reading, parameters: Iterable[int]) -> Reading:
-    """The same function, with the gradient in some more parameters formed as such."""
+    """The same function, with some more parameters whose gradients the backward pass forms."""
     more = frozenset(parameters) & reading.linear
     if not more:
         return reading
-    # Taps are shared, so that what is left is used at other taps than before.
+    # Parameters share taps: those that stay linear may now be used at other taps than before.
     return _with_uses(replace(reading, linear=reading.linear - more, direct=reading.direct | more))
 
 
 def in_common(reading1: Reading, reading2: Reading) -> tuple[Reading, Reading]:
-    """One function read at inputs of two shapes; a parameter that is not used at the same places becomes direct."""
+    """One function read at inputs of two shapes. A parameter that is not used at the same places becomes direct."""
     while True:
         keys1, keys2 = (_keys(reading) for reading in (reading1, reading2))
         leaves = {leaf for leaf in reading1.linear | reading2.linear if keys1.get(leaf) != keys2.get(leaf)}
@@ -146,10 +173,10 @@ def in_common(reading1: Reading, reading2: Reading) -> tuple[Reading, Reading]:
 
 
 def _keys(reading: Reading) -> dict[int, list[tuple]]:
-    """Of every linear parameter, what has to agree for its gradients at inputs of two shapes to meet."""
+    """For every linear parameter, what has to agree between readings at inputs of two shapes."""
     keys: dict[int, list[tuple]] = {}
     for place, use in reading.uses.items():
-        # A sum knows the shape of its output, which may differ; where it stands in the parameter may not.
+        # The shape of a sum's output may differ between the readings; the axes of the parameter may not.
         op = use.op.sizes if isinstance(use.op, Sum) else use.op
         layout = use.op.layout(use.tap_shape.shape[len(use.paired) :])
         keys.setdefault(use.leaf, []).append((place, use.steps, use.paired, use.tap, op, layout))

@@ -1,14 +1,16 @@
-"""Parameters on their way through a program: what they were seen through, and what waits for its tap."""
+"""Parameters on their way through a program: views of them, and sums with them that wait for a tap."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Num
 
-from ntk.finite_width.rules.contraction import at_least_float32
+from ntk.dtypes import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup
+from ntk.jaxprs import Equation
 
 
 @dataclass(frozen=True)
@@ -17,16 +19,16 @@ class View:
 
     Attributes:
         leaf: Which parameter.
-        steps: What it was seen through, hashable; views with the same steps show the same entries in the same order.
+        steps: What it was seen through. Views with the same steps show the same entries in the same order.
         value: Its entries, as the program has them.
         factor: Product of the scalars it was multiplied by, None for 1.
         paired: Depths of the scans that run over its leading axis.
     """
 
     leaf: int
-    steps: tuple
-    value: jax.Array
-    factor: jax.Array | None = None
+    steps: tuple[Hashable, ...]
+    value: Float[Array, "..."]
+    factor: Float[Array, ""] | None = None
     paired: frozenset[int] = frozenset()
 
 
@@ -38,7 +40,7 @@ class Joined:
     axis: int
 
     @property
-    def value(self) -> jax.Array:
+    def value(self) -> Float[Array, "..."]:
         """All entries."""
         return lax.concatenate([part.value for part in self.parts], self.axis)
 
@@ -51,14 +53,14 @@ class Term(NamedTuple):
         view: The parameter.
         op: The operation.
         operand: Its other operand.
-        factor: Product of the scalars that the result was multiplied by since, None for 1; the operand will take it.
+        factor: Product of the scalars that the result was multiplied by since, None for 1. The operand will take it.
     """
 
     place: str
     view: View
     op: LinearOp
-    operand: jax.Array
-    factor: jax.Array | None
+    operand: Num[Array, "..."]
+    factor: Float[Array, ""] | None
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,26 @@ class Pending:
         terms: The uses.
     """
 
-    value: jax.Array
+    value: Float[Array, "..."]
     terms: tuple[Term, ...]
 
     @property
     def has_lookup(self) -> bool:
-        """Whether an operand is row numbers, which no factor may be given to."""
+        """Whether an operand holds row numbers, which take no factor."""
         return any(isinstance(term.op, Lookup) for term in self.terms)
 
+
+# Of a `dot_general`: the contracted axes of either operand, and the batch axes.
+DimensionNumbers = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
+# What a variable of the program stands for while it is evaluated: an array, a View, a Joined or a Pending.
+Value: TypeAlias = Any
 
 _SAME_ENTRIES = ("convert_element_type", "copy", "name", "sharding_constraint")
 _REARRANGEMENTS = ("transpose", "reshape", "squeeze", "slice", "rev")
 
 
-def multiplied(equation: Any, inputs: list[Any]) -> View | Pending | None:
-    """A view or pending value after an equation that multiplies it by a scalar; None for any other one."""
+def multiplied(equation: Equation, inputs: list[Value]) -> View | Pending | None:
+    """A view or pending value after an equation that multiplies it by a scalar; None for any other equation."""
     name = equation.primitive.name
     if name == "neg":
         return times(inputs[0], -jnp.ones((), equation.outvars[0].aval.dtype))
@@ -94,15 +101,13 @@ def multiplied(equation: Any, inputs: list[Any]) -> View | Pending | None:
             if name == "mul":
                 return times(first, second)
             return replace(times(first, 1 / at_least_float32(second)), value=first.value / second)
-        if name == "mul" and isinstance(second, View | Pending) and jnp.ndim(getattr(first, "value", first)) == 0:
-            return None if isinstance(first, View | Pending) else times(second, first)
+        if name == "mul" and isinstance(second, View | Pending) and not isinstance(first, View | Pending):
+            return times(second, first) if jnp.ndim(first) == 0 else None
     return None
 
 
-def times(value: Any, factor: jax.Array | None) -> Any:
-    """A view or a pending value times a scalar; factors are collected in float32 at least, in which few underflow."""
-    if factor is None:
-        return value
+def times(value: View | Pending, factor: Num[Array, ""]) -> View | Pending:
+    """A view or a pending value times a scalar. Factors are collected in float32 at least, where few underflow."""
     product = scaled(value.value, factor)
     factor = at_least_float32(factor)
     if isinstance(value, View):
@@ -112,13 +117,13 @@ def times(value: Any, factor: jax.Array | None) -> Any:
     return Pending(product, tuple(terms))
 
 
-def scaled(array: jax.Array, factor: jax.Array | None) -> jax.Array:
-    """An array times a scalar, in its own dtype."""
-    return array if factor is None else array * factor.astype(array.dtype)
+def scaled(array: Num[Array, "*shape"], factor: Num[Array, ""]) -> Num[Array, "*shape"]:
+    """An array times a scalar, in the dtype of the array."""
+    return array * factor.astype(array.dtype)
 
 
-def rearranged(equation: Any, view: View) -> View | None:
-    """The view after an equation that casts, selects or moves its entries; None for any other one."""
+def rearranged(equation: Equation, view: View) -> View | None:
+    """The view after an equation that casts, selects or moves its entries; None for any other equation."""
     name, output = equation.primitive.name, equation.outvars[0].aval
     if not jnp.issubdtype(output.dtype, jnp.floating):
         return None
@@ -133,7 +138,7 @@ def rearranged(equation: Any, view: View) -> View | None:
     return None
 
 
-def split(equation: Any, view: View) -> list[View]:
+def split(equation: Equation, view: View) -> list[View]:
     """The views of the parts into which a parameter is cut along an axis."""
     axis, shape = equation.params["axis"], view.value.shape
     views, start = [], 0
@@ -144,3 +149,13 @@ def split(equation: Any, view: View) -> list[View]:
         views.append(replace(view, value=value, steps=(*view.steps, ("slice", shape, (starts, limits), None))))
         start += size
     return views
+
+
+def product_axis(dimension_numbers: DimensionNumbers, position: int, axis: int, lhs_ndim: int) -> int | None:
+    """Where the product of two operands has an axis of one of them; None if it is summed over, or of both."""
+    (lhs_contracted, rhs_contracted), (lhs_batch, rhs_batch) = dimension_numbers
+    contracted, batch = ((lhs_contracted, lhs_batch), (rhs_contracted, rhs_batch))[position]
+    if axis in contracted or axis in batch:
+        return None
+    before = [other for other in range(axis) if other not in contracted and other not in batch]
+    return len(batch) + len(before) + (lhs_ndim - len(lhs_contracted) - len(lhs_batch) if position == 1 else 0)

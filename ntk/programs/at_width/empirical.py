@@ -5,13 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import check_representable, shown
 from ntk.finite_width import empirical_ntk
+from ntk.linalg import highest_matmul
 from ntk.programs.at_width.model import FiniteProgram, forward
 from ntk.programs.language.options import numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, program_inputs
@@ -134,6 +134,6 @@ def _moments(
     (vectors1, gradients1), (vectors2, gradients2) = side(x1), side(x1 if x2 is None else x2)
 
     def gram(a: Array, b: Array) -> Array:
-        return jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
+        return highest_matmul(a, b.T)
 
     return jax.tree.map(gram, vectors1, vectors2), jax.tree.map(gram, gradients1, gradients2)

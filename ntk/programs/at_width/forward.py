@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ntk.linalg import highest_matmul
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features, Output
 from ntk.programs.language.program import Recording
@@ -22,7 +23,6 @@ from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option
 from ntk.programs.language.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
 
 BATCH = "inputs"  # the name of the axis over which a batch mean is taken
-_HIGHEST = lax.Precision.HIGHEST  # of sums and averages; products with matrices keep JAX's default
 Kind = tuple[Hashable, ...]
 
 
@@ -104,7 +104,8 @@ class ForwardPass:
         every, _ = self._column([factor for factors in shared.values() for factor in factors])
         weights = jnp.broadcast_to(jnp.asarray(every, total.dtype), (len(shared) * len(vectors),))
         weights = weights.reshape(len(shared), len(vectors)) if len(vectors) > 1 else weights
-        return total + jnp.matmul(weights.T, self._column(list(shared))[0], precision=_HIGHEST)
+        # Sums and averages keep their digits; products with matrices have JAX's default precision.
+        return total + highest_matmul(weights.T, self._column(list(shared))[0])
 
     def _factor(self, factors: Sequence[Node]) -> Any:
         """A number for all vectors, or a column of one for each."""
@@ -167,7 +168,7 @@ class ForwardPass:
 
     def _inner_product(self, a: Array, b: Array) -> Array:
         """(1/n) a·b as a product of matrices. As a sum over a∘b, XLA would compute a and b again in each sum."""
-        return jnp.matmul(a, b, precision=_HIGHEST) / self.width
+        return highest_matmul(a, b) / self.width
 
 
 def _schedule(recording: Recording) -> list[list[Node]]:

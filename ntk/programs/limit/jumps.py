@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from ntk.caches.lifetimes import compiled
 from ntk.dtypes import common_dtype
-from ntk.finite_width.rules.interpreter import evaluate
+from ntk.jaxprs import evaluate
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import OPERATORS, Apply, Constant, Entry, Moment, Option, applied

@@ -8,17 +8,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
+from ntk.linalg import highest_matmul, highest_tensordot
 from ntk.programs.language.graph import Node
 from ntk.programs.language.scalars import Scalar, beside_draws
 from ntk.programs.language.vectors import BatchMean, Gaussian, Nonlin, One, Tap, Vector
 from ntk.programs.limit.demand import Rule
 from ntk.programs.limit.draws.conditioning import draw_given
 from ntk.programs.limit.moments import Moments, PairsOfInputs
-
-_HIGHEST = lax.Precision.HIGHEST
 
 
 class Sampler:
@@ -66,9 +64,9 @@ class Sampler:
         """Σ over y, ȳ, and over the inputs that they belong to, of E[∂a/∂y ∂b/∂ȳ] τ(y, ȳ)."""
         num_samples, num_inputs = len(J1), self.num_inputs
         if self.forms.couples_inputs:
-            moved = jnp.tensordot(J1, taus, axes=1, precision=_HIGHEST)
-            return jnp.tensordot(moved, J2, axes=([0, 2], [0, 2]), precision=_HIGHEST) / num_samples
-        moment = jnp.matmul(J1.T, J2, precision=_HIGHEST) / num_samples
+            moved = highest_tensordot(J1, taus, axes=1)
+            return highest_tensordot(moved, J2, axes=([0, 2], [0, 2])) / num_samples
+        moment = highest_matmul(J1.T, J2) / num_samples
         blocks = (moment * taus).reshape(-1, num_inputs, moment.shape[1] // num_inputs, num_inputs)
         return jnp.sum(blocks, axis=(0, 2))
 

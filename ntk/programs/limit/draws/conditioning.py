@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from ntk.duals.quadrature import ratio
-
-_HIGHEST = lax.Precision.HIGHEST
+from ntk.linalg import highest_matmul
 
 
 class Drawn(NamedTuple):
@@ -47,12 +45,12 @@ def draw_given(
     variances = jnp.diagonal(left)
     if earlier is None:
         root, inverse = root_of(left, variances)
-        return jnp.matmul(noise, root, precision=_HIGHEST), Drawn(noise, inverse)
-    L = jnp.matmul(earlier.whitening, jnp.concatenate(covariances[:-1]), precision=_HIGHEST)
-    root, inverse = root_of(left - jnp.matmul(L.T, L, precision=_HIGHEST), variances)
+        return highest_matmul(noise, root), Drawn(noise, inverse)
+    L = highest_matmul(earlier.whitening, jnp.concatenate(covariances[:-1]))
+    root, inverse = root_of(left - highest_matmul(L.T, L), variances)
     noise = jnp.concatenate([earlier.noise, noise], axis=1)
-    draws = jnp.matmul(noise, jnp.concatenate([L, root]), precision=_HIGHEST)
-    below = -jnp.matmul(inverse, jnp.matmul(L.T, earlier.whitening, precision=_HIGHEST), precision=_HIGHEST)
+    draws = highest_matmul(noise, jnp.concatenate([L, root]))
+    below = -highest_matmul(inverse, highest_matmul(L.T, earlier.whitening))
     return draws, Drawn(noise, jnp.block([[earlier.whitening, jnp.zeros_like(L)], [below, inverse]]))
 
 
@@ -87,7 +85,7 @@ def _roots_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     (matrix,), (change,) = primals, tangents
     spectrum = _spectrum(matrix)
     values, vectors, root, inverse = spectrum
-    turned = jnp.matmul(vectors.T, jnp.matmul(change, vectors, precision=_HIGHEST), precision=_HIGHEST)
+    turned = highest_matmul(vectors.T, highest_matmul(change, vectors))
     values, root, inverse = values[None], root[None], inverse[None]
     kept = inverse > 0
     either, both = kept.T | kept, kept.T & kept
@@ -115,4 +113,4 @@ def _spectrum(matrix: Float[Array, "N N"]) -> _Spectrum:
 
 def _turned_back(spectrum: _Spectrum, matrix: Float[Array, "N N"]) -> Float[Array, "N N"]:
     V = spectrum.vectors
-    return jnp.matmul(V, jnp.matmul(matrix, V.T, precision=_HIGHEST), precision=_HIGHEST)
+    return highest_matmul(V, highest_matmul(matrix, V.T))

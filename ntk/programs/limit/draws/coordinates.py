@@ -15,18 +15,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from ntk.decomposition import gram, unit_scaled
+from ntk.linalg import highest_einsum
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, applied_to_each, beside_draws
 from ntk.programs.language.vectors import Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
 from ntk.programs.limit.draws.conditioning import Drawn, draw_given, root_of
-
-_HIGHEST = lax.Precision.HIGHEST
 
 
 class _Product(NamedTuple):
@@ -207,7 +205,7 @@ def _slopes(z: Float[Array, "S N"], hats: Float[Array, "K S N"]) -> Float[Array,
     It needs no derivative, and is right where z jumps, as the derivative of a ReLU does.
     """
     centred = hats - jnp.mean(hats, axis=1, keepdims=True)
-    covariance = jnp.einsum("ksn,lsn->nkl", centred, centred, precision=_HIGHEST)
-    with_z = jnp.einsum("ksn,sn->nk", centred, z, precision=_HIGHEST)
+    covariance = highest_einsum("ksn,lsn->nkl", centred, centred)
+    with_z = highest_einsum("ksn,sn->nk", centred, z)
     _, inverse = jax.vmap(lambda moments: root_of(moments, jnp.diagonal(moments)))(covariance)
-    return jnp.einsum("nlk,nlm,nm->kn", inverse, inverse, with_z, precision=_HIGHEST)
+    return highest_einsum("nlk,nlm,nm->kn", inverse, inverse, with_z)

@@ -1,0 +1,59 @@
+"""What is recorded where a function uses a parameter linearly."""
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import jax
+from jaxtyping import Array
+
+from ntk.finite_width.rules.linear_ops import LinearOp
+
+Taps = dict[str, Array]  # by place: taps, or operands, or gradients in taps
+Shape = jax.ShapeDtypeStruct
+
+
+@dataclass(frozen=True)
+class Use:
+    """One equation in which a parameter is used linearly, y = op(a, W), possibly inside scans.
+
+    Attributes:
+        leaf: Which parameter.
+        steps: What it was seen through.
+        op: The operation.
+        paired: Whether each step of a scan uses its own slice of the parameter, for every scan around the use,
+            outermost first.
+        operand: Shape of a, the axes of the scans first.
+        tap: Where its tap is.
+        tap_shape: Shape of y, the axes of the scans first.
+    """
+
+    leaf: int
+    steps: tuple[Hashable, ...]
+    op: LinearOp
+    paired: tuple[bool, ...]
+    operand: Shape
+    tap: str
+    tap_shape: Shape
+
+    @property
+    def size(self) -> int:
+        """Zero where the output or the parameter has no entries, so that there is no gradient."""
+        return math.prod(self.tap_shape.shape) * math.prod(self.op.sizes)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where an equation stands.
+
+    Attributes:
+        name: Its place in the program.
+        lengths: Steps of the scans around it, outermost first.
+        taps: What is added in its program, by place.
+        operands: Operands of linear uses in its program, by place; the interpreter fills it.
+    """
+
+    name: str
+    lengths: tuple[int, ...]
+    taps: Taps
+    operands: Taps
