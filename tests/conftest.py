@@ -19,10 +19,7 @@ STRICT = {
     "experiments/regularization/test_measures.py",
     "experiments/regularization/test_members.py",
     "experiments/regularization/test_singular_value_shrinkage.py",
-    "ntk/finite_width/test_empirical_ntk.py",
-    "ntk/finite_width/test_empirical_properties.py",
-    "ntk/finite_width/test_finite_models.py",
-    "ntk/finite_width/test_layer_rules.py",
+    "ntk/finite_width",
     "ntk/infinite_width/test_mlp.py",
     "ntk/programs",
 }

@@ -1,7 +1,29 @@
 """The plain way: Jacobians of the whole batch, flattened over parameters, contracted by one einsum."""
 
+from dataclasses import dataclass
+
 import jax
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The Jacobians of a function at the inputs of both sides, (N, *outputs, parameters)."""
+
+    J1: np.ndarray
+    J2: np.ndarray
+
+    def ntk(self, equation, one_batch=False):
+        """The kernel in the contraction that the equation states, nothing averaged."""
+        return np.einsum(equation, self.J1, self.J1 if one_batch else self.J2)
+
+
+def dense(f, params, x1, x2):
+    """Of a function of each input by itself: the Jacobians of both sides, by one program."""
+    both = jax.tree.map(lambda a, b: np.concatenate([a, b]), x1, x2)
+    J = np.concatenate(dense_jacobians(f, params, both), axis=-1)
+    num1 = len(jax.tree.leaves(x1)[0])
+    return Dense(J[:num1], J[num1:])
 
 
 def dense_jacobians(f, params, x):
@@ -13,7 +35,7 @@ def dense_jacobians(f, params, x):
 
 
 def dense_ntk(f, params, x1, x2=None, *, equation="ip,jp->ij"):
-    """The kernel in the contraction that the equation states, nothing averaged."""
+    """The kernel in the contraction that the equation states, nothing averaged; of two batches, each by itself."""
     J1 = np.concatenate(dense_jacobians(f, params, x1), axis=-1)
     J2 = J1 if x2 is None else np.concatenate(dense_jacobians(f, params, x2), axis=-1)
     return np.einsum(equation, J1, J2)

@@ -1,13 +1,16 @@
 """`empirical_ntk` of any function, against the dense Jacobian of the whole batch and one einsum."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from as_written import as_written
-from dense_jacobian import assert_equal, dense_ntk
+from dense_jacobian import assert_equal, dense, dense_ntk
 from flax import nnx
+from model_zoo import normal
 
 import ntk
 
@@ -31,45 +34,68 @@ def function(*outputs):
     return f
 
 
-# outputs, trace_axes, diagonal_axes, the contraction, and the size of what it averages over.
-CONTRACTIONS = [
-    ((), (-1,), (), "ip,jp->ij", 1),
-    ((3,), (-1,), (), "iap,jap->ij", 3),
-    ((3,), (), (), "iap,jbp->ijab", 1),
-    ((3,), (-1,), (-1,), "iap,jap->ija", 1),
-    ((1,), (-1,), (), "iap,jap->ij", 1),
-    ((2, 3), (-1,), (), "iabp,jcbp->ijac", 3),
-    ((2, 3), (0,), (), "iabp,jacp->ijbc", 2),
-    ((2, 3), (-1, 0), (), "iabp,jabp->ij", 6),
-    ((2, 3), (), (), "iabp,jcdp->ijacbd", 1),
-    ((2, 3), (), (0,), "iabp,jacp->ijabc", 1),
-    ((2, 3), (), (0, 1), "iabp,jabp->ijab", 1),
-    ((2, 3), (1,), (0,), "iabp,jabp->ija", 3),
-    ((2, 3), (0, 1), (-1,), "iabp,jabp->ijb", 2),
-]
+# Of outputs: trace_axes, diagonal_axes, the contraction, and the size of what it averages over.
+CONTRACTIONS = {
+    (): [((-1,), (), "ip,jp->ij", 1)],
+    (1,): [((-1,), (), "iap,jap->ij", 1)],
+    (3,): [
+        ((-1,), (), "iap,jap->ij", 3),
+        ((), (), "iap,jbp->ijab", 1),
+        ((-1,), (-1,), "iap,jap->ija", 1),
+    ],
+    (2, 3): [
+        ((-1,), (), "iabp,jcbp->ijac", 3),
+        ((0,), (), "iabp,jacp->ijbc", 2),
+        ((-1, 0), (), "iabp,jabp->ij", 6),
+        ((), (), "iabp,jcdp->ijacbd", 1),
+        ((), (0,), "iabp,jacp->ijabc", 1),
+        ((), (0, 1), "iabp,jabp->ijab", 1),
+        ((1,), (0,), "iabp,jabp->ija", 3),
+        ((0, 1), (-1,), "iabp,jabp->ijb", 2),
+    ],
+}
 
 
-@pytest.mark.parametrize(("outputs", "trace_axes", "diagonal_axes", "equation", "size"), CONTRACTIONS)
-def test_traced_axes_are_averaged_and_diagonal_ones_kept(outputs, trace_axes, diagonal_axes, equation, size):
+@pytest.mark.parametrize("outputs", CONTRACTIONS)
+def test_traced_axes_are_averaged_and_diagonal_ones_kept(outputs):
     f = function(*outputs)
-    found = ntk.empirical_ntk(f, PARAMS, X1, X2, trace_axes=trace_axes, diagonal_axes=diagonal_axes)
-    assert_equal(found, dense_ntk(f, PARAMS, X1, X2, equation=equation) / size)
+
+    @jax.jit
+    def kernels(params, x1, x2):
+        return [
+            ntk.empirical_ntk(f, params, x1, x2, trace_axes=trace_axes, diagonal_axes=diagonal_axes)
+            for trace_axes, diagonal_axes, *_ in CONTRACTIONS[outputs]
+        ]
+
+    expected = dense(f, PARAMS, X1, X2)
+    for found, (_, _, equation, size) in zip(kernels(PARAMS, X1, X2), CONTRACTIONS[outputs], strict=True):
+        assert_equal(found, expected.ntk(equation) / size)
 
 
 def test_one_batch_is_both_sides():
     f = function()
-    for x2 in (None, X1, X1.copy()):
-        assert_equal(ntk.empirical_ntk(f, PARAMS, X1, x2), dense_ntk(f, PARAMS, X1))
+
+    @jax.jit
+    def kernels(params, x, copy):
+        return [ntk.empirical_ntk(f, params, x, other) for other in (None, x, copy)]
+
+    expected = dense_ntk(f, PARAMS, X1)
+    for found in kernels(PARAMS, X1, X1.copy()):
+        assert_equal(found, expected)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 4, 7, 100])
-def test_tiles_change_nothing(batch_size):
-    """7 and 4 rows in tiles of 3: the last tiles are ragged."""
+def test_tiles_change_nothing():
+    """7 and 4 rows in tiles of one size after the other; in tiles of 3 the last ones are ragged."""
     f = function(2)
-    arguments = {"trace_axes": (), "batch_size": batch_size, "method": "jacobian"}
-    assert_equal(
-        ntk.empirical_ntk(f, PARAMS, X1, X2, **arguments), dense_ntk(f, PARAMS, X1, X2, equation="iap,jbp->ijab")
-    )
+
+    @jax.jit
+    def kernels(params, x1, x2):
+        options = {"trace_axes": (), "method": "jacobian"}
+        return [ntk.empirical_ntk(f, params, x1, x2, batch_size=size, **options) for size in (1, 3, 4, 7, 100)]
+
+    expected = dense(f, PARAMS, X1, X2).ntk("iap,jbp->ijab")
+    for found in kernels(PARAMS, X1, X2):
+        assert_equal(found, expected)
 
 
 def test_parameters_that_are_not_floating_are_constants():
@@ -93,10 +119,20 @@ def test_inputs_may_be_any_pytree():
 
 def test_linen_model():
     model = nn.Sequential([nn.Dense(5), nn.tanh, nn.Dense(2)])
-    params = jax.jit(as_written(model.init))(jax.random.key(0), X1)
-    params = jax.tree.map(lambda leaf: leaf.astype(X1.dtype), params)
-    found = ntk.empirical_ntk(model.apply, params, X1, X2)
-    assert_equal(found, dense_ntk(model.apply, params, X1, X2, equation="iap,jap->ij") / 2)
+    shapes = jax.eval_shape(as_written(model.init), jax.random.key(0), X1)
+    params = jax.tree.map(lambda leaf: normal(*leaf.shape), shapes)
+    found = jax.jit(functools.partial(ntk.empirical_ntk, as_written(model.apply)))(params, X1, X2)
+    assert_equal(found, dense(as_written(model.apply), params, X1, X2).ntk("iap,jap->ij") / 2)
+
+
+def split(model, *filters):
+    """The graph of an NNX model and its state, or its parameters and the rest, made by one program."""
+
+    def made():
+        return nnx.split(model(nnx.Rngs(0)), *filters)
+
+    states = jax.jit(lambda: made()[1:])()
+    return nnx.split(nnx.eval_shape(lambda: model(nnx.Rngs(0))), *filters)[0], *states
 
 
 def test_nnx_model():
@@ -109,17 +145,22 @@ def test_nnx_model():
         def __call__(self, x):
             return self.out(self.dropout(jnp.tanh(self.hidden(x))))
 
-    graph, params, rest = nnx.split(Model(nnx.Rngs(0)), nnx.Param, ...)
+    graph, params, rest = split(Model, nnx.Param, ...)
 
     @as_written
     def f(params, x):
         return nnx.merge(graph, params, rest)(x)
 
-    assert_equal(ntk.empirical_ntk(f, params, X1, X2), dense_ntk(f, params, X1, X2, equation="iap,jap->ij") / 2)
+    expected = dense(f, params, X1, X2).ntk("iap,jap->ij") / 2
+    assert_equal(ntk.empirical_ntk(f, params, X1, X2), expected)
     # The whole state, with its random keys and counts, serves as well.
-    graph, state = nnx.split(Model(nnx.Rngs(0)))
-    whole = ntk.empirical_ntk(lambda state, x: nnx.merge(graph, state)(x), state, X1, X2)
-    assert_equal(whole, dense_ntk(f, params, X1, X2, equation="iap,jap->ij") / 2)
+    graph_of_all, state = split(Model)
+
+    @as_written
+    def of_state(state, x):
+        return nnx.merge(graph_of_all, state)(x)
+
+    assert_equal(jax.jit(functools.partial(ntk.empirical_ntk, of_state))(state, X1, X2), expected)
 
 
 def test_nnx_model_that_is_rematerialized():
@@ -133,40 +174,44 @@ def test_nnx_model_that_is_rematerialized():
         def __call__(self, x):
             return jnp.tanh(self.hidden(x))
 
-    graph, params = nnx.split(Model(nnx.Rngs(0)))
+    graph, params = split(Model)
 
     @as_written
     def f(params, x):
         return jnp.tanh(x @ params["hidden"]["kernel"][...] + params["hidden"]["bias"][...])
 
+    @as_written
     def rematerialized(params, x):
         return nnx.merge(graph, params)(x)
 
     assert "jacobian" not in {row.rule for row in ntk.explain_empirical(rematerialized, params, X1).rows}
-    for method in ("auto", "vector_products"):
-        found = ntk.empirical_ntk(rematerialized, params, X1, X2, method=method)
-        assert_equal(found, dense_ntk(f, params, X1, X2, equation="iap,jap->ij") / 5)
+    expected = dense(f, params, X1, X2).ntk("iap,jap->ij") / 5
+    assert_equal(ntk.empirical_ntk(rematerialized, params, X1, X2), expected)
+    by_columns = functools.partial(ntk.empirical_ntk, rematerialized, method="vector_products")
+    assert_equal(jax.jit(by_columns)(params, X1, X2), expected)
 
 
 def test_under_transformations():
     f = function(2)
-    expected = dense_ntk(f, PARAMS, X1, X2, equation="iap,jap->ij") / 2
 
     def kernel(params, x1, x2):
         return ntk.empirical_ntk(f, params, x1, x2, batch_size=3)
 
-    assert_equal(jax.jit(kernel)(PARAMS, X1, X2), expected)
-    two = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), PARAMS)
-    both = jax.vmap(kernel, in_axes=(0, None, None))(two, X1, X2)
-    assert_equal(both[0], expected)
-    assert_equal(both[1], dense_ntk(f, jax.tree.map(lambda leaf: 2 * leaf, PARAMS), X1, X2, equation="iap,jap->ij") / 2)
-
     def trace(scale):
         return jnp.trace(kernel({**PARAMS, "w": scale * PARAMS["w"]}, X1, X1))
 
+    @jax.jit
+    def transformed(two, x1, x2):
+        return jax.vmap(kernel, in_axes=(0, None, None))(two, x1, x2), jax.value_and_grad(trace)(1.0)
+
+    two = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), PARAMS)
+    both, (_, slope) = transformed(two, X1, X2)
+    for i, found in enumerate(both):
+        params = jax.tree.map(lambda leaf, i=i: leaf[i], two)
+        assert_equal(found, dense(f, params, X1, X2).ntk("iap,jap->ij") / 2)
     # Differences with step 1e-5 are off by about (1e-5)² and 1e-16/1e-5.
-    difference = (trace(1 + 1e-5) - trace(1 - 1e-5)) / 2e-5
-    np.testing.assert_allclose(jax.grad(trace)(1.0), difference, rtol=1e-8)
+    value = jax.jit(trace)
+    np.testing.assert_allclose(slope, (value(1 + 1e-5) - value(1 - 1e-5)) / 2e-5, rtol=1e-8)
 
 
 def test_dtype_is_that_of_the_function():

@@ -1,5 +1,6 @@
 """What every kernel of finite networks must be, whatever the network and the data: symmetric, positive, consistent."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -45,25 +46,38 @@ def assert_gram(matrix, eps):
     assert np.linalg.eigvalsh((matrix + matrix.T) / 2).min() >= -100 * eps * scale
 
 
+def _halves(x):
+    """The first and the last half of the rows, which may share one."""
+    half = (len(x) + 1) // 2
+    return slice(half), slice(-half, None)
+
+
+@jax.jit
+def measured(net, params, x, lengths):
+    """The kernels of all inputs, of the first half with the last one, and the other way round."""
+
+    def kernels(*rows):
+        names = ("lengths1", "lengths2") if lengths is not None else ()
+        sides = {name: lengths[part] for name, part in zip(names, rows, strict=False)}
+        return ntk.empirical_kernels(net, params, *(x[part] for part in rows), **sides)
+
+    first, last = _halves(x)
+    return kernels(slice(None)), kernels(first, last), kernels(last, first)
+
+
 def check(net, x, lengths, outputs, dtype):
     x, eps = x.astype(dtype), np.finfo(dtype).eps
     params = normal_params(ntk.finite(net, 6, outputs), x)
-    sides = {} if lengths is None else {"lengths1": lengths}
-    kernels = ntk.empirical_kernels(net, params, x, **sides)
+    kernels, there, back = measured(net, params, x, lengths)
     for matrix in matrices(kernels, lengths):
         assert matrix.dtype == dtype
         assert_gram(matrix, eps)
     # The other way round: k(ξ̄, ξ) = k(ξ, ξ̄)ᵀ, on the first and the last half.
-    half = (len(x) + 1) // 2
-    pairs = [(slice(half), slice(-half, None)), (slice(-half, None), slice(half))]
     for field in ("ntk", "nngp"):
-        there, back = (
-            getattr(ntk.empirical_kernels(net, params, x[a], x[b], **_sides(lengths, a, b)), field) for a, b in pairs
-        )
         whole = np.asarray(getattr(kernels, field))
         tolerance = 100 * eps * np.trace(whole)
-        np.testing.assert_allclose(there, whole[pairs[0]], rtol=0, atol=tolerance)
-        np.testing.assert_allclose(back, np.transpose(there), rtol=0, atol=tolerance)
+        np.testing.assert_allclose(getattr(there, field), whole[_halves(x)], rtol=0, atol=tolerance)
+        np.testing.assert_allclose(getattr(back, field), np.transpose(getattr(there, field)), rtol=0, atol=tolerance)
     # Equal inputs have equal rows.
     for i in range(1, len(x)):
         if np.array_equal(x[i], x[0]) and (lengths is None or lengths[i] == lengths[0]):
@@ -72,11 +86,7 @@ def check(net, x, lengths, outputs, dtype):
                 np.testing.assert_allclose(whole[i], whole[0], rtol=0, atol=100 * eps * np.trace(whole))
 
 
-def _sides(lengths, a, b):
-    return {} if lengths is None else {"lengths1": lengths[a], "lengths2": lengths[b]}
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @settings(deadline=None, max_examples=15)
 @given(data=inputs(sequences=False), w_std=STD, b_std=STD, v_std=STD)
 def test_mlp(dtype, data, w_std, b_std, v_std):
@@ -84,7 +94,7 @@ def test_mlp(dtype, data, w_std, b_std, v_std):
     check(net, *data, outputs=None, dtype=dtype)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", [pytest.param("last", marks=pytest.mark.slow), "mean"])
 @settings(deadline=None, max_examples=15)
 @given(data=inputs(sequences=True), w_std=STD, u_std=STD, b_std=STD, v_std=STD)
 def test_rnn(pooling, data, w_std, u_std, b_std, v_std):
@@ -98,14 +108,18 @@ def test_any_function(data, seed):
     """The kernel of all pairs of outputs, as one (N·O, N·O) matrix, and its diagonal and mean."""
     x, _ = data
     w = np.random.default_rng(seed).normal(size=(x.shape[1], 3))
-    full, diagonal, mean = (
-        ntk.empirical_ntk(saturating, w, x, trace_axes=trace, diagonal_axes=kept)
-        for trace, kept in (((), ()), ((), (-1,)), ((-1,), ()))
-    )
+    full, diagonal, mean = kernels_of_saturating(w, x)
     assert_gram(full.transpose(0, 2, 1, 3).reshape(3 * len(x), 3 * len(x)), np.finfo(float).eps)
     np.testing.assert_allclose(diagonal, jnp.diagonal(full, axis1=2, axis2=3), rtol=1e-12, atol=1e-300)
     tolerance = 1e-13 * np.abs(diagonal).max()
     np.testing.assert_allclose(mean, diagonal.mean(axis=-1), rtol=0, atol=tolerance)
+
+
+@jax.jit
+def kernels_of_saturating(w, x):
+    """The kernel of all pairs of outputs, its diagonal, and its mean."""
+    axes = ((), ()), ((), (-1,)), ((-1,), ())
+    return [ntk.empirical_ntk(saturating, w, x, trace_axes=trace, diagonal_axes=kept) for trace, kept in axes]
 
 
 def saturating(w, x):

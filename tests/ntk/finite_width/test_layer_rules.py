@@ -1,108 +1,95 @@
 """Every rule of `empirical_ntk`, on every kind of layer, against dense Jacobians in float64."""
 
+import functools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from as_written import as_written
-from dense_jacobian import assert_equal, dense_ntk
+from dense_jacobian import Dense, assert_equal, dense, dense_jacobians, dense_ntk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
-from model_zoo import ZOO, normal
+from model_zoo import ZOO, Model, normal
 
 import ntk
-
-# Of each model, the parameters that have no rule.
-WITHOUT_RULE = {
-    "tied_autoencoders": {"w", "gain"},
-    "dense": set(),
-    "attention": {"params/LayerNorm_0/scale", "params/LayerNorm_1/scale"},
-    "convolutions": {"params/BatchNorm_0/scale"},
-    "gru": set(),
-    "lstm": {f"params/cell/h{gate}/bias" for gate in "fgio"},  # this cell concatenates its parameters
-    "side_by_side": {"b", "c", "s", "t"},
-    "tied": {"params/Embed_0/embedding"},  # looked up, and multiplied by
-    "embedded": set(),
-    "nnx": {"norm/scale", "group/scale"},
-    "stacked_layers": set(),
-    "nested_scans": set(),
-    "branches": set(),
-    "wrapped": {"v"},  # inside a function with its own derivative
-    "views": {"gain", "half", "square", "thin"},
-    "escapes": {"w", "v", "masked"},
-    "einsums": set(),
-    "ensemble": set(),
-    "row_lookups": set(),
-    "scaled_lookups": set(),
-    "joined_alone": set(),
-    "printed": set(),
-    "other_ranks": set(),
-}
-
 
 # Seen in the other tests of this file too.
 LONG = ("attention", "nnx", "convolutions", "gru", "lstm")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "convolutions")]
 
 
+class Expected(NamedTuple):
+    """A model with its Jacobians."""
+
+    model: Model
+    jacobians: Dense
+
+
 @pytest.fixture(scope="module")
 def models():
     made = {}
-    return lambda name: made[name] if name in made else made.setdefault(name, ZOO[name]())
+
+    def of_name(name):
+        if name not in made:
+            model = ZOO[name]()
+            made[name] = Expected(model, dense(*model))
+        return made[name]
+
+    return of_name
+
+
+def compiled(*kernels):
+    """All of these functions of parameters and both batches as one program."""
+    return jax.jit(lambda *arguments: [kernel(*arguments) for kernel in kernels])
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ZOO])
-def test_all_outputs_of_two_batches(models, name):
-    model = models(name)
-    expected = dense_ntk(*model, equation="iap,jbp->ijab")
-    assert_equal(ntk.empirical_ntk(*model, trace_axes=()), expected)
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ZOO])
-def test_one_batch_by_gram_matrices(models, name):
-    f, params, x, _ = models(name)
-    num_outputs = jax.eval_shape(f, params, x).shape[1]
-    expected = dense_ntk(f, params, x, equation="iap,jap->ij") / num_outputs
-    assert_equal(ntk.empirical_ntk(f, params, x, method="layerwise"), expected)
-
-
-@pytest.mark.parametrize("name", ZOO)
-def test_which_parameters_have_no_rule(models, name):
-    f, params, x, _ = models(name)
-    rows = ntk.explain_empirical(f, params, x, method="layerwise").rows
-    assert {row.rule for row in rows} <= {"gram", "jacobian", "constant"}
-    found = {path for row in rows if row.rule == "jacobian" for path in row.parameters}
-    assert found == WITHOUT_RULE[name]
+def test_all_outputs_of_two_batches_and_one_by_gram_matrices(models, name):
+    (f, *arguments), jacobians = models(name)
+    pairs, mean = compiled(
+        lambda params, x1, x2: ntk.empirical_ntk(f, params, x1, x2, trace_axes=()),
+        lambda params, x1, x2: ntk.empirical_ntk(f, params, x1, method="layerwise"),
+    )(*arguments)
+    assert_equal(pairs, jacobians.ntk("iap,jbp->ijab"))
+    assert_equal(mean, jacobians.ntk("iap,jap->ij", one_batch=True) / pairs.shape[-1])
 
 
 @pytest.mark.parametrize("name", ["embedded", "views", *SLOW, pytest.param("nested_scans", marks=pytest.mark.slow)])
 def test_parts_of_parameters_add_up(models, name):
-    f, params, x1, x2 = models(name)
-    parts = ntk.empirical_ntk(f, params, x1, x2, diagonal_axes=(-1,), per_layer=True)
-    assert jax.tree.structure(parts) == jax.tree.structure(params)
-    for i, part in enumerate(jax.tree.leaves(parts)):
-        leaves, structure = jax.tree.flatten(params)
-
-        def of_one_leaf(leaf, x, i=i, leaves=leaves, structure=structure):
-            return f(jax.tree.unflatten(structure, [*leaves[:i], leaf, *leaves[i + 1 :]]), x)
-
-        expected = dense_ntk(of_one_leaf, leaves[i], x1, x2, equation="iap,jap->ija")
-        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * max(1.0, np.abs(expected).max()))
-    assert_equal(sum(jax.tree.leaves(parts)), dense_ntk(f, params, x1, x2, equation="iap,jap->ija"))
+    """Each part is the kernel of the Jacobian in one leaf; of state, which is not trained, there is none."""
+    (f, params, x1, x2), jacobians = models(name)
+    kernel = functools.partial(ntk.empirical_ntk, f, diagonal_axes=(-1,), per_layer=True)
+    parts = jax.jit(kernel)(params, x1, x2)
+    leaves = dict(jax.tree_util.tree_leaves_with_path(params))
+    start = 0
+    for path, leaf in leaves.items():
+        J1, J2 = (J[..., start : start + leaf.size] for J in (jacobians.J1, jacobians.J2))
+        start += leaf.size
+        part = dict(jax.tree_util.tree_leaves_with_path(parts)).get(path)
+        if part is not None:
+            expected = np.einsum("iap,jap->ija", J1, J2)
+            np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * max(1.0, np.abs(expected).max()))
+    assert start == jacobians.J1.shape[-1]
+    trained = [path for path in leaves if "batch_stats" not in jax.tree_util.keystr(path)]
+    assert len(jax.tree.leaves(parts)) == len(trained)
 
 
 @pytest.mark.parametrize("name", ["gru", *SLOW])
 @pytest.mark.parametrize("method", ["auto", pytest.param("vector_products", marks=pytest.mark.slow)])
 def test_chosen_parameters_and_the_others_add_up(models, name, method):
-    f, params, x1, x2 = models(name)
-    parts = [
-        ntk.empirical_ntk(f, params, x1, x2, method=method, param_filter=chosen, trace_axes=())
-        for chosen in (lambda path: "kernel" in path, lambda path: "kernel" not in path)
-    ]
-    assert_equal(parts[0] + parts[1], dense_ntk(f, params, x1, x2, equation="iap,jbp->ijab"))
-    assert np.abs(parts[0]).max() > 0
-    assert np.abs(parts[1]).max() > 0
+    (f, *arguments), jacobians = models(name)
+
+    def part(chosen):
+        options = {"method": method, "param_filter": chosen, "trace_axes": ()}
+        return lambda params, x1, x2: ntk.empirical_ntk(f, params, x1, x2, **options)
+
+    kernels, others = compiled(part(lambda path: "kernel" in path), part(lambda path: "kernel" not in path))(*arguments)
+    assert_equal(kernels + others, jacobians.ntk("iap,jbp->ijab"))
+    assert np.abs(kernels).max() > 0
+    assert np.abs(others).max() > 0
 
 
 @pytest.mark.parametrize(
@@ -113,29 +100,38 @@ def test_chosen_parameters_and_the_others_add_up(models, name, method):
 )
 def test_tiles_of_any_size(models, method, batch_size):
     """Four rows in tiles of 3 and of 2: mirrored, ragged, and two that meet twice in the circle."""
-    f, params, x1, x2 = models("stacked_layers")
+    (f, *arguments), jacobians = models("stacked_layers")
     options = {"trace_axes": (), "method": method, "batch_size": batch_size}
-    for other in (None, x2):
-        expected = dense_ntk(f, params, x1, other, equation="iap,jbp->ijab")
-        assert_equal(ntk.empirical_ntk(f, params, x1, other, **options), expected)
+    two_batches, one_batch = compiled(
+        lambda params, x1, x2: ntk.empirical_ntk(f, params, x1, x2, **options),
+        lambda params, x1, x2: ntk.empirical_ntk(f, params, x1, **options),
+    )(*arguments)
+    assert_equal(two_batches, jacobians.ntk("iap,jbp->ijab"))
+    assert_equal(one_batch, jacobians.ntk("iap,jbp->ijab", one_batch=True))
 
 
 @pytest.mark.slow
 def test_tiles_of_parts(models):
-    f, params, x, _ = models("nested_scans")
-    parts = ntk.empirical_ntk(f, params, x, per_layer=True, batch_size=3)
-    for part, whole in zip(parts.values(), ntk.empirical_ntk(f, params, x, per_layer=True).values(), strict=True):
-        assert_equal(part, whole)
+    (f, *arguments), _ = models("nested_scans")
+    parts, whole = compiled(
+        lambda params, x1, x2: ntk.empirical_ntk(f, params, x1, per_layer=True, batch_size=3),
+        lambda params, x1, x2: ntk.empirical_ntk(f, params, x1, per_layer=True),
+    )(*arguments)
+    jax.tree.map(assert_equal, parts, whole)
 
 
 @pytest.mark.parametrize("name", ["embedded", *SLOW, pytest.param("stacked_layers", marks=pytest.mark.slow)])
 def test_diagonal(models, name):
-    f, params, x, _ = models(name)
-    expected = dense_ntk(f, params, x, equation="iap,ibp->iab")
-    for batch_size in (None, 3):
-        assert_equal(ntk.ntk_diagonal(f, params, x, trace_axes=(), batch_size=batch_size), expected)
-    mean = np.trace(expected, axis1=1, axis2=2) / expected.shape[1]
-    assert_equal(ntk.ntk_diagonal(f, params, x), mean)
+    (f, *arguments), jacobians = models(name)
+    at_once, tiled, mean = compiled(
+        lambda params, x1, x2: ntk.ntk_diagonal(f, params, x1, trace_axes=()),
+        lambda params, x1, x2: ntk.ntk_diagonal(f, params, x1, trace_axes=(), batch_size=3),
+        lambda params, x1, x2: ntk.ntk_diagonal(f, params, x1),
+    )(*arguments)
+    expected = jacobians.ntk("iap,ibp->iab", one_batch=True)
+    for found in (at_once, tiled):
+        assert_equal(found, expected)
+    assert_equal(mean, np.trace(expected, axis1=1, axis2=2) / expected.shape[1])
 
 
 def test_an_embedding_that_is_scaled_after_the_lookup():
@@ -179,8 +175,12 @@ def test_inputs_of_two_lengths():
     params["table"] = normal(9, 3, seed=5)
     for f in (scanned, unrolled, pooled, positions):
         expected = dense_ntk(f, params, x1, x2, equation="iap,jbp->ijab")
-        for batch_size in (None, 2):
-            assert_equal(ntk.empirical_ntk(f, params, x1, x2, trace_axes=(), batch_size=batch_size), expected)
+        kernels = compiled(
+            lambda params, x1, x2, f=f: ntk.empirical_ntk(f, params, x1, x2, trace_axes=()),
+            lambda params, x1, x2, f=f: ntk.empirical_ntk(f, params, x1, x2, trace_axes=(), batch_size=2),
+        )
+        for found in kernels(params, x1, x2):
+            assert_equal(found, expected)
 
 
 @as_written
@@ -196,13 +196,22 @@ BATCH_NORMED = {"w": normal(3, 4), "scale": normal(4), "shift": normal(4, seed=1
 @pytest.mark.parametrize("method", ["auto", "jacobian", pytest.param("layerwise", marks=pytest.mark.slow)])
 def test_outputs_that_depend_on_the_whole_batch(method):
     x1, x2 = normal(5, 3, seed=1), normal(4, 3, seed=2)
-    for other in (None, x2):
-        expected = dense_ntk(batch_normed, BATCH_NORMED, x1, other, equation="iap,jbp->ijab")
-        options = {"batch_dependent": True, "method": method}
-        found = ntk.empirical_ntk(batch_normed, BATCH_NORMED, x1, other, trace_axes=(), **options)
-        assert_equal(found, expected)
-        found = ntk.empirical_ntk(batch_normed, BATCH_NORMED, x1, other, per_layer=True, **options)
-        assert_equal(sum(found.values()), np.einsum("ijaa->ij", expected) / 2)
+    options = {"batch_dependent": True, "method": method}
+
+    def kernels(params, x1, x2):
+        return [
+            (
+                ntk.empirical_ntk(batch_normed, params, x1, other, trace_axes=(), **options),
+                ntk.empirical_ntk(batch_normed, params, x1, other, per_layer=True, **options),
+            )
+            for other in (None, x2)
+        ]
+
+    J1, J2 = (np.concatenate(dense_jacobians(batch_normed, BATCH_NORMED, x), axis=-1) for x in (x1, x2))
+    for other, (pairs, parts) in zip((J1, J2), jax.jit(kernels)(BATCH_NORMED, x1, x2), strict=True):
+        expected = np.einsum("iap,jbp->ijab", J1, other)
+        assert_equal(pairs, expected)
+        assert_equal(sum(parts.values()), np.einsum("ijaa->ij", expected) / 2)
 
 
 def check_composition(data):

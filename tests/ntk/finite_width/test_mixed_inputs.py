@@ -68,7 +68,7 @@ def test_mixing_behind_a_gate(gate):
 
     def gated(params, x):
         h = network(params, x)
-        return h + params["gate"] * h.mean(0)
+        return h + params["gate"] * h.mean(0, keepdims=True)
 
     with pytest.raises(ValueError, match="f mixes the inputs of a batch"):
         ntk.empirical_ntk(gated, {**PARAMS, "gate": np.float64(gate)}, X1)
@@ -77,7 +77,7 @@ def test_mixing_behind_a_gate(gate):
 def test_weak_mixing_in_float32():
     def weak(params, x):
         h = x @ params
-        return h + 0.04 * h.mean(0)
+        return h + 0.04 * h.mean(0, keepdims=True)
 
     with pytest.raises(ValueError, match="f mixes the inputs of a batch"):
         ntk.empirical_ntk(weak, PARAMS["w"].astype("float32"), X1.astype("float32"))

@@ -1,10 +1,12 @@
 """Models in float32, bfloat16 and float16."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dense_jacobian import assert_equal, dense_ntk
+from dense_jacobian import assert_equal, dense
 from model_zoo import ZOO, normal
 
 import ntk
@@ -22,8 +24,8 @@ def test_float32(name):
     def f32(params, x):
         return f(params, x).astype("float32")
 
-    expected = dense_ntk(f, params, x1, x2, equation="iap,jbp->ijab")
-    found = ntk.empirical_ntk(f32, cast(params), cast(x1), cast(x2), trace_axes=())
+    expected = dense(f, params, x1, x2).ntk("iap,jbp->ijab")
+    found = jax.jit(functools.partial(ntk.empirical_ntk, f32, trace_axes=()))(cast(params), cast(x1), cast(x2))
     assert found.dtype == jnp.float32
     # Forward and backward pass of a few layers in float32.
     assert_equal(found, expected, tolerance=2e-5)

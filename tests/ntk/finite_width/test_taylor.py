@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dense_jacobian import assert_equal
 from jax import export
+from refusals import assert_refused, rows
 
 import ntk
 from ntk.finite_width.taylor import linearize, taylor_expand
@@ -31,28 +33,26 @@ def monomial(power):
     return f
 
 
-def assert_equal(found, expected, tolerance=1e-12):
-    assert found.shape == expected.shape
-    # At most some hundred operations in float64, of numbers not much larger than the largest result.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+def expansions(f, at, degrees):
+    """The polynomials of all these degrees, as one program."""
+    return jax.jit(lambda params, x: [taylor_expand(f, at, degree)(params, x) for degree in degrees])
 
 
 @pytest.mark.parametrize("power", [0, 1, 2, 3])
 def test_a_polynomial_is_its_own_expansion(power):
     f = monomial(power)
-    assert_equal(taylor_expand(f, AT, power + 1)(MOVED, X), f(MOVED, X), 1e-11)
-    assert_equal(taylor_expand(f, AT, power + 2)(MOVED, X), f(MOVED, X), 1e-11)
-    below = taylor_expand(f, AT, power)(MOVED, X)
+    below, found, above = expansions(f, AT, range(power, power + 3))(MOVED, X)
+    assert_equal(found, f(MOVED, X), 1e-11)
+    assert_equal(above, f(MOVED, X), 1e-11)
     assert np.abs(below - f(MOVED, X)).max() > 1e-2 * np.abs(f(MOVED, X)).max()
 
 
-@pytest.mark.parametrize("degree", range(7))
-def test_the_exponential_series(degree):
+def test_the_exponential_series():
     """About θ₀: e^{θ₀x} Σ_k ((θ − θ₀)x)^k/k!."""
-    x = X[:, 0]
-    found = taylor_expand(lambda theta, x: jnp.exp(theta * x), 0.3, degree)(1.1, x)
-    expected = np.exp(0.3 * x) * sum((0.8 * x) ** k / math.factorial(k) for k in range(degree + 1))
-    assert_equal(found, expected)
+    x, degrees = X[:, 0], range(7)
+    for degree, found in enumerate(expansions(lambda theta, x: jnp.exp(theta * x), 0.3, degrees)(1.1, x)):
+        expected = np.exp(0.3 * x) * sum((0.8 * x) ** k / math.factorial(k) for k in range(degree + 1))
+        assert_equal(found, expected)
 
 
 def test_degree_zero_does_not_move():
@@ -68,21 +68,26 @@ def test_linear_model_in_closed_form():
 
 def test_agrees_with_neural_tangents():
     reference = ntk.load_neural_tangents()
-    assert_equal(linearize(network, AT)(MOVED, X), reference.linearize(network, AT)(MOVED, X))
-    for degree in range(5):
-        expected = reference.taylor_expand(network, AT, degree)(MOVED, X)
-        assert_equal(taylor_expand(network, AT, degree)(MOVED, X), expected)
+
+    @jax.jit
+    def both(params, x):
+        pairs = [(linearize(network, AT), reference.linearize(network, AT))]
+        pairs += [(taylor_expand(network, AT, k), reference.taylor_expand(network, AT, k)) for k in range(5)]
+        return [(own(params, x), other(params, x)) for own, other in pairs]
+
+    for found, expected in both(MOVED, X):
+        assert_equal(found, np.asarray(expected))
 
 
-@pytest.mark.parametrize("degree", [0, 1, 2, 3])
-def test_remainder_falls_with_one_power_more_than_the_degree(degree):
-    def remainder(step):
+def test_remainder_falls_with_one_power_more_than_the_degree():
+    def remainders(step):
         near = jax.tree.map(lambda at, to: at + step * (to - at), AT, MOVED)
-        return np.abs(taylor_expand(network, AT, degree)(near, X) - network(near, X)).max()
+        return [np.abs(found - network(near, X)).max() for found in polynomials(near, X)]
 
-    order = np.log2(remainder(2e-2) / remainder(1e-2))
-    # The next term of the remainder changes the order by a number of the size of the step.
-    assert order == pytest.approx(degree + 1, abs=0.15)
+    polynomials = expansions(network, AT, range(4))
+    for degree, (far, near) in enumerate(zip(remainders(2e-2), remainders(1e-2), strict=True)):
+        # The next term of the remainder changes the order by a number of the size of the step.
+        assert np.log2(far / near) == pytest.approx(degree + 1, abs=0.15)
 
 
 def test_transformed():
@@ -93,21 +98,21 @@ def test_transformed():
     def value(params):
         return jnp.sum(weights * taylor_expand(network, AT, 3)(params, X))
 
-    expected = np.sum(weights * taylor_expand(network, AT, 3)(MOVED, X))
+    expected = np.sum(weights * taylor_expand(network, AT, 3)(MOVED, X))  # not compiled
     assert value(MOVED) == pytest.approx(float(expected), rel=1e-12)
     direction = jax.tree.map(lambda leaf: np.cos(np.arange(leaf.size)).reshape(leaf.shape), MOVED)
-    gradient = jax.grad(value)(MOVED)
+    gradient = jax.jit(jax.grad(value))(MOVED)
     slope = sum(float(np.sum(gradient[name] * direction[name])) for name in gradient)
     up, down = (value(jax.tree.map(lambda a, b: a + h * b, MOVED, direction)) for h in (1e-5, -1e-5))  # noqa: B023
     # Off by (1e-5)² times a third derivative, and by 1e-16/1e-5 of the value.
     assert slope == pytest.approx(float(up - down) / 2e-5, rel=1e-7)
 
     f_lin = linearize(network, AT)
+    jacobian, expected = jax.jit(jax.jacobian(f_lin)), jax.jit(jax.jacobian(network))(AT, X)
     for params in (AT, MOVED):
-        jacobian = jax.jacobian(f_lin)(params, X)
-        jax.tree.map(assert_equal, jacobian, jax.jacobian(network)(AT, X))
-    together = jax.vmap(lambda step: f_lin(jax.tree.map(lambda leaf: step * leaf, MOVED), X))(np.array([0.5, 2.0]))
-    assert_equal(together[1], f_lin(jax.tree.map(lambda leaf: 2.0 * leaf, MOVED), X))
+        jax.tree.map(assert_equal, jacobian(params, X), expected)
+    of_step = jax.jit(jax.vmap(lambda step: f_lin(jax.tree.map(lambda leaf: step * leaf, MOVED), X)))
+    assert_equal(of_step(np.array([0.5, 2.0]))[1], f_lin(jax.tree.map(lambda leaf: 2.0 * leaf, MOVED), X))
 
 
 def test_expanded_about_traced_parameters():
@@ -117,9 +122,14 @@ def test_expanded_about_traced_parameters():
 
 
 def test_the_kernel_of_a_linear_model_does_not_change():
-    theta = ntk.empirical_ntk(network, AT, X, method="jacobian")
     f_lin = linearize(network, AT)
-    assert_equal(ntk.empirical_ntk(f_lin, MOVED, X, method="jacobian"), theta)
+
+    @jax.jit
+    def kernels(at, moved, x):
+        return [ntk.empirical_ntk(f, params, x, method="jacobian") for f, params in ((network, at), (f_lin, moved))]
+
+    theta, found = kernels(AT, MOVED, X)
+    assert_equal(found, theta)
 
 
 def test_further_arguments_outputs_of_any_structure_and_constants():
@@ -149,14 +159,14 @@ def test_flax_model():
     model = Model()
     params = jax.jit(model.init, static_argnums=2)(jax.random.key(0), X, False)
     found = jax.jit(linearize(model.apply, params), static_argnames="train")(params, X, train=False)
-    assert_equal(found, model.apply(params, X, False))
+    assert_equal(found, jax.jit(model.apply, static_argnums=2)(params, X, False))
 
 
 @pytest.mark.parametrize("degree", [1, 3])
 def test_float32_stays_and_lowers_for_every_platform(degree):
     at, moved, x = jax.tree.map(lambda leaf: leaf.astype("float32"), (AT, MOVED, X))
     polynomial = jax.jit(lambda at, moved, x: taylor_expand(network, at, degree)(moved, x))
-    found, expected = polynomial(at, moved, x), taylor_expand(network, AT, degree)(MOVED, X)
+    found, expected = polynomial(at, moved, x), polynomial(AT, MOVED, X)
     assert found.dtype == jnp.float32
     # Some dozen roundings to 2^-24, of terms that cancel to a tenth.
     np.testing.assert_allclose(found, expected, rtol=0, atol=300 * 2**-24 * np.abs(expected).max())
@@ -165,44 +175,53 @@ def test_float32_stays_and_lowers_for_every_platform(degree):
     assert re.findall(r"tensor<[\dx]+xf64>", text) == []
 
 
-@pytest.mark.parametrize(
-    ("call", "exception", "sentence"),
+@rows(
     [
-        (lambda ntk: ntk.linearize(3, AT), TypeError, "f is 3; expected a function"),
+        ("f", lambda ntk: ntk.linearize(3, AT), TypeError, "f is 3; expected a function"),
         (
+            "no leaves",
             lambda ntk: ntk.linearize(network, {}),
             ValueError,
-            "params has no leaves; expected a pytree with at least one floating",
+            "params has no leaves; expected a pytree with",
         ),
         (
+            "complex",
             lambda ntk: ntk.linearize(network, {"w": 1j}),
             TypeError,
             "params has complex leaves at 'w'; expected real ones",
         ),
-        (lambda ntk: ntk.taylor_expand(network, AT, -1), ValueError, "degree is -1; expected an integer of at least 0"),
-        (lambda ntk: ntk.taylor_expand(network, AT, 1.5), ValueError, "degree is 1.5; expected an integer"),
         (
+            "negative",
+            lambda ntk: ntk.taylor_expand(network, AT, -1),
+            ValueError,
+            "degree is -1; expected an integer of at least 0",
+        ),
+        ("half", lambda ntk: ntk.taylor_expand(network, AT, 1.5), ValueError, "degree is 1.5; expected an integer"),
+        (
+            "structure",
             lambda ntk: ntk.linearize(network, AT)({"w": AT["w"]}, X),
             ValueError,
             "params has the structure .*'w'.*; expected",
         ),
         (
+            "shape",
             lambda ntk: ntk.linearize(network, AT)(AT | {"v": AT["v"].T}, X),
             ValueError,
             r"params has a leaf float64 of shape \(2, 4\); expected float64 of shape \(4, 2\)",
         ),
         (
+            "dtype",
             lambda ntk: ntk.linearize(network, AT)(AT | {"v": AT["v"].astype("float32")}, X),
             ValueError,
             r"params has a leaf float32 of shape \(4, 2\); expected float64",
         ),
         (
+            "integers",
             lambda ntk: ntk.linearize(lambda params, x: jnp.argmax(network(params, x), 1), AT)(AT, X),
             TypeError,
             "f returns dtype int.*; expected real floating-point arrays",
         ),
-    ],
+    ]
 )
 def test_refusals(plain, call, exception, sentence):
-    with pytest.raises(exception, match=f"(?s){sentence}"):
-        call(plain)
+    assert_refused(lambda: call(plain), exception, sentence)

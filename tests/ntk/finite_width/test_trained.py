@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from as_written import as_written
 from dense_jacobian import assert_equal
 from flax import nnx
 from model_zoo import normal
@@ -104,36 +105,54 @@ CASES = {
 
 def jacobian(f, trained, x):
     """(N, O, P) by JAX, over all floating-point leaves of what is trained."""
-    leaves = jax.tree.leaves(jax.jacobian(f)(trained, x))
+    leaves = jax.tree.leaves(jax.jit(jax.jacobian(f))(trained, x))
     return np.concatenate([np.asarray(leaf).reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=-1)
 
 
-@pytest.mark.parametrize("name", CASES)
+def marked(name, *values, slow=False):
+    """A case, marked where Linen's batch normalization promotes."""
+    marks = [pytest.mark.implicit_promotion] * (name != "nnx") + [pytest.mark.slow] * slow
+    return pytest.param(name, *values, marks=marks)
+
+
+# The partial case has all that the first one has, and the nested case all that the wrapped one has.
+@pytest.mark.parametrize("name", [marked(name, slow=name in ("linen", "wrapped")) for name in CASES])
 def test_state_is_not_trained_anywhere(name):
     """Every function, against the Jacobian in the parameters alone (agreement to rounding, 1e-10 of the largest)."""
     f, params, of_trained, trained = CASES[name]()
     J = jacobian(of_trained, trained, X)
     kernel = np.einsum("iap,jbp->ijab", J, J)
-    for method in ("auto", "layerwise", "jacobian", "vector_products"):
-        assert_equal(ntk.empirical_ntk(f, params, X, trace_axes=(), method=method), kernel)
-    assert_equal(ntk.ntk_diagonal(f, params, X), np.einsum("iiaa->i", kernel) / 2)
     v = normal(5, 2)
-    assert_equal(ntk.ntk_vector_product(f, params, X, None, v), np.einsum("ijab,jb->ia", kernel, v))
-    # The norms of the sketch are exact where it says so: within 6 standard errors of its estimate.
-    sketch = ntk.sketched_ntk(f, params, X, num_projections=64, key=jax.random.key(0))
-    mean = np.einsum("ijaa->ij", kernel) / 2
-    assert np.abs((sketch.ntk - mean) / sketch.standard_error).max() < 6
+
+    @jax.jit
+    def computed(params, moved, x):
+        methods = "auto", "layerwise", "jacobian", "vector_products"
+        return {
+            "kernels": [ntk.empirical_ntk(f, params, x, trace_axes=(), method=method) for method in methods],
+            "diagonal": ntk.ntk_diagonal(f, params, x),
+            "product": ntk.ntk_vector_product(f, params, x, None, v),
+            "sketch": ntk.sketched_ntk(f, params, x, num_projections=64, key=jax.random.key(0)),
+            "step": ntk.linearize(f, params)(moved, x) - f(params, x),
+        }
+
     moved = jax.tree.map(lambda leaf: leaf + 0.1 if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, params)
-    step = ntk.linearize(f, params)(moved, X) - f(params, X)
-    assert_equal(step, 0.1 * J.sum(-1))
+    found = computed(params, moved, X)
+    for method in found["kernels"]:
+        assert_equal(method, kernel)
+    assert_equal(found["diagonal"], np.einsum("iiaa->i", kernel) / 2)
+    assert_equal(found["product"], np.einsum("ijab,jb->ia", kernel, v))
+    # The norms of the sketch are exact where it says so: within 6 standard errors of its estimate.
+    sketch, mean = found["sketch"], np.einsum("ijaa->ij", kernel) / 2
+    assert np.abs((sketch.ntk - mean) / sketch.standard_error).max() < 6
+    assert_equal(found["step"], 0.1 * J.sum(-1))
 
 
 @pytest.mark.parametrize(
     ("name", "constant"),
     [
-        ("linen", {"batch_stats/BatchNorm_0/mean", "batch_stats/BatchNorm_0/var", "constants/scale"}),
-        ("wrapped", {"batch_stats/BatchNorm_0/mean", "batch_stats/BatchNorm_0/var"}),
-        ("nnx", {"norm/mean", "norm/var", "factor"}),
+        marked("linen", {"batch_stats/BatchNorm_0/mean", "batch_stats/BatchNorm_0/var", "constants/scale"}),
+        marked("wrapped", {"batch_stats/BatchNorm_0/mean", "batch_stats/BatchNorm_0/var"}),
+        marked("nnx", {"norm/mean", "norm/var", "factor"}),
     ],
 )
 def test_what_is_left_out_is_named(name, constant):
@@ -142,13 +161,15 @@ def test_what_is_left_out_is_named(name, constant):
     (row,) = (row for row in explained.rows if row.rule == "constant")
     assert constant <= set(row.parameters)
     assert all(path in str(explained) for path in constant)
-    parts = ntk.empirical_ntk(f, params, X, per_layer=True)
-    whole = sum(jax.tree.leaves(parts))
-    assert_equal(whole, ntk.empirical_ntk(f, params, X))
+    parts, whole = jax.jit(lambda params, x: [ntk.empirical_ntk(f, params, x, per_layer=y) for y in (True, False)])(
+        params, X
+    )
+    assert_equal(sum(jax.tree.leaves(parts)), whole)
     with pytest.raises(ValueError, match=r"param_filter is false for all of .* is state, which is not trained"):
         ntk.empirical_ntk(f, params, X, param_filter=lambda path: path in constant)
 
 
+@pytest.mark.implicit_promotion
 def test_statistics_alone_are_parameters_as_any():
     """A derivative in them is had by passing them alone."""
     variables = linen_variables()
@@ -165,12 +186,13 @@ def test_a_dictionary_of_ones_own_is_trained_whole():
     params = {"params": normal(3, 2), "shift": normal(2)}
 
     def f(params, x):
-        return jnp.tanh(x @ params["params"]) + params["shift"]
+        return jnp.tanh(x @ params["params"]) + params["shift"][None]
 
     J = jacobian(f, params, X)
     assert_equal(ntk.empirical_ntk(f, params, X, trace_axes=()), np.einsum("iap,jbp->ijab", J, J))
 
 
+@as_written
 def rotated(params, x):
     return jnp.real(params["phase"] * (x @ params["w"]))
 

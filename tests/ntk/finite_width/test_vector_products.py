@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from as_written import as_written
+from dense_jacobian import assert_equal, dense_jacobians
 from jax import export
+from refusals import assert_refused, rows
 
 import ntk
 from ntk.finite_width.vector_products import ntk_vector_product
@@ -35,69 +38,78 @@ def vector(*shape):
     return np.random.default_rng(4).normal(size=shape)
 
 
-def jacobian(f, params, x, leaves=("v", "w")):
-    """(outputs of all inputs, parameters)."""
-    J = jax.jacobian(lambda chosen: f(params | chosen, x))({name: params[name] for name in leaves})
-    size = jax.eval_shape(f, params, x).size
-    return np.concatenate([np.asarray(J[name]).reshape(size, -1) for name in leaves], axis=1)
+@functools.cache
+def jacobians(outputs, side):
+    """Of every leaf, (outputs of all inputs, its size)."""
+    f, x = function(*outputs), (X1, X2)[side]
+    leaves = dense_jacobians(f, PARAMS, x)
+    return {name: leaf.reshape(-1, leaf.shape[-1]) for name, leaf in zip(sorted(PARAMS), leaves, strict=True)}
 
 
-def dense(f, params, x1, x2, v, leaves=("v", "w")):
-    J1, J2 = jacobian(f, params, x1, leaves), jacobian(f, params, x2, leaves)
-    return (J1 @ (J2.T @ v.ravel())).reshape(jax.eval_shape(f, params, x1).shape)
+def exact(outputs, v, sides=(0, 1), leaves=("v", "w")):
+    J1, J2 = (np.concatenate([jacobians(outputs, side)[name] for name in leaves], axis=1) for side in sides)
+    return (J1 @ (J2.T @ v.ravel())).reshape(-1, *outputs)
 
 
-def assert_equal(found, expected):
-    assert found.shape == expected.shape
-    # Sums of at most some hundred products in float64.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 4, 5, 100])
 @pytest.mark.parametrize("outputs", [(), (3,), (2, 3)])
-def test_is_the_dense_product(outputs, batch_size):
+def test_is_the_dense_product(outputs):
     """7 and 5 rows: most batch sizes leave a ragged tile on a side."""
-    f = function(*outputs)
-    v = vector(5, *outputs)
-    assert_equal(ntk_vector_product(f, PARAMS, X1, X2, v, batch_size=batch_size), dense(f, PARAMS, X1, X2, v))
+    f, v, w = function(*outputs), vector(5, *outputs), vector(7, *outputs)
 
+    @jax.jit
+    def products(params, x1, x2):
+        of_two = [ntk_vector_product(f, params, x1, x2, v, batch_size=n) for n in (None, 1, 2, 3, 4, 5, 100)]
+        return of_two, [ntk_vector_product(f, params, x1, None, w, batch_size=n) for n in (None, 3)]
 
-@pytest.mark.parametrize("batch_size", [None, 3])
-def test_one_batch_is_both_sides(batch_size):
-    f, v = function(3), vector(7, 3)
-    found = ntk_vector_product(f, PARAMS, X1, None, v, batch_size=batch_size)
-    assert_equal(found, dense(f, PARAMS, X1, X1, v))
+    of_two, of_one = products(PARAMS, X1, X2)
+    for found in of_two:
+        assert_equal(found, exact(outputs, v))
+    for found in of_one:
+        assert_equal(found, exact(outputs, w, sides=(0, 0)))
 
 
 def test_relation_to_the_empirical_ntk_as_documented():
-    f, v = function(3), vector(5, 3)
-    theta = ntk.empirical_ntk(f, PARAMS, X1, X2, trace_axes=())
-    expected = np.einsum("nmop,mp->no", theta, v)
-    assert_equal(ntk_vector_product(f, PARAMS, X1, X2, v), expected)
-    f, v = function(), vector(5)
-    assert_equal(ntk_vector_product(f, PARAMS, X1, X2, v), np.asarray(ntk.empirical_ntk(f, PARAMS, X1, X2)) @ v)
+    v, w = vector(5, 3), vector(5)
+
+    @jax.jit
+    def both(params, x1, x2):
+        theta = ntk.empirical_ntk(function(3), params, x1, x2, trace_axes=())
+        of_one_output = ntk.empirical_ntk(function(), params, x1, x2)
+        return theta, of_one_output, *(ntk_vector_product(f, params, x1, x2, v) for f, v in pairs)
+
+    pairs = (function(3), v), (function(), w)
+    theta, of_one_output, product, product_of_one = both(PARAMS, X1, X2)
+    assert_equal(product, np.einsum("nmop,mp->no", theta, v))
+    assert_equal(product_of_one, np.asarray(of_one_output) @ w)
 
 
 def test_agrees_with_neural_tangents():
     f, v = function(3), vector(5, 3)
-    expected = ntk.load_neural_tangents().empirical_ntk_vp_fn(f, X1, X2, PARAMS)(v)
+    expected = jax.jit(ntk.load_neural_tangents().empirical_ntk_vp_fn(f, X1, X2, PARAMS))(v)
     assert_equal(ntk_vector_product(f, PARAMS, X1, X2, v, batch_size=2), np.asarray(expected))
 
 
-@pytest.mark.parametrize("leaf", ["v", "w"])
-def test_only_chosen_parameters_are_trained(leaf):
+def test_only_chosen_parameters_are_trained():
     def f(params, x):
         return function(2)(params["params"], x)
 
-    def chosen(path):
-        return path == f"params/{leaf}"
-
     v = vector(5, 2)
-    found = ntk_vector_product(f, {"params": PARAMS}, X1, X2, v, param_filter=chosen)
-    assert_equal(found, dense(function(2), PARAMS, X1, X2, v, leaves=(leaf,)))
+
+    @jax.jit
+    def products(params, x1, x2):
+        return {
+            leaf: ntk_vector_product(
+                f, params, x1, x2, v, param_filter=lambda path, leaf=leaf: path == f"params/{leaf}"
+            )
+            for leaf in PARAMS
+        }
+
+    for leaf, found in products({"params": PARAMS}, X1, X2).items():
+        assert_equal(found, exact((2,), v, leaves=(leaf,)))
 
 
 def test_parameters_that_are_not_floating_are_constants():
+    @as_written
     def f(params, x):
         return params["scale"] * x[:, params["columns"]] @ params["w"]
 
@@ -105,10 +117,12 @@ def test_parameters_that_are_not_floating_are_constants():
     v = vector(5)
     expected = 9.0 * X1[:, [0, 2]] @ (X2[:, [0, 2]].T @ v)
     for batch_size in (None, 2):
-        assert_equal(ntk_vector_product(f, params, X1, X2, v, batch_size=batch_size), expected)
+        product = jax.jit(functools.partial(ntk_vector_product, f, batch_size=batch_size))
+        assert_equal(product(params, X1, X2, v), expected)
 
 
 def test_inputs_may_be_any_pytree():
+    @as_written
     def f(params, x):
         return jnp.where(x["flag"], x["left"] @ params, x["right"] @ params)
 
@@ -118,16 +132,16 @@ def test_inputs_may_be_any_pytree():
     assert_equal(ntk_vector_product(f, np.ones(3), x, None, v, batch_size=4), chosen @ (chosen.T @ v))
 
 
-@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_vmap_over_vectors_builds_the_kernel(batch_size):
     f = function(2)
     basis = np.eye(10).reshape(10, 5, 2)
     product = functools.partial(ntk_vector_product, f, PARAMS, X1, X2, batch_size=batch_size)
     kernel = jax.jit(jax.vmap(product))(basis).reshape(10, 14).T
-    assert_equal(kernel, jacobian(f, PARAMS, X1) @ jacobian(f, PARAMS, X2).T)
+    assert_equal(kernel, sum(jacobians((2,), 0)[name] @ jacobians((2,), 1)[name].T for name in PARAMS))
 
 
-@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_gradient_in_parameters_and_data(batch_size):
     """Reverse mode against central differences."""
     f, v, weights = function(2), vector(5, 2), np.random.default_rng(5).normal(size=(7, 2))
@@ -178,49 +192,86 @@ def test_memory_is_that_of_a_tile():
     assert temporary_bytes(256) < temporary_bytes(None) / 4
 
 
-@pytest.mark.parametrize("batch_size", [None, 3])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 3])
 def test_float32_stays_and_lowers_for_every_platform(batch_size):
     f = function(2)
     arguments = jax.tree.map(lambda leaf: leaf.astype("float32"), (PARAMS, X1, X2, vector(5, 2)))
-    product = functools.partial(ntk_vector_product, f, batch_size=batch_size)
-    found, expected = product(*arguments), dense(f, PARAMS, X1, X2, vector(5, 2))
+    product = jax.jit(functools.partial(ntk_vector_product, f, batch_size=batch_size))
+    found, expected = product(*arguments), exact((2,), vector(5, 2))
     assert found.dtype == jnp.float32
     # Sums of up to a hundred products, each rounded to 2^-24.
     np.testing.assert_allclose(found, expected, rtol=0, atol=100 * 2**-24 * np.abs(expected).max())
-    text = export.export(jax.jit(product), platforms=("cpu", "cuda", "tpu"))(*arguments).mlir_module()
+    text = export.export(product, platforms=("cpu", "cuda", "tpu"))(*arguments).mlir_module()
     assert "callback" not in text
     assert re.findall(r"tensor<[\dx]+xf64>", text) == []
 
 
 def mean_of_batch(params, x):
-    return function(2)(params, x - jnp.mean(x, axis=0))
+    return function(2)(params, x - jnp.mean(x, axis=0, keepdims=True))
 
 
-@pytest.mark.parametrize(
-    ("changes", "exception", "sentence"),
+def linear(params, x):
+    return x @ params["w"][:, :2]
+
+
+def product(package, f=None, params=PARAMS, x1=X1, x2=X2, v=None, **options):
+    """A call that is right but for what is changed."""
+    return package.ntk_vector_product(f or function(2), params, x1, x2, vector(5, 2) if v is None else v, **options)
+
+
+@rows(
     [
-        ({"f": None}, TypeError, "f is None; expected a function"),
-        ({"f": mean_of_batch}, ValueError, "f mixes the inputs of a batch"),
-        ({"params": {"w": np.ones(3, int)}}, ValueError, "params has leaves of int64; expected a pytree with"),
-        ({"x1": X1[0, 0]}, ValueError, "x1 has shapes"),
-        ({"x2": "x"}, TypeError, "x2 is 'x'; expected an array"),
-        ({"v": vector(7, 2)}, ValueError, r"v has shape \(7, 2\); expected \(5, 2\) as f\(params, x2\) has"),
-        ({"v": vector(5)}, ValueError, r"v has shape \(5,\); expected \(5, 2\)"),
-        ({"v": vector(5, 2).astype("float32")}, TypeError, "v has dtype float32; expected float64 as f"),
-        ({"v": np.ones((5, 2), int)}, TypeError, "v has dtype int64; expected a real floating-point array"),
-        ({"v": np.full((5, 2), np.nan)}, ValueError, "v holds 10 entries that are NaN"),
-        ({"v": np.full((5, 2), 1e308), "x1": 1e3 * X1}, ValueError, r"product exceeds 1.8e\+308"),
-        ({"batch_size": 0}, ValueError, "batch_size is 0; expected an integer of at least 1"),
-        ({"batch_size": 2.0}, ValueError, "batch_size is 2.0; expected an integer"),
-        ({"param_filter": "w"}, TypeError, "param_filter is 'w'; expected a function"),
-        ({"param_filter": lambda path: False}, ValueError, "param_filter is false for all of v, w; expected it"),
-    ],
+        ("f", lambda ntk: product(ntk, f=3), TypeError, "f is 3; expected a function"),
+        ("mixed", lambda ntk: product(ntk, f=mean_of_batch), ValueError, "f mixes the inputs of a batch"),
+        (
+            "params",
+            lambda ntk: product(ntk, params={"w": np.ones(3, int)}),
+            ValueError,
+            "params has leaves of int64; expected a pytree with",
+        ),
+        ("x1", lambda ntk: product(ntk, x1=X1[0, 0]), ValueError, "x1 has shapes"),
+        ("x2", lambda ntk: product(ntk, x2="x"), TypeError, "x2 is 'x'; expected an array"),
+        (
+            "rows of v",
+            lambda ntk: product(ntk, v=vector(7, 2)),
+            ValueError,
+            r"v has shape \(7, 2\); expected \(5, 2\) as f\(params, x2\) has",
+        ),
+        ("shape of v", lambda ntk: product(ntk, v=vector(5)), ValueError, r"v has shape \(5,\); expected \(5, 2\)"),
+        (
+            "dtype of v",
+            lambda ntk: product(ntk, v=vector(5, 2).astype("float32")),
+            TypeError,
+            "v has dtype float32; expected float64 as f",
+        ),
+        (
+            "integers",
+            lambda ntk: product(ntk, v=np.ones((5, 2), int)),
+            TypeError,
+            "v has dtype int64; expected a real floating-point array",
+        ),
+        ("NaN", lambda ntk: product(ntk, v=np.full((5, 2), np.nan)), ValueError, "v holds 10 entries that are NaN"),
+        (
+            "overflow",
+            lambda ntk: product(ntk, f=linear, v=np.full((5, 2), 1e308), x1=1e3 * X1),
+            ValueError,
+            r"product exceeds 1.8e\+308",
+        ),
+        ("no tile", lambda ntk: product(ntk, batch_size=0), ValueError, "batch_size is 0; expected an integer of at"),
+        ("float", lambda ntk: product(ntk, batch_size=2.0), ValueError, "batch_size is 2.0; expected an integer"),
+        (
+            "filter",
+            lambda ntk: product(ntk, param_filter="w"),
+            TypeError,
+            "param_filter is 'w'; expected a function",
+        ),
+        (
+            "filters all",
+            lambda ntk: product(ntk, param_filter=lambda path: False),
+            ValueError,
+            "param_filter is false for all of v, w; expected it",
+        ),
+    ]
 )
-def test_refusals(plain, changes, exception, sentence):
-    def linear(params, x):
-        return x @ params["w"][:, :2]
-
-    f = linear if "product" in sentence else function(2)
-    given = {"f": f, "params": PARAMS, "x1": X1, "x2": X2, "v": vector(5, 2)} | changes
-    with pytest.raises(exception, match=f"(?s){sentence}"):
-        plain.ntk_vector_product(**given)
+def test_refusals(plain, call, exception, sentence):
+    assert_refused(lambda: call(plain), exception, sentence)
