@@ -56,7 +56,9 @@ class Arguments:
 
     def check_result(self, name: str, result: PyTree) -> None:
         """Refuse a pytree of results that are not finite, and say whether an argument or the dtype is at fault."""
-        given = {"params": self.params, **dict(zip(self.names, (self.x1, self.x2), strict=True))}
+        given = {"params": self.params, self.names[0]: self.x1}
+        if self.x2 is not None:
+            given[self.names[1]] = self.x2
 
         def arguments() -> dict[str, Array]:
             return functools.reduce(operator.or_, (_floating_leaves(of, tree) for of, tree in given.items()))

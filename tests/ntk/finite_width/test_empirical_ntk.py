@@ -11,6 +11,7 @@ from as_written import as_written
 from dense_jacobian import assert_equal, dense, dense_ntk
 from flax import nnx
 from model_zoo import normal
+from refusals import assert_refused
 
 import ntk
 
@@ -220,6 +221,20 @@ def test_dtype_is_that_of_the_function():
     assert found.dtype == np.float32
     expected = dense_ntk(function(2), PARAMS, X1, equation="iap,jap->ij") / 2
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_an_argument_that_is_not_finite_is_named():
+    def f(params, x):
+        return x @ params
+
+    x, w = X1.copy(), np.ones(3)
+    x[2, 1] = np.nan
+    for call, name in (
+        (lambda: ntk.ntk_diagonal(f, w, x), "x"),
+        (lambda: ntk.empirical_ntk(f, w, x), "x1"),
+        (lambda: ntk.empirical_ntk(f, w, X1, x), "x2"),
+    ):
+        assert_refused(call, ValueError, f"^{name} holds 1 ent")
 
 
 def test_a_filter_made_anew_does_not_trace_anew():
