@@ -60,7 +60,7 @@ class Arguments:
         if self.x2 is not None:
             given[self.names[1]] = self.x2
 
-        def arguments() -> dict[str, Array]:
+        def arguments() -> dict[str, PyTree]:
             return functools.reduce(operator.or_, (_floating_leaves(of, tree) for of, tree in given.items()))
 
         check_results(_floating_leaves(name, result), arguments)
@@ -237,7 +237,7 @@ def _check_rows_apart(f: ModelFunction, params: PyTree, x: PyTree) -> None:
         kept[seen] = True
 
 
-def _floating_leaves(name: str, tree: PyTree) -> dict[str, Array]:
+def _floating_leaves(name: str, tree: PyTree) -> dict[str, PyTree]:
     """The floating-point leaves of a pytree, as messages call them."""
     paths = [f"{name} '{path}'" if path else name for path in leaf_paths(tree)]
     leaves = zip(paths, jax.tree.leaves(tree), strict=True)
