@@ -1,13 +1,12 @@
 """The plain way: Jacobians of the whole batch, flattened over parameters, contracted by one einsum."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Dense:
+class Dense(NamedTuple):
     """The Jacobians of a function at the inputs of both sides, (N, *outputs, parameters)."""
 
     J1: np.ndarray
@@ -27,11 +26,18 @@ def dense(f, params, x1, x2):
 
 
 def dense_jacobians(f, params, x):
-    """For every floating-point leaf, (N, *outputs, size of the leaf)."""
+    """For every trained leaf, (N, *outputs, size of the leaf)."""
     J = jax.jit(jax.jacrev(lambda params: f(params, x), allow_int=True))(params)
     shape = jax.eval_shape(f, params, x).shape
-    floating = [leaf for leaf in jax.tree.leaves(J) if leaf.dtype != jax.dtypes.float0]
-    return [np.asarray(leaf, np.float64).reshape(*shape, -1) for leaf in floating]
+    leaves = jax.tree_util.tree_leaves_with_path(J)
+    trained = [leaf for path, leaf in leaves if leaf.dtype != jax.dtypes.float0 and not is_state(path)]
+    return [np.asarray(leaf, np.float64).reshape(*shape, -1) for leaf in trained]
+
+
+def is_state(path):
+    """Whether a leaf of the model zoo is a statistic of a batch normalization, of Linen or of NNX."""
+    keys = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    return not {"batch_stats", "mean", "var"}.isdisjoint(keys)
 
 
 def dense_ntk(f, params, x1, x2=None, *, equation="ip,jp->ij"):
