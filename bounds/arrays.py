@@ -30,11 +30,11 @@ _LARGEST_COUNT = 2**31 - 1  # of steps or draws, which programs count in int32
 
 def as_data(name: str, array: Any, shape: str) -> jax.Array:
     """`array` as a finite JAX array of float32 or float64, with as many axes as `shape` names, such as "(m, d)"."""
-    array = as_stack(name, as_floating(name, array), shape)
-    if array.ndim != _num_axes(shape):
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}.")
-    check_finite(name, array)
-    return array
+    data: jax.Array = as_stack(name, as_floating(name, array), shape)
+    if data.ndim != _num_axes(shape):
+        raise ValueError(f"{name} has shape {data.shape}; expected {shape}.")
+    check_finite(name, data)
+    return data
 
 
 def as_stack(name: str, array: Any, shape: str) -> Any:
@@ -83,10 +83,10 @@ def as_host_numbers(name: str, array: Any, shape: str) -> np.ndarray:
 
 def as_gram(name: str, gram: Any) -> jax.Array:
     """`gram` as a finite JAX array (m, m), symmetric up to rounding, with |K_ij|² ≤ K_ii K_jj if concrete."""
-    gram = as_symmetric(name, gram, size="m")
-    if is_concrete(gram):
+    matrix = as_symmetric(name, gram, size="m")
+    if is_concrete(matrix):
         with jax.ensure_compile_time_eval():
-            lowest, excess, scale = map(float, jax.device_get(_against_its_diagonal(gram)))
+            lowest, excess, scale = map(float, jax.device_get(_against_its_diagonal(matrix)))
         if lowest < 0:
             raise ValueError(f"{name} has {lowest:.2g} on its diagonal; expected a positive semidefinite matrix.")
         if excess > _TOLERANCE * scale:
@@ -94,7 +94,7 @@ def as_gram(name: str, gram: Any) -> jax.Array:
                 f"{name} has an entry K_ij with |K_ij| beyond sqrt(K_ii K_jj) by {excess:.2g}; expected a positive"
                 " semidefinite matrix."
             )
-    return gram
+    return matrix
 
 
 def as_host_gram(name: str, gram: Any) -> np.ndarray:
@@ -108,7 +108,8 @@ def as_host_gram(name: str, gram: Any) -> np.ndarray:
             f"{name} differs from its transpose by {asymmetry:.2g}, with entries up to {scale:.2g}; expected a"
             " symmetric matrix."
         )
-    return (numbers + numbers.T) / 2
+    mean: np.ndarray = (numbers + numbers.T) / 2
+    return mean
 
 
 def check_spectrum(name: str, smallest: Any, largest: Any, shift: Any = 0.0) -> None:
@@ -186,17 +187,27 @@ def square_root(x: jax.Array) -> jax.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
+def epsilon(dtype: Any) -> float:
+    """ε of a floating-point dtype: from 1 to the next number."""
+    return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
+
+
 def scale_of(x: jax.Array, axis: int | None = None) -> jax.Array:
     """The largest absolute value, axes kept, as a constant by which x may be divided before it is squared.
 
     Neither it nor its reciprocal is subnormal, which XLA would take for 0; it is positive where x is zero.
     """
-    tiny = float(jnp.finfo(x.dtype).tiny)
+    tiny = float(jnp.finfo(x.dtype).tiny)  # type: ignore[no-untyped-call]
     return jnp.clip(lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True)), tiny, 1 / tiny)
 
 
-@jax.jit(static_argnames="axis", inline=True)
 def euclidean_norm(x: jax.Array, axis: int | None = None) -> jax.Array:
     """‖x‖₂ of the whole array or along one axis: its squares neither over- nor underflow, its derivative at 0 is 0."""
+    norm: jax.Array = _euclidean_norm(x, axis)
+    return norm
+
+
+@jax.jit(static_argnums=1, inline=True)
+def _euclidean_norm(x: jax.Array, axis: int | None) -> jax.Array:
     scale = scale_of(x, axis)
     return jnp.squeeze(scale, axis) * square_root(jnp.sum((x / scale) ** 2, axis=axis))

@@ -101,9 +101,12 @@ def broadcast(**arguments: Float64) -> list[np.ndarray]:
         raise ValueError(f"{shapes}; expected shapes that broadcast against each other.") from None
 
 
-def plain(result: Any) -> Any:
+def plain(result: Float64) -> Result:
     """A Python number for a result without axes, else the array."""
-    return result.item() if np.ndim(result) == 0 else np.asarray(result)
+    if np.ndim(result):
+        return np.asarray(result)
+    number: float = result.item()
+    return number
 
 
 def _checked(name: str, value: Any, allowed: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:

@@ -266,4 +266,5 @@ def _norm(differences: Reals) -> Float64:
     if c.ndim != 1:
         raise ValueError(f"differences has shape {c.shape}; expected (m,), one for each variable.")
     scale = c.max(initial=0.0) or 1.0
-    return scale * np.sqrt(np.sum((c / scale) ** 2))
+    norm: Float64 = scale * np.sqrt(np.sum((c / scale) ** 2))
+    return norm

@@ -12,6 +12,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int8
 
 from bounds.arrays import as_host_numbers
 from bounds.checks import Reals
@@ -31,8 +32,8 @@ class LinearSeparators(NamedTuple):
             of weights·x_j. For affine half-spaces D is one more than the points' dimension, and the offset comes last.
     """
 
-    signs: np.ndarray
-    weights: np.ndarray
+    signs: Int8[np.ndarray, "M N"]
+    weights: Float[np.ndarray, "M D"]
 
 
 def count_linear_dichotomies(x: Reals, affine: bool = True) -> int:
@@ -85,7 +86,7 @@ def linear_separators(x: Reals, affine: bool = True) -> LinearSeparators:
     return LinearSeparators(np.array(list(cells), dtype=np.int8), np.array(weights))
 
 
-def linear_dichotomies(x: Reals, affine: bool = True) -> np.ndarray:
+def linear_dichotomies(x: Reals, affine: bool = True) -> Int8[np.ndarray, "M N"]:
     """The signs of `linear_separators`: the class of half-spaces, as `bounds.counting.shattering` takes it.
 
     Args:
@@ -107,7 +108,7 @@ def linear_dichotomies(x: Reals, affine: bool = True) -> np.ndarray:
     return linear_separators(x, affine).signs
 
 
-def ray_dichotomies(x: Reals, both_directions: bool = False) -> np.ndarray:
+def ray_dichotomies(x: Reals, both_directions: bool = False) -> Int8[np.ndarray, "M N"]:
     """The dichotomies of points on the line by rays {x > a}, and {x < a} if `both_directions` (theory.md 9.3).
 
     Args:
@@ -132,7 +133,7 @@ def ray_dichotomies(x: Reals, both_directions: bool = False) -> np.ndarray:
     return _signs(np.concatenate([above, ~above]) if both_directions else above)
 
 
-def interval_dichotomies(x: Reals) -> np.ndarray:
+def interval_dichotomies(x: Reals) -> Int8[np.ndarray, "M N"]:
     """The dichotomies of points on the line by intervals (theory.md 9.3).
 
     Args:
@@ -153,7 +154,7 @@ def interval_dichotomies(x: Reals) -> np.ndarray:
     return _signs(_intervals(as_host_numbers("x", x, "(N,)")))
 
 
-def rectangle_dichotomies(x: Reals) -> np.ndarray:
+def rectangle_dichotomies(x: Reals) -> Int8[np.ndarray, "M N"]:
     """The dichotomies of points by axis-aligned rectangles, or boxes in more dimensions.
 
     Args:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from bounds.arrays import check_repeats
 from bounds.calls import called, check_function
@@ -18,7 +19,7 @@ from ntk.checks import as_numpy, check_count, check_flag, shown
 Dichotomies = Callable[[np.ndarray], np.ndarray]
 
 
-def is_shattered(signs: np.ndarray) -> bool:
+def is_shattered(signs: Shaped[np.ndarray, "M N"]) -> bool:
     """Whether the dichotomies of a sample of N points are all 2^N vectors of signs.
 
     Args:
@@ -108,7 +109,7 @@ def vc_dimension(
     return next((size - 1 for size in range(1, limit + 1) if shattered(size) is None), None)
 
 
-def line_configurations(size: int) -> Iterator[np.ndarray]:
+def line_configurations(size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
     """All configurations on the line, up to what the order of the points leaves the same: one array, (size,).
 
     They are exhaustive for rays, intervals and unions of these. Equal points cannot have different signs and are left
@@ -129,7 +130,7 @@ def line_configurations(size: int) -> Iterator[np.ndarray]:
     yield np.arange(size)
 
 
-def plane_configurations(size: int) -> Iterator[np.ndarray]:
+def plane_configurations(size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
     """All configurations in the plane, up to what the orders of both coordinates leave the same: size! of (size, 2).
 
     They are exhaustive for axis-aligned rectangles, quadrants and the like. Equal coordinates are left out: a rectangle
@@ -151,7 +152,7 @@ def plane_configurations(size: int) -> Iterator[np.ndarray]:
         yield np.column_stack([np.arange(size), heights])
 
 
-def half_space_configurations(size: int, dim: int, affine: bool = True) -> Iterator[np.ndarray]:
+def half_space_configurations(size: int, dim: int, affine: bool = True) -> Iterator[Shaped[np.ndarray, "size ..."]]:
     """All configurations that half-spaces of R^dim tell apart, up to the order of the points: arrays (size, dim).
 
     Let D = dim + 1 for affine half-spaces and D = dim for those through the origin. All sets of up to D points in
@@ -187,7 +188,7 @@ def half_space_configurations(size: int, dim: int, affine: bool = True) -> Itera
         yield np.vstack([corners, np.where(np.arange(dim) < negative, -2 * dim, 1)])
 
 
-def subset_configurations(x: Reals, size: int) -> Iterator[np.ndarray]:
+def subset_configurations(x: Reals, size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
     """All sets of `size` points among the points x. They are exhaustive if x is the whole domain.
 
     Args:
@@ -217,4 +218,4 @@ def _has_all(name: str, signs: Any) -> bool:
         raise ValueError(f"{name} has shape {numbers.shape}; expected (M, N).")
     if not np.isin(numbers, (-1, 1)).all():
         raise ValueError(f"{name} holds entries other than -1 and 1; expected one dichotomy in each row.")
-    return len(np.unique(numbers, axis=0)) == 1 << numbers.shape[1]
+    return bool(len(np.unique(numbers, axis=0)) == 1 << numbers.shape[1])

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from bounds.checks import Counts, as_count, as_counts, as_delta, as_scalar
 from bounds.counting.log_counts import log_growth
@@ -168,7 +169,9 @@ def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "pol
     return enough
 
 
-def vc_curves(num_samples: Counts, vc_dim: int, delta: float, growth: str = "polynomial") -> dict[str, np.ndarray]:
+def vc_curves(
+    num_samples: Counts, vc_dim: int, delta: float, growth: str = "polynomial"
+) -> dict[str, Float[np.ndarray, " K"]]:
     """ε of the bounds of theory.md 9.4 and 9.5 as N grows, to compare them (Learning From Data, problem 2.20).
 
     Args:

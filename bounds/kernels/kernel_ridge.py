@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Shaped
 from scipy import linalg
 
 from bounds.arrays import NEGATIVE, as_host_array, as_host_gram, check_spectrum
@@ -32,7 +33,7 @@ class KernelRidgeRisk(NamedTuple):
 
 
 def kernel_ridge_margin_bound(
-    gram: ArrayLike, y: ArrayLike, ridge: Real, delta: Real, gamma: Real = 1.0
+    gram: Shaped[ArrayLike, "m m"], y: Shaped[ArrayLike, " m"], ridge: Real, delta: Real, gamma: Real = 1.0
 ) -> MarginBound:
     """The probability that the sign of kernel ridge regression on labels ±1 is wrong, by the trace of the kernel.
 
@@ -82,7 +83,9 @@ def kernel_ridge_margin_bound(
     return MarginBound.of_parts(labels * predictions, gamma, complexity, as_scalar(as_delta, "delta", delta), log_share)
 
 
-def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Real, noise_std: Real, radius: Real) -> KernelRidgeRisk:
+def kernel_ridge_risk_bound(
+    gram: Shaped[ArrayLike, "m m"], ridge: Real, noise_std: Real, radius: Real
+) -> KernelRidgeRisk:
     """The expected squared error of kernel ridge regression at its own inputs, by the effective dimension.
 
     For y = f*(X) + noise, independent of mean 0 and standard deviation σ, and f* of norm at most B,
@@ -123,13 +126,13 @@ def kernel_ridge_risk_bound(gram: ArrayLike, ridge: Real, noise_std: Real, radiu
     return KernelRidgeRisk(bias + variance, bias, variance)
 
 
-def _solved(K: np.ndarray, ridge: float, labels: np.ndarray) -> np.ndarray:
+def _solved(K: Float[np.ndarray, "m m"], ridge: float, labels: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     """(K + ridge·I)⁻¹ y; refused where an eigenvalue of K is negative beyond rounding."""
     identity, rounding = np.eye(len(K)), NEGATIVE * float(np.linalg.norm(K))
     try:
         if 0 < rounding < ridge:
             linalg.cho_factor(K + rounding * identity)
-        return linalg.cho_solve(linalg.cho_factor(K + ridge * identity), labels)
+        return np.asarray(linalg.cho_solve(linalg.cho_factor(K + ridge * identity), labels))
     except np.linalg.LinAlgError:
         spectrum = np.linalg.eigvalsh(K)
         check_spectrum("gram", spectrum[0], spectrum[-1])

@@ -6,14 +6,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
-from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, check_spectrum, euclidean_norm
+from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, check_spectrum, epsilon, euclidean_norm
 from ntk.checks import as_floating, check_representable, is_concrete
 
 _FEWEST_DIGITS = 3
 
 
-def ntk_complexity(H: ArrayLike, y: ArrayLike, ridge: ArrayLike = 0.0) -> jax.Array:
+def ntk_complexity(
+    H: Shaped[ArrayLike, "n n"], y: Shaped[ArrayLike, "n ..."], ridge: ArrayLike = 0.0
+) -> Float[Array, ""]:
     """√(2 yᵀ(H + ridge·I)⁻¹y/n) (Arora, Du, Hu, Li & Wang 2019, Theorem 5.1).
 
     Stated in theory.md 14.1. It is a measure: the theorem adds O(√(ln(n/(λ_min δ))/n)), without a constant. The theorem
@@ -47,6 +50,7 @@ def ntk_complexity(H: ArrayLike, y: ArrayLike, ridge: ArrayLike = 0.0) -> jax.Ar
     if len(y) != len(H):
         raise ValueError(f"y has {len(y)} rows; expected {len(H)} as H has.")
     ridge = as_nonnegative_scalar("ridge", ridge, H.dtype)
+    complexity: Float[Array, ""]
     complexity, smallest, largest = _ntk_complexity(H, y.reshape(len(y), -1).astype(H.dtype), ridge)
     if is_concrete(complexity):
         check_spectrum("H", smallest, largest, shift=ridge)
@@ -56,21 +60,23 @@ def ntk_complexity(H: ArrayLike, y: ArrayLike, ridge: ArrayLike = 0.0) -> jax.Ar
 
 
 @jax.jit
-def _ntk_complexity(H: jax.Array, y: jax.Array, ridge: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _ntk_complexity(
+    H: Float[Array, "n n"], y: Float[Array, "n O"], ridge: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """The complexity and both ends of the spectrum of H + ridge·I."""
     n = len(H)
     shifted = (H + H.T) / 2 + ridge * jnp.eye(n, dtype=H.dtype)
     spectrum = jnp.linalg.eigvalsh(lax.stop_gradient(shifted))
-    singular = spectrum[0] <= n * jnp.finfo(H.dtype).eps * spectrum[-1]
+    singular = spectrum[0] <= n * epsilon(H.dtype) * spectrum[-1]
     # The identity in place of a singular matrix, so that no derivative is NaN.
     factor = jnp.linalg.cholesky(jnp.where(singular, jnp.eye(n, dtype=H.dtype), shifted))
     solved = jax.scipy.linalg.solve_triangular(factor, y, lower=True)
     return jnp.where(singular, jnp.inf, (2 / n) ** 0.5 * euclidean_norm(solved)), spectrum[0], spectrum[-1]
 
 
-def _look_at(smallest: float, largest: float, H: jax.Array) -> bool:
+def _look_at(smallest: float, largest: float, H: Float[Array, "n n"]) -> bool:
     """Whether the dtype takes H + ridge·I for singular; warns of that, and of a spectrum that leaves few digits."""
-    eps = float(jnp.finfo(H.dtype).eps)
+    eps = epsilon(H.dtype)
     advice = f"take float64 or a ridge near {10**_FEWEST_DIGITS * eps * largest:.1e}."
     singular = smallest <= len(H) * eps * largest
     if singular:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
 from bounds import batches
 from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
@@ -16,7 +17,7 @@ from bounds.networks.weights import WeightMatrices, in_one_dtype, matrices_of
 from ntk.checks import as_floating, check_finite, check_representable
 
 
-def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
+def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> Float[Array, ""]:
     """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers (theory.md 12.2).
 
     A convolution whose kernel has k positions reads each input in at most k patches, whatever its stride. Its norm is
@@ -24,7 +25,8 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
     attention or branches.
 
     Args:
-        params: A Flax parameter tree, or anything that `weight_matrices` takes.
+        params: The weights of dense layers, (in, out), and of convolutions, (…, in, out), and their biases: a tree of
+            Flax Linen or NNX, a list, or `WeightMatrices`.
         activation_lipschitz: The constant of the activation between layers: 1 for relu, tanh or max pooling.
 
     Returns:
@@ -47,7 +49,7 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
     if others:
         raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
     constant = as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, weights.matrices[0].dtype)
-    result = _upper_bound(weights, constant)
+    result: Float[Array, ""] = _upper_bound(weights, constant)
     check_representable(lipschitz_upper_bound=result)
     return result
 
@@ -55,10 +57,10 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
 def lipschitz_lower_estimate(
     f: Callable[[Any, jax.Array], jax.Array],
     params: Any,
-    x: ArrayLike,
+    x: Shaped[ArrayLike, "N ..."],
     num_steps: int = 30,
     step_size: ArrayLike = 0.1,
-) -> jax.Array:
+) -> Float[Array, ""]:
     """The largest ‖J(x)‖_σ that ascents from given inputs meet; J is the Jacobian of a differentiable f in its input.
 
     Each step improves the direction v by one power iteration on JᵀJ and moves x along the gradient of ‖J(x) v‖. Where
@@ -128,7 +130,7 @@ def _lower_estimate(
         return euclidean_norm(jax.jvp(lambda x: f(params, x[None])[0], (x,), (v,))[1])
 
     def ascend(x: jax.Array, v: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        def step(state: tuple, rate: jax.Array) -> tuple[tuple, None]:
+        def step(state: tuple[Any, ...], rate: jax.Array) -> tuple[tuple[Any, ...], None]:
             x, v, best, best_value = state
             pushed = jax.jvp(f_of_one, (x,), (v,))[1]
             v = _unit(jax.vjp(f_of_one, x)[1](pushed)[0], v)

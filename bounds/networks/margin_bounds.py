@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Shaped
 
 from bounds.arrays import as_host_array
 from bounds.checks import Real, Reals, as_delta, as_nonnegative, as_positive, as_scalar
@@ -51,7 +52,9 @@ class MarginBound(NamedTuple):
         return cls(risk + complexity + confidence, risk, complexity, confidence)
 
 
-def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma: Real, delta: Real) -> MarginBound:
+def golowich_margin_bound(
+    margins: Shaped[ArrayLike, " m"], weights: Any, x: Shaped[ArrayLike, "m d"], gamma: Real, delta: Real
+) -> MarginBound:
     """The probability that y f(x) ≤ 0, for ReLU networks f with one output, by their Frobenius norms.
 
         P(y f ≤ 0) ≤ mean ramp_γ + 2 C (√(2 ln 2 · L) + 1) ‖X‖_F/m + 3 √(ln(2/(p_C δ))/(2m)),
@@ -63,8 +66,8 @@ def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma:
 
     Args:
         margins: y f(x) on the sample, (m,).
-        weights: The matrices (in, out) of the network: a parameter tree, or anything that `weight_matrices` takes. For
-            an `ntk.MLP`, take those of `ntk_weight_matrices`.
+        weights: The matrices (in, out) of the network, in a tree of Flax Linen or NNX, in a list, or as
+            `WeightMatrices`. For an `ntk.MLP`, its scales multiply them, as `ntk_weight_matrices` has it.
         x: The sample's inputs, (m, d).
         gamma: γ > 0, the margin.
         delta: δ in (0, 1).
@@ -97,9 +100,9 @@ def golowich_margin_bound(margins: ArrayLike, weights: Any, x: ArrayLike, gamma:
 
 
 def spectral_margin_bound(
-    margins: ArrayLike,
+    margins: Shaped[ArrayLike, " m"],
     weights: Any,
-    x: ArrayLike,
+    x: Shaped[ArrayLike, "m d"],
     gamma: Real,
     delta: Real,
     references: Any = None,
@@ -120,9 +123,10 @@ def spectral_margin_bound(
       Euclidean norm, where they take 2, which makes r smaller by √2.
 
     Args:
-        margins: f(x)_y − max_{j≠y} f(x)_j on the sample, (m,), from `classification_margins`.
-        weights: The L matrices (in, out) of the network: a parameter tree, or anything that `weight_matrices` takes. W
-            is the largest of their dimensions. Activations between them are ρ_i-Lipschitz and 0 at 0.
+        margins: f(x)_y − max_{j≠y} f(x)_j on the sample, (m,).
+        weights: The L matrices (in, out) of the network, in a tree of Flax Linen or NNX, in a list, or as
+            `WeightMatrices`. W is the largest of their dimensions. Activations between them are ρ_i-Lipschitz and 0 at
+            0.
         x: The sample's inputs, (m, d).
         gamma: γ > 0, the margin.
         delta: δ in (0, 1).
@@ -181,7 +185,7 @@ def _dudley(r: float, m: int) -> float:
     return 12 * r / m * (1 + math.log(m / (3 * r))) if r > 0 else 0.0
 
 
-def _sample(margins: ArrayLike, x: ArrayLike, dim: int) -> tuple[np.ndarray, float]:
+def _sample(margins: ArrayLike, x: ArrayLike, dim: int) -> tuple[Float[np.ndarray, " m"], float]:
     """The margins, and ‖X‖_F."""
     values, inputs = as_host_array("margins", margins, "(m,)"), as_host_array("x", x, "(m, d)")
     if len(values) != len(inputs):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
 from bounds.arrays import as_data, as_labels, as_positive_scalar, euclidean_norm
 from bounds.networks.norms import layer_norms
@@ -15,7 +16,7 @@ from ntk.checks import as_floating, check_nonnegative, check_representable, is_c
 from ntk.dtypes import common_dtype
 
 
-def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
+def classification_margins(outputs: Shaped[ArrayLike, "N ..."], labels: Shaped[ArrayLike, " N"]) -> Float[Array, " N"]:
     """How clearly each point is classified: f(x)_y − max_{j≠y} f(x)_j, or y f(x) for one output; ≤ 0 is an error.
 
     Stated in theory.md 12.5.
@@ -40,7 +41,7 @@ def classification_margins(outputs: ArrayLike, labels: ArrayLike) -> jax.Array:
     return margins_of("outputs", outputs, "labels", labels)
 
 
-def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -> jax.Array:
+def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -> Float[Array, " N"]:
     """`classification_margins`, whose messages call the arguments by the given names."""
     outputs = as_floating(argument, outputs)
     binary = outputs.ndim == 1
@@ -61,10 +62,11 @@ def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -
         if not allowed.all():
             expected = "-1 or 1" if binary else f"classes from 0 to {outputs.shape[1] - 1}"
             raise ValueError(f"{labels_argument} holds {values[~allowed][0]}; expected {expected}.")
-    return _margins(outputs, labels)
+    result: Float[Array, " N"] = _margins(outputs, labels)
+    return result
 
 
-def ramp_risk(margins: ArrayLike, gamma: ArrayLike) -> jax.Array:
+def ramp_risk(margins: Shaped[ArrayLike, " N"], gamma: ArrayLike) -> Float[Array, ""]:
     """The mean of the ramp loss min(1, max(0, 1 − margin/γ)), stated in theory.md 12.5.
 
     It lies between the share of margins ≤ 0 and the share of margins < γ.
@@ -95,7 +97,9 @@ def ramp(margins: Any, gamma: Any) -> Any:
     return (1 - margins / gamma).clip(0, 1)
 
 
-def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) -> jax.Array:
+def normalized_margins(
+    margins: Shaped[ArrayLike, " N"], complexity: ArrayLike, x: Shaped[ArrayLike, "N d"]
+) -> Float[Array, " N"]:
     """Margins times N/(R ‖X‖_F), comparable between networks and data sets (Bartlett et al. 2017, section 2).
 
     Stated in theory.md 12.5. The paper plots their distribution: the further right it lies, the better a network may be
@@ -126,14 +130,16 @@ def normalized_margins(margins: ArrayLike, complexity: ArrayLike, x: ArrayLike) 
     margins, x = margins.astype(dtype), x.astype(dtype)
     complexity = as_positive_scalar("complexity", complexity, dtype)
     # One division at a time: the product of the divisors may leave the range of the dtype where the result does not.
-    result = margins / complexity / (euclidean_norm(x) / len(x))
+    result: Float[Array, " N"] = margins / complexity / (euclidean_norm(x) / len(x))
     check_representable(normalized_margins=result)
     if is_concrete(result) and bool(jnp.any((result == 0) & (margins != 0))):
         raise ValueError(f"normalized_margins falls below the range of {result.dtype}; expected larger margins.")
     return result
 
 
-def spectral_complexity(weights: Any, references: Any = None, activation_lipschitz: ArrayLike = 1.0) -> jax.Array:
+def spectral_complexity(
+    weights: Any, references: Any = None, activation_lipschitz: Shaped[ArrayLike, "*L"] = 1.0
+) -> Float[Array, ""]:
     """Πρ_i‖A_i‖_σ (Σ_i (‖A_iᵀ − M_iᵀ‖_{2,1}/‖A_i‖_σ)^{2/3})^{3/2} (Bartlett, Foster & Telgarsky 2017, equation 1.2).
 
     Stated in theory.md 12.4. It is a measure; `spectral_margin_bound` is the bound that contains it. The paper's A is
@@ -141,7 +147,8 @@ def spectral_complexity(weights: Any, references: Any = None, activation_lipschi
     a layer may be zero. Biases do not count, and a convolution counts by its matrix.
 
     Args:
-        weights: A Flax parameter tree, or anything that `weight_matrices` takes; matrices (in, out).
+        weights: The weights of dense layers, (in, out), and of convolutions, (…, in, out): a tree of Flax Linen or NNX,
+            a list, or `WeightMatrices`.
         references: M_i, of the same structure, such as the weights at initialization; None for zeros.
         activation_lipschitz: ρ_i, for the activation that follows each layer, one number or (L,).
 
@@ -176,12 +183,12 @@ def spectral_complexity(weights: Any, references: Any = None, activation_lipschi
     constants = jnp.asarray(activation_lipschitz, spectral.dtype)
     if constants.shape not in ((), spectral.shape):
         raise ValueError(f"activation_lipschitz has shape {constants.shape}; expected () or {spectral.shape}.")
-    result = _complexity(spectral, distances, constants)
+    result: Float[Array, ""] = _complexity(spectral, distances, constants)
     check_representable(spectral_complexity=result)
     return result
 
 
-def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
+def golowich_rademacher(weights: Any, x: Shaped[ArrayLike, "m d"]) -> Float[Array, ""]:
     """(1/m) Π‖W_j‖_F (√(2 ln 2 · L) + 1) ‖X‖_F, for the networks with the norms of a given one (theory.md 11.6).
 
     It is at least R̂_S of all ReLU networks without biases, with one output and L matrices, whose Frobenius norms have
@@ -190,7 +197,7 @@ def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
     networks whose norms were fixed beforehand. For a trained network's own norms, use `golowich_margin_bound`.
 
     Args:
-        weights: A Flax parameter tree, or anything that `weight_matrices` takes; matrices (in, out).
+        weights: The weights of dense layers, (in, out): a tree of Flax Linen or NNX, a list, or `WeightMatrices`.
         x: The sample, (m, d), float32 or float64.
 
     Returns:
@@ -214,13 +221,13 @@ def golowich_rademacher(weights: Any, x: ArrayLike) -> jax.Array:
     if sizes != (x.shape[1], 1):
         raise ValueError(f"weights has (inputs, outputs) {sizes}; expected {(x.shape[1], 1)} for x of {x.shape}.")
     dtype = common_dtype(weights.matrices[0], x)
-    result = _golowich([w.astype(dtype) for w in weights.matrices], x.astype(dtype))
+    result: Float[Array, ""] = _golowich([w.astype(dtype) for w in weights.matrices], x.astype(dtype))
     check_representable(golowich_rademacher=result)
     return result
 
 
 @jax.jit
-def _margins(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+def _margins(outputs: Float[Array, "N ..."], labels: Shaped[Array, " N"]) -> Float[Array, " N"]:
     if outputs.ndim == 1:
         return labels.astype(outputs.dtype) * outputs
     own = jax.nn.one_hot(labels, outputs.shape[1], dtype=bool)
@@ -247,17 +254,19 @@ def complexity_of_norms(spectral: Any, distances: Any, numpy: Any = np) -> Any:
 
 
 @jax.jit
-def _distance(w: jax.Array, reference: jax.Array) -> jax.Array:
+def _distance(w: Float[Array, "in out"], reference: Float[Array, "in out"]) -> Float[Array, ""]:
     """‖(W − M)ᵀ‖_{2,1}, one norm for each output unit."""
     return jnp.sum(euclidean_norm(w - reference, axis=0))
 
 
 @jax.jit
-def _complexity(spectral: jax.Array, distances: jax.Array, constants: jax.Array) -> jax.Array:
-    return complexity_of_norms(spectral * constants, distances * constants, jnp)
+def _complexity(
+    spectral: Float[Array, " L"], distances: Float[Array, " L"], constants: Float[Array, "*L"]
+) -> Float[Array, ""]:
+    return jnp.asarray(complexity_of_norms(spectral * constants, distances * constants, jnp))
 
 
 @jax.jit
-def _golowich(matrices: list[jax.Array], x: jax.Array) -> jax.Array:
+def _golowich(matrices: list[Float[Array, "_ _"]], x: Float[Array, "m d"]) -> Float[Array, ""]:
     product = jnp.prod(jnp.stack([euclidean_norm(w) for w in matrices]))
-    return golowich_complexity(product, len(matrices), euclidean_norm(x), len(x))
+    return jnp.asarray(golowich_complexity(product, len(matrices), euclidean_norm(x), len(x)))

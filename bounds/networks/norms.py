@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from bounds.arrays import as_data, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
 from bounds.checks import as_positive, as_scalar
@@ -31,9 +32,9 @@ class SpectralNorm(NamedTuple):
         converged: Whether the residual fell below the tolerance.
     """
 
-    norm: jax.Array
-    residual: jax.Array
-    converged: jax.Array
+    norm: Float[Array, ""]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
 
 
 @functools.partial(
@@ -57,12 +58,12 @@ class LayerNorms:
     """
 
     names: tuple[str, ...]
-    frobenius: jax.Array
-    l1: jax.Array
-    l21: jax.Array
-    spectral: jax.Array
-    stable_rank: jax.Array
-    converged: jax.Array
+    frobenius: Float[Array, "*stack L"]
+    l1: Float[Array, "*stack L"]
+    l21: Float[Array, "*stack L"]
+    spectral: Float[Array, "*stack L"]
+    stable_rank: Float[Array, "*stack L"]
+    converged: Bool[Array, "*stack L"]
 
     def __str__(self) -> str:
         columns = {name: getattr(self, name) for name in ("frobenius", "l1", "l21", "spectral", "stable_rank")}
@@ -73,7 +74,9 @@ class LayerNorms:
         return "\n".join(lines)
 
 
-def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: int = MAX_STEPS) -> SpectralNorm:
+def spectral_norm(
+    matrix: Shaped[ArrayLike, "in out"], tolerance: float = _TOLERANCE, max_steps: int = MAX_STEPS
+) -> SpectralNorm:
     """‖W‖_σ, the largest singular value, by block power iteration from fixed pseudo-random vectors (theory.md 12.1).
 
     Its gradient is u vᵀ with u and v held fixed. First derivatives are right, and higher ones are not.
@@ -101,14 +104,16 @@ def spectral_norm(matrix: ArrayLike, tolerance: float = _TOLERANCE, max_steps: i
     matrix = as_data("matrix", matrix, "(in, out)")
     tolerance = as_scalar(as_positive, "tolerance", tolerance)
     check_repeats("max_steps", max_steps)
-    return _spectral_norm(matrix, tolerance, max_steps)
+    found: SpectralNorm = _spectral_norm(matrix, tolerance, max_steps)
+    return found
 
 
 def layer_norms(params: Any) -> LayerNorms:
     """All norms of every weight matrix (theory.md 12.1).
 
     Args:
-        params: A Flax parameter tree, or anything that `weight_matrices` takes.
+        params: The weights of dense layers, (in, out), and of convolutions, (…, in, out): a tree of Flax Linen or NNX,
+            a list, or `WeightMatrices`.
 
     Returns:
         `LayerNorms`. There is a warning where a spectral norm has not converged.
@@ -135,15 +140,15 @@ def layer_norms(params: Any) -> LayerNorms:
     return norms
 
 
-def path_norm(params: Any, p: int = 2) -> jax.Array:
+def path_norm(params: Any, p: int = 2) -> Float[Array, ""]:
     """(Σ over paths from an input to an output Π|w|^p)^{1/p} of a network of dense layers (Neyshabur et al. 2015).
 
     It is computed as (1ᵀ |W_1|^p … |W_L|^p 1)^{1/p} (theory.md 12.3). Unlike products of norms it does not change when
     the weights into a unit are multiplied by a number and those out of it are divided by it. Biases do not count.
 
     Args:
-        params: A Flax parameter tree, or anything that `weight_matrices` takes, of a chain of dense layers. Their names
-            are numbered, or their shapes fit in one order only.
+        params: The weights of a chain of dense layers, (in, out): a tree of Flax Linen or NNX, a list, or
+            `WeightMatrices`. Their names are numbered, or their shapes fit in one order only.
         p: 1 or 2.
 
     Returns:
@@ -162,17 +167,17 @@ def path_norm(params: Any, p: int = 2) -> jax.Array:
         5.0000 3.6056
     """
     check_choice("p", p, (1, 2))
-    result = _path_norm(dense_matrices("params", params).matrices, p)
+    result: Float[Array, ""] = _path_norm(dense_matrices("params", params).matrices, p)
     check_representable(path_norm=result)
     return result
 
 
 @jax.jit
-def _spectral_norm(matrix: jax.Array, tolerance: ArrayLike, max_steps: ArrayLike) -> SpectralNorm:
+def _spectral_norm(matrix: Float[Array, "in out"], tolerance: ArrayLike, max_steps: ArrayLike) -> SpectralNorm:
     fixed = lax.stop_gradient(matrix / scale_of(matrix))
     num_vectors = min(_BLOCK, *matrix.shape)
 
-    def ritz(block: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def ritz(block: Float[Array, "out k"]) -> tuple[Float[Array, " out"], Float[Array, ""], Float[Array, "out k"]]:
         """The best right singular vector in the span of the block, its residual, and WᵀW times the block."""
         image = highest_matmul(fixed, block)
         product = highest_matmul(fixed.T, image)
@@ -181,11 +186,11 @@ def _spectral_norm(matrix: jax.Array, tolerance: ArrayLike, max_steps: ArrayLike
         residual = euclidean_norm(highest_matmul(product, best) - squared * highest_matmul(block, best))
         return highest_matmul(block, best), residual / jnp.where(squared > 0, squared, 1), product
 
-    def unfinished(state: tuple) -> jax.Array:
+    def unfinished(state: tuple[Any, ...]) -> Bool[Array, ""]:
         step, _, residual, _ = state
-        return (residual > tolerance) & (step < max_steps)
+        return jnp.logical_and(residual > tolerance, step < max_steps)
 
-    def step(state: tuple) -> tuple:
+    def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         return state[0] + 1, *ritz(jnp.linalg.qr(state[3])[0])
 
     start = jax.random.normal(jax.random.key(0), (matrix.shape[1], num_vectors), matrix.dtype)
@@ -198,7 +203,7 @@ def _spectral_norm(matrix: jax.Array, tolerance: ArrayLike, max_steps: ArrayLike
 
 
 @jax.jit
-def _norms(w: jax.Array, max_steps: ArrayLike) -> dict[str, jax.Array]:
+def _norms(w: Float[Array, "in out"], max_steps: ArrayLike) -> dict[str, Array]:
     """The norms of one matrix; layers of one shape share this program."""
     spectral, _, converged = _spectral_norm(w, _TOLERANCE, max_steps)
     frobenius = euclidean_norm(w)
@@ -213,7 +218,7 @@ def _norms(w: jax.Array, max_steps: ArrayLike) -> dict[str, jax.Array]:
 
 
 @jax.jit(static_argnums=1)
-def _path_norm(matrices: tuple[jax.Array, ...], p: int) -> jax.Array:
+def _path_norm(matrices: tuple[Float[Array, "_ _"], ...], p: int) -> Float[Array, ""]:
     total = jnp.ones((), matrices[0].dtype)
     shares = jnp.ones(len(matrices[0]), total.dtype)
     for w in matrices:

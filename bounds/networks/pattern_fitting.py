@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int8, Shaped
 
 from bounds import batches
 from bounds.arrays import as_labels, as_nonnegative_scalar, check_repeats
@@ -27,8 +27,8 @@ _TRIALS, _UNITS, _CHANGE = 16, 4.0, 0.25
 
 def fitted_dichotomies(
     model: Any,
-    x: ArrayLike,
-    patterns: ArrayLike,
+    x: Shaped[ArrayLike, "N ..."],
+    patterns: Shaped[ArrayLike, "P N"],
     key: Array,
     *,
     steps: int = 1000,
@@ -79,12 +79,19 @@ def fitted_dichotomies(
     check_repeats("steps", steps)
     check_repeats("restarts", restarts)
     check_key(key)
-    return _fitted(model, x, patterns, key, steps, learning_rate, restarts)
+    found: Bool[Array, " P"] = _fitted(model, x, patterns, key, steps, learning_rate, restarts)
+    return found
 
 
 def network_dichotomies(
-    model: Any, x: ArrayLike, key: Array, *, steps: int = 1000, learning_rate: ArrayLike = 0.1, restarts: int = 1
-) -> np.ndarray:
+    model: Any,
+    x: Shaped[ArrayLike, "N ..."],
+    key: Array,
+    *,
+    steps: int = 1000,
+    learning_rate: ArrayLike = 0.1,
+    restarts: int = 1,
+) -> Int8[np.ndarray, "M N"]:
     """The dichotomies of the points x that training finds, among all 2^N: their number is a lower bound.
 
     A dichotomy that rounding may have made does not count, as far as random errors show it (see `fitted_dichotomies`).
@@ -122,7 +129,8 @@ def network_dichotomies(
         raise ValueError(f"x has shape {x.shape}; expected from 1 to {_LARGEST_SAMPLE} points: all signs are tried.")
     patterns = np.array(list(itertools.product((-1, 1), repeat=len(x))), dtype=np.int8)
     found = fitted_dichotomies(model, x, patterns, key, steps=steps, learning_rate=learning_rate, restarts=restarts)
-    return patterns[np.asarray(found)]
+    dichotomies: Int8[np.ndarray, "M N"] = patterns[np.asarray(found)]
+    return dichotomies
 
 
 @functools.partial(jax.jit, static_argnames=("model", "restarts"))
@@ -147,7 +155,7 @@ def _fitted(
     def train(task: tuple[Array, Float[Array, " N"]]) -> Bool[Array, ""]:
         key, signs = task
 
-        def step(_: Array, state: tuple) -> tuple:
+        def step(_: Array, state: tuple[Any, ...]) -> tuple[Any, ...]:
             params, moments, best, best_margin = state
             gradient, margin = jax.grad(loss, has_aux=True)(params, signs)
             updates, moments = optimizer.update(gradient, moments)
@@ -159,12 +167,13 @@ def _fitted(
         start = (params, optimizer.init(params), params, jnp.asarray(-1, x.dtype))
         # The number of steps is an input of the program, so that another number compiles nothing.
         _, _, best, margin = jax.lax.fori_loop(0, steps + 1, step, start)
-        return (margin > _MARGIN) & _beyond_rounding(model, best, x, key)
+        return jnp.logical_and(margin > _MARGIN, _beyond_rounding(model, best, x, key))
 
     total = restarts * len(patterns)
     tasks = jax.random.split(key, total), jnp.tile(patterns, (restarts, 1))
     size = batches.batch_size(_numbers_held(model, loss, x), total)
-    return jax.lax.map(train, tasks, batch_size=size).reshape(restarts, -1).any(0)
+    found: Bool[Array, " all"] = jax.lax.map(train, tasks, batch_size=size)
+    return found.reshape(restarts, -1).any(0)
 
 
 def _beyond_rounding(model: Any, params: Any, x: Array, key: Array) -> Bool[Array, ""]:
@@ -181,8 +190,8 @@ def _beyond_rounding(model: Any, params: Any, x: Array, key: Array) -> Bool[Arra
 def _numbers_held(model: Any, loss: Any, x: Array) -> int:
     """How many numbers one network holds: parameters, moments, the best ones, and those of a step or the trials."""
     params = jax.eval_shape(model.init, jax.random.key(0), x)
-    signs = jax.ShapeDtypeStruct((len(x),), x.dtype)
-    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    signs = jax.ShapeDtypeStruct((len(x),), x.dtype)  # type: ignore[no-untyped-call]
+    size = sum(int(leaf.size) for leaf in jax.tree.leaves(params))
     step = batches.numbers_made(jax.grad(loss, has_aux=True), params, signs)
     # To move a number takes a few numbers more.
     return 5 * size + max(step, 4 * _TRIALS * batches.numbers_made(model.apply, params, x))
@@ -203,7 +212,8 @@ def _check(model: Any, x: ArrayLike, patterns: ArrayLike, learning_rate: ArrayLi
         raise ValueError("patterns holds entries other than -1 and 1; expected signs.")
 
     def outputs(x: Array) -> Array:
-        return model.apply(model.init(jax.random.key(0), x), x)
+        found: Array = model.apply(model.init(jax.random.key(0), x), x)
+        return found
 
     shape = shapes_returned("model", outputs, {"x": x})
     if shape not in ((len(x),), (len(x), 1)):

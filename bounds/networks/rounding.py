@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bounds.arrays import epsilon
 from bounds.batches import numbers_made
 from ntk.jaxprs import WRAPPERS, evaluate, initial_values, inner_programs, read_atom
 
@@ -13,7 +14,7 @@ from ntk.jaxprs import WRAPPERS, evaluate, initial_values, inner_programs, read_
 _CALLS = (*WRAPPERS, "custom_jvp_call", "custom_vjp_call")
 
 
-def rounded_at_random(function: Callable, arguments: tuple, key: jax.Array, units: float) -> Any:
+def rounded_at_random(function: Callable[..., Any], arguments: tuple[Any, ...], key: jax.Array, units: float) -> Any:
     """`function(*arguments)`, where every number, given or computed, is moved by up to `units` units in the last place.
 
     The moves are uniform and independent. A number is moved once, however often it is read. The results of a loop, of
@@ -46,7 +47,7 @@ class _Errors:
         value = jnp.asarray(value)
         first, self.used = self.used, self.used + value.size
         errors = self.drawn[first : self.used].reshape(value.shape).astype(value.dtype)
-        return value * (1 + float(jnp.finfo(value.dtype).eps) * errors)
+        return value * (1 + epsilon(value.dtype) * errors)
 
 
 def _run(program: Any, inputs: list[Any], errors: _Errors) -> list[Any]:

@@ -35,7 +35,7 @@ def network_vc_bounds(layers: DenseLayers, activation: str) -> VCBounds:
     Lower bounds are those of theory.md 10.5 and 10.6. Upper bounds are theory.md 10.1 and 10.4.
 
     Args:
-        layers: The network, from `mlp_layers` or `tree_layers`.
+        layers: The network: how many units and parameters each layer has.
         activation: The activation of the hidden units: identity, relu, leaky_relu, abs, square, cube, step, sign,
             sigmoid or tanh.
 

@@ -65,9 +65,9 @@ def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLik
         10.0
     """
     dtype = _check_trees(params, prior)
-    return _kl(
-        params, prior, as_positive_scalar("sigma", sigma, dtype), as_positive_scalar("prior_sigma", prior_sigma, dtype)
-    )
+    scales = (as_positive_scalar(name, s, dtype) for name, s in (("sigma", sigma), ("prior_sigma", prior_sigma)))
+    kl: Float[Array, ""] = _kl(params, prior, *scales)
+    return kl
 
 
 def posterior_risks(
@@ -208,7 +208,7 @@ def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
     # Divided before it is squared: the square of a scale may leave the range of the dtype.
     moved = jax.tree.map(lambda mean, center: jnp.sum(((mean - center) / prior_sigma) ** 2), params, prior)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return _divergence(count, sum(jax.tree.leaves(moved)), sigma, prior_sigma, jnp)
+    return jnp.asarray(_divergence(count, sum(jax.tree.leaves(moved)), sigma, prior_sigma, jnp))
 
 
 @functools.partial(jax.jit, static_argnames=("risk", "num_draws"))
@@ -232,7 +232,8 @@ def _risks(
 
     keys = jax.random.split(key, num_draws)
     size = batches.batch_size(batches.numbers_made(draw, keys[0]), num_draws)
-    return jax.lax.map(draw, keys, batch_size=size)
+    risks: Float[Array, " draws"] = jax.lax.map(draw, keys, batch_size=size)
+    return risks
 
 
 def _squared_distance(params: Any, prior: Any) -> tuple[int, float]:

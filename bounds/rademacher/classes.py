@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Real
 
 from bounds.arrays import (
     as_data,
@@ -42,14 +43,14 @@ def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
     """
 
     def register(cls: type[T]) -> type[T]:
-        def with_keys(self: T) -> tuple[tuple, tuple]:
+        def with_keys(self: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             leaves = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in data)
             return leaves, tuple(getattr(self, name) for name in meta)
 
-        def flatten(self: T) -> tuple[tuple, tuple]:
+        def flatten(self: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             return tuple(getattr(self, name) for name in data), tuple(getattr(self, name) for name in meta)
 
-        def unflatten(fixed: tuple, leaves: Iterable) -> T:
+        def unflatten(fixed: tuple[Any, ...], leaves: Iterable[Any]) -> T:
             made = object.__new__(cls)
             for name, value in zip([*data, *meta], [*leaves, *fixed], strict=True):
                 object.__setattr__(made, name, value)
@@ -85,13 +86,13 @@ class FunctionClass(Protocol):
     def checked(self) -> Any:
         """The class with its data as arrays of one dtype; bad data is refused."""
 
-    def supremum(self, signs: jax.Array) -> jax.Array:
+    def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """The supremum of (1/m) Σ σ_i g(z_i) over the class, for signs (m,) of ±1; a scalar."""
 
-    def upper_bound(self) -> jax.Array:
+    def upper_bound(self) -> Float[Array, ""]:
         """A closed form that is at least the empirical Rademacher complexity; a scalar."""
 
-    def largest_value(self) -> jax.Array:
+    def largest_value(self) -> Float[Array, ""]:
         """At least |g(z_i)| for every g and every i; a scalar."""
 
 
@@ -128,7 +129,7 @@ class LinearBall:
     @property
     def num_samples(self) -> int:
         """The sample's size m."""
-        return self.x.shape[0]
+        return int(self.x.shape[0])
 
     @property
     def entries_per_draw(self) -> int:
@@ -140,7 +141,7 @@ class LinearBall:
         x = as_data("x", self.x, "(m, d)")
         return replace(self, x=x, radius=as_nonnegative_scalar("radius", self.radius, x.dtype))
 
-    def supremum(self, signs: jax.Array) -> jax.Array:
+    def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """(B/m) ‖Σ σ_i x_i‖_q for signs (m,); a scalar."""
         correlation = highest_matmul(signs.astype(self.x.dtype), self.x)
         dual_norms: dict[float, Callable[[jax.Array], jax.Array]] = {
@@ -148,14 +149,17 @@ class LinearBall:
             2: euclidean_norm,
             math.inf: lambda v: jnp.sum(jnp.abs(v)),
         }
-        return self.radius / self.num_samples * dual_norms[self.norm](correlation)
+        result: Float[Array, ""] = self.radius / self.num_samples * dual_norms[self.norm](correlation)
+        return result
 
-    def largest_value(self) -> jax.Array:
+    def largest_value(self) -> Float[Array, ""]:
         """B max_i ‖x_i‖_q; a scalar."""
         dual = {1: math.inf, 2: 2, math.inf: 1}[self.norm]
-        return self.radius * jnp.max(euclidean_norm(self.x, axis=1) if dual == 2 else jnp.linalg.norm(self.x, dual, 1))
+        norms = euclidean_norm(self.x, axis=1) if dual == 2 else jnp.linalg.norm(self.x, dual, 1)
+        result: Float[Array, ""] = self.radius * jnp.max(norms)
+        return result
 
-    def upper_bound(self) -> jax.Array:
+    def upper_bound(self) -> Float[Array, ""]:
         """The closed form for this norm; a scalar."""
         columns = euclidean_norm(self.x, axis=0)
         norms = {
@@ -163,7 +167,8 @@ class LinearBall:
             2: euclidean_norm(columns),
             math.inf: jnp.sum(columns),
         }
-        return self.radius / self.num_samples * norms[self.norm]
+        result: Float[Array, ""] = self.radius / self.num_samples * norms[self.norm]
+        return result
 
 
 @pytree_of(data=["gram", "radius"], meta=[])
@@ -195,7 +200,7 @@ class KernelBall:
     @property
     def num_samples(self) -> int:
         """The sample's size m."""
-        return self.gram.shape[0]
+        return int(self.gram.shape[0])
 
     @property
     def entries_per_draw(self) -> int:
@@ -207,19 +212,22 @@ class KernelBall:
         gram = as_gram("gram", self.gram)
         return replace(self, gram=gram, radius=as_nonnegative_scalar("radius", self.radius, gram.dtype))
 
-    def supremum(self, signs: jax.Array) -> jax.Array:
+    def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """(B/m) √(σᵀKσ) for signs (m,); a scalar."""
         signs = signs.astype(self.gram.dtype)
         form = jnp.vdot(signs, highest_matmul(signs, self.gram), precision=lax.Precision.HIGHEST)
-        return self.radius / self.num_samples * square_root(form)
+        result: Float[Array, ""] = self.radius / self.num_samples * square_root(form)
+        return result
 
-    def largest_value(self) -> jax.Array:
+    def largest_value(self) -> Float[Array, ""]:
         """B max_i √K_ii; a scalar."""
-        return self.radius * square_root(jnp.max(jnp.diagonal(self.gram)))
+        result: Float[Array, ""] = self.radius * square_root(jnp.max(jnp.diagonal(self.gram)))
+        return result
 
-    def upper_bound(self) -> jax.Array:
+    def upper_bound(self) -> Float[Array, ""]:
         """(B/m) √(tr K); a scalar."""
-        return self.radius / self.num_samples * square_root(jnp.trace(self.gram))
+        result: Float[Array, ""] = self.radius / self.num_samples * square_root(jnp.trace(self.gram))
+        return result
 
 
 @pytree_of(data=["predictions"], meta=[])
@@ -248,7 +256,7 @@ class FiniteClass:
     @property
     def num_samples(self) -> int:
         """The sample's size m."""
-        return self.predictions.shape[1]
+        return int(self.predictions.shape[1])
 
     @property
     def entries_per_draw(self) -> int:
@@ -259,15 +267,15 @@ class FiniteClass:
         """The class with its data as an array; bad data is refused."""
         return replace(self, predictions=as_data("predictions", self.predictions, "(number of functions, m)"))
 
-    def supremum(self, signs: jax.Array) -> jax.Array:
+    def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """max_u σ·u/m for signs (m,); a scalar."""
         return jnp.max(highest_matmul(self.predictions, signs.astype(self.predictions.dtype))) / self.num_samples
 
-    def largest_value(self) -> jax.Array:
+    def largest_value(self) -> Float[Array, ""]:
         """The largest |u_i|; a scalar."""
         return jnp.max(jnp.abs(self.predictions))
 
-    def upper_bound(self) -> jax.Array:
+    def upper_bound(self) -> Float[Array, ""]:
         """max_u ‖u‖₂ √(2 ln|A|)/m; a scalar."""
         num_functions = self.predictions.shape[0]
         largest = jnp.max(euclidean_norm(self.predictions, axis=1))

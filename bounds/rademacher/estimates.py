@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 from bounds import batches
 from bounds.arrays import check_repeats, square_root
@@ -29,8 +30,8 @@ class Estimate(NamedTuple):
         standard_error: The draws' standard deviation divided by the square root of their number.
     """
 
-    estimate: jax.Array
-    standard_error: jax.Array
+    estimate: Float[Array, ""]
+    standard_error: Float[Array, ""]
 
 
 def empirical_rademacher(function_class: FunctionClass, key: jax.Array, num_draws: int = 1000) -> Estimate:
@@ -64,12 +65,12 @@ def empirical_rademacher(function_class: FunctionClass, key: jax.Array, num_draw
     function_class = _checked(function_class)
     check_key(key)
     check_repeats("num_draws", num_draws, 2)
-    result = _empirical(function_class, key, num_draws)
+    result: Estimate = _empirical(function_class, key, num_draws)
     check_representable(**result._asdict())
     return result
 
 
-def exact_rademacher(function_class: FunctionClass) -> jax.Array:
+def exact_rademacher(function_class: FunctionClass) -> Float[Array, ""]:
     """R̂_S of a class on at most 16 points: the mean over all 2^m sign vectors (theory.md 11.1).
 
     Args:
@@ -94,7 +95,7 @@ def exact_rademacher(function_class: FunctionClass) -> jax.Array:
             f"function_class has {function_class.num_samples} points; expected at most {_LARGEST_ENUMERATED} to"
             " enumerate their signs; for more points there is empirical_rademacher."
         )
-    result = _exact(function_class)
+    result: Float[Array, ""] = _exact(function_class)
     check_representable(estimate=result)
     return result
 
@@ -141,7 +142,7 @@ def rademacher_complexity(
     return result
 
 
-def rademacher_upper_bound(function_class: FunctionClass) -> jax.Array:
+def rademacher_upper_bound(function_class: FunctionClass) -> Float[Array, ""]:
     """A closed form that is at least R̂_S, stated in the docstring of the class (theory.md 11.3 to 11.6).
 
     Args:
@@ -160,7 +161,7 @@ def rademacher_upper_bound(function_class: FunctionClass) -> jax.Array:
         >>> print(f"{rademacher_upper_bound(KernelBall(jnp.eye(4), radius=3.0)):.2f}")  # 3 √4/4
         1.50
     """
-    result = _upper_bound(_checked(function_class))
+    result: Float[Array, ""] = _upper_bound(_checked(function_class))
     check_representable(upper_bound=result)
     return result
 
@@ -207,7 +208,7 @@ def _upper_bound(function_class: FunctionClass) -> jax.Array:
     return function_class.upper_bound()
 
 
-def _suprema(function_class: FunctionClass, key: jax.Array, num_draws: int) -> jax.Array:
+def _suprema(function_class: FunctionClass, key: jax.Array, num_draws: int) -> Float[Array, " draws"]:
     """The suprema for independent signs, (num_draws,)."""
 
     def supremum(key: jax.Array) -> jax.Array:
@@ -216,7 +217,8 @@ def _suprema(function_class: FunctionClass, key: jax.Array, num_draws: int) -> j
         return function_class.supremum(2 * heads.astype(jnp.int32) - 1)
 
     size = batches.batch_size(function_class.entries_per_draw, num_draws)
-    return lax.map(supremum, jax.random.split(key, num_draws), batch_size=size)
+    suprema: Float[Array, " draws"] = lax.map(supremum, jax.random.split(key, num_draws), batch_size=size)
+    return suprema
 
 
 def _mean_and_error(draws: Any) -> Estimate:

@@ -9,12 +9,13 @@ Let λ̂_j be the eigenvalues of K/m. For ‖f‖ ≤ B and (1/m) Σ f(x_i)² �
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
 from bounds.arrays import as_gram, as_nonnegative_scalar, check_spectrum, square_root
 from ntk.checks import check_representable
 
 
-def local_rademacher(gram: ArrayLike, r: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
+def local_rademacher(gram: Shaped[ArrayLike, "m m"], r: ArrayLike, radius: ArrayLike = 1.0) -> Float[Array, ""]:
     """ψ(r), which bounds the empirical complexity of a kernel ball's f with (1/m) Σ f(x_i)² ≤ r up to a factor of 2.
 
     It is at least that complexity and at most twice it (theory.md 11.9).
@@ -40,13 +41,14 @@ def local_rademacher(gram: ArrayLike, r: ArrayLike, radius: ArrayLike = 1.0) -> 
     """
     gram = as_gram("gram", gram)
     r, radius = (as_nonnegative_scalar(name, value, gram.dtype) for name, value in (("r", r), ("radius", radius)))
+    result: Float[Array, ""]
     result, spectrum = _local(gram, r, radius)
     check_spectrum("gram", spectrum[0], spectrum[-1])
     check_representable(local_rademacher=result)
     return result
 
 
-def local_fixed_point(gram: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
+def local_fixed_point(gram: Shaped[ArrayLike, "m m"], radius: ArrayLike = 1.0) -> Float[Array, ""]:
     """The r* > 0 with ψ(r*) = r*, the order of the excess risk of least squares in a kernel ball (theory.md 11.9).
 
     ψ² is the least of the lines (2/m) (h r + B² Σ_{j>h} λ̂_j), h = 0, …, m. So r* is the least of their fixed points
@@ -75,6 +77,7 @@ def local_fixed_point(gram: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
         1.0000 1.0000
     """
     gram = as_gram("gram", gram)
+    result: Float[Array, ""]
     result, spectrum = _fixed_point(gram, as_nonnegative_scalar("radius", radius, gram.dtype))
     check_spectrum("gram", spectrum[0], spectrum[-1])
     check_representable(local_fixed_point=result)
@@ -82,14 +85,16 @@ def local_fixed_point(gram: ArrayLike, radius: ArrayLike = 1.0) -> jax.Array:
 
 
 @jax.jit
-def _local(gram: jax.Array, r: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _local(
+    gram: Float[Array, "m m"], r: Float[Array, ""], radius: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, " m"]]:
     """ψ(r), and the eigenvalues of K."""
     spectrum = jnp.linalg.eigvalsh(gram)
     return square_root(2 / len(gram) * jnp.sum(jnp.minimum(r, _scaled(spectrum, radius)))), spectrum
 
 
 @jax.jit
-def _fixed_point(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _fixed_point(gram: Float[Array, "m m"], radius: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
     """r*, and the eigenvalues of K."""
     m, spectrum = len(gram), jnp.linalg.eigvalsh(gram)
     # Summed from the smallest on, so that no tail is a difference of sums. The tail beyond all m is 0.
@@ -98,6 +103,6 @@ def _fixed_point(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Arr
     return jnp.min(share + square_root(share**2 + 2 / m * tails)), spectrum
 
 
-def _scaled(spectrum: jax.Array, radius: jax.Array) -> jax.Array:
+def _scaled(spectrum: Float[Array, " m"], radius: Float[Array, ""]) -> Float[Array, " m"]:
     """B² λ̂_j, ascending."""
     return radius**2 * jnp.maximum(spectrum, 0) / len(spectrum)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Real
 
 from bounds.arrays import as_data, as_stack, check_repeats, euclidean_norm, highest_matmul
 from bounds.rademacher.classes import pytree_of, set_fields
@@ -60,12 +61,12 @@ class NetworkBall:
     @property
     def num_samples(self) -> int:
         """The sample's size m."""
-        return self.x.shape[0]
+        return int(self.x.shape[0])
 
     @property
     def entries_per_draw(self) -> int:
         """The activations of all restarts and their gradients."""
-        return 2 * self.num_restarts * self.num_samples * self.width * self.radii.shape[0]
+        return 2 * self.num_restarts * self.num_samples * self.width * int(self.radii.shape[0])
 
     def checked(self) -> "NetworkBall":
         """The class with its data as arrays; bad data is refused."""
@@ -75,7 +76,7 @@ class NetworkBall:
         check_key(self.key)
         return replace(self, x=x, radii=radii.astype(x.dtype))
 
-    def supremum(self, signs: jax.Array) -> jax.Array:
+    def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """The largest (1/m) Σ σ_i f(x_i) that the ascents met, at least 0, for signs (m,); a scalar."""
         signs = signs.astype(self.x.dtype)
         # Networks of unit norms are enough: f is homogeneous in each matrix.
@@ -89,13 +90,14 @@ class NetworkBall:
         """True: the supremum may be larger than what is found."""
         return True
 
-    def largest_value(self) -> jax.Array:
+    def largest_value(self) -> Float[Array, ""]:
         """ΠM_j max_i ‖x_i‖; a scalar."""
         return jnp.prod(self.radii) * jnp.max(euclidean_norm(self.x, axis=1))
 
-    def upper_bound(self) -> jax.Array:
+    def upper_bound(self) -> Float[Array, ""]:
         """(1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖² (theory.md 11.6); a scalar."""
-        return golowich_complexity(jnp.prod(self.radii), len(self.radii), euclidean_norm(self.x), self.num_samples)
+        product, data_norm = jnp.prod(self.radii), euclidean_norm(self.x)
+        return jnp.asarray(golowich_complexity(product, len(self.radii), data_norm, self.num_samples))
 
     def _starts(self) -> list[jax.Array]:
         """Random weights of norm one, (restarts, in, out) for each layer."""
@@ -109,7 +111,7 @@ class NetworkBall:
     def _ascend(self, start: list[jax.Array], x: jax.Array, signs: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """The best network of one ascent, and its Σ σ_i f(x_i)."""
 
-        def step(state: tuple, rate: jax.Array) -> tuple[tuple, None]:
+        def step(state: tuple[Any, ...], rate: jax.Array) -> tuple[tuple[Any, ...], None]:
             weights, best, best_value = state
             value, gradients = jax.value_and_grad(_correlation)(weights, x, signs)
             better = value > best_value

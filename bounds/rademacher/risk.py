@@ -104,7 +104,7 @@ def rademacher_monte_carlo_bound(
             L-Lipschitz in h.
         key: A PRNG key, independent of the sample.
         delta: δ, the probability with which the bound may fail.
-        lipschitz: L, 1 for the losses themselves (see `contracted_rademacher`).
+        lipschitz: L, the Lipschitz constant of the losses as functions of h; 1 for the losses themselves.
         num_draws: How many sign vectors, at least 2. The error of the draws falls with their number.
         monte_carlo_share: The share of δ for the draws, in (0, 1).
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Shaped
 
 import ntk
 from bounds.arrays import as_gram
@@ -27,14 +27,14 @@ _SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 def report(
     apply: Callable[[Any, Any], Array],
     params: Any,
-    x: ArrayLike,
-    labels: ArrayLike,
+    x: Shaped[ArrayLike, "N ..."],
+    labels: Shaped[ArrayLike, " N"],
     *,
-    x_test: ArrayLike | None = None,
-    labels_test: ArrayLike | None = None,
+    x_test: Shaped[ArrayLike, "M ..."] | None = None,
+    labels_test: Shaped[ArrayLike, " M"] | None = None,
     delta: float = 0.05,
     network: ntk.MLP | str | None = None,
-    gram: ArrayLike | None = None,
+    gram: Shaped[ArrayLike, "N N"] | None = None,
     ridge: float = 0.0,
     prior: Any = None,
     sigmas: Reals = _SIGMAS,

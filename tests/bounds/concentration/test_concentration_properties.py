@@ -12,7 +12,7 @@ SIZE, DELTA = st.integers(2, 10**6), st.floats(1e-12, 0.9)
 RISK, COUNT = st.floats(0, 1), st.integers(1, 10**9)
 # A monotone function of float64 numbers may err by rounding: some ε, relative to numbers of order one.
 ROUNDING = 1e-12
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = settings(max_examples=20, deadline=None, derandomize=True)
 
 
 @given(SIZE, SIZE, DELTA, COUNT, st.booleans())
@@ -71,7 +71,7 @@ def test_intervals_of_errors_mirror_those_of_successes(n, data, delta):
     np.testing.assert_allclose(interval, (1 - mirrored.upper, 1 - mirrored.lower), rtol=1e-9, atol=1e-12)
 
 
-@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=6), st.permutations(range(6)), st.floats(1e-3, 1e3), DELTA)
+@given(st.lists(st.floats(1e-300, 1e3), min_size=1, max_size=6), st.permutations(range(6)), st.floats(1e-3, 1e3), DELTA)
 @EXAMPLES
 def test_the_order_of_variables_does_not_matter_and_their_unit_is_that_of_the_deviation(c_i, order, unit, delta):
     differences = np.array(c_i)

@@ -14,7 +14,7 @@ BOUNDS = (vc.vc_epsilon, vc.rademacher_penalty_epsilon, vc.parrondo_van_den_broe
 SIZE, MORE, DIM = st.integers(3, 10**9), st.integers(1, 10**9), st.integers(0, 10**4)
 DELTA, GROWTH = st.floats(1e-12, 0.9), st.sampled_from(["polynomial", "sauer"])
 ROUNDING = 1 + 1e-12
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
@@ -31,7 +31,7 @@ def test_bounds_are_monotone(bound, n, more, dim, wider, one, other, growth):
 
 
 @given(st.floats(0.05, 0.4), st.integers(0, 20), DELTA, GROWTH, st.sampled_from(["vc", "devroye"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_sample_sizes_are_monotone(epsilon, dim, delta, growth, bound):
     size = vc.vc_sample_size(epsilon, dim, delta, growth, bound)
     assert vc.vc_sample_size(2 * epsilon, dim, delta, growth, bound) <= size
@@ -50,7 +50,7 @@ def test_counts_are_monotone_and_obey_pascals_rule(n, d, dim):
 
 
 @given(st.integers(0, 2**32 - 1), st.permutations(range(5)))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True)
 def test_dichotomies_do_not_depend_on_the_order_of_points_or_on_coordinates(seed, order):
     rng = np.random.default_rng(seed)
     x = rng.integers(-3, 4, size=(5, 2))  # often collinear or repeated

@@ -12,7 +12,7 @@ from bounds.pac_bayes.gaussian_posterior import gaussian_kl
 RISK, KL = st.floats(0, 1), st.floats(0, 1e6)
 SIZE, DELTA = st.integers(1, 10**9), st.floats(1e-12, 0.9)
 ROUNDING = 1e-12
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize("bound", [seeger_bound, mcallester_bound])
@@ -29,7 +29,7 @@ def test_bounds_are_monotone(bound, one, other, kl, further, n, more, some, less
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 3), st.floats(0.1, 3), st.floats(0.01, 100), st.permutations(range(6)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)
 def test_the_divergence_has_no_unit_and_no_origin(seed, sigma, prior_sigma, unit, order):
     w, v, shift = np.random.default_rng(seed).normal(size=(3, 6))
     found = float(gaussian_kl(w, v, sigma, prior_sigma))

@@ -266,10 +266,10 @@ def test_markdown():
         ({"labels_test": jnp.zeros(N_TEST)}, ValueError, "labels_test holds 0.0; expected -1 or 1"),
     ],
 )
-def test_refusals(changes, error, sentence, arguments):
+def test_refusals(plain_bounds, changes, error, sentence, arguments):
     positional, options = arguments
     with pytest.raises(error, match=sentence):
-        report(*positional, **(options | changes))
+        plain_bounds.report(*positional, **(options | changes))
 
 
 def test_wrong_types_are_refused_without_checks_of_annotations(plain_bounds, arguments):
