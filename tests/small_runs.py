@@ -1,10 +1,20 @@
-"""Small runs of experiments: their configs, and the files that they leave."""
+"""Small runs of experiments: their configs, their command lines, and the files that they leave."""
 
+import contextlib
 import importlib
+import io
 import json
+import runpy
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
+from absl import app
+from absl.testing import flagsaver
 from ml_collections import ConfigDict
+
+ROOT = Path(__file__).parents[1]
 
 
 def small_config(fields: dict, name: str, **changes) -> ConfigDict:
@@ -20,6 +30,35 @@ def small_config(fields: dict, name: str, **changes) -> ConfigDict:
                 parent[last] = ConfigDict()
             parent[last] = ConfigDict(value) if isinstance(value, dict) else value
     return config
+
+
+class Ended(NamedTuple):
+    """The exit status of a script, and what it printed on its standard output and on its standard error."""
+
+    status: int
+    printed: str
+    said: str
+
+
+def command_line(script: str, *arguments: str) -> Ended:
+    """What `python -m experiments.SCRIPT ARGUMENTS` does in the folder of the clone, without a process of its own."""
+    module, printed, said = f"experiments.{script}", io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", [module, *arguments])
+        patch.delitem(sys.modules, module, raising=False)
+        # absl's own start would change the handlers of every log.
+        patch.setattr(app, "run", lambda main, flags_parser: sys.exit(main(flags_parser(sys.argv))))
+        stack.enter_context(flagsaver.flagsaver())
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        stack.enter_context(contextlib.redirect_stderr(said))
+        end = stack.enter_context(pytest.raises(SystemExit))
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    code = end.value.code
+    if isinstance(code, str):
+        return Ended(1, printed.getvalue(), f"{said.getvalue()}{code}\n")
+    return Ended(code or 0, printed.getvalue(), said.getvalue())
 
 
 def records_of(workdir: Path) -> list[dict]:

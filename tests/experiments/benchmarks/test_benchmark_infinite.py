@@ -1,25 +1,22 @@
 """The benchmark of the infinite-width kernels: its reference against a direct sum, and a small run of the script."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import command_line
 
 import ntk
 from experiments.benchmarks.full_rnn_recursion import MAPS, rnn_ntk
 from experiments.benchmarks.infinite import Rates, Work
 
-ROOT = Path(__file__).parents[3]
-
 
 def run(workdir, **fields):
     """The script with some fields of its config changed."""
-    config = ["--config=configs/benchmark_infinite.py", *(f"--config.{name}={value}" for name, value in fields.items())]
-    command = [sys.executable, "-m", "experiments.benchmark_infinite", f"--workdir={workdir}", *config]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    changes = (f"--config.{name}={value}" for name, value in fields.items())
+    return command_line(
+        "benchmark_infinite", f"--workdir={workdir}", "--config=configs/benchmark_infinite.py", *changes
+    )
 
 
 @pytest.mark.parametrize("activation", sorted(MAPS))
@@ -46,9 +43,9 @@ def test_script_writes_a_table(tmp_path):
         "rnn.activations": ("erf",),
     }
     finished = run(tmp_path, **fields)
-    assert finished.returncode == 0, finished.stderr
+    assert finished.status == 0, finished.said
     report = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
-    assert report.strip() in finished.stdout
+    assert report.strip() in finished.printed
     lines = [line.split("|")[1:-1] for line in report.splitlines() if re.match(r"\| (MLP|RNN)", line)]
     assert [line[0].strip() for line in lines] == [
         "MLP, 3 layers, relu",
@@ -63,6 +60,6 @@ def test_script_writes_a_table(tmp_path):
 
 def test_bad_field_is_refused(tmp_path):
     finished = run(tmp_path, num_runs=0)
-    assert finished.returncode == 1
-    assert "num_runs is 0; expected an integer of at least 1." in finished.stderr
-    assert "Traceback" not in finished.stderr
+    assert finished.status == 1
+    assert "num_runs is 0; expected an integer of at least 1." in finished.said
+    assert "Traceback" not in finished.said

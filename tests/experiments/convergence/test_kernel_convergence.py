@@ -6,11 +6,7 @@ import functools
 import importlib
 import io
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +21,6 @@ from experiments.convergence import kernel_errors
 from experiments.convergence.report import remarks_on_limits
 from experiments.data.images import load_data
 
-ROOT = Path(__file__).parents[3]
 SMALL = {"widths": (8, 16), "num_seeds": 3, "num_inputs": 4, "num_resamples": 100}
 OUTPUTS = names_of_files("convergence") | {"summary.csv"}
 small = functools.partial(small_config, SMALL, name="convergence_mlp_relu")
@@ -261,72 +256,3 @@ def test_refusals_are_one_sentence_and_leave_nothing(changes, sentence, tmp_path
         kernel_convergence.main(small(**changes), workdir)
     assert "\n" not in str(refusal.value)
     assert not workdir.exists()
-
-
-def command_line(*arguments):
-    command = [sys.executable, "-m", "experiments.kernel_convergence", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def test_the_command_line(tmp_path):
-    flags = [f"--config.{name}={value}" for name, value in SMALL.items() if name != "widths"]
-    run = command_line(
-        f"--config={ROOT}/configs/convergence_mlp_erf.py",
-        f"--workdir={tmp_path}",
-        "--config.widths=8,16",
-        "--config.network.depth=1",
-        "--config.reference=neural_tangents",
-        *flags,
-    )
-    assert run.returncode == 0, run.stderr
-    assert set(contents_of(tmp_path)) == OUTPUTS
-    assert "against neural-tangents (Θ, NNGP) and the recursion (C, D)" in run.stdout
-    assert "Slope of Θ's error: " in run.stdout
-    # A progress bar.
-    assert "measurements: 100%" in run.stderr
-
-
-CONFIG = "--config=configs/convergence_rnn_last.py"
-REFUSED = [
-    ((CONFIG, "--config.num_inputs=0"), "num_train is 0; expected an integer of at least 1."),
-    (
-        (CONFIG, "config.network.depth=5"),
-        "'config.network.depth=5' is not a flag; expected --NAME=VALUE, as in --config.network.depth=5.",
-    ),
-    (
-        ("--config=configs/nowhere.py",),
-        "--config is 'configs/nowhere.py', which cannot be read; expected a file such as "
-        "configs/convergence_mlp_relu.py.",
-    ),
-    (
-        (CONFIG, "--config.network.depth", "3"),
-        "--config.network.depth is not a field of configs/convergence_rnn_last.py; expected one of confidence, ",
-    ),
-    ((CONFIG, "--config.seed.foo=3"), "--config.seed.foo is not a field of configs/convergence_rnn_last.py; "),
-]
-# Every command line in a copy of one process, which has imported the script once.
-COPIES = """
-import json, os, sys
-from experiments import kernel_convergence as experiment
-from experiments.common import script
-for number, arguments in enumerate(json.loads(sys.argv[1])):
-    sys.argv[1:] = arguments
-    if not os.fork():
-        os.dup2(os.open(f"stderr_{number}", os.O_CREAT | os.O_WRONLY), 2)
-        script.run(experiment.main, "configs/convergence_mlp_relu.py")
-    assert os.waitstatus_to_exitcode(os.wait()[1]) == 1, arguments
-"""
-
-
-def test_the_command_line_refuses_in_one_sentence(tmp_path):
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    command_lines = [[*arguments, "--workdir=run"] for arguments, _ in REFUSED]
-    command = [sys.executable, "-c", COPIES, json.dumps(command_lines)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    for number, (_, sentence) in enumerate(REFUSED):
-        said = (tmp_path / f"stderr_{number}").read_text()
-        assert said.startswith(sentence)
-        assert said.count("\n") == 1
-    assert not (tmp_path / "run").exists()
