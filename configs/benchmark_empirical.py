@@ -3,7 +3,10 @@ r"""The empirical NTK against neural-tangents, on a selection of networks.
     taskset -c 1 python -m experiments.benchmark_empirical \
         --config=configs/benchmark_empirical.py --workdir=runs/benchmark_empirical
 
-Takes about 4 minutes on one CPU core. To leave a network out, give it no widths: --config.networks.cnn.widths=().
+Takes about 4 minutes on one CPU core. neural-tangents should take some 60 times as long as this library on the MLP of
+width 256 with one output, and 1.1 times as long on the ResNet with one output.
+
+To leave a network out, give it no widths: --config.networks.cnn.widths=().
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@ r"""The empirical NTK against neural-tangents, on all networks in docs/benchmark
     taskset -c 1 python -m experiments.benchmark_empirical \
         --config=configs/benchmark_empirical_full.py --workdir=runs/benchmark_empirical_full
 
-Takes about 12 minutes on one CPU core and up to 8 GiB of memory.
+Takes about 12 minutes on one CPU core and up to 8 GiB of memory. docs/benchmarks.md has the numbers to expect.
 """
 
 from ml_collections import ConfigDict

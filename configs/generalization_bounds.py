@@ -1,6 +1,9 @@
 r"""Bounds against the true gap, for a linear classifier whose error is known and for a network on digits.
 
-python -m experiments.generalization_bounds --config=configs/generalization_bounds.py --workdir=runs/bounds
+    python -m experiments.generalization_bounds --config=configs/generalization_bounds.py --workdir=runs/bounds
+
+This run, configs/vc_growth.py and configs/random_labels.py take about four minutes together on 2 CPU cores. On 1200
+digits the bound "VC, Parrondo–van den Broek" should be 1.18, which is vacuous.
 """
 
 from ml_collections import ConfigDict

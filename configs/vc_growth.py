@@ -2,7 +2,7 @@ r"""Growth functions counted, shattering drawn, and the symmetrization of the Ra
 
     python -m experiments.vc_growth --config=configs/vc_growth.py --workdir=runs/vc_growth
 
-Takes less than a minute on 2 CPU cores.
+Takes less than a minute on 2 CPU cores. Half-planes should make 14 dichotomies of four points and 22 of five.
 """
 
 from ml_collections import ConfigDict

@@ -14,14 +14,16 @@ jax.config.update("jax_enable_x64", True)
 # Files and folders in which nothing is promoted implicitly, but for what a test marks.
 STRICT = {
     "bounds",
-    "experiments/benchmarks",
-    "experiments/generalization/test_vc_growth.py",
-    "experiments/regularization/test_measures.py",
-    "experiments/regularization/test_members.py",
-    "experiments/regularization/test_singular_value_shrinkage.py",
+    "experiments",
     "ntk/finite_width",
     "ntk/infinite_width/test_mlp.py",
     "ntk/programs",
+    "test_architecture.py",
+    "test_documentation.py",
+    "test_notebooks.py",
+    "test_parameter_paths.py",
+    "test_theory.py",
+    "test_written_numbers.py",
 }
 
 with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
@@ -29,15 +31,23 @@ with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
     import ntk  # noqa: F401
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _no_implicit_promotion(request):
-    """Arrays of different ranks or dtypes do not meet unawares; where a library's do, the test is marked."""
+    """Arrays of different ranks or dtypes do not meet unawares, neither in tests nor in what they share."""
     path = request.path.relative_to(Path(__file__).parent)
     strict = any(place.as_posix() in STRICT for place in (path, *path.parents))
-    if not strict or request.node.get_closest_marker("implicit_promotion"):
+    ranks, dtypes = ("raise", "strict") if strict else ("allow", "standard")
+    with jax.numpy_rank_promotion(ranks), jax.numpy_dtype_promotion(dtypes):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _implicit_promotion(request):
+    """Where a library promotes on its own, the test is marked."""
+    if not request.node.get_closest_marker("implicit_promotion"):
         yield
         return
-    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
 
 

@@ -6,9 +6,11 @@ import io
 import json
 import runpy
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import pytest
 from absl import app
 from absl.testing import flagsaver
@@ -54,11 +56,19 @@ def command_line(script: str, *arguments: str) -> Ended:
         stack.enter_context(contextlib.redirect_stdout(printed))
         stack.enter_context(contextlib.redirect_stderr(said))
         end = stack.enter_context(pytest.raises(SystemExit))
+        stack.enter_context(warnings.catch_warnings())
+        # ml_collections loads a config by a method that Python is about to drop.
+        warnings.simplefilter("ignore", DeprecationWarning)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     code = end.value.code
     if isinstance(code, str):
         return Ended(1, printed.getvalue(), f"{said.getvalue()}{code}\n")
     return Ended(code or 0, printed.getvalue(), said.getvalue())
+
+
+def adam_promotes() -> contextlib.AbstractContextManager[None]:
+    """For fixtures that train with Adam: Optax takes powers of numbers to its integer counts."""
+    return jax.numpy_dtype_promotion("standard")
 
 
 def records_of(workdir: Path) -> list[dict]:

@@ -99,7 +99,7 @@ def _draw(stem: Path, records: Records, at_zero: Limits, programs: list[str], co
             for name, label, color, marker in (("corrected", "corrected", blue, "o"), ("gia", "GIA", red, "s")):
                 values = _values(records, what, name, config)
                 plots.plot_band(axes, widths, values, quantiles=(0.1, 0.9), color=color, marker=marker, label=label)
-            start = 0.7 * np.median(_values(records, what, "corrected", config)[0])
+            start = 0.5 * np.median(_values(records, what, "corrected", config)[0])
             plots.plot_guide(axes, widths, start, -0.5, "$n^{-1/2}$")
             plots.use_log_axes(axes, "Width $n$")
             axes.set(title=f"NTK of {what}")

@@ -82,7 +82,8 @@ def limit_blocks(
         kernel_fn = stax_kernel_fn(net)
         with jax.default_matmul_precision("highest"):
             kernels = kernel_fn(x, None, ("ntk", "nngp"))
-        blocks |= {"ntk": kernels.ntk, "nngp": kernels.nngp}
+        # That library computes in float64 wherever it may.
+        blocks |= {name: getattr(kernels, name).astype(blocks[name].dtype) for name in ("ntk", "nngp")}
     return blocks, error
 
 

@@ -201,4 +201,5 @@ def ensemble_loss(problem: Problem, config: ConfigDict) -> Float[np.ndarray, " s
         rate = learning_rate(problem, "ntk", config)
         predict = dynamics.squared_loss_ensemble(kernels, y, learning_rate=rate, steps=True)
         mean, covariance = predict(recorded_steps(config))
-        return np.asarray(jnp.mean((mean - y) ** 2, axis=1) + jnp.trace(covariance, axis1=1, axis2=2) / len(y)) / 2
+        squares = jnp.mean((mean - y[None]) ** 2, axis=1)
+        return np.asarray(squares + jnp.trace(covariance, axis1=1, axis2=2) / len(y)) / 2

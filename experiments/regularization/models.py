@@ -119,8 +119,7 @@ class MLP(Classifier):
         >>> state = optimizer.init(params)
         >>> for key in jax.random.split(jax.random.key(2), 100):
         ...     params, statistics, state = step(params, statistics, state, key)
-        >>> outputs = model.apply(statistics | {"params": params}, x, gain=2.0)
-        >>> bool(jnp.mean(outputs.argmax(1) == y) > 0.9)
+        >>> bool(jnp.mean(model.apply(statistics | {"params": params}, x, gain=2.0).argmax(1) == y) > 0.9)
         True
     """
 
@@ -217,14 +216,13 @@ def make_model(fields: ConfigDict, outputs: int, layers: str = "plain", dtype: A
 def effective_weights(model: Classifier, variables: Any, x: Array, gain: ArrayLike = 1.0) -> WeightMatrices:
     """The matrices (in, out) by which the layers multiply, after NTK scaling or spectral normalization.
 
+    They have the names of the parameters.
+
     Args:
         model: The model.
         variables: The variables of the model, with "params".
         x: One input or more. Spectral normalization needs a forward pass to find its norms.
         gain: The norm that it sets.
-
-    Returns:
-        `WeightMatrices`, under the names of the parameters.
 
     Example:
         >>> model = MLP(outputs=2, width=4, depth=1, parameterization="ntk")

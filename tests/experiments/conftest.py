@@ -1,17 +1,8 @@
-"""What saves time in small runs: programs compile without costly optimizations, and figures have few pixels."""
+"""What saves time in small runs: figures have few pixels, and tests that do not look at them do not draw them."""
 
-import jax
 import pytest
 
 from experiments.common import plots
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fast_compilation():
-    """Small programs take longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,3 +10,9 @@ def _coarse_figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(plots.STYLE, "savefig.dpi", 40)
         yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures are drawn and not saved, which is most of their work; those of earlier runs stay."""
+    monkeypatch.setattr(plots, "save_figure", lambda figure, stem: None)

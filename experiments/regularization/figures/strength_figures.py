@@ -42,7 +42,11 @@ def draw_gaps(stem: Path, records: list[Record], config: ConfigDict) -> None:
         for axes in panels[:, 0]:
             axes.set_ylabel("Error, %")
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        # One line where all panels have a row to themselves; below fewer panels there is room for fewer entries.
+        entries = len(labels) if columns == _COLUMNS else columns
+        lines = -(-len(labels) // entries)
+        figure.set_figheight(figure.get_figheight() + 0.18 * (lines - 1))
+        figure.legend(handles, labels, loc="outside lower center", ncols=entries)
         plots.save_figure(figure, stem)
 
 

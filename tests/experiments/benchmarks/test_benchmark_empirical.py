@@ -14,6 +14,7 @@ from experiments import benchmark_empirical
 from experiments.benchmarks.empirical_report import better_side, ratio
 from experiments.benchmarks.networks import HIDDEN_LAYERS, KINDS, build_workload
 from experiments.benchmarks.timing import time_in_turns
+from experiments.common import plots
 
 SIDES = ("ours", "neural_tangents_1", "neural_tangents_2")
 NETWORKS = {"mlp": {"widths": (8,), "num_inputs": (3,)}, "rnn_scan": {"widths": (4,), "num_inputs": (3,)}}
@@ -61,7 +62,7 @@ def test_a_second_run_measures_only_what_is_new(tmp_path, monkeypatch):
     measured = []
 
     def measure(workload, **_):
-        measured.append(workload.f(workload.params, workload.x).shape)
+        measured.append(jax.eval_shape(workload.f, workload.params, workload.x).shape)
         return dict.fromkeys(SIDES, side) | {"difference": 1e-6}
 
     monkeypatch.setattr(benchmark_empirical, "measure", measure)
@@ -72,6 +73,7 @@ def test_a_second_run_measures_only_what_is_new(tmp_path, monkeypatch):
     benchmark_empirical.main(small(), tmp_path)
     assert contents_of(tmp_path) == before
     assert len(measured) == 2
+    monkeypatch.setattr(plots, "save_figure", lambda figure, stem: None)
     benchmark_empirical.main(small(outputs=(2, 3)), tmp_path)
     assert measured[2:] == [(3, 3), (3, 3)]
     lines = [
@@ -80,7 +82,7 @@ def test_a_second_run_measures_only_what_is_new(tmp_path, monkeypatch):
     assert [line.split("|")[2].strip() for line in lines] == ["200"] * 4
 
 
-def test_what_does_not_fit_into_memory_is_left_out_and_said(tmp_path):
+def test_what_does_not_fit_into_memory_is_left_out_and_said(tmp_path, no_figures):
     config = small(networks={"mlp": {"widths": (8,), "num_inputs": (3,)}}, memory_gib=1e-9)
     benchmark_empirical.main(config, tmp_path)
     (record,) = records_of(tmp_path)
@@ -92,7 +94,7 @@ def test_what_does_not_fit_into_memory_is_left_out_and_said(tmp_path):
     assert "2 needs " in table
 
 
-@pytest.mark.parametrize("memory_gib", [1.0, 1e-9])
+@pytest.mark.parametrize("memory_gib", [1.0, pytest.param(1e-9, marks=pytest.mark.slow)])
 def test_kernels_that_differ_end_the_run(memory_gib, tmp_path, monkeypatch):
     right = ntk.empirical_ntk
     monkeypatch.setattr(ntk, "empirical_ntk", lambda *arguments: 1.001 * right(*arguments))

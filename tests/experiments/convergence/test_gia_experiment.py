@@ -18,7 +18,7 @@ def finished(tmp_path_factory):
     """A small run of one program."""
     workdir = tmp_path_factory.mktemp("gia")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gia, "PROGRAMS", {"averaged ReLU network": gia_programs.averaged_relu})
+        patch.setattr(gia, "PROGRAMS", {"averaged squares": gia_programs.averaged_squares})
         gia.main(small(), workdir)
         yield workdir
 
@@ -55,7 +55,7 @@ def test_kernels_of_every_program(tmp_path):
     assert_kernels_approach_the_corrected_limit_alone(records(tmp_path))
 
 
-def test_a_run_leaves_its_files_and_goes_on(finished, monkeypatch):
+def test_a_run_leaves_its_files_and_goes_on(finished, monkeypatch, no_figures):
     assert set(contents_of(finished)) == names_of_files("gia")
     summary = (finished / "summary.md").read_text()
     assert "mean of dx¹" in summary

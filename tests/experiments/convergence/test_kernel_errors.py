@@ -60,7 +60,7 @@ def test_errors_are_those_of_each_network_by_itself(net):
     limit = np.asarray(limits["ntk"], float)
     for key, error in zip(keys, errors["ntk"], strict=True):
         # Another road to the finite kernel: the Jacobian of all parameters.
-        kernel = ntk.empirical_ntk(model.apply, model.init(key, x), x)
+        kernel = np.asarray(ntk.empirical_ntk(model.apply, model.init(key, x), x))
         expected = np.linalg.norm(kernel - limit) / np.linalg.norm(limit)
         # Kernels to about 1e-6 in float32, an error of about 0.2.
         assert error == pytest.approx(expected, rel=1e-4)
@@ -110,7 +110,7 @@ def test_a_network_whose_limit_vanishes_is_refused():
 def test_what_is_not_finite_is_named():
     limits = {name: jnp.eye(4, dtype=jnp.float32) for name in ("ntk", "nngp", "C^1", "D^1")}
     with pytest.raises(ValueError, match="infinite-width nngp has norm nan"):
-        error_scales(limits | {"nngp": jnp.full((4, 4), jnp.nan)})
+        error_scales(limits | {"nngp": jnp.full((4, 4), jnp.nan, jnp.float32)})
     # Weights so large that float32 overflows in the Gram matrix of a finite network.
     net = ntk.MLP(depth=1, activation="relu", w_std=1e30)
     sentence = r"the error of ntk at width 8 is not finite with MLP\(.*w_std=1e\+30.*\); expected smaller"

@@ -10,6 +10,7 @@ from small_runs import contents_of, names_of_files, records_of, small_config
 
 import ntk
 from experiments import training_dynamics
+from experiments.common import plots
 from experiments.common.networks import member_keys
 from experiments.dynamics import runs as dynamics_runs
 
@@ -69,6 +70,7 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     # Half a line is left by a kill, and what was whole is not measured again.
     lines = files["metrics.jsonl"].splitlines(keepends=True)
     (tmp_path / "metrics.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:50])
+    monkeypatch.setattr(plots, "save_figure", lambda figure, stem: None)
     training_dynamics.main(config, tmp_path)
     assert measured == [*everything, ("mup", 16)]
     assert contents_of(tmp_path) == files

@@ -6,7 +6,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import contents_of, names_of_files, records_of, small_config
+from small_runs import adam_promotes, contents_of, names_of_files, records_of, small_config
 
 from experiments import generalization_bounds
 from experiments.generalization.binary_tasks import digits_task, make_task, teacher_task
@@ -28,7 +28,8 @@ small = functools.partial(small_config, SMALL, "generalization_bounds")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bounds")
-    generalization_bounds.main(small(), workdir)
+    with adam_promotes():
+        generalization_bounds.main(small(), workdir)
     return workdir
 
 
@@ -51,7 +52,7 @@ def test_the_table_shows_the_bounds_less_the_training_error(finished):
     assert row.split("|")[2].strip() == f"{last['bounds']['VC, Devroye'] - last['train_error']:#.3g}"
 
 
-def test_a_finished_run_measures_nothing_again_and_new_sizes_alone(finished, monkeypatch):
+def test_a_finished_run_measures_nothing_again_and_new_sizes_alone(finished, monkeypatch, no_figures):
     before = (finished / "metrics.jsonl").read_bytes()
     known = {
         name: records_of(finished)[-1][name]
@@ -84,6 +85,7 @@ def test_training_and_test_digits_do_not_overlap():
     assert set(train_sample.labels) == {-1, 1}
 
 
+@pytest.mark.implicit_promotion  # Optax, in Adam
 def test_training_reaches_the_minimum_of_a_convex_loss():
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((50, 2)), np.where(rng.random(50) < 0.5, -1.0, 1.0)

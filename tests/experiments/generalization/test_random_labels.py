@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from small_runs import contents_of, names_of_files, records_of, small_config
+from small_runs import adam_promotes, contents_of, names_of_files, records_of, small_config
 
 from experiments import random_labels
 
@@ -23,7 +23,8 @@ small = functools.partial(small_config, SMALL, "random_labels")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("random_labels")
-    random_labels.main(small(), workdir)
+    with adam_promotes():
+        random_labels.main(small(), workdir)
     return workdir
 
 
@@ -45,7 +46,7 @@ def test_the_fit_of_noise_is_a_correlation(finished):
     assert 0 <= noise["fit"] <= 1
 
 
-def test_new_widths_alone_are_trained(finished, monkeypatch):
+def test_new_widths_alone_are_trained(finished, monkeypatch, no_figures):
     before = (finished / "metrics.jsonl").read_bytes()
     monkeypatch.setattr(random_labels, "measure_mixture", None)
     monkeypatch.setattr(random_labels, "measure_noise", lambda width, seed, config: {"fit": 0.25})

@@ -6,7 +6,7 @@ from itertools import product
 import jax
 import numpy as np
 import pytest
-from small_runs import contents_of, names_of_files, records_of, small_config
+from small_runs import adam_promotes, contents_of, names_of_files, records_of, small_config
 
 from bounds.counting.dichotomies import linear_separators
 from experiments import vc_growth
@@ -30,11 +30,12 @@ small = functools.partial(small_config, SMALL, "vc_growth")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("vc")
-    vc_growth.main(small(), workdir)
+    with adam_promotes():
+        vc_growth.main(small(), workdir)
     return workdir
 
 
-def test_a_run_leaves_its_files(finished):
+def test_a_run_leaves_its_files(finished, no_figures):
     assert set(contents_of(finished)) == names_of_files("growth", "shattering", "chain")
     before = (finished / "metrics.jsonl").read_bytes()
     vc_growth.main(small(), finished)

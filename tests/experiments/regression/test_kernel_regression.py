@@ -12,6 +12,7 @@ from small_runs import contents_of, names_of_files, records_of, small_config
 
 import ntk
 from experiments import kernel_regression
+from experiments.common import plots
 from experiments.common.calibration import expected_calibration_error, reliability
 from experiments.common.networks import build_network
 from experiments.data.images import load_data
@@ -62,6 +63,7 @@ def test_calibration_error_of_calibrated_and_overconfident_predictions():
     assert error == pytest.approx(0.99 - np.mean(labels == 0), abs=1e-12)
 
 
+@pytest.mark.implicit_promotion  # Optax, in Adam
 def test_evidence_finds_the_scale_that_the_data_have():
     """Targets drawn from the prior: the maximum lies where a grid has it, and near the truth."""
     rng = np.random.default_rng(0)
@@ -84,6 +86,7 @@ def test_evidence_finds_the_scale_that_the_data_have():
     assert found.history.max() == pytest.approx(at_end / y.size, rel=1e-9)
 
 
+@pytest.mark.implicit_promotion  # Optax, in Adam
 def test_evidence_keeps_the_best_on_the_way_and_tells_where_it_ends():
     y = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
     # Steps of e³ leave the maximum at once and do not come back within two more.
@@ -182,6 +185,7 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
         row[:5] for row in rows
     ]
     (tmp_path / "metrics.jsonl").write_bytes(files["metrics.jsonl"].splitlines(keepends=True)[0] + b'{"netw')
+    monkeypatch.setattr(plots, "save_figure", lambda figure, stem: None)
     kernel_regression.main(config, tmp_path)
     assert measured == ["a", "bb", "bb"]
     assert contents_of(tmp_path) == files

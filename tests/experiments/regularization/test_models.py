@@ -28,17 +28,21 @@ def trained_statistics(model, variables, x, **options):
 @pytest.mark.parametrize("parameterization", ["standard", "ntk"])
 def test_effective_weights_are_those_of_the_function(layers, parameterization):
     model = MLP(outputs=3, width=8, activation="tanh", parameterization=parameterization, layers=layers, dtype=X.dtype)
-    variables = model.init(jax.random.key(2), X)
-    weights = effective_weights(model, variables, X, gain=1.5)
-    expected = model.apply(variables, X, gain=1.5)
-    np.testing.assert_allclose(chain_apply("tanh")(weights, X), expected, rtol=1e-10, atol=1e-12)
+
+    @jax.jit
+    def both():
+        variables = model.init(jax.random.key(2), X)
+        weights = effective_weights(model, variables, X, gain=1.5)
+        return chain_apply("tanh")(weights, X), model.apply(variables, X, gain=1.5)
+
+    np.testing.assert_allclose(*both(), rtol=1e-10, atol=1e-12)
 
 
 def test_parameterizations_start_from_one_distribution_of_functions():
     kernels = {}
     for parameterization in ("standard", "ntk"):
         model = MLP(outputs=3, width=200, parameterization=parameterization, w_std=1.3)
-        variables = model.init(jax.random.key(3), X)
+        variables = jax.jit(model.init)(jax.random.key(3), X)
         kernels[parameterization] = variables["params"]["Dense_1"]["kernel"]
         effective = effective_weights(model, variables, X).matrices[1]
         # The variance of 40,000 Gaussians of variance 1.3²/200, within 5 standard errors √(2/40000).
@@ -51,16 +55,17 @@ def test_parameterizations_start_from_one_distribution_of_functions():
 def test_normalized_layers_have_the_spectral_norm_they_are_given(kind):
     x = INPUTS[kind]
     model = MODELS[kind](outputs=3, width=8, layers="spectral_norm", dtype=x.dtype)
-    variables = trained_statistics(model, model.init(jax.random.key(4), x), x, gain=2.0)
-    for matrix in effective_weights(model, variables, x, gain=2.0).matrices:
+    variables = trained_statistics(model, jax.jit(model.init)(jax.random.key(4), x), x, gain=2.0)
+    for matrix in jax.jit(lambda variables: effective_weights(model, variables, x, gain=2.0).matrices)(variables):
         assert np.linalg.norm(matrix, 2) == pytest.approx(2.0, rel=1e-3)
 
 
+@pytest.mark.implicit_promotion  # Flax, whose running averages start in float32
 @pytest.mark.parametrize("kind", KINDS)
 def test_batch_normalization_has_running_statistics(kind):
     x = INPUTS[kind]
     model = MODELS[kind](outputs=3, width=8, layers="batch_norm", dtype=x.dtype)
-    variables = trained_statistics(model, model.init(jax.random.key(5), x), x)
+    variables = trained_statistics(model, jax.jit(model.init)(jax.random.key(5), x), x)
     # With statistics of these very inputs both modes agree: a running mean after 60 steps of 0.9 is off by 0.9⁶⁰.
     trained, _ = model.apply(variables, x, train=True, mutable=["batch_stats"])
     np.testing.assert_allclose(model.apply(variables, x), trained, rtol=0.05, atol=0.02)
@@ -69,7 +74,7 @@ def test_batch_normalization_has_running_statistics(kind):
 
 def test_dropout_keeps_the_mean_and_is_off_in_evaluation():
     model = MLP(outputs=1, width=100, depth=1, layers="dropout", dtype=X.dtype)
-    variables = model.init(jax.random.key(6), X)
+    variables = jax.jit(model.init)(jax.random.key(6), X)
     plain = model.apply(variables, X, dropout=0.5)
 
     def noisy(key):
@@ -87,12 +92,12 @@ def test_dropout_keeps_the_mean_and_is_off_in_evaluation():
 def test_the_recurrent_network_is_its_formula():
     model = RNN(outputs=2, width=4, activation="tanh", bias=True, dtype=X.dtype)
     x = INPUTS["RNN"]
-    variables = model.init(jax.random.key(8), x)
-    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    variables = jax.jit(model.init)(jax.random.key(8), x)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.1, variables)
     (u, b), (w, c), (v, d) = [(layer["kernel"], layer["bias"]) for _, layer in sorted(variables["params"].items())]
     state = np.zeros((20, 4))
     for time in range(3):
-        state = np.tanh(x[:, time] @ u + b + state @ w + c)
+        state = np.tanh(np.asarray(x)[:, time] @ u + b + state @ w + c)
     np.testing.assert_allclose(model.apply(variables, x), state @ v + d, rtol=1e-12)
 
 

@@ -49,6 +49,7 @@ def test_elastic_net_and_ridge():
     np.testing.assert_allclose(ridge, closed_form, atol=1e-8)
 
 
+@pytest.mark.implicit_promotion  # Optax, in Adam
 def test_weight_decay_is_l2_under_plain_descent_and_not_under_adam():
     decay, penalty = Strengths(weight_decay=0.2), Strengths(l2=0.1)
     plain = [linear_solution(strengths, steps=50, momentum=0.0) for strengths in (decay, penalty)]
