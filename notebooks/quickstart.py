@@ -58,15 +58,15 @@ params = model.init(jax.random.key(0), x)
 print("f(x):", model.apply(params, x)[:3])
 
 measured = ntk.empirical_kernels(net, params, x)  # layer by layer, no Jacobian
-theta = ntk.empirical_ntk(model.apply, params, x)  # of any f(params, x), by Jacobians
+theta = ntk.empirical_ntk(model.apply, params, x)  # of any f(params, x), by the rules of its operations
 print("two ways to the NTK differ by", float(jnp.abs(measured.ntk - theta).max() / theta.max()))
 print("distance to the limit:", float(jnp.linalg.norm(theta - limit.ntk) / jnp.linalg.norm(limit.ntk)))
 
 # %% [markdown]
 # ## C and D converge
 #
-# Thirty-two networks a width, all in one compiled program. Each line is one layer's relative error in Frobenius norm,
-# the median over networks; the dashed line falls like $n^{-1/2}$.
+# Thirty-two networks at each width, all in one compiled program. Each line is the relative error of one layer in
+# Frobenius norm, the median over networks; the dashed line falls like $n^{-1/2}$.
 
 
 # %%

@@ -105,8 +105,8 @@ def test_the_summary_compares_bounds_with_errors_they_have_not_seen(finished):
     assert "\n- VC bounds, of 4: they are for one output" in summary
 
 
-@pytest.mark.slow
-def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monkeypatch):
+def stopped_after_two_checkpoints(workdir, monkeypatch):
+    """Interrupt a run behind its second checkpoint; the list returned gets the numbers of all checkpoints."""
     saved, save = [], training.Checkpoints.save
 
     def stop_after_the_second(self, number, tree):
@@ -117,7 +117,13 @@ def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monke
 
     monkeypatch.setattr(training.Checkpoints, "save", stop_after_the_second)
     with pytest.raises(KeyboardInterrupt):
-        regularization_sweep.main(small(), tmp_path)
+        regularization_sweep.main(small(), workdir)
+    return saved
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monkeypatch):
+    saved = stopped_after_two_checkpoints(tmp_path, monkeypatch)
     assert not (tmp_path / "metrics.jsonl").exists()
     regularization_sweep.main(small(), tmp_path)
     assert saved == [0, 1, 2, 3]
@@ -126,17 +132,7 @@ def test_an_interrupted_run_ends_with_the_same_metrics(finished, tmp_path, monke
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_changes_no_metrics(finished, tmp_path, monkeypatch, caplog):
-    saved, save = [], training.Checkpoints.save
-
-    def stop_after_the_second(self, number, tree):
-        save(self, number, tree)
-        saved.append(number)
-        if len(saved) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training.Checkpoints, "save", stop_after_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        regularization_sweep.main(small(), tmp_path)
+    saved = stopped_after_two_checkpoints(tmp_path, monkeypatch)
     (last,) = (tmp_path / "checkpoints").glob("*/*/1")
     largest = max((path for path in last.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
@@ -169,17 +165,7 @@ def test_a_run_interrupted_among_records_writes_the_others(finished, tmp_path, m
 
 @pytest.mark.slow
 def test_a_run_goes_on_where_other_numbers_of_members_are_trained_together(finished, tmp_path, monkeypatch):
-    save = training.Checkpoints.save
-
-    def stop_after_the_second(self, number, tree):
-        save(self, number, tree)
-        if number == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.Checkpoints, "save", stop_after_the_second)
-        with pytest.raises(KeyboardInterrupt):
-            regularization_sweep.main(small(), tmp_path)
+    stopped_after_two_checkpoints(tmp_path, monkeypatch)
     # Three blocks of three are nine places for the eight members, as on another number of devices.
     monkeypatch.setattr(training, "choose_block", lambda *_: 3)
     monkeypatch.setattr(regularization_sweep, "make_plan", training.make_plan)
