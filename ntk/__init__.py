@@ -1,8 +1,8 @@
 """Neural tangent kernels of finite and infinite networks.
 
-Describe a network once (`MLP`, `RNN`), then read it in the limit (`infinite_kernels`, `infinite_ntk`), at finite width
-(`finite`, `empirical_kernels`). Any architecture can be written as a `tensor_program` and read likewise; and of any
-function of your own there is the `empirical_ntk`. What a kernel says about training is in `dynamics`.
+Describe a network once, as an `MLP`, an `RNN` or a `tensor_program`. Read it in the limit with `infinite_kernels` and
+`infinite_ntk`, and at finite width with `finite` and `empirical_kernels`. `empirical_ntk` computes the kernel of any
+function. `dynamics` predicts training from a kernel.
 """
 
 from ntk import dynamics

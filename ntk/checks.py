@@ -1,7 +1,7 @@
-"""Refusals at the door: each names the argument, its value and what is expected.
+"""Checks of arguments. Each refusal names the argument, its value and what is expected.
 
-Shapes, dtypes and static numbers are always checked. Values are checked when they are concrete; under `jit`,
-`vmap`, `grad` and `export` they cannot be, and NaN or inf propagates.
+Shapes, dtypes and static numbers are always checked. Values are checked if they are concrete. Under `jit`, `vmap`,
+`grad` and `export` values cannot be checked, and NaN or inf propagates.
 """
 
 from collections.abc import Callable, Collection
@@ -46,7 +46,7 @@ def check_choice(name: str, value: Any, choices: Collection[str | int | float]) 
 
 
 def check_count(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> None:
-    """Refuse a `value` that is not an integer of at least `minimum`, and at most `maximum` if there is one."""
+    """Refuse a `value` that is not an integer from `minimum` to `maximum`; None means no maximum."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name} is {shown(value)}; expected an integer of at least {minimum}.")
     if maximum is not None and value > maximum:
@@ -54,14 +54,14 @@ def check_count(name: str, value: Any, minimum: int = 1, maximum: int | None = N
 
 
 def check_sizes(width: Any, outputs: Any) -> None:
-    """Refuse a width, or a number of outputs if there is one, that is not a positive integer."""
+    """Refuse a width or a number of outputs that is not a positive integer; `outputs` may be None."""
     check_count("width", width)
     if outputs is not None:
         check_count("outputs", outputs)
 
 
 def check_key(key: Any) -> None:
-    """Refuse what is not one PRNG key, typed or raw."""
+    """Refuse a `key` that is not one PRNG key, typed or raw."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
     if (typed and shape != ()) or (not typed and (dtype != jnp.uint32 or len(shape or ()) != 1)):
@@ -69,13 +69,13 @@ def check_key(key: Any) -> None:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Refuse what is neither True nor False."""
+    """Refuse a `value` that is neither True nor False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {shown(value)}; expected True or False.")
 
 
 def as_floating(name: str, array: Any) -> jax.Array:
-    """`array` as a JAX array; refused where it is none or its dtype is not a real floating-point type."""
+    """`array` as a JAX array of real floating-point numbers; anything else is refused."""
     array = _as_array(name, array, "an array of real floating-point numbers")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {array.dtype}; expected a real floating-point array.")
@@ -83,7 +83,7 @@ def as_floating(name: str, array: Any) -> jax.Array:
 
 
 def as_real(name: str, array: Any) -> jax.Array:
-    """`array` as a JAX array; refused where it is none of real numbers, which integers are too."""
+    """`array` as a JAX array of real numbers, floating-point or integer; anything else is refused."""
     array = _as_array(name, array, "real numbers")
     if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers.")
@@ -91,7 +91,7 @@ def as_real(name: str, array: Any) -> jax.Array:
 
 
 def _as_array(name: str, array: Any, expected: str) -> jax.Array:
-    """`array` as a JAX array; kernels of several kinds and masks, which would be lost, are refused as what is none."""
+    """`array` as a JAX array. Objects that are not arrays, `Kernels` and masked arrays are refused."""
     if hasattr(array, "ntk") and hasattr(array, "nngp"):
         raise TypeError(f"{name} is {type(array).__name__}, kernels of several kinds; expected one: pass kernels.ntk.")
     if np.ma.is_masked(array):
@@ -103,7 +103,15 @@ def _as_array(name: str, array: Any, expected: str) -> jax.Array:
 
 
 def as_number(name: str, value: Any, dtype: Any, allowed: Callable[[float], bool], expected: str) -> jax.Array:
-    """One number in a dtype, `expected` in words; refused where it is none, or concrete and not `allowed` there."""
+    """One number in a dtype. A concrete number that is not `allowed` in that dtype is refused.
+
+    Args:
+        name: The argument's name.
+        value: A number, or an array of shape (); concrete or traced.
+        dtype: The dtype of the result.
+        allowed: Whether a number may be passed.
+        expected: The numbers that are allowed, in words.
+    """
     if not is_concrete(value):
         number = as_real(name, value)
         if number.shape != ():
@@ -146,7 +154,7 @@ def _num_not_finite(array: jax.Array) -> jax.Array:
 
 
 def check_nonnegative(name: str, value: Any) -> None:
-    """Refuse a concrete number or array with an entry that is not a real number, negative or not finite."""
+    """Refuse a concrete number or array with an entry that is negative, not finite or not a real number."""
     if is_concrete(value):
         numbers = as_numpy(name, value, "a finite number that is not negative")
         if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
@@ -154,7 +162,7 @@ def check_nonnegative(name: str, value: Any) -> None:
 
 
 def as_numpy(name: str, value: Any, expected: str) -> np.ndarray:
-    """A concrete number or array as NumPy's; refused where it is none of real numbers."""
+    """A concrete number or array as an array of NumPy; anything but real numbers is refused."""
     try:
         numbers = np.asarray(value)
     except (TypeError, ValueError):  # a list of unequal lists
@@ -166,7 +174,7 @@ def as_numpy(name: str, value: Any, expected: str) -> np.ndarray:
 
 
 def check_representable(**results: jax.Array) -> None:
-    """Refuse concrete results that have left the range of their dtype; one transfer from the device for all of them."""
+    """Refuse concrete results that have left the range of their dtype, after one transfer from the device."""
     if not is_concrete(results):
         return
     with jax.ensure_compile_time_eval():
@@ -181,9 +189,11 @@ def check_representable(**results: jax.Array) -> None:
 
 
 def check_results(results: dict[str, jax.Array], arguments: Callable[[], dict[str, Any]]) -> None:
-    """Refuse concrete results that are not finite: for an argument that is not finite, or for their range.
+    """Refuse concrete results that are not finite. The message names an argument that is not finite, or the range.
 
-    `arguments` names them; it is called only if something is to be refused.
+    Args:
+        results: The results by name.
+        arguments: Returns the arguments by name. It is called only if a result is refused.
     """
     try:
         check_representable(**results)

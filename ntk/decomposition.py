@@ -2,9 +2,9 @@
 
 For a matrix used as y_k = (σ/√m) W z_k, at every width and exactly,
     ⟨∇_W f(ξ), ∇_W f(ξ̄)⟩ = Σ_{k,k'} D^{k,k'} · σ² z_k·z̄_k'/m,   D^{k,k'} = ∇_{y_k} f · ∇_{ȳ_k'} f,
-and likewise for biases and input weights. The terms of one layer add up to D ∘ K with K the second moment of its
-pre-activations that the weights below produce. Both readings of a network end here: with the limits of C and D,
-and with those measured at finite width.
+and similar sums hold for biases and input weights. The terms of one layer add up to D ∘ K, where K is the second moment
+of the layer's pre-activations. Both readings of a network end with this sum: the limits of C and D are put into it, or
+the C and D that are measured at finite width.
 """
 
 import functools
@@ -26,7 +26,7 @@ class Kernels:
 
     Attributes:
         ntk: Θ, (N1, N2), ⟨∇f(ξ), ∇f(ξ̄)⟩ over all parameters, averaged over outputs.
-        nngp: Σ, (N1, N2), σ_v² times the second moment of what the output weight reads.
+        nngp: Σ, (N1, N2), σ_v² times the second moment of the vector that the output weight reads.
         C: Second moments of activations, E x x̄ (in the limit) or x·x̄/n (measured). MLP: (L+1, N1, N2), C⁰ of the
             inputs first. RNN: (N1, T1, N2, T2) at times 1..T, zero past a sequence's length.
         D: Second moments of dh = √n ∇_h f. MLP: (L, N1, N2), D¹ first. RNN: (N1, T1, N2, T2).

@@ -1,4 +1,4 @@
-"""Where arrays of several dtypes meet: promoted on purpose, also where the user has JAX refuse what is implicit."""
+"""Explicit promotion of dtypes, which also works while JAX refuses implicit promotion."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 
 def common_dtype(*of: Any) -> jnp.dtype:
-    """The dtype that JAX promotes these arrays, numbers or dtypes to, whatever `jax_numpy_dtype_promotion` is.
+    """The dtype that JAX promotes these arrays, numbers or dtypes to, for every `jax_numpy_dtype_promotion`.
 
     Example:
         >>> import jax.numpy as jnp

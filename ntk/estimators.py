@@ -1,11 +1,11 @@
 """Kernel regression with a network's kernels as scikit-learn estimators, for pipelines and grid searches.
 
-It needs scikit-learn, which the rest of the package does not, and is imported by itself: `import ntk.estimators`.
+This module needs scikit-learn, and the rest of the package does not. Import it by name: `import ntk.estimators`.
 
 The limits of some programs of `ntk.architectures`, such as an LSTM, are sampled. Kernels of training and test inputs
-are parts of one kernel only where both were sampled together. So for such a program they are, at every prediction, and
-what was fitted is fitted again with them: predictions then depend on the other inputs in X, as far as sampling errs. In
-a program with batch normalization training and test inputs are one batch.
+are parts of one kernel only if both were sampled together. For such a program every prediction therefore samples both
+together and fits again. The prediction at an input then depends, within the error of sampling, on the other inputs in
+X. In a program with batch normalization the training and the test inputs are one batch.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ __all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
 
 
 class _KernelEstimator(BaseEstimator):
-    """What the estimators share: reading inputs, and kernels in float64 whatever JAX's x64 flag."""
+    """What the estimators share: checked inputs, and kernels in float64, whatever JAX's x64 flag says."""
 
     net: Any
     ridge: float
@@ -114,8 +114,8 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
     """Regression by infinitely wide networks trained on squared loss, started at 0: kernel regression with the NTK.
 
     Parameters:
-        net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`; None for an MLP of two hidden layers of ReLU.
-        t: For how long gradient flow trains, on L = ½ Σ (f − y)² at rate 1; None for ever.
+        net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
+        t: The time for which gradient flow trains, on L = ½ Σ (f − y)² at rate 1. None means until it converges.
         ridge: ρ.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
@@ -151,10 +151,10 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
     Targets are −1 and 1 for two classes, else one output a class, 1 − 1/K for its own and −1/K for the others.
 
     Parameters:
-        net: As for `NTKRegressor`.
-        t: Likewise.
-        ridge: Likewise.
-        relative_ridge: Likewise.
+        net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
+        t: The time for which gradient flow trains, on L = ½ Σ (f − y)² at rate 1. None means until it converges.
+        ridge: ρ.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
         classes_: The labels.
@@ -197,9 +197,9 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
     """Bayesian regression with an infinitely wide network: the Gaussian process of its NNGP.
 
     Parameters:
-        net: As for `NTKRegressor`.
+        net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
         ridge: Variance of the observation noise.
-        relative_ridge: Whether that is `ridge` times the mean of the kernel's diagonal.
+        relative_ridge: Whether the variance is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
         X_fit_: The training inputs.

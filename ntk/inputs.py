@@ -1,4 +1,4 @@
-"""The data a network reads, checked once for every kernel: shapes, dtypes, lengths, finite values."""
+"""The inputs of a network, checked once for every kernel: shapes, dtypes, lengths, finite values."""
 
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ class Batch(NamedTuple):
 
     Attributes:
         x: (N, d) for an MLP, (N, T, d) for an RNN.
-        lengths: (N,) integers in 1..T for an RNN, the number of steps that count; None for an MLP.
+        lengths: For an RNN, (N,) integers in 1..T, the number of steps that count. For an MLP, None.
     """
 
     x: jax.Array
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 def check_batches(
     net: Network, x1: ArrayLike, x2: ArrayLike | None, lengths1: ArrayLike | None, lengths2: ArrayLike | None
 ) -> tuple[Batch, Batch | None]:
-    """Both sides of a kernel as `Batch`es of one dtype; the second is None where it equals the first.
+    """Both sides of a kernel as `Batch`es of one dtype. The second is None if it equals the first.
 
     Raises:
         TypeError: An array is not floating-point.

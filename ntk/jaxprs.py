@@ -1,7 +1,7 @@
-"""Programs as JAX traces them: all that depends on how a version of JAX writes them down is read here.
+"""Reading the programs that JAX traces. Code that depends on how a version of JAX writes programs is in this module.
 
-Read are the names of primitives, what an equation means (its dimension numbers, axes, shapes), and the programs inside
-it. How JAX packs the inputs of a loop into its parameters changes between versions; it is seen from shapes instead.
+It reads the names of primitives, the meaning of an equation (its dimension numbers, axes, shapes), and the programs
+inside it. How JAX packs the inputs of a loop into parameters changes between versions, so that is inferred from shapes.
 """
 
 from collections import defaultdict
@@ -24,8 +24,8 @@ class Scan(NamedTuple):
 
     Attributes:
         body: The closed program of one step.
-        num_consts: Inputs that every step reads alike.
-        num_carry: Inputs, after them, that a step hands to the next; they are the first outputs.
+        num_consts: How many inputs are the same at every step. They come first.
+        num_carry: How many inputs a step hands to the next. They come after the constants, and are the first outputs.
         options: Keywords of `jax.lax.scan`: the length, the direction and how many steps are written out.
     """
 

@@ -1,7 +1,7 @@
-"""Networks described once: what they are, with nothing computed.
+"""Descriptions of networks. Nothing is computed here.
 
-A description is a frozen dataclass and a pytree whose leaves are its standard deviations, so that a kernel can be
-differentiated or vmapped in them. `ntk.infinite_kernels` and `ntk.finite` both read it.
+A description is a frozen dataclass and a pytree. Its leaves are the standard deviations, so that a kernel can be
+differentiated or vmapped in them. `ntk.infinite_kernels` and `ntk.finite` both read descriptions.
 """
 
 import copy
@@ -19,7 +19,7 @@ from ntk.duals import activation
 
 
 class Description:
-    """A network that is described, and that `ntk.infinite_kernels`, `ntk.finite` and their kin read."""
+    """A description of a network, which `ntk.infinite_kernels`, `ntk.finite` and `ntk.empirical_kernels` read."""
 
 
 Std = Any  # a number, or an array of shape ()
@@ -117,7 +117,7 @@ class RNN(Description):
     W, U and b are the same at all times; all parameters are N(0, 1) and trained.
 
     Attributes:
-        activation: φ, as for `MLP`.
+        activation: φ, given by name, as a coordinate-wise function or as an `ntk.Activation`, which it becomes.
         w_std: σ_w, of the recurrent weights.
         u_std: σ_u, of the input weights.
         b_std: σ_b.

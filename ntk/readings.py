@@ -1,13 +1,15 @@
-"""A network read: in the limit, at finite width, and measured there. Every keyword stands in the signature.
+"""Three readings of a network: the limit, the network at finite width, and the kernels measured there.
 
-Each function takes any description of a network, an `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`, and passes it
-on to the package that reads it.
+Each function takes a description of a network, an `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`, and passes it on
+to the package that reads it.
 """
 
-from typing import Any, Protocol, overload
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, overload
 
 import jax
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer
 
 from ntk import finite_width, infinite_width, programs
 from ntk.checks import shown
@@ -18,23 +20,31 @@ from ntk.programs import FiniteProgram, ProgramKernels, TensorProgram
 
 DEFAULT_SAMPLES = 2**14
 
+# Of an MLP (N, d), of an RNN (N, T, d), of a program (N, …).
+Inputs1 = Float[ArrayLike, "N1 ..."]
+Inputs2 = Float[ArrayLike, "N2 ..."]
+Lengths1 = Integer[ArrayLike, " N1"]
+Lengths2 = Integer[ArrayLike, " N2"]
+OfDescription = TypeVar("OfDescription")
+OfProgram = TypeVar("OfProgram")
+
 
 class NetworkKernels(Protocol):
-    """What every reading of kernels returns.
+    """The kernels that each reading returns.
 
     Attributes:
         ntk: Θ, (N1, N2).
         nngp: Σ, (N1, N2).
-        C: Second moments of activations; an array of all layers or times, or a dictionary of the watched vectors.
-        D: Second moments of gradients, laid out as C.
+        C: Second moments of activations: an array over all layers or times, or a dictionary of the watched vectors.
+        D: Second moments of gradients: an array or a dictionary, as C.
     """
 
     @property
-    def ntk(self) -> jax.Array:
+    def ntk(self) -> Float[jax.Array, "N1 N2"]:
         """Θ, (N1, N2)."""
 
     @property
-    def nngp(self) -> jax.Array:
+    def nngp(self) -> Float[jax.Array, "N1 N2"]:
         """Σ, (N1, N2)."""
 
     @property
@@ -49,17 +59,17 @@ class NetworkKernels(Protocol):
 @overload
 def infinite_kernels(
     net: MLP | RNN,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
 ) -> Kernels: ...
 @overload
 def infinite_kernels(
     net: TensorProgram,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
     samples: int = DEFAULT_SAMPLES,
     rtol: float | None = None,
@@ -68,11 +78,11 @@ def infinite_kernels(
 ) -> ProgramKernels: ...
 def infinite_kernels(
     net: MLP | RNN | TensorProgram,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
     samples: int | None = None,
     rtol: float | None = None,
     seed: int | None = None,
@@ -84,17 +94,17 @@ def infinite_kernels(
         net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
         x1: Inputs: (N1, d) for an MLP, (N1, T1, d) for an RNN, (N1, …) for a program. Scale them so that ξ·ξ/d is of
             order one.
-        x2: The other inputs; None means `x1` itself, and then the diagonal is exact.
-        lengths1: For an RNN, (N1,) integers: how many steps of each sequence count; None for all.
-        lengths2: The same for `x2`, (N2,).
-        samples: For a program whose limit has to be sampled: at least so many samples, 2¹⁴ unless told otherwise.
-        rtol: For a program: double the samples until no standard error in the NTK exceeds this times its largest entry.
-        seed: For a program: of the samples, 0 unless told otherwise. The same seed gives the same numbers.
-        tile_size: For a program: inputs to a tile.
+        x2: The other inputs. None means `x1` itself; the diagonal is then exact.
+        lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
+        lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
+        samples: For a program whose limit is sampled: the least number of samples. The default is 2¹⁴.
+        rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
+        seed: For a program: the seed of the samples, by default 0. The same seed gives the same numbers.
+        tile_size: For a program: how many inputs a tile has.
 
     Returns:
-        `Kernels`: ntk and nngp (N1, N2); C and D of every layer, or of every pair of times. For a program
-        `ProgramKernels`: C and D of the watched vectors by name, and standard errors.
+        For an MLP or an RNN `Kernels`: ntk and nngp, (N1, N2), and C and D of every layer or every pair of times. For a
+        program `ProgramKernels`: ntk and nngp, C and D of the watched vectors by name, and standard errors.
 
     Raises:
         TypeError: `net` is not a network, an array is not floating-point, or a keyword belongs to another kind of
@@ -107,70 +117,68 @@ def infinite_kernels(
         >>> import ntk
         >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0]])
         >>> k = ntk.infinite_kernels(ntk.MLP(depth=2, activation="identity"), x)
-        >>> k.C.shape, k.D.shape, float(k.nngp[0, 0]), float(k.ntk[0, 0])
-        ((3, 2, 2), (2, 2, 2), 2.5, 6.5)
+        >>> k.C.shape, k.D.shape
+        ((3, 2, 2), (2, 2, 2))
+        >>> print(k.nngp)
+        [[2.5 2. ]
+         [2.  2.5]]
     """
-    sampling = {"samples": samples, "rtol": rtol, "seed": seed, "tile_size": tile_size}
     lengths = {"lengths1": lengths1, "lengths2": lengths2}
-    if isinstance(net, TensorProgram):
-        _refuse(net, lengths, sampling)
-        return programs.infinite(net, x1, x2, **_given(sampling))
-    _check_description(net)
-    _refuse(net, sampling, lengths)
-    return infinite_width.kernels_of(net, x1, x2, lengths1, lengths2)
+    sampling = {"samples": samples, "rtol": rtol, "seed": seed, "tile_size": tile_size}
+    return _limit(programs.infinite, infinite_width.kernels_of, net, x1, x2, lengths, sampling)
 
 
 @overload
 def infinite_ntk(
     net: MLP | RNN,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
-) -> jax.Array: ...
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
+) -> Float[jax.Array, "N1 N2"]: ...
 @overload
 def infinite_ntk(
     net: TensorProgram,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
     samples: int = DEFAULT_SAMPLES,
     rtol: float | None = None,
     seed: int = 0,
     tile_size: int | None = None,
-) -> jax.Array: ...
+) -> Float[jax.Array, "N1 N2"]: ...
 def infinite_ntk(
     net: MLP | RNN | TensorProgram,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
     samples: int | None = None,
     rtol: float | None = None,
     seed: int | None = None,
     tile_size: int | None = None,
-) -> jax.Array:
+) -> Float[jax.Array, "N1 N2"]:
     """The NTK of an infinitely wide network alone, on the fastest path (theory.md 1.6, 2.6, 3.6).
 
-    It runs forward only and keeps nothing per layer. A last-state RNN follows the one diagonal of times that it needs:
-    O(T) time and O(1) memory for a pair of sequences.
+    The recursion runs forward only and keeps nothing of a layer. An RNN that reads its last state follows one diagonal
+    of times: a pair of sequences takes O(T) time and O(1) memory.
 
-    Layers of ReLU bring the correlation of every pair near 1, where its distance from 1 holds few digits. The relative
-    error of an MLP off the diagonal grows to ε·depth³/1000: in float32 to 1e-4 at depth 100 and 0.1 at depth 1000.
-    float64 keeps 1e-10 there.
+    Layers of ReLU bring the correlation of every pair near 1, where its distance from 1 has few digits. The relative
+    error of an MLP off the diagonal grows to ε·depth³/1000. In float32 that is 1e-4 at depth 100 and 0.1 at depth 1000;
+    in float64 it is 1e-10 at depth 1000.
 
     Args:
         net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
         x1: Inputs: (N1, d) for an MLP, (N1, T1, d) for an RNN, (N1, …) for a program.
-        x2: The other inputs; None means `x1` itself.
-        lengths1: For an RNN, (N1,) integers: how many steps of each sequence count; None for all.
-        lengths2: The same for `x2`, (N2,).
-        samples: For a program, as `infinite_kernels` has it; `rtol`, `seed` and `tile_size` too.
-        rtol: See `samples`.
-        seed: See `samples`.
-        tile_size: See `samples`.
+        x2: The other inputs. None means `x1` itself.
+        lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
+        lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
+        samples: For a program whose limit is sampled: the least number of samples. The default is 2¹⁴.
+        rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
+        seed: For a program: the seed of the samples, by default 0. The same seed gives the same numbers.
+        tile_size: For a program: how many inputs a tile has.
 
     Returns:
         (N1, N2).
@@ -189,14 +197,9 @@ def infinite_ntk(
         [[6.5 5. ]
          [5.  6.5]]
     """
-    sampling = {"samples": samples, "rtol": rtol, "seed": seed, "tile_size": tile_size}
     lengths = {"lengths1": lengths1, "lengths2": lengths2}
-    if isinstance(net, TensorProgram):
-        _refuse(net, lengths, sampling)
-        return programs.infinite_ntk(net, x1, x2, **_given(sampling))
-    _check_description(net)
-    _refuse(net, sampling, lengths)
-    return infinite_width.ntk_of(net, x1, x2, lengths1, lengths2)
+    sampling = {"samples": samples, "rtol": rtol, "seed": seed, "tile_size": tile_size}
+    return _limit(programs.infinite_ntk, infinite_width.ntk_of, net, x1, x2, lengths, sampling)
 
 
 @overload
@@ -210,18 +213,19 @@ def finite(
 ) -> FiniteMLP | FiniteRNN | FiniteProgram:
     """The network at finite width, as a Flax model in NTK parameterization (theory.md 1.1, 2.1, 3.1).
 
-    The parameters are all N(0, 1), and the standard deviations stand in the forward pass. Matrix products keep JAX's
-    default precision; set `jax.default_matmul_precision` where that matters (TPU, recent GPUs).
+    All parameters are N(0, 1), and the standard deviations stand in the forward pass. The kernels differ from the limit
+    by relative errors of order n^{−1/2} (theory.md 5.4). Matrix products keep JAX's default precision. Set
+    `jax.default_matmul_precision` on devices where that is low (TPU, recent GPUs).
 
     Args:
         net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
-        width: n, of every hidden layer, or of every vector of a program; an MLP of depth 0 has none, and ignores it.
-        outputs: O, the number of outputs; None for a single one without an axis of its own.
+        width: n, the width of every hidden layer, or of every vector of a program. An MLP of depth 0 ignores it.
+        outputs: O, the number of outputs. None means one output and no axis for it.
 
     Returns:
-        A Flax Linen module; for a program, a `FiniteProgram` that is used like one. `params = model.init(key, x)`
-        takes the input dimension and the dtype from x; `model.apply(params, x)` is (N,), or (N, O). An RNN's apply also
-        takes `lengths`.
+        A Flax Linen module, or a `FiniteProgram` with the same methods. `params = model.init(key, x)` takes the input
+        dimension and the dtype from x. `model.apply(params, x)` is (N,), or (N, O). The `apply` of an RNN also takes
+        `lengths`.
 
     Raises:
         TypeError: `net` is not a network.
@@ -247,46 +251,44 @@ def finite(
 def empirical_kernels(
     net: MLP | RNN,
     params: Any,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
 ) -> Kernels: ...
 @overload
-def empirical_kernels(
-    net: TensorProgram, params: Any, x1: ArrayLike, x2: ArrayLike | None = None
-) -> ProgramKernels: ...
+def empirical_kernels(net: TensorProgram, params: Any, x1: Inputs1, x2: Inputs2 | None = None) -> ProgramKernels: ...
 def empirical_kernels(
     net: MLP | RNN | TensorProgram,
     params: Any,
-    x1: ArrayLike,
-    x2: ArrayLike | None = None,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
     *,
-    lengths1: ArrayLike | None = None,
-    lengths2: ArrayLike | None = None,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
 ) -> Kernels | ProgramKernels:
     """The C, D, NNGP and NTK of `ntk.finite(net, width)` at these parameters, in the layout of the limits.
 
-    C is x·x̄/n, and D is dh·dh̄/n with dh = √n ∇_h f, averaged over outputs (theory.md 5.1 to 5.3). nngp is σ_v² times C
-    of what the output weight reads (not f·f̄). ntk is the exact NTK at this width, averaged over outputs. Gram matrices
-    are computed at highest precision; the forward and backward pass keep JAX's default.
+    C is x·x̄/n, and D is dh·dh̄/n with dh = √n ∇_h f, averaged over outputs (theory.md 5.1 to 5.3). nngp is σ_v² times
+    the C of the vector that the output weight reads, and not f·f̄. ntk is the exact NTK at this width, averaged over
+    outputs. Gram matrices are computed at highest precision. The forward and the backward pass keep JAX's default.
 
     Args:
         net: The description that the parameters belong to.
-        params: What `ntk.finite(net, width, outputs).init(key, x)` returned, or a trained version of it.
+        params: Parameters from `ntk.finite(net, width, outputs).init(key, x)`, trained or not.
         x1: Inputs: (N1, d) for an MLP, (N1, T1, d) for an RNN, (N1, …) for a program.
-        x2: The other inputs; None means `x1` itself.
-        lengths1: For an RNN, (N1,) integers: how many steps of each sequence count; None for all.
-        lengths2: The same for `x2`, (N2,).
+        x2: The other inputs. None means `x1` itself.
+        lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
+        lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
 
     Returns:
-        `Kernels`, shaped as by `ntk.infinite_kernels`. For a program, which has a single output here, `ProgramKernels`
-        with C and D of the vectors that it watches.
+        For an MLP or an RNN `Kernels`, in the shapes of `ntk.infinite_kernels`. For a program `ProgramKernels`, with C
+        and D of the watched vectors; the program has a single output.
 
     Raises:
-        TypeError: `net` is not a network, an array is not floating-point or of another dtype, or lengths are given for
-            another network than an RNN.
+        TypeError: `net` is not a network, an array is not floating-point or has another dtype than the parameters, or
+            lengths are given for a program.
         ValueError: A shape, a length or a value is not what the network reads, the parameters are not those of
             this network, or a kernel is too large for the dtype.
 
@@ -308,13 +310,31 @@ def empirical_kernels(
     return finite_width.kernels_of(net, params, x1, x2, lengths1, lengths2)
 
 
+def _limit(
+    of_program: Callable[..., OfProgram],
+    of_description: Callable[..., OfDescription],
+    net: MLP | RNN | TensorProgram,
+    x1: Inputs1,
+    x2: Inputs2 | None,
+    lengths: dict[str, ArrayLike | None],
+    sampling: dict[str, int | float | None],
+) -> OfProgram | OfDescription:
+    """The limit of either kind of network, with the keywords of that kind; those of the other kind are refused."""
+    if isinstance(net, TensorProgram):
+        _refuse(net, lengths, sampling)
+        return of_program(net, x1, x2, **_given(sampling))
+    _check_description(net)
+    _refuse(net, sampling, lengths)
+    return of_description(net, x1, x2, **lengths)
+
+
 def _check_description(net: Any) -> None:
     if not isinstance(net, MLP | RNN):
         raise TypeError(f"net is {shown(net)}; expected an ntk.MLP, an ntk.RNN or an ntk.tensor_program.")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Those that are not left to their defaults."""
+    """The options that have a value other than None."""
     return {name: value for name, value in options.items() if value is not None}
 
 

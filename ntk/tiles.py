@@ -1,6 +1,6 @@
-"""Kernel matrices tile by tile, so that memory is bounded by a tile and not by the batch, and a tile stays in cache.
+"""Kernel matrices tile by tile. A tile bounds the memory, instead of the batch, and stays in cache.
 
-Tiles are one loop of the compiled program: one body is compiled, whatever the number of tiles.
+The tiles are one loop of the compiled program. Its body is compiled once, whatever the number of tiles.
 """
 
 from collections.abc import Callable
@@ -22,21 +22,21 @@ def kernel_by_tiles(
 ) -> Any:
     """The kernel between all inputs of x1 and of x2, `size` inputs of each at a time.
 
-    The last tile of a side overlaps the one before it where the sizes do not fit, so that no tile is smaller than the
-    others and nothing is padded.
+    If `size` does not divide the number of inputs, the last tile overlaps the one before it. All tiles have one size,
+    and nothing is padded.
 
     Args:
-        sides: What has to be known of a tile of x1, and of one of x2, for itself. That of x1 is found once for each
-            row of tiles.
+        sides: Two functions, which compute what `pair` needs of a tile of x1 and of a tile of x2. The first is called
+            once for each row of tiles.
         pair: The kernel (size, size, …) between two such sides, or a pytree of kernels.
-        transposed: A kernel with its sides exchanged.
+        transposed: Exchanges the two sides of a kernel.
         x1: A pytree of arrays (N1, …).
-        x2: The other inputs; None for x1 itself, of which the tiles on and above the diagonal are computed and
-            mirrored.
-        size: Inputs to a tile, of a side that has as many.
+        x2: The other inputs, a pytree of arrays (N2, …). None means x1 itself; then the tiles on and above the diagonal
+            are computed and mirrored.
+        size: How many inputs of a side a tile has. A side with fewer inputs is one tile.
 
     Returns:
-        (N1, N2, …).
+        The kernel (N1, N2, …), or the pytree of kernels.
     """
     other = x1 if x2 is None else x2
     lengths = _length(x1), _length(other)

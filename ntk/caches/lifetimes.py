@@ -1,8 +1,8 @@
-"""What is made of a function of the user's, such as a compiled program, lives no longer than that function.
+"""Caches of things made from a user's function, such as compiled programs, that do not keep the function alive.
 
-The caches of `jax.jit` and `functools` hold what they are keyed by: a function, and all the arrays that it closes over.
-Here the keys are weak references to the function's owner: the function itself, or the object that a method is bound to.
-What is kept must not refer to its owner.
+The caches of `jax.jit` and `functools` hold their keys: a function, and with it all arrays that it closes over. The
+keys here are weak references to the function's owner. The owner is the function itself, or the object that a method is
+bound to. A cached value must not refer to its owner.
 """
 
 import functools
@@ -15,14 +15,14 @@ import jax
 
 
 class Same(weakref.ref):
-    """A weak reference that equals those to the same object, whatever equality means to it."""
+    """A weak reference that compares by the identity of its object, and not by the object's own equality."""
 
     __slots__ = ("_id",)
 
     _id: int
 
     def __new__(cls, value: Any, callback: Callable[[Any], Any] | None = None) -> "Same":
-        """A reference to the value; `callback` is called with it when the value dies."""
+        """A reference to the value. `callback` is called with the reference when the value dies."""
         reference = super().__new__(cls, value, callback)
         reference._id = id(value)
         return reference
@@ -43,9 +43,10 @@ def _forget(reference: Any, kept: dict[Same, dict[Any, Any]] = _KEPT) -> None:
 
 
 def kept_with(owner: Any) -> dict[Any, Any]:
-    """A dictionary that lives as long as `owner`, always the same one; an empty one if it takes no weak references.
+    """The dictionary that lives as long as `owner`: the same one at every call.
 
-    That of a bound method lives as long as the object that it is bound to.
+    The dictionary of a bound method lives as long as the object that the method is bound to. An owner that takes no
+    weak references gets a new, empty dictionary at every call.
     """
     if isinstance(owner, MethodType):
         return kept_with(owner.__self__).setdefault(owner.__func__, {})
@@ -56,9 +57,13 @@ def kept_with(owner: Any) -> dict[Any, Any]:
 
 
 def compiled(*, static: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`jax.jit` of a function of an owner, so many static arguments that hold no arrays, and arrays.
+    """`jax.jit` for functions whose first argument is an owner; the compiled program lives as long as the owner.
 
-    What is compiled lives as long as the owner.
+    Args:
+        static: How many arguments after the owner are static. The other arguments are arrays.
+
+    Returns:
+        The decorator.
     """
 
     def decorated(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,7 +90,7 @@ def _program(body: Callable[..., Any], owner: Any, static: int) -> Callable[...,
 
 
 def _reference(owner: Any) -> Callable[[], Any]:
-    """A function that returns the owner, and holds it only if it takes no weak references: nothing is kept with it."""
+    """A function that returns the owner. It holds the owner only if that takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)
     except TypeError:

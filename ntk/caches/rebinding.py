@@ -1,8 +1,8 @@
-"""Functions with the values that they refer to: told apart by these, and copied with what they are now.
+"""Comparing and copying functions together with the values that they refer to.
 
-What a function refers to are the variables around it, its defaults, and the global names in its code; where these are
-functions of the same module, theirs too. Numbers, strings and containers are compared by content, arrays and all other
-objects by identity: what is changed in place is not noticed.
+A function refers to the variables around it, to its defaults, and to the global names in its code. If a global name is
+a function of the same module, the values of that function count too. Numbers, strings and containers are compared by
+content, arrays and all other objects by identity. A change of an object in place is not noticed.
 """
 
 import contextlib
@@ -22,10 +22,17 @@ _ALIKE: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary
 
 
 def as_of_now(fn: Callable[..., Any], wrapped: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """The same function, with the values around it as they are now; one function for equal code and values.
+    """A copy of the function with the values around it as they are now. Equal code and values give one copy.
 
-    A lambda in a loop would otherwise be called with the last value of the loop's variable, when it is evaluated; and
-    one that refers to nothing would be another function in each round. `wrapped` is applied to it, once.
+    Without the copy, a lambda in a loop would see the last value of the loop's variable when it is evaluated. Without
+    the comparison, a lambda would be a new function in each round of a loop.
+
+    Args:
+        fn: The function.
+        wrapped: Applied to the copy once; None for nothing.
+
+    Returns:
+        The copy, or the result of `wrapped`.
     """
     key = wrapped, content(fn)
     found = _ALIKE.get(key)
@@ -38,12 +45,12 @@ def as_of_now(fn: Callable[..., Any], wrapped: Callable[..., Any] | None = None)
 
 
 def copied(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy of a function with the values that it refers to now; of any other object the object itself."""
+    """A copy of a function with the values that it refers to now. Any other object is returned as it is."""
     return jax.jit(_copied(_inner(fn), {})) if isinstance(fn, _Jitted) else _copied(fn, {})
 
 
 def content(value: Any) -> Hashable:
-    """What equals that of another value where they do the same, and holds neither of them."""
+    """A key that two values share if they do the same. It holds neither of them."""
     return _content(value, {})
 
 
@@ -127,7 +134,7 @@ def _inside(cell: CellType) -> Any:
 
 
 def _globals_of(fn: FunctionType) -> tuple[str, ...]:
-    """The global names in the code of a function; none of one of an installed library, where they stay as they are."""
+    """The global names in the code of a function. Functions of installed libraries have none: theirs do not change."""
     if "site-packages" in fn.__code__.co_filename:
         return ()
     return tuple(dict.fromkeys(name for name in _names_in(fn.__code__) if name in fn.__globals__))

@@ -4,7 +4,7 @@ import functools
 import math
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from ntk.caches.lifetimes import compiled, kept_with
 from ntk.caches.rebinding import content, copied
@@ -21,21 +22,23 @@ from ntk.duals import closed_forms as forms
 from ntk.duals.quadrature import TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
 
+Entries = Real[ArrayLike, "..."]
+
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Activation:
     """A scalar function φ with E φ(u)φ(ū) and E φ'(u)φ'(ū) for (u, ū) ~ N(0, [[q11, q12], [q12, q22]]).
 
-    Make one with `ntk.activation`. A variance of zero makes its variable the constant 0, and φ'(0) is JAX's.
+    `ntk.activation` makes one. A variable of variance zero is the constant 0, and φ'(0) is the one of JAX.
 
     Attributes:
-        name: how messages and plots call it.
+        name: The name in messages and plots.
         fn: φ, coordinate-wise on arrays of any shape.
         dual_map: E φφ̄ without checks, for arrays of one dtype.
-        dual_derivative_map: E φ'φ̄', likewise.
-        accuracy: error of the maps beyond rounding, relative to their natural scale √(E φ(u)²·E φ(ū)²).
-        refined: the same activation with more nodes, where the maps are quadratures.
+        dual_derivative_map: E φ'φ̄' without checks, for arrays of one dtype.
+        accuracy: The error of the maps beyond rounding, relative to their natural scale √(E φ(u)²·E φ(ū)²).
+        refined: If the maps are quadratures, the same activation with more nodes.
 
     Example:
         >>> import ntk
@@ -51,19 +54,20 @@ class Activation:
     accuracy: float = field(default=0.0, repr=False)
     refined: "Activation | None" = field(default=None, repr=False)
 
-    def dual(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> jax.Array:
+    def dual(self, q11: Entries, q12: Entries, q22: Entries) -> Float[jax.Array, "..."]:
         """E φ(u)φ(ū), the C-map (theory.md 4.1).
 
         Args:
             q11: Variance of u.
             q12: Covariance of u and ū.
-            q22: Variance of ū; the three broadcast against each other.
+            q22: Variance of ū. The three arguments broadcast against each other.
 
         Returns:
-            An array of the broadcast shape, in the inputs' dtype.
+            An array of the broadcast shape, in the dtype of the arguments.
 
         Raises:
-            ValueError: A variance is negative, the covariance exceeds what the variances allow, or the result is
+            TypeError: An argument is not an array of real numbers.
+            ValueError: A variance is negative, |q12| exceeds √(q11·q22), the shapes do not broadcast, or the result is
                 too large for the dtype.
 
         Example:
@@ -75,8 +79,21 @@ class Activation:
         check_representable(dual=value)
         return value
 
-    def dual_derivative(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> jax.Array:
-        """E φ'(u)φ'(ū), the D-map; arguments, result and errors as for `dual`.
+    def dual_derivative(self, q11: Entries, q12: Entries, q22: Entries) -> Float[jax.Array, "..."]:
+        """E φ'(u)φ'(ū), the D-map (theory.md 4.1).
+
+        Args:
+            q11: Variance of u.
+            q12: Covariance of u and ū.
+            q22: Variance of ū. The three arguments broadcast against each other.
+
+        Returns:
+            An array of the broadcast shape, in the dtype of the arguments.
+
+        Raises:
+            TypeError: An argument is not an array of real numbers.
+            ValueError: A variance is negative, |q12| exceeds √(q11·q22), the shapes do not broadcast, or the result is
+                too large for the dtype.
 
         Example:
             >>> import ntk
@@ -87,17 +104,30 @@ class Activation:
         check_representable(dual_derivative=value)
         return value
 
-    def error_estimate(self, q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """Estimated absolute errors of `dual` and `dual_derivative`, each of the broadcast shape.
+    def error_estimate(
+        self, q11: Entries, q12: Entries, q22: Entries
+    ) -> tuple[Float[jax.Array, "*shape"], Float[jax.Array, "*shape"]]:
+        """Estimated absolute errors of `dual` and `dual_derivative`.
 
-        Closed forms report their rounding (and `accuracy`) times the natural scale; quadrature reports the
-        difference to the `refined` rule, plus rounding.
+        The estimate of a closed form is its rounding plus `accuracy`, times the natural scale. The estimate of a
+        quadrature adds the difference to the `refined` rule.
+
+        Args:
+            q11: Variance of u.
+            q12: Covariance of u and ū.
+            q22: Variance of ū. The three arguments broadcast against each other.
+
+        Returns:
+            Two arrays of the broadcast shape, in the dtype of the arguments.
+
+        Raises:
+            TypeError: An argument is not an array of real numbers.
+            ValueError: A variance is negative, |q12| exceeds √(q11·q22), or the shapes do not broadcast.
 
         Example:
-            >>> import jax.numpy as jnp
             >>> import ntk
-            >>> error, _ = ntk.activation(jnp.tanh).error_estimate(1.0, 0.5, 1.0)
-            >>> bool(error < 1e-5)
+            >>> error, _ = ntk.activation("erf").error_estimate(1.0, 0.5, 1.0)
+            >>> bool(error < 1e-6)
             True
         """
         q11, q12, q22 = _covariance(q11, q12, q22)
@@ -115,23 +145,28 @@ class Activation:
 
 
 def activation(
-    name_or_function: Any,
+    name_or_function: str | Callable[[jax.Array], jax.Array] | Activation,
     *,
-    breakpoints: Any = (0.0,),
+    breakpoints: Sequence[float | int] = (0.0,),
 ) -> Activation:
     """The activation of that name, or of any coordinate-wise JAX function.
 
     Named: identity, relu, leaky_relu (slope 0.1), abs, erf, tanh, sigmoid, gelu (erf form), silu, softplus, sin,
-    cos, exp, sign, step, gaussian (exp(−x²)), square, cube. A function gets its maps by quadrature; ask
-    `error_estimate` how accurate they are at your variances. Where the function has a kink, the gradient of its
-    D-map, and so of an NTK, is NaN; named activations have all gradients, of second order too. At correlations of ±1,
-    where the D-map of a kink has infinite slopes, these count as 0, the mean over both sides: derivatives along which
-    the correlation stays ±1, in hyperparameters or in an input that meets itself, are the true ones.
+    cos, exp, sign, step, gaussian (exp(−x²)), square, cube. The maps of a function are quadratures; `error_estimate`
+    tells how accurate they are at given variances.
+
+    Named activations have all gradients, of second order too. If a function has a kink, the gradient of its D-map is
+    NaN, and so is the gradient of an NTK. At correlations of ±1 the D-map of a kink has infinite slopes. A named
+    activation counts them as 0, which is the mean over both sides. Derivatives along which the correlation stays ±1 are
+    then exact; such are derivatives in hyperparameters, and in an input that meets itself.
 
     Args:
         name_or_function: A name from the list, a function, or an `Activation` (returned as it is).
-        breakpoints: For a function, the points where it bends or steps; also the centre of a transition that is
-            narrow beside √q. The accuracy at large variance depends on them.
+        breakpoints: For a function, the points where it bends or jumps, and the centres of transitions that are narrow
+            beside √q. The accuracy at large variance depends on them.
+
+    Returns:
+        The `Activation`. The same name or function gives the same object.
 
     Raises:
         ValueError: The name is unknown, the function is not coordinate-wise, or break points are not numbers.
@@ -175,7 +210,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _warn_if_inaccurate(act: Activation) -> None:
-    """Say at once when the rule does not resolve the function, most often because a break point is not named."""
+    """Warn if the rule does not resolve the function. Most often a break point is missing."""
     q = np.array([0.1, 1.0, 1.0, 10.0])
     with jax.ensure_compile_time_eval():
         errors = act.error_estimate(q, q * np.array([0.5, 0.0, 0.9, 0.5]), q)
@@ -190,17 +225,17 @@ def _warn_if_inaccurate(act: Activation) -> None:
 
 
 def _of_function(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float, ...]) -> Activation:
-    """The activation of a function as it is now, the same one for as long as both live.
+    """The activation of a function as it is now. A second call returns the same object while both live.
 
-    It has a copy of the function, so as not to keep what is kept with that alive. Where there is no copy of its own, as
-    of a callable object, the activation lives as long as somebody else holds it.
+    The activation refers to a copy of the function, so that it does not keep the function alive. A callable object is
+    not copied; its activation lives as long as somebody else holds it.
     """
     kept, key = kept_with(fn), (breakpoints, content(fn))
     found = kept[key]() if key in kept else None
     if found is None:
         copy = copied(fn)
         found = _by_quadrature(copy, breakpoints)
-        # Held with the function itself, it would keep that alive for ever; but those of JAX are so anyway.
+        # An activation that refers to the function itself would keep it alive for ever. Functions of JAX live for ever.
         module = getattr(fn, "__module__", None) or ""
         kept[key] = (lambda: found) if copy is not fn or module.partition(".")[0] == "jax" else weakref.ref(found)
     return found
@@ -245,7 +280,7 @@ def _check_coordinate_wise(name: str, fn: Callable[[jax.Array], jax.Array]) -> N
 
 
 def _covariance(q11: ArrayLike, q12: ArrayLike, q22: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The three entries as floating-point arrays of one dtype, refused where they are no covariance."""
+    """The three entries as floating-point arrays of one dtype, refused if they are not a covariance."""
     entries = [_real(name, q) for name, q in (("q11", q11), ("q12", q12), ("q22", q22))]
     dtype = common_dtype(*entries)
     if not jnp.issubdtype(dtype, jnp.floating):

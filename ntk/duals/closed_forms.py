@@ -1,8 +1,8 @@
 """Dual maps in closed form: E φ(u)φ(ū) and E φ'(u)φ'(ū) over a pair of Gaussians.
 
-Every map takes (q11, q12, q22), the variances and the covariance of the pair, broadcasting. The noisy ones also
-take n1, n2: they belong to the activation smoothed by independent Gaussian noise of those variances,
-x ↦ E φ(x + √n·ε), of which erf (sign, n = 1/2) and GELU (n = 1) are cases.
+Every map takes the variances q11 and q22 and the covariance q12 of the pair, which broadcast. The noisy maps also take
+n1 and n2. They are the maps of the activation smoothed by independent Gaussian noise of these variances,
+x ↦ E φ(x + √n·ε). Examples are erf (a sign, n = 1/2) and GELU (a gate, n = 1).
 """
 
 import math
@@ -19,8 +19,8 @@ DualMap = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap, DualMap]:
     """Both maps of φ with slope `left` below 0 and `right` above it, whose derivative at 0 is `at_zero`.
 
-    φ(x) = αx + β|x|, so E φφ̄ = α² q12 + β² E|u||ū| (Cho & Saul 2009, degree 1) and
-    E φ'φ̄' = E φ'·E φ̄' + β² E sign(u) sign(ū) (degree 0). A variance of zero makes u the constant 0.
+    φ(x) = αx + β|x|, so E φφ̄ = α² q12 + β² E|u||ū| and E φ'φ̄' = E φ'·E φ̄' + β² E sign(u) sign(ū) (theory.md 4.3;
+    Cho & Saul 2009, degrees 1 and 0). A variance of zero makes u the constant 0.
     """
     alpha, beta = (right + left) / 2.0, (right - left) / 2.0
 
@@ -35,7 +35,7 @@ def piecewise_linear(left: float, right: float, at_zero: float) -> tuple[DualMap
 
 
 def noisy_sign(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> jax.Array:
-    """E sign(u)sign(ū) = (2/π) arcsin ρ; smoothed with n = 1/2 it is E erf(u)erf(ū) (Williams 1997)."""
+    """E sign(u)sign(ū) = (2/π) arcsin ρ (theory.md 4.2); smoothed with n = 1/2 it is E erf(u)erf(ū) (theory.md 4.4)."""
     return 2.0 / math.pi * angle_complement(scaled_pair(q11, q12, q22, n1, n2))
 
 
@@ -56,7 +56,7 @@ def noisy_step_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Va
 
 
 def noisy_abs(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> jax.Array:
-    """E|u||ū| = (2/π)(√Δ + q12·arcsin ρ)."""
+    """E|u||ū| = (2/π)(√Δ + q12·arcsin ρ) (theory.md 4.2)."""
     pair = scaled_pair(q11, q12, q22, n1, n2)
     return pair.scale * mean_abs_product(pair)
 
@@ -67,7 +67,7 @@ def noisy_relu(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2:
 
 
 def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
-    """E φφ̄ for φ(x) = x·step(x), the step smoothed: GELU (n = 1) is x·Φ(x).
+    """E φφ̄ for φ(x) = x·step(x), the step smoothed: GELU (n = 1) is x·Φ(x) (theory.md 4.5).
 
     Two integrations by parts give q12·G + (Δ₀ + q12²κ)/(2π√Δ) with G the map of the smoothed step,
     κ = n1/(q11+n1) + n2/(q22+n2), Δ₀ without the noise and Δ with it: no term cancels another.
@@ -78,7 +78,7 @@ def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2:
 
 
 def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
-    """E φ'φ̄' for φ(x) = x·step(x), the step smoothed: G + q12·(κ + n1·n2/Δ)/(2π√Δ)."""
+    """E φ'φ̄' for φ(x) = x·step(x), the step smoothed: G + q12·(κ + n1·n2/Δ)/(2π√Δ) (theory.md 4.5)."""
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
     noise = n1 * n2 / (pair.scale**2 * pair.det)
     return step + pair.c * (kappa + noise) / (2.0 * math.pi * pair.root)
@@ -91,31 +91,31 @@ def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2
 
 
 def gaussian(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E exp(−u²)exp(−ū²) = det(I + 2Q)^{-1/2}."""
+    """E exp(−u²)exp(−ū²) = det(I + 2Q)^{-1/2} (theory.md 4.8)."""
     pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
     return 0.5 / (pair.scale * pair.root)
 
 
 def gaussian_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E 4uū exp(−u²)exp(−ū²) = 4 q12 det(I + 2Q)^{-3/2}."""
+    """E 4uū exp(−u²)exp(−ū²) = 4 q12 det(I + 2Q)^{-3/2} (theory.md 4.8)."""
     pair = scaled_pair(q11, q12, q22, 0.5, 0.5)
     return 0.5 * pair.c / (pair.scale * pair.det) / (pair.scale * pair.root)
 
 
 def sin(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E sin(u)sin(ū) = (exp(−Var(u−ū)/2) − exp(−Var(u+ū)/2))/2."""
+    """E sin(u)sin(ū) = (exp(−Var(u−ū)/2) − exp(−Var(u+ū)/2))/2 (theory.md 4.7)."""
     sign = jnp.where(q12 < 0, -jnp.ones_like(q12), 1.0)
     # The larger exponential is taken out, so that a small covariance keeps its digits.
     return -sign * jnp.exp(-_half_variance(q11, -sign * q12, q22)) * jnp.expm1(-2.0 * sign * q12) / 2.0
 
 
 def cos(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E cos(u)cos(ū) = (exp(−Var(u−ū)/2) + exp(−Var(u+ū)/2))/2."""
+    """E cos(u)cos(ū) = (exp(−Var(u−ū)/2) + exp(−Var(u+ū)/2))/2 (theory.md 4.7)."""
     return (jnp.exp(-_half_variance(q11, -q12, q22)) + jnp.exp(-_half_variance(q11, q12, q22))) / 2.0
 
 
 def exp(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E exp(u)exp(ū) = exp(Var(u+ū)/2)."""
+    """E exp(u)exp(ū) = exp(Var(u+ū)/2) (theory.md 4.7)."""
     return jnp.exp(_half_variance(q11, q12, q22))
 
 
@@ -125,12 +125,12 @@ def _half_variance(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
 
 
 def square(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E u²ū² = q11·q22 + 2·q12² (Isserlis)."""
+    """E u²ū² = q11·q22 + 2·q12² (theory.md 4.9; Isserlis)."""
     return q11 * q22 + 2.0 * q12**2
 
 
 def cube(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
-    """E u³ū³ = 9·q11·q12·q22 + 6·q12³ (Isserlis), in an order that overflows only where the result does."""
+    """E u³ū³ = 9·q11·q12·q22 + 6·q12³ (theory.md 4.9), in an order that overflows only if the result does."""
     # Chosen rather than jnp.maximum, whose second derivatives are not those of the product where the two are equal.
     larger, smaller = jnp.where(q11 > q22, q11, q22), jnp.where(q11 > q22, q22, q11)
     return 9.0 * (larger * (smaller * q12)) + 6.0 * q12**3

@@ -1,9 +1,9 @@
 """E f(u)g(ū) for any pair of scalar functions, by nested quadrature that is graded at their break points.
 
-With u = √q11·x and ū = √q22·(ρx + √(1−ρ²)·y) for independent standard normal x, y, both axes are cut at the
-images of the break points (0 unless the user names others), and every panel carries a tanh-sinh rule
-(Takahasi & Mori 1974). Its nodes crowd towards the ends of the panel doubly exponentially, which resolves kinks
-and, at large variance, the narrow transition of a smooth activation around its break point.
+With u = √q11·x and ū = √q22·(ρx + √(1−ρ²)·y) for independent standard normal x, y (theory.md 4.10), both axes are cut
+at the images of the break points (0 unless the user names others), and every panel carries a tanh-sinh rule (Takahasi &
+Mori 1974). The nodes of the rule crowd towards the ends of the panel doubly exponentially. They resolve kinks and, at
+large variance, the narrow transition of a smooth activation around its break point.
 """
 
 import functools
@@ -25,9 +25,9 @@ class Rule(NamedTuple):
     """How an expectation is evaluated.
 
     Attributes:
-        breakpoints: where the functions bend, jump or change quickly.
-        smoothness: how often they can be differentiated there before they jump.
-        refinement: factor on the usual number of nodes a panel and on the reach into the Gaussian's tail.
+        breakpoints: Where the functions bend, jump or change quickly.
+        smoothness: How often the functions can be differentiated at the break points before they jump.
+        refinement: Factor on the usual number of nodes of a panel, and on the reach into the Gaussian's tail.
     """
 
     breakpoints: tuple[float, ...]
@@ -58,12 +58,12 @@ def gaussian_expectation(
 ) -> jax.Array:
     """E f(u)g(ū).
 
-    For smooth functions of scale one, relative to √(E f²·E g²), the error in float64 is near 1e-11 up to variance
-    10 and 1e-8 up to variance 1e4. Functions that grow exponentially need the tail of the Gaussian: exp is right up
-    to variance 4, beyond which the error estimate says so.
+    For smooth functions of scale one, the error in float64 relative to √(E f²·E g²) is near 1e-11 up to variance 10,
+    and 1e-8 up to variance 1e4. Functions that grow exponentially need the tail of the Gaussian: exp is right up to
+    variance 4, and beyond it the error estimate is large.
 
-    Differentiable in the variances and the covariance where f and g are absolutely continuous: derivatives
-    are expectations too (Price's theorem), never derivatives of the rule.
+    The result is differentiable in the variances and the covariance where f and g are absolutely continuous. The
+    derivatives are expectations too (Price's theorem), and not derivatives of the rule.
     """
     pair = scaled_pair(q11, q12, q22)
     product = jnp.sqrt(jnp.where(pair.constant, 1.0, pair.v1 * pair.v2))
@@ -99,8 +99,8 @@ def _gaussian_expectation_jvp(
 ) -> tuple[jax.Array, jax.Array]:
     """Price: ∂F/∂q12 = E f'ḡ', ∂F/∂q11 = E f''ḡ/2, ∂F/∂q22 = E f ḡ''/2.
 
-    Where f' jumps, f'' has a delta that no node sees, but 2·q11·∂F/∂q11 = E u f'(u)g(ū) − q12·E f'ḡ'. Where f itself
-    jumps there is no derivative to be had from nodes: NaN.
+    If f' jumps, f'' has a delta function that no node sees; then 2·q11·∂F/∂q11 = E u f'(u)g(ū) − q12·E f'ḡ' is used. If
+    f itself jumps, nodes give no derivative, and the result is NaN.
     """
     (q11, q12, q22), (d11, d12, d22) = primals, tangents
 

@@ -20,13 +20,13 @@ Rule = Callable[[Tangents, Tangents], jax.Array]
 
 
 def with_derivative(rule: Rule) -> Callable[[Elementwise], Elementwise]:
-    """Gives an elementwise function of arrays, which broadcast, its derivative.
+    """A decorator that gives a derivative rule to an elementwise function of arrays that broadcast.
 
     Args:
-        rule: The tangent of the result from the primals and their tangents; itself differentiable.
+        rule: Maps the primals and their tangents to the tangent of the result. It is itself differentiable.
 
     Returns:
-        A decorator.
+        The decorator.
 
     Example:
         >>> import jax

@@ -1,10 +1,10 @@
-"""The logistic distribution as a mixture of Gaussians, which gives tanh and its kin dual maps in closed form.
+"""The logistic distribution as a mixture of Gaussians, which gives the dual maps of tanh and others in closed form.
 
 A standard logistic variable is τ·ε with ε ~ N(0, 1) and τ/2 following the Kolmogorov distribution (Andrews &
 Mallows 1974, "Scale mixtures of normal distributions"; Stefanski 1991). Hence
-    sigmoid(u) = E step(u + τε),   tanh(u) = E sign(u + τε/2),   softplus(u) = E relu(u + τε),
-and an expectation of a product of two of them is a double sum of arc-cosine kernels with enlarged variances.
-Unlike two-dimensional quadrature this is as accurate at variance 1e8 or correlation 1 as anywhere else.
+    sigmoid(u) = E step(u + τε),   tanh(u) = E sign(u + τε/2),   softplus(u) = E relu(u + τε)   (theory.md 4.6),
+and an expectation of a product of two of them is a double sum of arc-cosine kernels with enlarged variances. Unlike
+two-dimensional quadrature, the sum is as accurate at variance 1e8 or at correlation 1 as anywhere else.
 """
 
 import functools

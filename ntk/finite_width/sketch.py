@@ -67,7 +67,7 @@ def sketched_ntk(
     batch_size: int | None = None,
     param_filter: ParamFilter | None = None,
 ) -> SketchedNTK:
-    """A random estimate of the NTK, Θ ≈ (1/K) Σ_k (J1 r_k)(J2 r_k)ᵀ over K directions, with its standard error.
+    """A random estimate of the NTK over K directions, Θ ≈ (1/K) Σ_k (J1 r_k)(J2 r_k)ᵀ (theory.md 5.6).
 
     The NTK is averaged over all outputs. For f → (N, O) that is `empirical_ntk` with its default axes. An entry is a
     random estimate of the trace of A = (1/O) Σ_o ∇f_o(ξ) ∇f_o(ξ̄)ᵀ (Hutchinson 1990). Its variance is (‖A‖² + tr A²)/K

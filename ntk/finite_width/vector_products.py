@@ -32,7 +32,7 @@ def ntk_vector_product(
     batch_size: int | None = None,
     param_filter: ParamFilter | None = None,
 ) -> Float[Array, " N1 *outputs"]:
-    """Θ(x1, x2) v = J1 (J2ᵀ v) for the whole NTK between all inputs and all outputs (Novak et al. 2022, appendix L).
+    """Θ(x1, x2) v = J1 (J2ᵀ v) for the NTK between all inputs and outputs (theory.md 5.5; Novak et al. 2022, app. L).
 
     For f → (N, O) entry (n, o) is Σ_{m,o'} Θ[n, m, o, o'] v[m, o'] with Θ = `empirical_ntk(…, trace_axes=())`. This
     product does not average over outputs, although `empirical_ntk` does by default. For f → (N,) it is

@@ -4,6 +4,7 @@ from types import ModuleType
 
 import jax
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import check_representable
@@ -23,7 +24,7 @@ def kernels_of(
     lengths1: ArrayLike | None,
     lengths2: ArrayLike | None,
 ) -> Kernels:
-    """C, D, NNGP and NTK of an MLP or an RNN; see `ntk.infinite_kernels`."""
+    """C, D, NNGP and NTK of an MLP or an RNN, as `ntk.infinite_kernels` documents them."""
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     net = with_dtype(net, batch1.x.dtype)
     result = _kernels(net.activation, with_activation(net, None), batch1, batch2)
@@ -37,8 +38,8 @@ def ntk_of(
     x2: ArrayLike | None,
     lengths1: ArrayLike | None,
     lengths2: ArrayLike | None,
-) -> jax.Array:
-    """The NTK of an MLP or an RNN alone, (N1, N2); see `ntk.infinite_ntk`."""
+) -> Float[jax.Array, "N1 N2"]:
+    """The NTK of an MLP or an RNN alone, (N1, N2), as `ntk.infinite_ntk` documents it."""
     batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
     net = with_dtype(net, batch1.x.dtype)
     result = _ntk(net.activation, with_activation(net, None), batch1, batch2)
@@ -52,5 +53,5 @@ def _kernels(activation: Activation, net: Network, batch1: Batch, batch2: Batch 
 
 
 @compiled()
-def _ntk(activation: Activation, net: Network, batch1: Batch, batch2: Batch | None) -> jax.Array:
+def _ntk(activation: Activation, net: Network, batch1: Batch, batch2: Batch | None) -> Float[jax.Array, "N1 N2"]:
     return _RECURSIONS[type(net)].ntk_only(with_activation(net, activation), batch1, batch2)

@@ -27,14 +27,14 @@ from ntk.inputs import Batch
 from ntk.networks import MLP
 from ntk.tiles import kernel_by_tiles
 
-# Inputs to a tile: its layers stay in a core's cache, and its Gram product is still a fast one.
-_TILE = 250
+# Inputs of a tile: few enough for its layers to stay in a core's cache, and many enough for a fast Gram product.
+TILE = 250
 
 _PerInput = TypeVar("_PerInput", Fingerprint, OwnMoments)
 
 
 class _Inputs(NamedTuple):
-    """What the recursion reads of a batch: ξ/√d, its squared length, and what equal inputs share."""
+    """What the recursion reads of a batch: ξ/√d, its squared length, and a fingerprint that equal inputs share."""
 
     x: Float[Array, "N d"]
     own: Float[Array, " N"]
@@ -78,16 +78,16 @@ def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
             return (dot * (K + net.w_std**2 * theta), C), None
 
         C0, same = _input_moments(inputs1, inputs2)
-        # θ before C, of which the loop then updates both in place: θ is the last to read the C before.
+        # With θ before C the loop updates both in place: θ is the last to read the previous C.
         (theta, C), _ = lax.scan(forward, (jnp.zeros_like(C0.cross), C0), length=net.depth)
         return infinite_where_overflowed(net.v_std**2 * (C.cross + theta), _overflowed(C))
 
     inputs1, inputs2 = _inputs(batch1), None if batch2 is None else _inputs(batch2)
-    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, inputs1, inputs2, _TILE)
+    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, inputs1, inputs2, TILE)
 
 
 def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
-    """Which pairs have a variance that has left the range of the dtype in some layer, after which it stays out."""
+    """Which pairs have a variance that has left the range of the dtype in some layer. It is infinite ever after."""
     return jnp.isinf(C.own1)[:, None] | jnp.isinf(C.own2)[None]
 
 
@@ -113,5 +113,5 @@ def _layer(net: MLP, C: _Moments, same: Bool[Array, "N1 N2"]) -> tuple[Array, _M
 
 
 def _rows_and_columns(inputs1: _PerInput, inputs2: _PerInput) -> tuple[_PerInput, _PerInput]:
-    """What is known of each input, (N1,) and (N2,), as (N1, 1) and (1, N2)."""
+    """Numbers of each input, (N1,) and (N2,), as (N1, 1) and (1, N2)."""
     return jax.tree.map(lambda leaf: leaf[:, None], inputs1), jax.tree.map(lambda leaf: leaf[None], inputs2)

@@ -12,7 +12,7 @@ from ntk.duals.rules import Tangents, with_derivative
 
 
 class OwnMoments(NamedTuple):
-    """What one layer, or one time, knows of each input alone: K of it with itself, and the C and Ċ that follow."""
+    """Numbers of each input alone at one layer or time: K of the input with itself, and the C and Ċ that follow."""
 
     K: Float[Array, "*N"]
     C: Float[Array, "*N"]
@@ -31,11 +31,11 @@ def nonlinearity(
     own2: OwnMoments,
     same: Bool[Array, "..."],
 ) -> tuple[Float[Array, "*entries"], Float[Array, "*entries"]]:
-    """C = E φφ̄ and Ċ = E φ'φ̄' of pairs with covariance K, given what broadcasts against it: `own1` and `own2`.
+    """C = E φφ̄ and Ċ = E φ'φ̄' of pairs with covariance K. `own1` and `own2` broadcast against K.
 
-    `same` marks the entries that pair a variable with itself, where both are those of `own1`. Their covariance is the
-    variance; left to itself it would be off by the rounding of a matrix product, and ReLU's Ċ by the square root of
-    that. Overflow is not looked for: see `infinite_where_overflowed`.
+    `same` marks the entries that pair an input with itself. Their covariance is set to the variance. The computed
+    covariance is off by the rounding of a matrix product, and ReLU's Ċ would be off by the square root of that.
+    Overflow is not checked here; see `infinite_where_overflowed`.
     """
     # The larger of two variances, and one unit more: each may come out with another last bit where it is used, since a
     # compiler computes them again there, with or without fused multiply-adds. No angle is left so.
@@ -52,18 +52,18 @@ def _slope_of_entries(primals: Tangents, tangents: Tangents) -> Array:
 def _with_value(
     entries: Float[Array, "*entries"], where: Bool[Array, "..."], value: Float[Array, "..."]
 ) -> Float[Array, "*entries"]:
-    """`value` in place of some entries, which as functions of the inputs keep their derivatives."""
+    """`value` in place of some entries. The result has the derivatives of `entries` everywhere."""
     return jnp.where(where, value, entries)
 
 
 def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array, "..."]) -> Float[Array, "..."]:
-    """∞ in place of the ∞ − ∞ and 0·∞ that a variance beyond the dtype's range leaves; NaN of bad input stays."""
+    """∞ in place of NaN where a variance has left the dtype's range (∞ − ∞, 0·∞); NaN of bad input stays."""
     overflowed = jnp.expand_dims(overflowed, range(value.ndim - overflowed.ndim))
     return jnp.where(overflowed & jnp.isnan(value), jnp.inf, value)
 
 
 class Fingerprint(NamedTuple):
-    """64 bits that tell inputs apart, in two arrays rather than one, which vectorizes."""
+    """64 bits that identify an input, in two arrays of 32 bits, since these vectorize."""
 
     word1: UInt32[Array, "..."]
     word2: UInt32[Array, "..."]
@@ -75,10 +75,10 @@ def same_inputs(fingerprint1: Fingerprint, fingerprint2: Fingerprint) -> Bool[Ar
 
 
 def fingerprints(x: Float[Array, "N T d"]) -> Fingerprint:
-    """One for each step of a sequence, by its place in it, (N, T). Their sums tell one beginning from another.
+    """The fingerprint of each step of a sequence and of its place, (N, T). Sums of them identify a beginning.
 
-    They depend on every bit of a step, but not on the order of summation as a sum of floats would; different inputs
-    share them by a chance of 2⁻⁶⁴.
+    A fingerprint depends on every bit of a step. Unlike a sum of floats, it does not depend on the order of summation.
+    Different inputs share a fingerprint with probability 2⁻⁶⁴.
     """
     x = x.astype(common_dtype(x.dtype, jnp.float32)) + 0.0  # 0.0 makes one of the two zeros
     words = lax.bitcast_convert_type(x, jnp.uint32).reshape(*x.shape[:2], -1)

@@ -21,8 +21,9 @@ from ntk.inputs import Batch
 from ntk.networks import RNN
 from ntk.tiles import kernel_by_tiles
 
-# Inputs to a tile: one step of all its pairs stays in a core's cache, with one or with all times r of the other side.
-_TILE = {"last": 250, "mean": 40}
+# Inputs of a tile: few enough for one step of all its pairs to stay in a core's cache. A pair has one time r of the
+# other side with pooling "last", and all times with "mean".
+TILE = {"last": 250, "mean": 40}
 
 
 State = TypeVar("State")
@@ -36,8 +37,8 @@ class _Sequences(NamedTuple):
     Attributes:
         x: ξ/√d.
         own: K^{t,t} of each sequence with itself, and the C and Ċ that follow.
-        fingerprint: of all steps up to this one.
-        counts: whether the sequence has this step.
+        fingerprint: The fingerprint of all steps up to this one.
+        counts: Whether the sequence has this step.
     """
 
     x: Float[Array, "*entries d"]
@@ -83,7 +84,7 @@ def ntk_only(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
         return net.v_std**2 * pooled(net, sequences1, sequences2)
 
     sequences1, sequences2 = sides[0], None if batch2 is None else sides[1]
-    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, sequences1, sequences2, _TILE[net.pooling])
+    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, sequences1, sequences2, TILE[net.pooling])
 
 
 def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
@@ -95,7 +96,7 @@ def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Flo
     def at(time: int | jax.Array) -> tuple[_Sequences, _Sequences]:
         return _at_time(sequences1, time), _at_time(sequences2, time)
 
-    # θ before C, of which the loop then updates both in place: θ is the last to read the C before.
+    # With θ before C the loop updates both in place: θ is the last to read the previous C.
     def forward(state: tuple[Array, Array], now: tuple[_Sequences, _Sequences]) -> tuple[Array, Array]:
         theta, C = state
         K, C, dot = _step(net, C, *now)
@@ -109,8 +110,8 @@ def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Flo
 def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
     """Σ p_t p̄_r (C + θ)^{t,r}, all r of the other side at once: an axis of columns (r, input).
 
-    A column stays on its diagonal, so that no matrix is shifted: it has r = t + const, and begins anew where that has
-    passed the last r. The columns of time t are a window of all columns, written twice in a row.
+    A column stays on its diagonal r = t + const, so that no matrix is shifted. It begins anew after the last r. The
+    columns of time t are a window of all columns, which are written twice in a row.
     """
     num_inputs, num_steps = sequences2.counts.shape
     width = num_inputs * num_steps
@@ -159,7 +160,7 @@ def _step(
 
 
 def _with_axes(row: _Sequences, count: int) -> _Sequences:
-    """One time of every sequence, with `count` axes after that of the sequences, for those of the other side."""
+    """One time of every sequence, with `count` axes after the first one, for the axes of the other side."""
 
     def spread(leaf: Array) -> Array:
         return leaf.reshape(len(leaf), *(1,) * count, *leaf.shape[1:])
@@ -170,9 +171,9 @@ def _with_axes(row: _Sequences, count: int) -> _Sequences:
 def _scan_times(
     step: Callable[[State, Times], State], state: State, at: Callable[[int | jax.Array], Times], num_steps: int
 ) -> State:
-    """`state` after `step(state, at(t))` for all t. Each time is read ahead, into the state of the loop.
+    """`state` after `step(state, at(t))` for all t. The loop reads each time one step ahead, into its state.
 
-    Read where it is used, it would be read again for every entry that it broadcasts against.
+    Otherwise the compiled loop would read `at(t)` again for every entry that it broadcasts against.
     """
 
     def body(time: jax.Array, carry: tuple[State, Times]) -> tuple[State, Times]:

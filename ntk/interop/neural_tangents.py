@@ -1,4 +1,4 @@
-"""neural-tangents 0.6.5 on current JAX: what JAX has moved or removed since is supplied here, and nowhere else."""
+"""neural-tangents 0.6.5 on current JAX. Only this module supplies what JAX has moved or removed since."""
 
 import contextlib
 import functools
@@ -41,39 +41,39 @@ _STAX_LAYERS: dict[str, tuple[Any, ...]] = {
 def load_neural_tangents() -> ModuleType:
     """Import neural-tangents 0.6.5 (Novak et al. 2020, arXiv:1912.02803) on JAX 0.10 and newer.
 
-    Names that JAX has moved or removed are lent to it during the import and taken back afterwards, also when the
-    import fails; JAX and its configuration stay as they were. `neural_tangents.experimental`, its TensorFlow part,
-    is an empty module. Calling again returns the same module. After the first call a plain
+    During the import JAX has the names that it has moved or removed since. Afterwards they are taken away, also if the
+    import fails, so that JAX and its configuration stay as they were. `neural_tangents.experimental`, which needs
+    TensorFlow, is an empty module. A second call returns the same module. After the first call a plain
     `import neural_tangents` works in the same process.
 
-    What runs: the `stax` layers and their kernels, `predict.gradient_descent_mse`,
+    These parts run: the `stax` layers and their kernels, `predict.gradient_descent_mse`,
     `predict.gradient_descent_mse_ensemble`, `predict.gp_inference`, `predict.gradient_descent`, `batch`,
     `monte_carlo_kernel_fn`, `linearize`, and the empirical kernels with `implementation=1` (Jacobian contraction, the
-    default) and `implementation=2` (NTK-vector products). What does not: `implementation=3` (structured derivatives)
-    and `implementation=0` (AUTO), which raise ValueError, and `predict.max_learning_rate`, which asks SciPy
-    for an argument that is gone.
+    default) and `implementation=2` (NTK-vector products). These do not run: `implementation=3` (structured derivatives)
+    and `implementation=0` (AUTO), which raise ValueError, and `predict.max_learning_rate`, which passes SciPy an
+    argument that SciPy has removed.
 
-    Its conventions beside those of this package:
+    The conventions of neural-tangents, compared with those of this package:
 
     - `ntk.MLP(depth=L, activation, w_std, b_std, v_std)` is `stax.serial` of L times `stax.Dense(n, w_std, b_std)` and
-      the activation, then `stax.Dense(1, v_std, b_std=None)`: the read-out has no bias here, so leave it out there.
-      `stax_kernel_fn` builds it.
-    - `stax.Gelu()` is the erf form, as here; with `approximate=True` only the finite network changes, its infinite
-      kernel stays that of the erf form. `stax.Sigmoid_like` is a scaled erf, not the sigmoid; `LeakyRelu` asks for
-      its slope (0.1 here). There is no tanh, SiLU or softplus in closed form, and no recurrent network.
-    - Empirical kernels average over `trace_axes` (the trace divided by their size), as here. But the axes are
-      counted with the batch axis: for f -> (N,) pass `trace_axes=()`, or the batch itself is traced.
-    - `predict` takes a squared loss that is a mean over all N·O targets: its time is N·O times that of the loss
+      the activation, then `stax.Dense(1, v_std, b_std=None)`: the read-out has no bias. `stax_kernel_fn` builds it.
+    - `stax.Gelu()` is the erf form, as in this package. With `approximate=True` only the finite network changes; the
+      infinite kernel stays the one of the erf form. `stax.Sigmoid_like` is a scaled erf and not the sigmoid.
+      `stax.LeakyRelu` takes its slope (0.1 in this package). tanh, SiLU and softplus have no closed form there, and
+      recurrent networks are missing.
+    - Empirical kernels average over `trace_axes` (the trace divided by their size), as in this package. The axes are
+      counted with the batch axis. For f → (N,) pass `trace_axes=()`; otherwise the batch itself is traced.
+    - `predict` takes a squared loss that is a mean over all N·O targets. Its time is N·O times the time of the loss
       ½ Σ (f − y)².
-    - Matrix products have JAX's default precision, which rounds float32 on TPU and recent GPUs; run it inside
-      `jax.default_matmul_precision("highest")` there.
+    - Matrix products have JAX's default precision, which rounds float32 on TPU and recent GPUs. Set
+      `jax.default_matmul_precision("highest")` on such devices.
 
     Returns:
         The module `neural_tangents`.
 
     Raises:
-        ImportError: if neural-tangents or frozendict is not installed, or neural-tangents in another version; the
-            message gives the command that installs both without TensorFlow.
+        ImportError: neural-tangents or frozendict is not installed, or neural-tangents has another version. The message
+            contains the command that installs both without TensorFlow.
 
     Example:
         >>> import jax.numpy as jnp
@@ -101,17 +101,20 @@ def load_neural_tangents() -> ModuleType:
 def stax_kernel_fn(net: MLP | RNN) -> Callable[..., Any]:
     """The infinite-width kernel function of a network, as neural-tangents 0.6.5 computes it (arXiv:1912.02803).
 
-    `kernel_fn(x1, x2, "ntk")` and `kernel_fn(x1, x2, "nngp")` are Θ and Σ, (N1, N2), of inputs (N1, d) and (N2, d)
-    that are divided by √d, as here; `None` for x2 stands for x1. A tuple of both names gives both at once.
+    `kernel_fn(x1, x2, "ntk")` is Θ and `kernel_fn(x1, x2, "nngp")` is Σ, (N1, N2), for inputs (N1, d) and (N2, d).
+    Inputs are divided by √d, as in this package. None for x2 stands for x1. A tuple of both names gives both kernels.
 
     Args:
-        net: an `ntk.MLP` whose activation is the one named relu, leaky_relu, abs, erf, gelu, sin, cos, gaussian, exp,
-            square or cube.
+        net: An `ntk.MLP`. Its activation is one of those named relu, leaky_relu, abs, erf, gelu, sin, cos, gaussian,
+            exp, square and cube.
+
+    Returns:
+        `kernel_fn(x1, x2, get)`.
 
     Raises:
-        TypeError: `net` is no MLP.
+        TypeError: `net` is not an `ntk.MLP`.
         ValueError: neural-tangents does not have the activation in closed form.
-        ImportError: as for `load_neural_tangents`.
+        ImportError: neural-tangents 0.6.5 or frozendict is not installed.
 
     Example:
         >>> import jax.numpy as jnp
@@ -141,13 +144,13 @@ def _installed_version(package: str) -> str | None:
     """Version of a package, None where it cannot be imported."""
     try:
         return importlib.metadata.version(package) if importlib.util.find_spec(package) else None
-    except ImportError:  # an import hook refuses it, or a folder of that name is no installed package
+    except ImportError:  # an import hook refuses it, or the name is that of a folder and not of an installed package
         return None
 
 
 @contextlib.contextmanager
 def _names_lent_to_import() -> Iterator[None]:
-    """Add what neural-tangents imports from JAX by name and JAX no longer has there; take it back at the end."""
+    """Add the names that neural-tangents imports from JAX and that JAX no longer has; remove them at the end."""
     moved = {name: getattr(jax.extend.core, name) for name in ("Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")}
     util = ModuleType("jax.util")
     vars(util).update(safe_map=map, safe_zip=functools.partial(zip, strict=True))
@@ -174,7 +177,7 @@ def _names_lent_to_import() -> Iterator[None]:
 
 
 def _mend(empirical: Any) -> None:
-    """Replace, in neural-tangents' own module, what current JAX runs differently."""
+    """Replace two functions in neural-tangents' own module that do not run on current JAX."""
 
     def eval_shape(*args: Any, **kwargs: Any) -> Any:
         # It asks for jnp.size of the result, which JAX answers for arrays only.

@@ -1,7 +1,7 @@
 """Kernels, predictors and fitted estimators in one file, without pickle: a file can hold data, never code.
 
-The file is an .npz: the arrays, and beside them the structure as JSON, in which classes stand by name. What a name may
-be is fixed in `ntk.saving.names`.
+The file is an .npz. It holds the arrays and, as JSON, the structure, in which classes stand by name. The names that a
+file may use are listed in `ntk.saving.names`.
 """
 
 import json
@@ -22,7 +22,7 @@ from ntk.saving.files import replacing
 
 _STRUCTURE = "structure"
 _VERSION = 1
-# What reading a file that is none, or of which bits have flipped, may raise.
+# What may be raised while a foreign or a damaged file is read.
 _DAMAGED = (
     ValueError,
     LookupError,
@@ -43,17 +43,20 @@ _DAMAGED = (
 def save(path: str | os.PathLike, value: Any) -> None:
     """Write kernels, a predictor, a fitted estimator, or containers of such to one file.
 
-    It can hold arrays, masked ones too, and PRNG keys, numbers, strings, None, lists, tuples and dictionaries;
-    `ntk.Kernels` and other results; `ntk.MLP`, `ntk.RNN` and the programs of `ntk.architectures`, with activations by
-    name; the predictors of `ntk.dynamics`, where they have a loss one of Optax, and the default solver; the estimators
-    of `ntk.estimators`.
+    A file can hold
+
+    - arrays, masked arrays, PRNG keys, numbers, strings, None, lists, tuples and dictionaries;
+    - `ntk.Kernels` and other results;
+    - `ntk.MLP`, `ntk.RNN` and the programs of `ntk.architectures`, with named activations;
+    - the predictors of `ntk.dynamics`, with a loss of Optax and the default solver;
+    - the estimators of `ntk.estimators`.
 
     Args:
-        path: Of the file, taken as it is; .npz is its usual ending. What is there is replaced once all is written.
+        path: The file, usually NAME.npz; no ending is added. A file that is there is replaced once all is written.
         value: What to save.
 
     Raises:
-        TypeError: Something in it is none of these, such as a function of one's own.
+        TypeError: The value holds something else, such as a function of the user.
         OSError: The file cannot be written.
 
     Example:
@@ -76,19 +79,20 @@ def save(path: str | os.PathLike, value: Any) -> None:
 
 
 def load(path: str | os.PathLike) -> Any:
-    """Read what `save` wrote; nothing in the file is run.
+    """Read a file that `save` wrote. Nothing in the file is run.
 
     Args:
-        path: Of the file.
+        path: The file.
 
     Returns:
-        What was saved: JAX arrays where there were JAX arrays, NumPy arrays where there were these.
+        What was saved. JAX arrays come back as JAX arrays, and NumPy arrays as NumPy arrays.
 
     Raises:
-        ValueError: The file is not one of `save`, is damaged, unpacks to more than it is (which is looked at before
-            anything is unpacked), or of a later version, or holds 64-bit JAX arrays where x64 is not enabled.
-        ImportError: It holds an estimator, and scikit-learn is not installed.
-        OSError: It cannot be read.
+        ValueError: `save` did not write the file, the file is damaged, or a later version wrote it; or it would unpack
+            to more bytes than it has (this is checked before anything is unpacked); or it holds 64-bit JAX arrays and
+            x64 is not enabled.
+        ImportError: The file holds an estimator, and scikit-learn is not installed.
+        OSError: The file cannot be read.
 
     Example:
         >>> import tempfile
@@ -122,13 +126,13 @@ def _as_path(path: Any) -> Path:
 
 
 def _check_sizes(path: Path, file: IO[bytes]) -> None:
-    """Refuse, before anything is unpacked, members that are packed or declare more than the file has bytes.
+    """Refuse members that are packed, or that declare more bytes than the file has; nothing is unpacked before.
 
-    `save` packs nothing, so that all that a file of its own holds is in it byte by byte. A small file that unpacks to a
-    large one, or whose members overlap, or an array whose header tells of more than follows, is not of its making.
+    `save` does not pack, so a file of its own holds every byte that it declares. It never writes a small file that
+    unpacks to a large one, members that overlap, or an array that is shorter than its header says.
 
     Raises:
-        ValueError: The sentence tells both sizes.
+        ValueError: The message states both sizes.
     """
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as members:

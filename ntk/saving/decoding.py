@@ -8,12 +8,11 @@ import numpy as np
 import optax
 
 from ntk.duals import activation
-from ntk.saving.named import known_program
-from ntk.saving.names import CLASSES, ESTIMATORS, LOSSES, class_of, fitted_attributes
+from ntk.saving.names import CLASSES, ESTIMATORS, LOSSES, class_of, fitted_attributes, known_program
 
 
 class RefusedFile(ValueError):
-    """A file declares more than it is, or needs x64; the sentence says which."""
+    """The file declares more than it holds, or its arrays need x64; the message says which."""
 
 
 def decoded(content: Any, arrays: list[np.ndarray]) -> Any:
@@ -60,5 +59,5 @@ def _decoded_array(content: dict[str, Any], array: np.ndarray) -> Any:
     if kind == "key":
         return jax.random.wrap_key_data(jnp.asarray(array), impl=content["impl"])
     if array.dtype != jax.dtypes.canonicalize_dtype(array.dtype):
-        raise RefusedFile(f"the file holds JAX arrays of {array.dtype}; expected x64 to be enabled, to load them.")
+        raise RefusedFile(f"the file holds JAX arrays of {array.dtype}; expected x64 to be enabled.")
     return jnp.asarray(array)

@@ -11,12 +11,11 @@ import optax
 from ntk.checks import shown
 from ntk.duals import Activation
 from ntk.programs import TensorProgram
-from ntk.saving.named import has_a_name
-from ntk.saving.names import CLASSES, ESTIMATORS, LOSSES, fitted_attributes
+from ntk.saving.names import CLASSES, ESTIMATORS, LOSSES, fitted_attributes, has_a_name
 
 
 def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
-    """The value as JSON; arrays go to the list, and stand there by number."""
+    """The value as JSON. Its arrays are appended to the list, and JSON refers to them by number."""
     if value is None or (isinstance(value, bool | int | float | str) and type(value) in (bool, int, float, str)):
         return value
     if isinstance(value, np.ma.MaskedArray):

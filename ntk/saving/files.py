@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and are never written through a symbolic link."""
+"""Files that are written whole or not at all, and never through a symbolic link."""
 
 import contextlib
 import os
@@ -11,13 +11,19 @@ UNFINISHED_SUFFIX = ".part"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A new file under a name of its own, which takes the place of `path` when the enclosed code has written it.
+    """A new temporary file, which replaces `path` when the enclosed code has written it.
 
-    A file that the enclosed code fails to write is removed. What stood at `path` stays as it was until then; a
-    symbolic link there is replaced, and what it points to is left alone.
+    If the enclosed code fails, the temporary file is removed and `path` stays as it was. If `path` is a symbolic link,
+    the link is replaced and the file that it points to is left alone.
+
+    Args:
+        path: The file to be written.
+
+    Yields:
+        The temporary file, in the same folder.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: The folder cannot be written.
 
     Example:
         >>> path = Path(tempfile.mkdtemp()) / "summary.md"

@@ -1,7 +1,17 @@
-"""The classes and losses that a file may name, and where they live."""
+"""What files, `pickle` and `copy` know by name: classes, losses of Optax, activations and programs.
 
+The functions in an activation or a program cannot be found by their own names. `pickle` and `copy` therefore take an
+activation or a program of ntk by the name that it has here. A copy would be another activation, for which everything is
+compiled again; scikit-learn copies what it searches over.
+"""
+
+import copyreg
 import importlib
 import inspect
+from typing import Any
+
+from ntk.duals import Activation, activation
+from ntk.programs import TensorProgram, architectures
 
 # Dataclasses and named tuples, by name and home. Modules are imported when a file asks for them.
 CLASSES = {
@@ -38,10 +48,43 @@ LOSSES = (
 
 
 def class_of(name: str, classes: dict[str, str]) -> type:
-    """The class of that name. Its module is imported here, when a file asks for it."""
+    """The class of that name; its module is imported here, when a file asks for it."""
     return getattr(importlib.import_module(classes[name]), name)
 
 
 def fitted_attributes(estimator: type) -> set[str]:
     """The attributes that fitting gives to an estimator of that class, as it annotates them."""
     return {name for base in estimator.__mro__ for name in inspect.get_annotations(base) if name.endswith("_")}
+
+
+def known_program(name: str) -> Any:
+    """The program of `ntk.architectures` that has that name, or None."""
+    found = getattr(architectures, name, None)
+    return found if isinstance(found, TensorProgram) else None
+
+
+def has_a_name(value: Activation | TensorProgram) -> bool:
+    """Whether an activation or a program is one that ntk has a name for."""
+    if isinstance(value, TensorProgram):
+        known = known_program(value.__name__)
+        return known is not None and known.fn is value.fn
+    try:
+        return activation(value.name) is value
+    except ValueError:
+        return False
+
+
+def _reduced(value: Any) -> Any:
+    if not has_a_name(value):
+        return object.__reduce_ex__(value, 2)
+    if isinstance(value, Activation):
+        return activation, (value.name,)
+    return _program_with, (value.__name__, {**value.numbers, **value.choices})
+
+
+def _program_with(name: str, options: dict[str, Any]) -> TensorProgram:
+    return getattr(architectures, name)(**options)
+
+
+copyreg.pickle(Activation, _reduced)
+copyreg.pickle(TensorProgram, _reduced)

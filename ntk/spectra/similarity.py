@@ -1,32 +1,34 @@
-"""How alike two kernels are, or a kernel and the targets.
+"""Similarity of two kernels, or of a kernel and targets (theory.md 7.2).
 
-A kernel is a symmetric (N, N) matrix, positive semidefinite up to rounding. Each number has a value for the zero
-kernel, stated with it.
+A kernel is a symmetric (N, N) matrix, positive semidefinite up to rounding.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from ntk.checks import as_floating, as_symmetric, check_finite, check_flag
 from ntk.linalg import highest_matmul
 
 
-def alignment(kernel1: ArrayLike, kernel2: ArrayLike, *, centered: bool = True) -> jax.Array:
-    """⟨K₁, K₂⟩_F/(‖K₁‖_F ‖K₂‖_F) of the centred kernels H K H, H = I − 11ᵀ/N (Cortes, Mohri & Rostamizadeh 2012).
+def alignment(
+    kernel1: Float[ArrayLike, "N N"], kernel2: Float[ArrayLike, "N N"], *, centered: bool = True
+) -> Float[Array, ""]:
+    """⟨K₁, K₂⟩_F/(‖K₁‖_F ‖K₂‖_F) of the centred kernels H K H, H = I − 11ᵀ/N (theory.md 7.2).
 
-    Centred it is also known as linear CKA (Kornblith et al. 2019); with `centered=False` it is the alignment of
-    Cristianini et al. 2001.
+    The centred alignment (Cortes, Mohri & Rostamizadeh 2012) is also known as linear CKA (Kornblith et al. 2019). With
+    `centered=False` the result is the alignment of Cristianini et al. 2001.
 
     Args:
         kernel1: (N, N), float32 or float64.
-        kernel2: Likewise.
+        kernel2: (N, N), float32 or float64.
         centered: Whether to centre both kernels first.
 
     Returns:
-        A scalar, between 0 and 1 for positive semidefinite kernels. 0 where either is zero; when centred, a multiple of
-        11ᵀ is.
+        A scalar, between 0 and 1 for positive semidefinite kernels. It is 0 if either kernel is zero, after centring if
+        `centered`: a multiple of 11ᵀ is then zero.
 
     Raises:
         TypeError: A kernel is not an array of float32 or float64.
@@ -43,16 +45,18 @@ def alignment(kernel1: ArrayLike, kernel2: ArrayLike, *, centered: bool = True) 
     return _alignment(*_checked_pair(kernel1, kernel2), bool(centered))
 
 
-def target_alignment(kernel: ArrayLike, y: ArrayLike, *, centered: bool = True) -> jax.Array:
+def target_alignment(
+    kernel: Float[ArrayLike, "N N"], y: Float[ArrayLike, " N *O"], *, centered: bool = True
+) -> Float[Array, ""]:
     """The `alignment` of a kernel with the one of the targets, y yᵀ (Cristianini et al. 2001; Cortes et al. 2012).
 
     Args:
         kernel: (N, N), float32 or float64.
-        y: (N,) or (N, O), of the same kinds; labels of classes as one-hot rows or signs.
-        centered: Whether to centre both kernels first, as in the second source.
+        y: (N,) or (N, O), float32 or float64. Write labels of classes as one-hot rows, or as signs.
+        centered: Whether to centre both kernels first, as Cortes et al. do.
 
     Returns:
-        A scalar between 0 and 1. 0 where y is zero or, when centred, the same for all inputs.
+        A scalar between 0 and 1. It is 0 if y is zero or, when centred, if y is the same for all inputs.
 
     Raises:
         TypeError: An array is not one of float32 or float64.
@@ -73,17 +77,18 @@ def target_alignment(kernel: ArrayLike, y: ArrayLike, *, centered: bool = True) 
     return _target_alignment(kernel, y, bool(centered))
 
 
-def kernel_distance(kernel1: ArrayLike, kernel2: ArrayLike) -> jax.Array:
-    """1 − ⟨K₁, K₂⟩_F/(‖K₁‖_F ‖K₂‖_F), the kernel distance of Fort et al. 2020, without centring.
+def kernel_distance(kernel1: Float[ArrayLike, "N N"], kernel2: Float[ArrayLike, "N N"]) -> Float[Array, ""]:
+    """1 − ⟨K₁, K₂⟩_F/(‖K₁‖_F ‖K₂‖_F), without centring (theory.md 7.2; Fort et al. 2020).
 
-    Computed as ½ ‖K₁/‖K₁‖ − K₂/‖K₂‖‖², which keeps its digits where the kernels are nearly the same.
+    It is computed as ½ ‖K₁/‖K₁‖ − K₂/‖K₂‖‖², which keeps its digits if the kernels are nearly the same.
 
     Args:
         kernel1: (N, N), float32 or float64.
-        kernel2: Likewise.
+        kernel2: (N, N), float32 or float64.
 
     Returns:
-        A scalar: 0 for multiples of each other, at most 1 for positive semidefinite kernels. 1 where either is zero.
+        A scalar. It is 0 for multiples of one kernel, at most 1 for positive semidefinite kernels, and 1 if either
+        kernel is zero.
 
     Raises:
         TypeError: A kernel is not an array of float32 or float64.
@@ -138,7 +143,7 @@ def _divided(array: jax.Array, scale: jax.Array) -> jax.Array:
     return array / jnp.where(scale == 0, 1, scale)
 
 
-def _checked_pair(kernel1: ArrayLike, kernel2: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def _checked_pair(kernel1: Float[ArrayLike, "N N"], kernel2: Float[ArrayLike, "N N"]) -> tuple[jax.Array, jax.Array]:
     kernel1, kernel2 = as_symmetric("kernel1", kernel1), as_symmetric("kernel2", kernel2)
     if kernel1.shape != kernel2.shape:
         raise ValueError(f"kernel2 has shape {kernel2.shape}; expected {kernel1.shape} as kernel1 has.")

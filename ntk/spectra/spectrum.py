@@ -1,28 +1,29 @@
-"""What the spectrum of a kernel matrix says.
+"""Eigenvalues of a kernel matrix, and numbers computed from them (theory.md 7.1).
 
-A kernel is a symmetric (N, N) matrix, positive semidefinite up to rounding. Where a number needs the latter,
-negative eigenvalues count as 0. All but `eigenvalues` have a value for the zero kernel, stated with each.
+A kernel is a symmetric (N, N) matrix, positive semidefinite up to rounding. Effective rank and dimension count negative
+eigenvalues as 0.
 """
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
 
 from ntk.checks import as_positive, as_symmetric
 
 
-def eigenvalues(kernel: ArrayLike) -> jax.Array:
+def eigenvalues(kernel: Float[ArrayLike, "N N"]) -> Float[Array, " N"]:
     """The eigenvalues of a symmetric kernel, in descending order.
 
     Args:
-        kernel: (N, N), float32 or float64. What is asymmetric in it by rounding is averaged out.
+        kernel: (N, N), float32 or float64. Asymmetry by rounding is averaged out.
 
     Returns:
-        (N,). Those that are 0 come out as rounding leaves them, of either sign: within about N ε of the largest.
+        (N,). Zero eigenvalues are computed to within about N ε of the largest, with either sign.
 
     Raises:
-        TypeError: kernel is not an array of float32 or float64.
-        ValueError: It is not square, not symmetric or not finite.
+        TypeError: `kernel` is not an array of float32 or float64.
+        ValueError: `kernel` is not square, not symmetric or not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -32,10 +33,10 @@ def eigenvalues(kernel: ArrayLike) -> jax.Array:
     return _eigenvalues(as_symmetric("kernel", kernel))
 
 
-def effective_rank(kernel: ArrayLike) -> jax.Array:
-    """exp(H(p)), H the Shannon entropy of the eigenvalues divided by their sum, p (Roy & Vetterli 2007).
+def effective_rank(kernel: Float[ArrayLike, "N N"]) -> Float[Array, ""]:
+    """exp(H(p)) with H the Shannon entropy and p the eigenvalues over their sum (theory.md 7.1; Roy & Vetterli 2007).
 
-    Between 1, for a kernel of rank one, and N, for a multiple of the identity. 0 for the zero kernel.
+    It is 1 for a kernel of rank one, N for a multiple of the identity, and 0 for the zero kernel.
 
     Args:
         kernel: (N, N), float32 or float64.
@@ -44,8 +45,8 @@ def effective_rank(kernel: ArrayLike) -> jax.Array:
         A scalar.
 
     Raises:
-        TypeError: kernel is not an array of float32 or float64.
-        ValueError: It is not square, not symmetric or not finite.
+        TypeError: `kernel` is not an array of float32 or float64.
+        ValueError: `kernel` is not square, not symmetric or not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -55,10 +56,10 @@ def effective_rank(kernel: ArrayLike) -> jax.Array:
     return _effective_rank(as_symmetric("kernel", kernel))
 
 
-def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
+def effective_dimension(kernel: Float[ArrayLike, "N N"], ridge: Real[ArrayLike, ""]) -> Float[Array, ""]:
     """The degrees of freedom of kernel ridge regression, tr K (K + ridge·I)⁻¹ = Σ_i λ_i/(λ_i + ridge) (Zhang 2005).
 
-    The ridge is added as it is: where a source writes K + Nλ, pass Nλ. 0 for the zero kernel.
+    The ridge is not multiplied by N: where a source writes K + Nλ, pass Nλ. The zero kernel has dimension 0.
 
     Args:
         kernel: (N, N), float32 or float64.
@@ -68,8 +69,8 @@ def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
         A scalar between 0 and N.
 
     Raises:
-        TypeError: kernel is not an array of float32 or float64.
-        ValueError: It is not square, not symmetric or not finite, or the ridge is not one positive number.
+        TypeError: `kernel` is not an array of float32 or float64.
+        ValueError: `kernel` is not square, not symmetric or not finite, or the ridge is not one positive number.
 
     Example:
         >>> import jax.numpy as jnp
@@ -80,11 +81,11 @@ def effective_dimension(kernel: ArrayLike, ridge: ArrayLike) -> jax.Array:
     return _effective_dimension(kernel, as_positive("ridge", ridge, kernel.dtype))
 
 
-def condition_number(kernel: ArrayLike) -> jax.Array:
+def condition_number(kernel: Float[ArrayLike, "N N"]) -> Float[Array, ""]:
     """The ratio λ_max/λ_min of the largest and the smallest eigenvalue.
 
-    It is inf for a singular kernel, such as that of equal inputs or the zero kernel: where λ_min is at most N ε λ_max,
-    which rounding does not tell from 0.
+    A kernel counts as singular if λ_min is at most N ε λ_max, where rounding hides the difference from 0. Its condition
+    number is inf. Kernels of duplicate inputs and the zero kernel are singular.
 
     Args:
         kernel: (N, N), float32 or float64.
@@ -93,8 +94,8 @@ def condition_number(kernel: ArrayLike) -> jax.Array:
         A scalar.
 
     Raises:
-        TypeError: kernel is not an array of float32 or float64.
-        ValueError: It is not square, not symmetric or not finite.
+        TypeError: `kernel` is not an array of float32 or float64.
+        ValueError: `kernel` is not square, not symmetric or not finite.
 
     Example:
         >>> import jax.numpy as jnp

@@ -88,14 +88,16 @@ def test_trees_of_kernels_with_trailing_axes():
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_rnn_in_tiles_that_do_not_fit(pooling, monkeypatch):
     x, lengths = RNG.normal(size=(7, 5, 2)), jnp.array([5, 1, 3, 5, 2, 4, 5])
-    net = ntk.RNN(activation="erf", pooling=pooling)
-    monkeypatch.setitem(rnn._TILE, pooling, 3)
+    net = ntk.RNN(activation="square", pooling=pooling)
+    monkeypatch.setitem(rnn.TILE, pooling, 3)
     expected = ntk.infinite_kernels(net, x, lengths1=lengths).ntk
     np.testing.assert_allclose(ntk.infinite_ntk(net, x, lengths1=lengths), expected, rtol=1e-12)
 
 
 def test_mlp_of_more_inputs_than_a_tile(monkeypatch):
-    monkeypatch.setattr(mlp, "_TILE", 4)
-    net = ntk.MLP(depth=2)
-    np.testing.assert_allclose(ntk.infinite_ntk(net, X1), ntk.infinite_kernels(net, X1).ntk, rtol=1e-12)
-    np.testing.assert_allclose(ntk.infinite_ntk(net, X1, X2), ntk.infinite_kernels(net, X1, X2).ntk, rtol=1e-12)
+    """Of the square Θ = C + Ċ K with C = K₁₁ K₂₂ + 2 K₁₂² and Ċ = 4 K₁₂ (Isserlis), K = ξ·ξ̄/d + 1."""
+    monkeypatch.setattr(mlp, "TILE", 4)
+    net = ntk.MLP(depth=1, activation="square")
+    for x2, other in ((None, X1), (X2, X2)):
+        q1, K, q2 = (X1**2).sum(1) / 3 + 1, X1 @ other.T / 3 + 1, (other**2).sum(1) / 3 + 1
+        np.testing.assert_allclose(ntk.infinite_ntk(net, X1, x2), np.outer(q1, q2) + 6 * K**2, rtol=1e-12)

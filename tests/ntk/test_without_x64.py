@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM
 
 # Run twice: in a fresh interpreter without x64, and here in float64. Parameters come from NumPy, the same in both.
 COMPUTE = """
@@ -24,8 +25,8 @@ def compute(dtype):
     x[3], s[3], x[4] = x[2], s[2], -x[2]
     found, v, y = {}, numbers((6, 2), 2).astype(dtype), numbers((6, 2), 3).astype(dtype)
     for name, net, data in (
-        ("mlp", ntk.MLP(depth=2, activation="silu"), x),
         ("rnn", ntk.RNN(activation="relu", pooling="mean"), s),
+        ("mlp", ntk.MLP(depth=2, activation="silu"), x),
     ):
         model = ntk.finite(net, 32, outputs=2)
         shapes = jax.eval_shape(model.init, jax.random.key(0), data)
@@ -34,11 +35,12 @@ def compute(dtype):
         found[name + "-limit"] = ntk.infinite_kernels(net, data).ntk
         found[name + "-layers"] = ntk.empirical_kernels(net, params, data).ntk
         found[name + "-jacobian"] = kernel = ntk.empirical_ntk(model.apply, params, data)
-        found[name + "-diagonal"] = ntk.ntk_diagonal(model.apply, params, data)
-        found[name + "-product"] = ntk.ntk_vector_product(model.apply, params, data, None, v)
-        found[name + "-linear"] = ntk.linearize(model.apply, params)(jax.tree.map(lambda w: w / 2, params), data)
-        found[name + "-eigenvalues"] = ntk.eigenvalues(kernel)
-        found[name + "-left"] = y - ntk.dynamics.squared_loss_flow(kernel, y)(0.01)
+    # Of the last network.
+    found["diagonal"] = ntk.ntk_diagonal(model.apply, params, data)
+    found["product"] = ntk.ntk_vector_product(model.apply, params, data, None, v)
+    found["linear"] = ntk.linearize(model.apply, params)(jax.tree.map(lambda w: w / 2, params), data)
+    found["eigenvalues"] = ntk.eigenvalues(kernel)
+    found["left"] = y - ntk.dynamics.squared_loss_flow(kernel, y)(0.01)
     found["program"] = ntk.infinite_ntk(ntk.architectures.mlp(depth=2), x)
     found["dual"] = ntk.activation("gelu").dual(*(np.asarray(q, dtype) for q in ([[1.0]], [[0.5, 0.2]], [2.0])))
     return {name: np.asarray(value) for name, value in found.items()}
@@ -67,5 +69,6 @@ def test_kernels(without_x64):
     for name, kernel in expected.items():
         found = without_x64[name]
         assert found.dtype == jnp.float32
-        # The float32 promise of the kernels, 1e-5 of the largest entry; duplicates and opposites are among the inputs.
-        np.testing.assert_allclose(found, kernel, rtol=0, atol=1e-5 * float(np.max(np.abs(kernel))), err_msg=name)
+        # Relative to the largest entry; duplicates and opposites are among the inputs.
+        atol = CLOSED_FORM["float32"] * float(np.max(np.abs(kernel)))
+        np.testing.assert_allclose(found, kernel, rtol=0, atol=atol, err_msg=name)

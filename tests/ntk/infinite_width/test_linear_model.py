@@ -37,8 +37,10 @@ def test_limits(dtype, tolerance, other):
     np.testing.assert_array_equal(ntk.infinite_ntk(NET, x1, x2), found.ntk)
 
 
-@pytest.mark.parametrize("outputs", [None, 2])
-@pytest.mark.parametrize("width", [1, 7])
+@pytest.mark.parametrize(
+    ("width", "outputs"),
+    [(1, 2), (7, None), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, None), (7, 2)))],
+)
 def test_finite_networks_have_the_kernel_of_the_limit(width, outputs):
     """Θ is the same at every width and at all parameters, and f is v·ξ, whatever the width."""
     model = ntk.finite(NET, width, outputs)
