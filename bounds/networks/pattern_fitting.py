@@ -190,7 +190,7 @@ def _beyond_rounding(model: Any, params: Any, x: Array, key: Array) -> Bool[Arra
 def _numbers_held(model: Any, loss: Any, x: Array) -> int:
     """How many numbers one network holds: parameters, moments, the best ones, and those of a step or the trials."""
     params = jax.eval_shape(model.init, jax.random.key(0), x)
-    signs = jax.ShapeDtypeStruct((len(x),), x.dtype)  # type: ignore[no-untyped-call]
+    signs = jnp.ones(len(x), x.dtype)
     size = sum(int(leaf.size) for leaf in jax.tree.leaves(params))
     step = batches.numbers_made(jax.grad(loss, has_aux=True), params, signs)
     # To move a number takes a few numbers more.
