@@ -56,7 +56,7 @@ def batch_norm_mlp(
     """
     check_count("depth", depth, maximum=MOST_STEPS)
     phi, rsqrt = net.phi(activation), net.phi(lax.rsqrt)
-    net.needs_batch(rank=3, unless=epsilon)
+    net.needs_batch(rank=3, unless=net.needs_nonnegative("epsilon", epsilon))
     z: Any = x
     for layer in range(1, depth + 1):
         h = (net.input_matrix("w1", w_std) if layer == 1 else net.matrix(f"w{layer}", w_std)) @ z

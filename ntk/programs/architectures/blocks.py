@@ -8,7 +8,7 @@ from ntk.checks import check_choice, shown
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
-from ntk.programs.language.scalars import Number, as_scalar
+from ntk.programs.language.scalars import Number
 from ntk.programs.language.vectors import Vector
 
 
@@ -18,7 +18,7 @@ def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
     Args:
         net: What the program is given.
         z: A vector.
-        epsilon: ε. Where it is 0 the limit needs a vector that varies.
+        epsilon: ε, not negative. Where it is 0 the limit needs a vector that varies.
 
     Raises:
         TypeError: `net`, `z` or `epsilon` is not what a program works with.
@@ -37,7 +37,7 @@ def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
             raise TypeError(f"{name} is {shown(value)}; expected the {kind.__name__} of a tensor program.")
     centred = z - z.mean()
     variance = (centred * centred).mean()
-    return centred * net.scalar(lax.rsqrt)(variance + as_scalar(z.graph, epsilon, "epsilon is"))
+    return centred * net.scalar(lax.rsqrt)(variance + net.needs_nonnegative("epsilon", epsilon))
 
 
 def affine(net: Net, name: str, state: Vector, step: Input, w_std: Number, u_std: Number, b_std: Number) -> Vector:

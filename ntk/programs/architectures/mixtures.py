@@ -39,7 +39,7 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
         >>> import jax.numpy as jnp
         >>> import ntk
         >>> x = jnp.array([[1.0, 2.0], [0.5, -1.0]])
-        >>> parts = ntk.architectures.mlp(depth=1), ntk.architectures.residual_mlp(depth=1)
+        >>> parts = ntk.architectures.mlp(depth=0), ntk.architectures.mlp(depth=1)
         >>> net = ntk.architectures.mixture(*parts, weights=(0.25, 0.75))
         >>> first, second = (ntk.infinite_ntk(part, x) for part in parts)
         >>> bool(jnp.allclose(ntk.infinite_ntk(net, x), 0.25 * first + 0.75 * second))
@@ -73,7 +73,7 @@ def _side_by_side(parts: Parts) -> Callable[..., Output]:
 
         def mixture(net: Net, x: Input, **options: Any) -> Output:
             outputs = [
-                options[f"mixture_weight_{k}"] ** 0.5
+                net.needs_nonnegative(f"mixture_weight_{k}", options[f"mixture_weight_{k}"]) ** 0.5
                 * fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
                 for k, (fn, names) in enumerate(parts, start=1)
             ]

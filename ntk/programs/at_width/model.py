@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ntk.checks import check_key, check_sizes, shown
 from ntk.programs.at_width.forward import BATCH, ForwardPass
-from ntk.programs.language.options import check_parameter_stds, numbers_as
+from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, program_inputs
 from ntk.programs.language.vectors import Bias
 
@@ -85,7 +85,7 @@ class FiniteProgram:
         check_key(key)
         x = program_inputs("x", x)
         recording = self.program.record(x.shape[1:])
-        check_parameter_stds(self.program, recording)
+        check_options(self.program, recording)
         shapes = self._shapes(recording)
         keys = jax.random.split(key, len(shapes))
         return {
@@ -133,7 +133,7 @@ class FiniteProgram:
             if name not in params:
                 raise ValueError(f"params has no {name!r}; expected {dtype} of shape {shape}.")
             _check_array(f"params has {name!r}", params[name], shape, dtype)
-        check_parameter_stds(self.program, recording)
+        check_options(self.program, recording)
 
     def _shapes(self, recording: Recording) -> dict[str, tuple[int, ...]]:
         n = self.width

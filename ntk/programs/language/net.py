@@ -52,6 +52,7 @@ class Net:
         self.parameters: dict[str, Parameter] = {}
         self.watched: dict[str, tuple[Tap, Vector]] = {}
         self.needs: list[BatchNeed] = []
+        self.nonnegative: list[tuple[str, Scalar]] = []
 
     def scope(self, name: str) -> "Net":
         """The same net under a prefix: its parameter and its watched vector "w" are "name/w" here.
@@ -171,6 +172,17 @@ class Net:
         """
         check_count("rank", rank)
         self.needs.append(BatchNeed(rank, as_scalar(self.graph, unless, "unless is"), users_line()))
+
+    def needs_nonnegative(self, name: str, value: ScalarLike) -> Scalar:
+        """The value as a scalar; refused where it is negative, once the options that it depends on are known.
+
+        Args:
+            name: What messages call it.
+            value: A number or a scalar. A scalar that depends on the input or the width is not looked at.
+        """
+        scalar = as_scalar(self.graph, value, f"{_checked(name)} is")
+        self.nonnegative.append((name, scalar))
+        return scalar
 
     def watch(self, name: str, vector: Vector) -> Vector:
         """The same vector. The kernels report its second moments C, and those of the gradient there, D, by the name.

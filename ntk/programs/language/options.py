@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ntk.checks import check_nonnegative, is_concrete
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording, TensorProgram
-from ntk.programs.language.scalars import Apply, Constant, Entry, Option, Scalar, applied
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Width, applied
 
 
 def numbers_as(program: TensorProgram, dtype: jnp.dtype) -> dict[str, jax.Array]:
@@ -17,12 +17,20 @@ def numbers_as(program: TensorProgram, dtype: jnp.dtype) -> dict[str, jax.Array]
     return {name: jnp.asarray(value, dtype) for name, value in program.numbers.items()}
 
 
-def check_parameter_stds(program: TensorProgram, recording: Recording) -> None:
-    """Refuse options that make a standard deviation negative, where they are concrete."""
+def check_options(program: TensorProgram, recording: Recording) -> None:
+    """Refuse options that make a standard deviation, or what else must not be, negative; where they are concrete."""
     if is_concrete(program.numbers):
-        values = values_of_options([parameter.std for parameter in recording.parameters.values()], program.numbers)
-        for parameter in recording.parameters.values():
-            check_nonnegative(f"std of {parameter.name!r}", values[parameter.std])
+        scalars = [(f"std of {parameter.name!r}", parameter.std) for parameter in recording.parameters.values()]
+        scalars += recording.nonnegative
+        scalars = [(name, scalar) for name, scalar in scalars if not _depends_on_more(scalar)]
+        values = values_of_options([scalar for _, scalar in scalars], program.numbers)
+        for name, scalar in scalars:
+            check_nonnegative(name, values[scalar])
+
+
+def _depends_on_more(scalar: Scalar) -> bool:
+    """Whether it depends on the input or on the width, and not on options alone."""
+    return any(isinstance(node, Moment | Width) for node in reachable([scalar]))
 
 
 def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Any]) -> dict[Node, Any]:

@@ -19,6 +19,7 @@ from ntk.programs.language.graph import Graph, Node, reachable
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
+from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import BatchMean, Parameter, Tap, Vector
 
 
@@ -32,6 +33,7 @@ class Recording:
         parameters: By name, all parameters that the program asks for.
         watched: By name, the place where the gradient is taken, and the vector itself.
         needs: The conditions on a batch.
+        nonnegative: Scalars that must not be negative, with the names that messages use.
         nodes: All that the output and the watched vectors depend on, in an order in which it can be computed.
     """
 
@@ -40,6 +42,7 @@ class Recording:
     parameters: dict[str, Parameter]
     watched: dict[str, tuple[Tap, Vector]]
     needs: list[BatchNeed]
+    nonnegative: list[tuple[str, Scalar]]
     nodes: list[Node]
 
     @property
@@ -207,7 +210,8 @@ def _record(program: TensorProgram, shape: tuple[int, ...]) -> Recording:
     watched = dict(net.watched)
     used = [output, *(vector for _, vector in watched.values()), *(need.unless for need in net.needs)]
     parameters = net.parameters | _by_name(reachable(used))
-    return Recording(graph, output, parameters, watched, list(net.needs), reachable([*used, *parameters.values()]))
+    nodes = reachable([*used, *parameters.values()])
+    return Recording(graph, output, parameters, watched, list(net.needs), list(net.nonnegative), nodes)
 
 
 def _by_name(nodes: list[Node]) -> dict[str, Parameter]:

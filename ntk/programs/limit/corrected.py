@@ -16,7 +16,7 @@ from ntk.checks import check_count, check_flag, is_concrete
 from ntk.decomposition import gram, unit_scaled
 from ntk.dtypes import common_dtype
 from ntk.programs.language.graph import reachable
-from ntk.programs.language.options import check_parameter_stds, numbers_as
+from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, program_batches
 from ntk.programs.language.scalars import Moment
 from ntk.programs.language.vectors import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
@@ -140,7 +140,7 @@ def corrected_kernels(
     check_flag("assume_gia", assume_gia)
     recording = program.record(x1.shape[1:])
     _check_covered(recording)
-    check_parameter_stds(program, recording)
+    check_options(program, recording)
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
     variables = num_variables(recording, len(x))
     if variables > JOINT_VARIABLES:

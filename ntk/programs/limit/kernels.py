@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
-from ntk.programs.language.options import check_parameter_stds, numbers_as
+from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import TensorProgram, program_batches
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
@@ -143,7 +143,7 @@ def _kernels(
         _check_rtol(rtol, program, x1, x2)
     recording = program.record(x1.shape[1:])
     check_covered(recording)
-    check_parameter_stds(program, recording)
+    check_options(program, recording)
     check_batch(recording, program.numbers, x1, x2)
     forms = forms_of(recording)
     # Roots of covariances are not taken in half precision.

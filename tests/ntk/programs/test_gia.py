@@ -118,8 +118,7 @@ def test_a_transpose_alone_is_a_matrix_like_any_other():
     @tensor_program
     def program(net, x, *, transposed=False):
         W = net.matrix("W", 1.3)
-        z = net.phi("relu")(net.input_matrix("U") @ x)
-        return net.output("v") @ net.phi("relu")((W.T if transposed else W) @ z)
+        return net.output("v") @ net.phi("relu")((W.T if transposed else W) @ (net.input_matrix("U") @ x))
 
     x = np.random.default_rng(0).normal(size=(3, 4))
     assert check_gia(program(transposed=True), x)

@@ -94,6 +94,8 @@ NOTATION = {
     "option": ("name", lambda net, x, bad: net.option(bad)),
     "needs_batch": ("rank", lambda net, x, bad: net.needs_batch(bad)),
     "needs_batch's unless": ("unless", lambda net, x, bad: net.needs_batch(2, bad)),
+    "needs_nonnegative": ("name", lambda net, x, bad: net.needs_nonnegative(bad, 1.0)),
+    "needs_nonnegative's value": ("value", lambda net, x, bad: net.needs_nonnegative("value", bad)),
     "watch": ("name", lambda net, x, bad: net.watch(bad, vector_of(net, x))),
     "watch's vector": ("vector", lambda net, x, bad: net.watch("h", bad)),
     "matrix @": ("program", lambda net, x, bad: net.matrix("m") @ bad),
@@ -138,8 +140,10 @@ def recorded(plain, use):
     program.record((4,))
 
 
-def recorded_with(program, option, bad, shape):
-    program(**{option: bad}).record(shape)
+def read_with(ntk, program, option, bad, shape):
+    """Parameters for it: what must not be negative is looked at."""
+    model = ntk.finite(program(**{option: bad}), 3)
+    jax.eval_shape(lambda: model.init(jax.random.key(0), np.ones((2, *shape), "float32")))
 
 
 def wrong_uses(plain, argument, use):
@@ -174,8 +178,8 @@ def test_careless_options(plain):
     found = []
     for (name, option), bad in itertools.product(options_of(plain.architectures), BAD_VALUES):
         program, shape = getattr(plain.architectures, name), SHAPES.get(name, (2, 2))
-        use = functools.partial(recorded_with, program, option, BAD_VALUES[bad], shape)
-        wrong = judge(use, f"{option}|function", bad)
+        use = functools.partial(read_with, plain, program, option, BAD_VALUES[bad], shape)
+        wrong = judge(use, f"{option}|function|std", bad)
         if wrong:
             found.append(f"{name}({option}={bad}): {wrong}")
     assert not "\n".join(found)

@@ -67,26 +67,26 @@ def test_no_hidden_layer_is_the_linear_model(dtype):
     assert ntk.check_gia(program, x1)
 
 
-@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jitted"])
-def test_derivatives_of_the_linear_model(transform):
+@pytest.mark.parametrize(("transform", "dtype"), [(lambda f: f, "float64"), (jax.jit, "float64"), (jax.jit, "float32")])
+def test_derivatives_of_the_linear_model(transform, dtype):
     """First and second, in σ_v and in the inputs: Θ = σ² ξ·ξ̄/d is a polynomial."""
 
     def total(v_std, x):
         return infinite(architectures.mlp(depth=0, v_std=v_std), x).ntk.sum()
 
-    s, x = 1.5, jnp.asarray(X1)
+    s, x, close = jnp.asarray(1.5, dtype), jnp.asarray(X1, dtype), {"rtol": CLOSED_FORM[dtype]}
     gram = (X1 @ X1.T).sum() / 4
-    np.testing.assert_allclose(transform(jax.grad(total))(s, x), 2 * s * gram, **CLOSE)
-    np.testing.assert_allclose(transform(jax.grad(jax.grad(total)))(s, x), 2 * gram, **CLOSE)
-    rows_of_x = np.broadcast_to(2 * s**2 * X1.sum(0) / 4, X1.shape)
-    np.testing.assert_allclose(transform(jax.grad(total, argnums=1))(s, x), rows_of_x, **CLOSE)
+    np.testing.assert_allclose(transform(jax.grad(total))(s, x), 2 * 1.5 * gram, **close)
+    np.testing.assert_allclose(transform(jax.grad(jax.grad(total)))(s, x), 2 * gram, **close)
+    in_inputs = np.broadcast_to(2 * 1.5**2 * X1.sum(0) / 4, X1.shape)
+    np.testing.assert_allclose(transform(jax.grad(total, argnums=1))(s, x), in_inputs, **close)
     along = jnp.ones_like(x)  # of a quadratic form, the Hessian along all ones is twice its value there
 
     def slope(s, x):
         return jax.jvp(lambda x: total(s, x), (x,), (along,))[1]
 
     second = transform(lambda s, x: jax.jvp(lambda x: slope(s, x), (x,), (along,))[1])
-    np.testing.assert_allclose(second(s, x), 2 * s**2 * 9.0, **CLOSE)
+    np.testing.assert_allclose(second(s, x), 2 * 1.5**2 * 9.0, **close)
 
 
 def test_read_outs_of_the_input_add_up_with_those_of_vectors():

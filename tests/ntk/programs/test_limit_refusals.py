@@ -73,6 +73,12 @@ def normalized(net, x):
 
 
 @tensor_program
+def negative_root(net, x):
+    u = net.input_matrix("u") @ x
+    return net.output("v") @ ((-(u * u).mean()) ** 0.5 * u)
+
+
+@tensor_program
 def logarithm(net, x):
     u, w, _ = u_w_k(net, x)
     return net.output("v") @ net.phi(lambda a, b: jnp.log(a) * b)(u, w)
@@ -140,7 +146,25 @@ NO_SCALAR = r"the scalar at test_limit_refusals.py, line .*mean.* expected a num
             "root of a negative number",
             lambda: infinite(architectures.mixture(architectures.mlp(depth=0))(mixture_weight_1=-0.2), X),
             ValueError,
-            r"the scalar at mixtures.py, line .* is nan; expected a number",
+            r"mixture_weight_1 is -0\.2; expected a finite number that is not negative",
+        ),
+        (
+            "negative epsilon at finite width",
+            lambda: finite(architectures.batch_norm_mlp(epsilon=-1.0), 4).init(jax.random.key(0), X),
+            ValueError,
+            r"epsilon is -1\.0; expected a finite number that is not negative",
+        ),
+        (
+            "negative epsilon of a layer norm",
+            lambda: infinite(architectures.transformer(epsilon=-1.0), X[None]),
+            ValueError,
+            r"epsilon is -1\.0; expected a finite number that is not negative",
+        ),
+        (
+            "root of a scalar that is negative",
+            lambda: infinite(negative_root, X),
+            ValueError,
+            r"the scalar at test_limit_refusals.py, line .* is nan; expected a number",
         ),
         (
             "negative standard deviation",

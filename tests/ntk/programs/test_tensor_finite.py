@@ -100,9 +100,11 @@ def test_taps_and_watched_vectors():
 
 
 def test_transposes_and_widths():
+    """The width may also be part of a standard deviation."""
+
     @tensor_program
     def program(net, x):
-        W, z = net.matrix("W"), net.input_matrix("U") @ x
+        W, z = net.matrix("W", net.width / 5.0), net.input_matrix("U") @ x
         return net.output("v") @ (W.T @ (W @ z) / net.width)
 
     x, n = inputs(2, 3), 5
