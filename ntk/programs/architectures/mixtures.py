@@ -73,8 +73,8 @@ def _side_by_side(parts: Parts) -> Callable[..., Output]:
 
         def mixture(net: Net, x: Input, **options: Any) -> Output:
             outputs = [
-                net.needs_nonnegative(f"mixture_weight_{k}", options[f"mixture_weight_{k}"]) ** 0.5
-                * fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
+                fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
+                * net.needs_nonnegative(f"mixture_weight_{k}", options[f"mixture_weight_{k}"]) ** 0.5
                 for k, (fn, names) in enumerate(parts, start=1)
             ]
             return sum(outputs[1:], outputs[0])

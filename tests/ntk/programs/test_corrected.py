@@ -185,13 +185,13 @@ def test_against_wider_networks(program):
 
 
 def test_seeds_batches_and_dtypes():
-    first, again = (corrected_kernels(averaged, X[:2].astype("float32"), samples=1024, seed=1) for _ in range(2))
-    np.testing.assert_array_equal(first.ntk, again.ntk)
-    assert {leaf.dtype for leaf in jax.tree.leaves(first)} == {jnp.dtype("float32")}
-    assert first.samples == 1024
-    between = corrected_kernels(averaged, X[:1], X[1:2], samples=1024)
-    both = corrected_kernels(averaged, X[:2], samples=1024)
-    np.testing.assert_allclose(between.ntk, both.ntk[:1, 1:], rtol=1e-9)
+    both, again, other = (corrected_kernels(averaged, X[:2], samples=1024, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(both.ntk, again.ntk)
+    assert np.all(both.ntk != other.ntk)
+    assert both.samples == 1024
+    between = corrected_kernels(averaged, X[:1].astype("float32"), X[1:2].astype("float32"), samples=1024)
+    np.testing.assert_allclose(between.ntk, both.ntk[:1, 1:], rtol=1e-3)  # the same points to 23 bits
+    assert {leaf.dtype for leaf in jax.tree.leaves(between)} == {jnp.dtype("float32")}
     stds = jnp.array([0.5, 1.0])
 
     @tensor_program

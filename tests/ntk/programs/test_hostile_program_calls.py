@@ -185,7 +185,10 @@ def test_careless_options(plain):
     assert not "\n".join(found)
 
 
-@pytest.mark.parametrize("name", READERS)
+# As `infinite` and `infinite_ntk` have one door, one of them is for the long run.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "infinite_ntk" else name for name in READERS]
+)
 def test_careless_readings(plain, name):
     function, good = READERS[name](plain)
     function(**good)

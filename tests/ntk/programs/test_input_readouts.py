@@ -37,7 +37,7 @@ def of_the_input(x1, x2, v_std=1.2):
     return v_std**2 * a1 @ a2.T / x1.shape[1] + x1[:, :2] @ x2[:, :2].T / 2
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_no_hidden_layer_is_the_linear_model(dtype):
     """Every reading of `architectures.mlp(depth=0)` is that of `ntk.MLP(depth=0)`, and of the formula σ_v² ξ·ξ̄/d."""
     x1, x2 = X1.astype(dtype), X2.astype(dtype)
@@ -67,7 +67,7 @@ def test_no_hidden_layer_is_the_linear_model(dtype):
     assert ntk.check_gia(program, x1)
 
 
-@pytest.mark.parametrize(("transform", "dtype"), [(lambda f: f, "float64"), (jax.jit, "float64"), (jax.jit, "float32")])
+@pytest.mark.parametrize(("transform", "dtype"), [(lambda f: f, "float64"), (jax.jit, "float32")])
 def test_derivatives_of_the_linear_model(transform, dtype):
     """First and second, in σ_v and in the inputs: Θ = σ² ξ·ξ̄/d is a polynomial."""
 

@@ -66,11 +66,11 @@ def test_parameters_and_outputs():
     shapes = {"w1": (5, 7), "b1": (7,), "w2": (7, 7), "b2": (7,), "v": (7, 3)}
     assert jax.tree.map(jnp.shape, params) == shapes
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    outputs = model.apply(params, x)
+    outputs = jax.jit(model.apply)(params, x)
     assert outputs.shape == (4, 3)
     assert outputs.dtype == jnp.float32
     alone = finite(zoo.mlp(depth=2), 7)
-    np.testing.assert_allclose(alone.apply(params | {"v": params["v"][:, 1]}, x), outputs[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(alone.apply)(params | {"v": params["v"][:, 1]}, x), outputs[:, 1], rtol=1e-5)
     with pytest.raises(
         ValueError, match=r"params has 'v' of float32 of shape \(7, 3\); expected float32 of shape \(7,"
     ):
@@ -91,11 +91,11 @@ def test_taps_and_watched_vectors():
     x, n = inputs(4, 3), 16
     model = finite(zoo.mlp(depth=1, activation="tanh"), n)
     params = model.init(jax.random.key(0), x)
-    output, watched = model.trace(params, x, {})
+    output, watched = jax.jit(model.trace)(params, x, {})
     h = 1.3 * np.asarray(x @ params["w1"]) / 3**0.5 + 0.3 * np.asarray(params["b1"])
     np.testing.assert_allclose(watched["h1"], h, rtol=1e-12)
     np.testing.assert_allclose(output, 0.7 * np.tanh(h) @ np.asarray(params["v"]) / 4.0, rtol=1e-12)
-    gradient = jax.grad(lambda tap: model.trace(params, x, {"h1": tap})[0].sum())(jnp.zeros((4, n)))
+    gradient = jax.jit(jax.grad(lambda tap: model.trace(params, x, {"h1": tap})[0].sum()))(jnp.zeros((4, n)))
     np.testing.assert_allclose(gradient, 0.7 / 4.0 * np.asarray(params["v"]) * (1.0 - np.tanh(h) ** 2), rtol=1e-10)
 
 
