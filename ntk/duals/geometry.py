@@ -1,16 +1,15 @@
 """Two correlated Gaussians as a planar figure, exact where the correlation is ±1.
 
 A pair (u, ū) ~ N(0, [[q11, q12], [q12, q22]]) enters the homogeneous dual maps through its covariance and the
-determinant Δ = q11·q22 − q12², whose naive difference loses every digit near |ρ| = 1. Here the three numbers
-are first scaled by powers of two, so that no product overflows or underflows and no digit is lost, and Δ is
-then summed from products that are exact in floating point: it is 0 where ρ is ±1, however it is compiled.
+determinant Δ = q11·q22 − q12². The naive difference loses every digit near |ρ| = 1. Here the three numbers are first
+scaled by powers of two, so that no product overflows or underflows and no digit is lost. Δ is then summed from products
+that are exact in floating point. It is 0 where ρ is ±1, however it is compiled.
 
-Derivatives. √Δ has the slope ∞ at ρ = ±1, where the angle between u and ū has a kink. There its derivative is taken
-to be 0, the mean over the two sides, so that every derivative along which ρ stays ±1 is the true one: in
-hyperparameters, and in a point that meets itself or its opposite. An angle that one rounding of a covariance would make
-(Δ ≤ ε·q11·q22, an angle of 1.5e-8 in float64 and 3.5e-4 in float32) cannot be told from ρ = ±1 and counts as it. Beyond
-it derivatives are right for the three numbers as given; numbers that come rounded are off by ε relative to 1, which
-moves a derivative of the angle θ by a part of ε/θ².
+Derivatives. √Δ has the slope ∞ at ρ = ±1, where the angle between u and ū has a kink. The derivative there is set to 0,
+the mean over the two sides. Derivatives along which ρ stays ±1 are then exact: in hyperparameters, and in a point that
+meets itself or its opposite. If Δ ≤ ε·q11·q22, one rounding of a covariance could have made the angle (1.5e-8 in
+float64, 3.5e-4 in float32), and the pair counts as ρ = ±1. At larger angles the derivatives are right for the three
+numbers as given. A rounding of these numbers, ε relative to 1, changes a derivative of the angle θ by a part of ε/θ².
 """
 
 import math
@@ -98,7 +97,7 @@ def determinant(a: jax.Array, c: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _root_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
-    """ddet/(2√det), 0 where the determinant is not told from 0."""
+    """ddet/(2√det), and 0 where rounding hides the difference of the determinant from 0."""
     root, (det, rounding) = safe_sqrt(*primals), primals
     nothing = (root == 0) | (det <= rounding)
     return jnp.where(nothing, 0.0, 0.5 / jnp.where(nothing, 1.0, root)) * tangents[0]
@@ -106,7 +105,7 @@ def _root_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
 
 @with_derivative(_root_slope)
 def safe_sqrt(det: jax.Array, rounding: jax.Array) -> jax.Array:
-    """The square root, with derivative 0 up to `rounding`; 0 of what is negative; NaN stays NaN."""
+    """The square root. Its derivative is 0 up to `rounding`, negative numbers have the root 0, and NaN stays NaN."""
     return jnp.sqrt(jnp.where(det < 0, 0.0, det))
 
 
@@ -144,7 +143,7 @@ def _mean_abs_product_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
 
 @with_derivative(_mean_abs_product_slope)
 def _mean_abs_product(c: jax.Array, det: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> jax.Array:
-    """As |c| + (2/π)(√Δ − |c|·θ), θ the angle from the nearer of ρ = ±1: near it only what is small is rounded."""
+    """Computed as |c| + (2/π)(√Δ − |c|·θ), θ the angle from the nearer of ρ = ±1, so that only small terms round."""
     size = jnp.abs(c)
     near_axis, acute = acute_arcsine(size, root, inverse_radius)
     angle = jnp.where(near_axis, acute, right_angle_minus(acute))

@@ -1,4 +1,4 @@
-"""One step of a forward recursion, and the pairs of inputs for which its correlation is exactly 1."""
+"""One step of a forward recursion (theory.md 1.2, 1.3, 2.3), and the pairs that consist of one input twice."""
 
 from typing import NamedTuple
 
