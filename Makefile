@@ -42,7 +42,9 @@ PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 # tests run as users do, with all passes.
 FAST_COMPILATION = XLA_FLAGS='--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   $(OLDER_EMITTERS)'
-OLDER_EMITTERS = --xla_cpu_use_fusion_emitters=false
+# XLA refuses flags that it does not know, and has no older emitters any more from JAX 0.11 on.
+OLDER_EMITTERS = $(shell $(BIN)/python -c \
+  "import jaxlib.version as v; print('--xla_cpu_use_fusion_emitters=false' * (v.__version_info__ < (0, 11)))")
 
 test: lint test-fast
 
@@ -52,10 +54,9 @@ test-fast: install
 test-slow: install
 	$(PYTEST) -m slow
 
-# With the newest releases that pip finds for PYTHON; the newest JAX may need a newer Python than the default one. Its
-# XLA has no older emitters, and refuses flags that it does not know.
+# With the newest releases that pip finds for PYTHON; the newest JAX may need a newer Python than the default one.
 test-newest:
-	$(MAKE) test-fast VENV=.venv-newest OLDER_EMITTERS=
+	$(MAKE) test-fast VENV=.venv-newest
 
 # With the lowest releases that setup.cfg allows.
 test-lowest: LOWEST := .venv-lowest/bin
