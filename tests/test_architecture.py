@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("ntk", "bounds", "experiments")
 LARGEST_FOLDER = 12
 # Modules of ntk that bounds may import, beside the package itself.
-SHARED = {"checks", "dtypes", "jaxprs", "networks", "trees"}
+SHARED = {"caches", "checks", "dtypes", "jaxprs", "networks", "trees"}
 
 
 def modules():

@@ -14,6 +14,7 @@ from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, 
 from bounds.calls import shapes_returned
 from bounds.networks import trees
 from bounds.networks.weights import WeightMatrices, in_one_dtype, matrices_of
+from ntk.caches.lifetimes import compiled
 from ntk.checks import as_floating, check_finite, check_representable
 
 
@@ -69,7 +70,8 @@ def lipschitz_lower_estimate(
 
     Args:
         f: Takes (params, a batch (N, …)) and returns outputs (N,) or (N, …), each of one input alone. It is compiled
-            once for each function object, which is kept with its program. Define it once, not anew for each call.
+            once for each function object, and the program lives as long as the object. Define it once, not anew for
+            each call.
         params: The first argument of f, a pytree of arrays and numbers.
         x: Inputs from which the ascents start, (N, …), float32 or float64.
         num_steps: How many steps each ascent takes.
@@ -102,7 +104,7 @@ def lipschitz_lower_estimate(
         raise ValueError(
             f"f returns {shape} for x {x.shape}; expected one array ({len(x)}, …), an output for each input."
         )
-    result = _lower_estimate(f, params, x, as_nonnegative_scalar("step_size", step_size, x.dtype), num_steps)
+    result = _lower_estimate(f, num_steps, params, x, as_nonnegative_scalar("step_size", step_size, x.dtype))
     check_representable(lipschitz_lower_estimate=result)
     return result
 
@@ -121,9 +123,9 @@ def _spectral_norm(w: jax.Array) -> jax.Array:
     return jnp.squeeze(scale) * square_root(jnp.linalg.eigvalsh(gram)[-1])
 
 
-@jax.jit(static_argnums=(0, 4))
+@compiled(static=1)
 def _lower_estimate(
-    f: Callable[[Any, jax.Array], jax.Array], params: Any, x: jax.Array, step_size: jax.Array, num_steps: int
+    f: Callable[[Any, jax.Array], jax.Array], num_steps: int, params: Any, x: jax.Array, step_size: jax.Array
 ) -> jax.Array:
     def stretch(params: Any, x: jax.Array, v: jax.Array) -> jax.Array:
         """‖J(x) v‖ for one input."""

@@ -1,6 +1,5 @@
 """The PAC-Bayes bound of a network whose parameters carry Gaussian noise, at the best scale of the noise."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from bounds.calls import shapes_returned
 from bounds.checks import Reals, as_delta, as_positive, as_risk, as_scalar
 from bounds.concentration.averages import chernoff_upper
 from bounds.pac_bayes.closed_forms import seeger_bound
+from ntk.caches.lifetimes import compiled
 from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete, shown
 from ntk.dtypes import common_dtype
 
@@ -86,7 +86,7 @@ def posterior_risks(
 
     Args:
         risk: Takes (params, data) and returns the empirical risk in [0, 1], a scalar; pure JAX. It is compiled once for
-            each function object.
+            each function object, and the program lives as long as the object.
         params: The posterior's mean, a pytree of floating-point arrays.
         data: The second argument of `risk`, a pytree.
         sigma: σ > 0.
@@ -117,7 +117,7 @@ def posterior_risks(
     shape = shapes_returned("risk", risk, {"params": params, "data": data})
     if shape != ():
         raise ValueError(f"risk returns {shape}; expected a scalar, of shape ().")
-    risks = _risks(risk, params, data, as_positive_scalar("sigma", sigma, dtype), key, num_draws)
+    risks = _risks(risk, num_draws, params, data, as_positive_scalar("sigma", sigma, dtype), key)
     if is_concrete(risks):
         as_risk("risk", risks)
     return risks
@@ -211,14 +211,14 @@ def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
     return jnp.asarray(_divergence(count, sum(jax.tree.leaves(moved)), sigma, prior_sigma, jnp))
 
 
-@functools.partial(jax.jit, static_argnames=("risk", "num_draws"))
+@compiled(static=1)
 def _risks(
     risk: Callable[[Any, Any], Array],
+    num_draws: int,
     params: Any,
     data: Any,
     sigma: Array,
     key: Array,
-    num_draws: int,
 ) -> Array:
     leaves, structure = jax.tree.flatten(params)
 

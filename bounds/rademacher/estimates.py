@@ -16,6 +16,7 @@ from bounds import batches
 from bounds.arrays import check_repeats, square_root
 from bounds.calls import shapes_returned
 from bounds.rademacher.classes import FunctionClass
+from ntk.caches.lifetimes import compiled
 from ntk.checks import check_key, check_representable, shown
 
 _LARGEST_ENUMERATED = 16
@@ -110,7 +111,7 @@ def rademacher_complexity(
     Args:
         draw_class: Takes a key and returns the class on a fresh sample, such as
             `lambda key: LinearBall(jax.random.normal(key, (m, d)))`. JAX traces and compiles it once for each function
-            object, and keeps the object with its program. Define it once, not anew for each call.
+            object, and the program lives as long as the object. Define it once, not anew for each call.
         key: A PRNG key.
         num_resamples: How many samples S, at least 2.
         num_draws: How many sign vectors for each.
@@ -137,7 +138,7 @@ def rademacher_complexity(
     check_repeats("num_resamples", num_resamples, 2)
     check_repeats("num_draws", num_draws)
     shapes_returned("draw_class", draw_class, {"key": key})
-    result = _resampled(draw_class, key, num_resamples, num_draws)
+    result = _resampled(draw_class, num_resamples, num_draws, key)
     check_representable(**result._asdict())
     return result
 
@@ -189,9 +190,9 @@ def _exact(function_class: FunctionClass) -> jax.Array:
     return jnp.mean(lax.map(supremum, numbers, batch_size=batches.batch_size(function_class.entries_per_draw, 2**m)))
 
 
-@jax.jit(static_argnums=(0, 2, 3))
+@compiled(static=2)
 def _resampled(
-    draw_class: Callable[[jax.Array], FunctionClass], key: jax.Array, num_resamples: int, num_draws: int
+    draw_class: Callable[[jax.Array], FunctionClass], num_resamples: int, num_draws: int, key: jax.Array
 ) -> Estimate:
     def mean_supremum(key: jax.Array) -> jax.Array:
         sample_key, sign_key = jax.random.split(key)

@@ -1,13 +1,13 @@
 """Caches of things made from a user's function, such as compiled programs, that do not keep the function alive.
 
 The caches of `jax.jit` and `functools` hold their keys: a function, and with it all arrays that it closes over. The
-keys here are weak references to the function's owner. The owner is the function itself, or the object that a method is
-bound to. A cached value must not refer to its owner.
+keys here are weak references to owners. An owner is a function, or the object that a method is bound to. A cached value
+must not refer to its owners.
 """
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from types import MethodType
 from typing import Any
 
@@ -34,33 +34,44 @@ class Same(weakref.ref):
         return self is other or (isinstance(other, Same) and self() is not None and self() is other())
 
 
-_KEPT: dict[Same, dict[Any, Any]] = {}
+_KEPT: dict[Hashable, dict[Any, Any]] = {}
 
 
-def _forget(reference: Any, kept: dict[Same, dict[Any, Any]] = _KEPT) -> None:
-    """Drop what was kept with an owner that died. The default holds the cache while the interpreter ends."""
-    kept.pop(reference, None)
+def kept_with(*owners: Any) -> dict[Any, Any]:
+    """The dictionary that lives as long as all of the owners: the same one at every call.
 
-
-def kept_with(owner: Any) -> dict[Any, Any]:
-    """The dictionary that lives as long as `owner`: the same one at every call.
-
-    The dictionary of a bound method lives as long as the object that the method is bound to. An owner that takes no
-    weak references gets a new, empty dictionary at every call.
+    The dictionary of a bound method lives as long as the method's function and the object that it is bound to. Owners of
+    which one takes no weak references get a new, empty dictionary at every call.
     """
-    if isinstance(owner, MethodType):
-        return kept_with(owner.__self__).setdefault(owner.__func__, {})
+
+    def forget(_: Any, kept: dict[Hashable, dict[Any, Any]] = _KEPT) -> None:
+        """Drop what was kept with an owner that died. The default holds the cache while the interpreter ends."""
+        kept.pop(key, None)
+
     try:
-        return _KEPT.setdefault(Same(owner, _forget), {})
+        key = _key(owners)
+        if key not in _KEPT:
+            key = _key(owners, forget)
+        return _KEPT.setdefault(key, {})
     except TypeError:
         return {}
 
 
-def compiled(*, static: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`jax.jit` for functions whose first argument is an owner; the compiled program lives as long as the owner.
+def _key(owners: tuple[Any, ...], callback: Callable[[Any], Any] | None = None) -> Hashable:
+    return tuple(
+        (Same(owner.__self__, callback), Same(owner.__func__, callback))
+        if isinstance(owner, MethodType)
+        else Same(owner, callback)
+        for owner in owners
+    )
+
+
+def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`jax.jit` for functions whose first arguments are owners; the compiled program lives as long as all of them.
 
     Args:
-        static: How many arguments after the owner are static. The other arguments are arrays.
+        owners: How many arguments are owners.
+        static: How many arguments after the owners are static. The other arguments are arrays.
 
     Returns:
         The decorator.
@@ -68,25 +79,25 @@ def compiled(*, static: int = 0) -> Callable[[Callable[..., Any]], Callable[...,
 
     def decorated(body: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(body)
-        def run(owner: Any, *args: Any) -> Any:
-            programs = kept_with(owner)
+        def run(*args: Any) -> Any:
+            programs = kept_with(*args[:owners])
             if body not in programs:
-                programs[body] = _program(body, owner, static)
-            return programs[body](*args)
+                programs[body] = _program(body, args[:owners], static)
+            return programs[body](*args[owners:])
 
         return run
 
     return decorated
 
 
-def _program(body: Callable[..., Any], owner: Any, static: int) -> Callable[..., Any]:
-    reference = _reference(owner)
+def _program(body: Callable[..., Any], owners: tuple[Any, ...], static: int) -> Callable[..., Any]:
+    references = [_reference(owner) for owner in owners]
 
-    def of_owner(*args: Any) -> Any:
-        return body(reference(), *args)
+    def of_owners(*args: Any) -> Any:
+        return body(*(reference() for reference in references), *args)
 
-    of_owner.__name__ = of_owner.__qualname__ = body.__name__
-    return jax.jit(of_owner, static_argnums=tuple(range(static)))
+    of_owners.__name__ = of_owners.__qualname__ = body.__name__
+    return jax.jit(of_owners, static_argnums=tuple(range(static)))
 
 
 def _reference(owner: Any) -> Callable[[], Any]:

@@ -13,7 +13,8 @@ from ntk.dynamics.linear_algebra.iterative import Solution, conjugate_gradients,
 from ntk.dynamics.loss_descents import loss_descent
 from ntk.dynamics.loss_flows import LossFlowPredictor, loss_flow
 from ntk.dynamics.parameterizations import ParameterizedModel, parameterized_model
-from ntk.dynamics.squared_loss import Prediction, SquaredLossPredictor, squared_loss_descent, squared_loss_flow
+from ntk.dynamics.predictors import Prediction, SquaredLossPredictor
+from ntk.dynamics.squared_loss import squared_loss_descent, squared_loss_flow
 from ntk.dynamics.stability import ConditionReport, condition_report, max_learning_rate
 from ntk.dynamics.weight_space import Trajectory, train
 

@@ -14,7 +14,8 @@ from ntk.checks import as_symmetric, check_choice, check_flag, shown
 from ntk.dynamics.gaussian import Gaussian, check_shared, covariance_of_test, symmetric_with_variances
 from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
 from ntk.dynamics.linear_algebra.spectral import Array, filtered
-from ntk.dynamics.squared_loss import SquaredLossPredictor, squared_loss_descent, squared_loss_flow
+from ntk.dynamics.predictors import SquaredLossPredictor
+from ntk.dynamics.squared_loss import squared_loss_descent, squared_loss_flow
 from ntk.linalg import highest_matmul
 
 _TRAINED = {"all": "ntk", "readout": "nngp"}
@@ -61,8 +62,8 @@ class SquaredLossEnsemble:
             A `Gaussian`; with `kernels_test_train` and without `nngp_test_test` the mean alone, (*t, M) or (*t, M, O).
 
         Raises:
-            TypeError: A kernel is missing, or no floating-point array.
-            ValueError: A shape or a time is not as above, or a value is not finite.
+            TypeError: A kernel is missing, or is not a floating-point array.
+            ValueError: A shape does not fit, a time is negative, or a value is not finite.
         """
         predictor = self.predictor
         times, shape = predictor.times(t)
@@ -110,19 +111,21 @@ def squared_loss_ensemble(
         kernels_train_train: `ntk.infinite_kernels(net, x)`, or anything with `ntk` and `nngp` of shape (N, N).
         y_train: (N,) or (N, O).
         learning_rate: η.
-        steps: Whether training goes in steps, which t counts then, and not as a flow.
-        momentum: β, of steps.
+        steps: Whether training goes in steps, which t counts, or as a flow.
+        momentum: β of steps, at least 0 and below 1; 0 for a flow.
         trained: "all" parameters, or the "readout" alone.
-        ridge: As for `squared_loss_flow`.
-        relative_ridge: Likewise.
-        float64: Likewise.
+        ridge: ρ.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
+        float64: Whether to compute in float64 on the CPU, also where x64 is not enabled. The results keep the kernel's
+            dtype.
 
     Returns:
         A `SquaredLossEnsemble`, called as `predict(t, kernels_test_train, nngp_test_test)`.
 
     Raises:
         TypeError: A kernel is missing, or an array is not floating-point.
-        ValueError: As for `squared_loss_flow`; or `trained` is unknown, or momentum is given for a flow.
+        ValueError: A shape does not fit, a value is not finite, a number is out of range, a kernel is not symmetric or
+            not positive semidefinite, `trained` is unknown, or momentum is given for a flow.
 
     Example:
         >>> import jax.numpy as jnp

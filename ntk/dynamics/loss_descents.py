@@ -1,6 +1,5 @@
 """Gradient descent in function space for any loss, step by step (theory.md 6.6)."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import as_positive
 from ntk.dynamics.linear_algebra.layout import Layout
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
@@ -31,9 +31,9 @@ def loss_descent(
 ) -> Trajectory:
     """Full-batch gradient descent on any loss, for a network of constant kernel: what `train(linearized=True)` does.
 
-    The dual coefficients take the steps of `optax.sgd(η, β)`, p ← βp + ∇_f L(f), α ← α − ηp, at the cost of one product
-    with the kernel each and not of a network: f(x) = f_0(x) + Θ(x, X) α. For squared loss `squared_loss_descent` has
-    the closed form, for small steps `loss_flow` any times.
+    The dual coefficients take the steps of `optax.sgd(η, β)`, p ← βp + ∇_f L(f), α ← α − ηp, and
+    f(x) = f_0(x) + Θ(x, X) α. A step costs one product with the kernel. `squared_loss_descent` has squared loss in
+    closed form. `loss_flow` has the limit of small steps.
 
     Args:
         k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
@@ -52,7 +52,8 @@ def loss_descent(
 
     Raises:
         TypeError: An array is not floating-point, or loss is not a function.
-        ValueError: As for `loss_flow`, a number of steps or the momentum is not as above, or the steps have diverged.
+        ValueError: A shape does not fit, a value is not finite, a number is out of range, the kernel is not symmetric
+            or not positive semidefinite, `every` does not divide `num_steps`, or the steps have diverged.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,7 +80,7 @@ def loss_descent(
     return trajectory
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@compiled(static=3)
 def _descend(
     loss: Loss,
     layout: Layout,

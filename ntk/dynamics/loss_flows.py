@@ -1,6 +1,7 @@
 """Gradient flow in function space for any loss, by an ODE solver (theory.md 6.1, 6.6). Needs Diffrax."""
 
 import functools
+import inspect
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -10,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_positive, as_real, check_count, check_nonnegative, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
+from ntk.dynamics.predictors import Prediction
 from ntk.dynamics.results import check_in_range
-from ntk.dynamics.squared_loss import Prediction
 from ntk.linalg import highest_matmul
 
 
@@ -80,7 +82,10 @@ class LossFlowPredictor:
         layout = outputs_layout(self.loss, self.matrix, self.targets, self.full, fx_train_0)
         start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
         times = as_real("t", t).astype(dtype)
-        coefficients, arrived = _integrate(self, layout, jnp.ravel(times), start)
+        numbers = self.learning_rate, self.rtol, self.atol
+        coefficients, arrived = _integrate(
+            self.loss, layout, self.solver, self.max_steps, self.matrix, self.targets, numbers, jnp.ravel(times), start
+        )
         if is_concrete(coefficients) and not bool(arrived):
             raise RuntimeError(
                 f"the ODE solver stopped before t = {float(jnp.max(times)):g}; expected shorter times, more than"
@@ -112,9 +117,9 @@ def loss_flow(
 ) -> LossFlowPredictor:
     """Gradient flow ∂_t f = −η Θ ∇_f L(f) on any loss, such as cross-entropy, for a network of constant kernel.
 
-    What is integrated are the dual coefficients, ∂_t α = −η ∇_f L(f_0 + Θα), so that one solution serves any number of
-    test points: f_t(x) = f_0(x) + Θ(x, X) α_t. `squared_loss_flow` has squared loss in closed form. Cross-entropy on
-    data that can be separated has no end: its outputs grow like ln t.
+    The solver integrates the dual coefficients, ∂_t α = −η ∇_f L(f_0 + Θα). One solution therefore serves any number of
+    test points: f_t(x) = f_0(x) + Θ(x, X) α_t. `squared_loss_flow` has squared loss in closed form. Training by
+    cross-entropy on data that can be separated does not end: outputs grow like ln t.
 
     Args:
         k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
@@ -124,9 +129,9 @@ def loss_flow(
         learning_rate: η.
         rtol: Relative tolerance of the solver for α.
         atol: Absolute tolerance.
-        solver: A Diffrax solver, `diffrax.Tsit5()` unless told otherwise. For times far above 1/(η λ_max) take an
-            implicit one, such as `diffrax.Kvaerno5()`.
-        max_steps: Of the solver, from one time to the next.
+        solver: A Diffrax solver; None for `diffrax.Tsit5()`. Times far above 1/(η λ_max) need an implicit one, such as
+            `diffrax.Kvaerno5()`.
+        max_steps: The largest number of steps of the solver from one time to the next.
 
     Returns:
         A `LossFlowPredictor`, called as `predict(t, fx_train_0, fx_test_0, k_test_train)`.
@@ -159,34 +164,44 @@ def loss_flow(
     return LossFlowPredictor(matrix, targets, rate, *tolerances, loss, full, solver, max_steps)
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@compiled(static=3)
 def _integrate(
-    predictor: LossFlowPredictor, layout: Layout, t: jax.Array, start: jax.Array
+    loss: Loss,
+    layout: Layout,
+    solver: Any,
+    max_steps: int,
+    matrix: jax.Array,
+    targets: jax.Array,
+    numbers: tuple[jax.Array, jax.Array, jax.Array],
+    t: jax.Array,
+    start: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """The dual coefficients at times t, (T, N', c), and whether the solver arrived; NaN if it did not."""
     diffrax = _diffrax()
-    shape = (len(predictor.targets), *layout.outputs)
+    rate, rtol, atol = numbers
+    shape = (len(targets), *layout.outputs)
 
     def total(columns: jax.Array) -> jax.Array:
-        return jnp.sum(predictor.loss(columns.reshape(shape), predictor.targets))
+        return jnp.sum(loss(columns.reshape(shape), targets))
 
     def velocity(_: jax.Array, coefficients: jax.Array, __: Any) -> jax.Array:
-        outputs = start + highest_matmul(predictor.matrix, coefficients)
-        return -predictor.learning_rate * jax.grad(total)(outputs)
+        outputs = start + highest_matmul(matrix, coefficients)
+        return -rate * jax.grad(total)(outputs)
 
     def advance(state: tuple[jax.Array, jax.Array, jax.Array], until: jax.Array) -> tuple[Any, jax.Array]:
         now, coefficients, arrived = state
-        # From time to time, and not with all times in one SaveAt, which calls back to the host to check them.
-        solution = diffrax.diffeqsolve(
+        # One call for each time: a SaveAt of all times calls back to the host to check them. Unwrapped, since the cache
+        # of Diffrax's own jit would keep the loss alive.
+        solution = inspect.unwrap(diffrax.diffeqsolve)(
             diffrax.ODETerm(velocity),
-            predictor.solver or diffrax.Tsit5(),
+            solver or diffrax.Tsit5(),
             t0=now,
             t1=until,
             dt0=None,
             y0=coefficients,
             saveat=diffrax.SaveAt(t1=True),
-            stepsize_controller=diffrax.PIDController(rtol=predictor.rtol, atol=predictor.atol),
-            max_steps=predictor.max_steps,
+            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+            max_steps=max_steps,
             throw=False,
         )
         moved = until > now

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from ntk.checks import as_floating, is_concrete
 from ntk.dynamics.linear_algebra.layout import arranged
@@ -15,11 +16,11 @@ from ntk.dynamics.linear_algebra.spectral import check_semidefinite, with_ridge
 from ntk.dynamics.squared_loss import as_momentum
 from ntk.spectra.spectrum import eigenvalues
 
-# A solve that keeps as many digits is let pass without advice.
+# A solve that keeps at least so many digits gets no advice.
 _ENOUGH_DIGITS = 3
 
 
-def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) -> jax.Array:
+def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) -> Float[Array, ""]:
     """The learning rate 2(1 + β)/λ_max below which gradient descent on ½ Σ (f − y)² converges (Goh 2017).
 
     For the mean of squares over N points and O outputs, as `neural_tangents` has it, it is N·O times as large.
@@ -58,8 +59,8 @@ class ConditionReport:
         dtype: In which it was computed.
         largest: The largest eigenvalue, the ridge included.
         smallest: The smallest one.
-        rank: How many rounding tells from 0.
-        ridge: ρ, as it was added.
+        rank: How many eigenvalues rounding tells from 0.
+        ridge: ρ, which was added.
         condition_number: largest/smallest, inf where the rank is not N.
         digits: How many decimal digits a solve keeps at least; 0 where the rank is not N.
         semidefinite: False where an eigenvalue is more negative than rounding makes it.

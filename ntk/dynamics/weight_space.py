@@ -1,20 +1,21 @@
 """Training in weight space by any Optax optimizer: of a model, or of its linearization, which kernels predict."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_floating, check_count, check_finite, check_flag, is_concrete, shown
 from ntk.dynamics.loss_problems import Loss, as_targets, check_loss, check_loss_takes
 from ntk.finite_width import linearize
 
 
 class Trajectory(NamedTuple):
-    """What training left behind; the S recorded steps are 0, every, 2·every, …, num_steps.
+    """The records of a training run; the S recorded steps are 0, every, 2·every, …, num_steps.
 
     Attributes:
         params: After the last step.
@@ -25,9 +26,9 @@ class Trajectory(NamedTuple):
     """
 
     params: Any
-    steps: jax.Array
-    loss: jax.Array
-    fx_train: jax.Array
+    steps: Int[Array, " S"]
+    loss: Float[Array, " S"]
+    fx_train: Float[Array, "S N ..."]
     fx_test: Any
 
 
@@ -51,7 +52,7 @@ def train(
     `trace_axes=()` (Lee et al. 2019, arXiv:1902.06720). It vmaps, for example over `params`.
 
     Args:
-        f: f(params, x), pure. What is compiled is kept for the same f, loss and optimizer.
+        f: f(params, x), pure. What is compiled for f, the loss and the optimizer lives as long as these three.
         params: A pytree of floating-point arrays.
         x_train: Inputs.
         y_train: Targets, as the loss takes them.
@@ -66,10 +67,10 @@ def train(
         A `Trajectory`.
 
     Raises:
-        TypeError: f, the loss or the optimizer is none, or an array is not of numbers.
-        ValueError: A number of steps is not as above, a value is not finite, f or the loss fails on what it is given,
-            the loss compares outputs with targets of other points (as (N, 1) and (N,) do that broadcast), or training
-            has diverged.
+        TypeError: f or the loss is not a function, the optimizer is not one of Optax, or an array is not of numbers.
+        ValueError: A number of steps is below 1, `every` does not divide `num_steps`, a value is not finite, f or the
+            loss fails on its arguments, or training has diverged. Outputs (N, 1) and targets (N,) are refused too:
+            they broadcast, and the loss would compare outputs with targets of other points.
 
     Example:
         >>> import jax.numpy as jnp
@@ -94,7 +95,8 @@ def train(
     if x_test is not None:
         _outputs_of(f, params, x_test, "x_test")
     check_loss_takes(loss, outputs, y_train, "y_train of the shape that f makes of params and x_train")
-    trajectory = _train(f, loss, optimizer, num_steps, every, bool(linearized), params, x_train, y_train, x_test)
+    owners = f, loss, *optimizer
+    trajectory = _train(*owners, num_steps, every, bool(linearized), params, x_train, y_train, x_test)
     check_trained(trajectory)
     return trajectory
 
@@ -181,11 +183,12 @@ def check_steps(num_steps: int, every: int) -> None:
         raise ValueError(f"every is {shown(every)}; expected a divisor of num_steps = {num_steps}.")
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
+@compiled(owners=4, static=3)
 def _train(
     f: Callable[[Any, Any], jax.Array],
     loss: Loss,
-    optimizer: optax.GradientTransformation,
+    start_optimizer: Callable[[Any], Any],
+    update: Callable[[Any, Any, Any], tuple[Any, Any]],
     num_steps: int,
     every: int,
     linearized: bool,
@@ -202,7 +205,7 @@ def _train(
 
     def step(_: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
         params, memory = state
-        updates, memory = optimizer.update(jax.grad(total, has_aux=True)(params)[0], memory, params)
+        updates, memory = update(jax.grad(total, has_aux=True)(params)[0], memory, params)
         return optax.apply_updates(params, updates), memory
 
     def record(params: Any) -> tuple[jax.Array, jax.Array, jax.Array | None]:
@@ -212,7 +215,7 @@ def _train(
         state = jax.lax.fori_loop(0, every, step, state)
         return state, record(state[0])
 
-    (trained, _), records = jax.lax.scan(advance, (params, optimizer.init(params)), length=num_steps // every)
+    (trained, _), records = jax.lax.scan(advance, (params, start_optimizer(params)), length=num_steps // every)
     first = record(params)
     losses, train, test = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, records)
     return Trajectory(trained, jnp.arange(0, num_steps + 1, every), losses, train, test)

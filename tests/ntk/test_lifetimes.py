@@ -21,6 +21,11 @@ def activation_duals(a):
     return ntk.activation(lambda x: jnp.tanh(a[0] * x)).dual(1.0, 0.5, 1.0)
 
 
+def error_estimates(a):
+    act = ntk.activation(lambda x: jnp.tanh(a[0] * x), breakpoints=(0.5,))
+    return act.error_estimate(1.0, 0.5, 1.0)
+
+
 def networks(a):
     net = ntk.MLP(depth=1, activation=lambda x: jnp.sin(a[0] * x))
     params = ntk.finite(net, 4).init(KEY, X)
@@ -83,6 +88,7 @@ def estimators(a):
     "use",
     [
         activation_duals,
+        error_estimates,
         empirical,
         *(pytest.param(use, marks=pytest.mark.slow) for use in (networks, programs, sampled_programs, estimators)),
     ],

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
 
+from ntk.caches.lifetimes import compiled
 from ntk.checks import (
     MOST_STEPS,
     as_floating,
@@ -43,11 +45,11 @@ class Solution(NamedTuple):
             matrix, and x is what had been found before.
     """
 
-    x: jax.Array
-    residual: jax.Array
-    steps: jax.Array
-    converged: jax.Array
-    indefinite: jax.Array
+    x: Float[Array, "N ..."]
+    residual: Float[Array, "..."]
+    steps: Int[Array, "..."]
+    converged: Bool[Array, "..."]
+    indefinite: Bool[Array, "..."]
 
 
 def conjugate_gradients(
@@ -65,8 +67,8 @@ def conjugate_gradients(
     `nystrom_preconditioner` make it small. It is what `squared_loss_flow` with t = None solves by eigendecomposition:
     f_∞(x) = f_0(x) + K(x, X) (K + ρ)⁻¹ (y − f_0(X)).
 
-    It is compiled once for all matrices of a shape. For a function it is compiled at every call, unless the call stands
-    in a `jax.jit`, or the function is a `jax.tree_util.Partial` of one function and arrays.
+    It is compiled once for all matrices of a shape, and once for the function that a `jax.tree_util.Partial` of arrays
+    calls. Any other function is compiled at every call, unless the call stands in a `jax.jit`.
 
     Args:
         kernel: K, (N, N), or a function v → K v from (N, c) to (N, c) that keeps the dtype.
@@ -74,10 +76,10 @@ def conjugate_gradients(
         ridge: ρ.
         preconditioner: v → P⁻¹ v from (N, c) to (N, c), symmetric and positive definite.
         rtol: Tolerance of ‖b − (K + ρ)x‖/‖b‖.
-        max_steps: At most as many.
+        max_steps: The largest number of steps.
 
     Returns:
-        A `Solution`. It is not refused where it has not converged: look at `converged`. Derivatives of x are solved for
+        A `Solution`. One that has not converged is not refused: look at `converged`. Derivatives of x are solved for
         with the same tolerance and number of steps.
 
     Raises:
@@ -106,8 +108,11 @@ def conjugate_gradients(
     for name, function in (("kernel", product), ("preconditioner", precondition)):
         _check_product(name, function, columns)
     # Arrays in a closure would be constants of what is compiled, and kept with it.
-    solve = _compiled_solve if isinstance(product, Partial) and isinstance(precondition, Partial) else _solve
-    solution = solve(product, precondition, columns, rho, tolerance, max_steps)
+    if isinstance(product, Partial) and isinstance(precondition, Partial):
+        bound = ((partial.args, partial.keywords) for partial in (product, precondition))
+        solution = _compiled_solve(product.func, precondition.func, max_steps, *bound, columns, rho, tolerance)
+    else:
+        solution = _solve(product, precondition, columns, rho, tolerance, max_steps)
     return Solution(solution.x.reshape(b.shape), *(field.reshape(b.shape[1:]) for field in solution[1:]))
 
 
@@ -131,7 +136,7 @@ def nystrom_preconditioner(
         v → P⁻¹ v, for `conjugate_gradients`.
 
     Raises:
-        TypeError: The kernel is neither an array nor a function, or the key is none.
+        TypeError: The kernel is neither an array nor a function, or `key` is not a PRNG key.
         ValueError: A number is out of range, or K is not positive semidefinite, as far as the sketch tells.
 
     Example:
@@ -240,7 +245,21 @@ def _solve(
     return Solution(x, *told)
 
 
-_compiled_solve = functools.partial(jax.jit, static_argnums=5)(_solve)
+@compiled(owners=2, static=1)
+def _compiled_solve(
+    product: Callable[..., jax.Array],
+    precondition: Callable[..., jax.Array],
+    max_steps: int,
+    bound: tuple[tuple[Any, ...], dict[str, Any]],
+    bound_to_precondition: tuple[tuple[Any, ...], dict[str, Any]],
+    b: jax.Array,
+    ridge: jax.Array,
+    rtol: jax.Array,
+) -> Solution:
+    """`_solve` for two functions with their first arguments."""
+    of_kernel = functools.partial(product, *bound[0], **bound[1])
+    of_preconditioner = functools.partial(precondition, *bound_to_precondition[0], **bound_to_precondition[1])
+    return _solve(of_kernel, of_preconditioner, b, ridge, rtol, max_steps)
 
 
 def _iterate(apply: Product, precondition: Product, b: jax.Array, rtol: jax.Array, max_steps: int) -> Solution:

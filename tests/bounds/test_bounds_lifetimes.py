@@ -1,0 +1,67 @@
+"""What risks, classes and networks close over dies with them; and what lives is compiled once."""
+
+import gc
+import itertools
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounds.networks.lipschitz import lipschitz_lower_estimate
+from bounds.pac_bayes.gaussian_posterior import posterior_risks
+from bounds.rademacher import LinearBall, rademacher_complexity
+
+KEY = jax.random.key(0)
+X = np.array([[1.0, 2.0], [0.5, -1.0]])
+
+
+def of_network(scale):
+    def network(w, x):
+        return scale()[0] * jnp.tanh(x @ w)
+
+    return lambda step: lipschitz_lower_estimate(network, np.ones(2), X, 2, step)
+
+
+def of_draws(scale):
+    def draw(key):
+        return LinearBall(scale()[0] * jax.random.normal(key, (3, 1)))
+
+    return lambda step: rademacher_complexity(draw, jax.random.key(int(10 * step)), 4)
+
+
+def of_risk(scale):
+    def risk(w, x):
+        return scale()[0] * jnp.mean((x @ w < 0).astype(x.dtype))
+
+    return lambda step: posterior_risks(risk, np.ones(2), X, step, KEY, num_draws=2)
+
+
+USES = [of_network, of_draws, of_risk]
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
+def test_nothing_of_a_function_is_held(use):
+    a = jnp.linspace(0.5, 1.0, 1000)
+    held = weakref.ref(a)
+    jax.block_until_ready(use(lambda a=a: a)(0.1))
+    del a
+    gc.collect()
+    assert held() is None
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
+def test_what_is_alive_is_compiled_once(use):
+    """Counted by how often the function is called: for tracing, and for a look at its shapes."""
+    calls = itertools.count()
+
+    def scale():
+        next(calls)
+        return np.ones(1)
+
+    call = use(scale)
+    call(0.1)
+    first = next(calls)
+    call(0.2)
+    assert next(calls) - first - 1 <= 1 < first
