@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 
 from ntk.duals.arcsine import acute_arcsine, right_angle_minus
-from ntk.duals.rules import Tangents, with_derivative
+from ntk.duals.rules import Arrays, with_derivative
 
 Variance = float | jax.Array
 
@@ -77,7 +77,7 @@ def _square(c: jax.Array, det: jax.Array) -> jax.Array:
     return jnp.where(square == 0, 1.0, square)
 
 
-def _determinant_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+def _determinant_slope(primals: Arrays, tangents: Arrays) -> jax.Array:
     (a, c, b), (da, dc, db) = primals, tangents
     return b * da + a * db - 2.0 * c * dc
 
@@ -96,7 +96,7 @@ def determinant(a: jax.Array, c: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(value < 0, 0.0, value)
 
 
-def _root_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+def _root_slope(primals: Arrays, tangents: Arrays) -> jax.Array:
     """ddet/(2√det), and 0 where rounding hides the difference of the determinant from 0."""
     root, (det, rounding) = safe_sqrt(*primals), primals
     nothing = (root == 0) | (det <= rounding)
@@ -114,7 +114,7 @@ def angle_complement(pair: Pair) -> jax.Array:
     return _angle(pair.c, pair.root, pair.inverse_radius)
 
 
-def _angle_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+def _angle_slope(primals: Arrays, tangents: Arrays) -> jax.Array:
     """That of atan2: the radius says nothing that c and the root do not."""
     (c, root, _), (dc, droot, _) = primals, tangents
     return (root * dc - c * droot) / _square(c, root * root)
@@ -133,7 +133,7 @@ def mean_abs_product(pair: Pair) -> jax.Array:
     return _mean_abs_product(pair.c, pair.det, pair.root, pair.inverse_radius)
 
 
-def _mean_abs_product_slope(primals: Tangents, tangents: Tangents) -> jax.Array:
+def _mean_abs_product_slope(primals: Arrays, tangents: Arrays) -> jax.Array:
     """Written out because the two terms with 1/√Δ of the plain derivative cancel."""
     (c, det, root, inverse_radius), (dc, ddet, _, _) = primals, tangents
     square = _square(c, det)

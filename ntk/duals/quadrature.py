@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from ntk.duals.geometry import scaled_pair
+from ntk.duals.rules import Arrays, with_rule
 
 ScalarFunction = Callable[[jax.Array], jax.Array]
 
@@ -47,7 +48,6 @@ def derivative(fn: ScalarFunction) -> ScalarFunction:
     return slope
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def gaussian_expectation(
     f: ScalarFunction,
     g: ScalarFunction,
@@ -65,6 +65,14 @@ def gaussian_expectation(
     The result is differentiable in the variances and the covariance where f and g are absolutely continuous. The
     derivatives are expectations too (Price's theorem), and not derivatives of the rule.
     """
+    return with_rule(
+        functools.partial(_expectation, f, g, rule), functools.partial(_expectation_slope, f, g, rule), q11, q12, q22
+    )[0]
+
+
+def _expectation(
+    f: ScalarFunction, g: ScalarFunction, rule: Rule, q11: jax.Array, q12: jax.Array, q22: jax.Array
+) -> Arrays:
     pair = scaled_pair(q11, q12, q22)
     product = jnp.sqrt(jnp.where(pair.constant, 1.0, pair.v1 * pair.v2))
     rho = jnp.where(pair.constant, 0.0, jnp.clip(pair.c / product, -1.0, 1.0))
@@ -90,13 +98,10 @@ def gaussian_expectation(
         inner = jnp.sum(inner_weights * g(sigma2[None] * ((rho * x)[None] + orthogonal[None] * y)), axis=0)
         return total + weight * f(sigma1 * x) * inner, None
 
-    return lax.scan(add_outer_node, jnp.zeros(shape, q12.dtype), (outer_x, outer_weights))[0]
+    return (lax.scan(add_outer_node, jnp.zeros(shape, q12.dtype), (outer_x, outer_weights))[0],)
 
 
-@gaussian_expectation.defjvp
-def _gaussian_expectation_jvp(
-    f: ScalarFunction, g: ScalarFunction, rule: Rule, primals: tuple, tangents: tuple
-) -> tuple[jax.Array, jax.Array]:
+def _expectation_slope(f: ScalarFunction, g: ScalarFunction, rule: Rule, primals: Arrays, tangents: Arrays) -> Arrays:
     """Price: ∂F/∂q12 = E f'ḡ', ∂F/∂q11 = E f''ḡ/2, ∂F/∂q22 = E f ḡ''/2.
 
     If f' jumps, f'' has a delta function that no node sees; then 2·q11·∂F/∂q11 = E u f'(u)g(ū) − q12·E f'ḡ' is used. If
@@ -110,9 +115,8 @@ def _gaussian_expectation_jvp(
     def scaling(fn: ScalarFunction) -> ScalarFunction:
         return lambda x: x * derivative(fn)(x)
 
-    value = gaussian_expectation(f, g, rule, *primals)
     if rule.smoothness <= 0:
-        return value, jnp.nan * (d11 + d12 + d22)
+        return (jnp.nan * (d11 + d12 + d22),)
     slope = expect(derivative(f), derivative(g))
     if rule.smoothness == 1:
         slope11 = ratio(expect(scaling(f), g) - q12 * slope, 2.0 * q11)
@@ -120,7 +124,7 @@ def _gaussian_expectation_jvp(
     else:
         slope11 = expect(derivative(derivative(f)), g) / 2.0
         slope22 = expect(f, derivative(derivative(g))) / 2.0
-    return value, slope11 * d11 + slope * d12 + slope22 * d22
+    return (slope11 * d11 + slope * d12 + slope22 * d22,)
 
 
 def smoothness(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> float:

@@ -1,22 +1,49 @@
-"""Elementwise functions with a derivative rule of their own that holds everywhere, in loops too.
+"""Functions with a derivative rule of their own that holds everywhere, in loops too.
 
 `jax.custom_jvp` loses its rule inside `lax.scan` and `lax.fori_loop` as soon as a derivative is taken of a reverse
 one: what does not change from step to step is moved out of the loop by a partial evaluation that inlines the function
-and forgets the rule (JAX 0.10.2; JAX 0.12.0.1 keeps it). Hessians are then those of the plain operations, NaN or wrong
-without a word. A primitive keeps its rule through every transformation.
+and forgets the rule (JAX 0.10.2; JAX 0.12.0.1 keeps it). Derivatives are then those of the plain operations: NaN, or
+wrong without a word. A primitive keeps its rule through every transformation.
 """
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.typing import ArrayLike
 
+Arrays = tuple[jax.Array, ...]
 Elementwise = Callable[..., jax.Array]
-Tangents = tuple[jax.Array, ...]
-Rule = Callable[[Tangents, Tangents], jax.Array]
+# The tangent of a result, or of each of several, from the primals and their tangents.
+Rule = Callable[[Arrays, Arrays], jax.Array]
+Rules = Callable[[Arrays, Arrays], Arrays]
+
+
+def with_rule(fn: Callable[..., Arrays], rule: Rules, *arguments: ArrayLike) -> Arrays:
+    """The results of a function of arrays, of which the rule is the derivative.
+
+    Args:
+        fn: It returns a tuple of arrays.
+        rule: The tangents of these from the primals and their tangents. It is linear in the tangents and may itself be
+            differentiated.
+        *arguments: Floating-point arrays.
+
+    Returns:
+        `fn(*arguments)`.
+
+    Example:
+        >>> import jax
+        >>> from ntk.duals.rules import with_rule
+        >>> def tripled(x):
+        ...     return with_rule(lambda x: (3.0 * x,), lambda primals, tangents: (3.0 * tangents[0],), x)[0]
+        >>> print(jax.grad(tripled)(1.0))
+        3.0
+    """
+    return tuple(_ruled.bind(*map(jnp.asarray, arguments), fn=fn, rule=rule))
 
 
 def with_derivative(rule: Rule) -> Callable[[Elementwise], Elementwise]:
@@ -39,42 +66,56 @@ def with_derivative(rule: Rule) -> Callable[[Elementwise], Elementwise]:
     """
 
     def decorate(fn: Elementwise) -> Elementwise:
-        primitive = Primitive(fn.__name__)
-        primitive.def_impl(jax.jit(fn))
-        primitive.def_abstract_eval(functools.partial(_result, fn))
-        mlir.register_lowering(primitive, mlir.lower_fun(fn, multiple_results=False))
+        @jax.jit
+        def results(*arguments: jax.Array) -> Arrays:
+            return (fn(*arguments),)
 
-        def jvp(primals: Sequence, tangents: Sequence) -> tuple[jax.Array, jax.Array]:
-            tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
+        def rules(primals: Arrays, tangents: Arrays) -> Arrays:
             shape = jnp.broadcast_shapes(*map(jnp.shape, primals))
-            value = primitive.bind(*primals)
-            return value, jnp.broadcast_to(rule(tuple(primals), tuple(tangents)), shape).astype(value.dtype)
-
-        def batch(arguments: Sequence[jax.Array], axes: Sequence[int | None]) -> tuple[jax.Array, int]:
-            ranks = [jnp.ndim(x) - (axis is not None) for x, axis in zip(arguments, axes, strict=True)]
-            rows = [_rows(x, axis, max(ranks)) for x, axis in zip(arguments, axes, strict=True)]
-            return primitive.bind(*rows), 0
-
-        ad.primitive_jvps[primitive] = jvp
-        batching.primitive_batchers[primitive] = batch
+            return (jnp.broadcast_to(rule(primals, tangents), shape),)
 
         @functools.wraps(fn)
         def call(*arguments: jax.Array) -> jax.Array:
-            return primitive.bind(*map(jnp.asarray, arguments))
+            return with_rule(results, rules, *arguments)[0]
 
         return call
 
     return decorate
 
 
-def _result(fn: Elementwise, *arguments: jax.core.ShapedArray) -> jax.core.ShapedArray:
-    result = jax.eval_shape(fn, *arguments)
-    return jax.core.ShapedArray(result.shape, result.dtype)
+_ruled = Primitive("with_rule")
+_ruled.multiple_results = True
 
 
-def _rows(x: jax.Array, axis: int | None, rank: int) -> jax.Array:
-    """The batch first and `rank` axes after it; an axis of one stands for a batch that is not there."""
-    if axis is None:
-        return jnp.expand_dims(x, range(rank + 1 - jnp.ndim(x)))
-    x = jnp.moveaxis(x, axis, 0)
-    return x.reshape(x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:])
+@_ruled.def_impl
+def _call(*arguments: Any, fn: Callable[..., Arrays], rule: Rules) -> Arrays:
+    return fn(*arguments)
+
+
+@_ruled.def_abstract_eval
+def _shapes(*arguments: jax.core.ShapedArray, fn: Callable[..., Arrays], rule: Rules) -> list[jax.core.ShapedArray]:
+    return [jax.core.ShapedArray(result.shape, result.dtype) for result in jax.eval_shape(fn, *arguments)]
+
+
+def _lower(ctx: Any, *arguments: Any, fn: Callable[..., Arrays], rule: Rules) -> Any:
+    return mlir.lower_fun(fn, multiple_results=True)(ctx, *arguments)
+
+
+def _jvp(primals: Sequence, tangents: Sequence, fn: Callable[..., Arrays], rule: Rules) -> tuple[Arrays, Arrays]:
+    values = tuple(map(jnp.asarray, primals))
+    results = with_rule(fn, rule, *values)
+    moved = rule(values, tuple(ad.instantiate_zeros(tangent) for tangent in tangents))
+    return results, tuple(tangent.astype(result.dtype) for result, tangent in zip(results, moved, strict=True))
+
+
+def _batch(
+    arguments: Sequence[Any], axes: Sequence[int | None], fn: Callable[..., Arrays], rule: Rules
+) -> tuple[Arrays, list[int]]:
+    axes = tuple(axes)
+    results = with_rule(jax.vmap(fn, axes), jax.vmap(rule, (axes, axes)), *arguments)
+    return results, [0] * len(results)
+
+
+mlir.register_lowering(_ruled, _lower)
+ad.primitive_jvps[_ruled] = _jvp
+batching.primitive_batchers[_ruled] = _batch

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 
 from ntk.dtypes import common_dtype
 from ntk.duals import Activation
-from ntk.duals.rules import Tangents, with_derivative
+from ntk.duals.rules import Arrays, with_derivative
 
 
 class OwnMoments(NamedTuple):
@@ -44,7 +44,7 @@ def nonlinearity(
     return activation.dual_map(*q), activation.dual_derivative_map(*q)
 
 
-def _slope_of_entries(primals: Tangents, tangents: Tangents) -> Array:
+def _slope_of_entries(primals: Arrays, tangents: Arrays) -> Array:
     return tangents[0]
 
 

@@ -1,8 +1,8 @@
 """Functions of a kernel matrix through its eigendecomposition, made once for any number of times.
 
-They are differentiable in the kernel where eigenvalues coincide too, as those of equal inputs do: not by the derivative
-of eigenvectors, which is infinite there, but by the divided differences of the function (Daleckii & Krein 1965). That
-is done once: a second derivative in the kernel is refused.
+They are differentiable in the kernel, also where eigenvalues coincide, as those of equal inputs do. The derivative of
+eigenvectors is infinite there; the rule takes the divided differences of the function (Daleckii & Krein 1965). A second
+derivative in the kernel is refused.
 """
 
 import functools
@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from ntk.checks import as_nonnegative, check_flag, is_concrete
+from ntk.duals.rules import Arrays, with_rule
 from ntk.dynamics.linear_algebra.filters import FILTERS
 from ntk.linalg import highest_matmul
 
-# A JAX array; of NumPy where a predictor computes in float64 on request, and keeps its arrays on the host.
+# A JAX array; a NumPy array where a predictor computes in float64 on request and keeps its arrays on the host.
 Array = Any
 
 
@@ -51,7 +52,7 @@ def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax
 
 
 def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: Any = None) -> Spectrum:
-    """The spectrum of a symmetric kernel and its ridge; a concrete kernel that is not a kernel is refused.
+    """The spectrum of a symmetric kernel and its ridge; a concrete one that is not positive semidefinite is refused.
 
     `computed_in` is the dtype whose rounding the kernel's entries have, its own unless told otherwise.
 
@@ -116,7 +117,8 @@ def filtered(
         (T, N, c).
     """
     numbers = (t, rate, momentum, spectrum.ridge)
-    return _filtered(kind, spectrum.matrix, spectrum.eigenvalues, spectrum.eigenvectors, numbers, columns)
+    arrays = spectrum.matrix, spectrum.eigenvalues, spectrum.eigenvectors, *numbers, columns
+    return with_rule(functools.partial(_filtered, kind), functools.partial(_filtered_slope, kind), *arrays)[0]
 
 
 def _weights(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...]) -> jax.Array:
@@ -131,25 +133,16 @@ def _weights(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...
     return jnp.where(trained, g, 0) if kind[1] == "coefficients" else jnp.where(trained, q + ridge * g, 1)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _filtered(
-    kind: tuple[str, str],
-    matrix: jax.Array,
-    mu: jax.Array,
-    vectors: jax.Array,
-    numbers: tuple[jax.Array, ...],
-    columns: jax.Array,
-) -> jax.Array:
-    return highest_matmul(
-        vectors[None], _weights(kind, mu, numbers)[..., None] * highest_matmul(vectors.T, columns)[None]
-    )
+def _filtered(kind: tuple[str, str], matrix: jax.Array, mu: jax.Array, vectors: jax.Array, *rest: jax.Array) -> Arrays:
+    *numbers, columns = rest
+    weights = _weights(kind, mu, tuple(numbers))[..., None]
+    return (highest_matmul(vectors[None], weights * highest_matmul(vectors.T, columns)[None]),)
 
 
-@_filtered.defjvp
-def _filtered_jvp(kind: tuple[str, str], primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    _, mu, vectors, numbers, columns = primals
-    matrix, d_matrix, d_numbers, d_columns = primals[0], tangents[0], tangents[3], tangents[4]
-    mu, vectors = _constant(matrix, (mu, vectors))
+def _filtered_slope(kind: tuple[str, str], primals: Arrays, tangents: Arrays) -> Arrays:
+    (matrix, mu, vectors), numbers, columns = primals[:3], primals[3:-1], primals[-1]
+    d_matrix, d_numbers, d_columns = tangents[0], tangents[3:-1], tangents[-1]
+    mu, vectors = with_rule(lambda matrix, *spectrum: spectrum, _refused_twice, matrix, mu, vectors)
     weights, d_weights = jax.jvp(lambda numbers: _weights(kind, mu, numbers), (numbers,), (d_numbers,))
     along, d_along = highest_matmul(vectors.T, columns)[None], highest_matmul(vectors.T, d_columns)[None]
     in_basis = highest_matmul(vectors.T, highest_matmul(d_matrix, vectors))
@@ -160,17 +153,11 @@ def _filtered_jvp(kind: tuple[str, str], primals: Any, tangents: Any) -> tuple[j
 
     # One time after the other: all at once would be an (N, N) for each of them.
     change = d_weights[..., None] * along + weights[..., None] * d_along + lax.map(jax.checkpoint(turned), numbers[0])
-    return highest_matmul(vectors[None], weights[..., None] * along), highest_matmul(vectors[None], change)
+    return (highest_matmul(vectors[None], change),)
 
 
-@jax.custom_jvp
-def _constant(matrix: jax.Array, spectrum: Any) -> Any:
-    """The eigenvalues and eigenvectors of the matrix, of which no derivative is taken."""
-    return spectrum
-
-
-@_constant.defjvp
-def _constant_jvp(primals: Any, tangents: Any) -> Any:
+def _refused_twice(primals: Arrays, tangents: Arrays) -> Arrays:
+    """The derivative of eigenvalues and eigenvectors in the matrix, which would be that of a derivative."""
     raise ValueError(
         "a second derivative in the kernel is asked for; expected a first one: take differences of gradients, or"
         " log_marginal_likelihood, which has all derivatives."

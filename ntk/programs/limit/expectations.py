@@ -20,6 +20,7 @@ from ntk.duals.quadrature import (
     ratio,
     smoothness,
 )
+from ntk.duals.rules import Arrays, with_rule
 from ntk.infinite_width.moments import OwnMoments, nonlinearity
 from ntk.programs.language.vectors import Function
 
@@ -99,26 +100,28 @@ def product_with_itself(unary: Unary) -> Callable[..., tuple[jax.Array, jax.Arra
     return product
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def gaussian_mean(fn: ScalarFunction, rule: Rule, q: jax.Array) -> jax.Array:
     """E fn(u) for u ~ N(0, q), by the rule of `gaussian_expectation` in one dimension.
 
     Differentiable in q where fn is absolutely continuous, or jumps at 0 alone, by dE/dq = E u fn'(u)/(2q); the
     derivative at q = 0 is 0.
     """
+    return with_rule(functools.partial(_mean, fn, rule), functools.partial(_mean_slope, fn, rule), q)[0]
+
+
+def _mean(fn: ScalarFunction, rule: Rule, q: jax.Array) -> Arrays:
     sigma = jnp.sqrt(q)
     cuts = jnp.stack([ratio(point, sigma) for point in rule.breakpoints] + [jnp.zeros_like(sigma)])
     nodes, weights = graded_rule(cuts, rule)
-    return jnp.sum(weights * fn(sigma[None] * nodes), axis=0)
+    return (jnp.sum(weights * fn(sigma[None] * nodes), axis=0),)
 
 
-@gaussian_mean.defjvp
-def _gaussian_mean_jvp(fn: ScalarFunction, rule: Rule, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+def _mean_slope(fn: ScalarFunction, rule: Rule, primals: Arrays, tangents: Arrays) -> Arrays:
     (q,), (dq,) = primals, tangents
     if rule.smoothness <= 0 and any(rule.breakpoints):
-        return gaussian_mean(fn, rule, q), jnp.nan * dq
+        return (jnp.nan * dq,)
     scaling = gaussian_mean(lambda u: u * derivative(fn)(u), _one_less_smooth(rule), q)
-    return gaussian_mean(fn, rule, q), ratio(scaling, 2.0 * q) * dq
+    return (ratio(scaling, 2.0 * q) * dq,)
 
 
 def _one_less_smooth(rule: Rule) -> Rule:
