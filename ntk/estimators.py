@@ -148,7 +148,8 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
 class NTKClassifier(ClassifierMixin, _NTKEstimator):
     """Classification by infinitely wide networks trained on squared loss: the class of the largest output.
 
-    Targets are −1 and 1 for two classes, else one output a class, 1 − 1/K for its own and −1/K for the others.
+    The targets of two classes are −1 and 1. K > 2 classes have an output each, with targets 1 − 1/K at the class itself
+    and −1/K elsewhere.
 
     Parameters:
         net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.

@@ -40,8 +40,8 @@ _KEPT: dict[Hashable, dict[Any, Any]] = {}
 def kept_with(*owners: Any) -> dict[Any, Any]:
     """The dictionary that lives as long as all of the owners: the same one at every call.
 
-    The dictionary of a bound method lives as long as the method's function and the object that it is bound to. Owners of
-    which one takes no weak references get a new, empty dictionary at every call.
+    The dictionary of a bound method lives as long as the method's function and the object that it is bound to. If an
+    owner takes no weak references, every call gets a new, empty dictionary.
     """
 
     def forget(_: Any, kept: dict[Hashable, dict[Any, Any]] = _KEPT) -> None:

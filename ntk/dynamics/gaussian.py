@@ -1,6 +1,7 @@
 """Gaussian processes with a network's kernels: posteriors, and the marginal likelihood of hyperparameters."""
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from ntk.checks import as_symmetric, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
@@ -24,11 +26,11 @@ class Gaussian(NamedTuple):
         covariance: (*t, M, M); its diagonal is never negative.
     """
 
-    mean: jax.Array
-    covariance: jax.Array
+    mean: Float[jax.Array, "..."]
+    covariance: Float[jax.Array, "*t M M"]
 
     @property
-    def std(self) -> jax.Array:
+    def std(self) -> Float[jax.Array, "*t M"]:
         """Standard deviations, (*t, M)."""
         return jnp.sqrt(jnp.diagonal(self.covariance, axis1=-2, axis2=-1))
 
@@ -97,8 +99,8 @@ def gp_posterior(
 
     With the NNGP as K this is Bayesian inference with an infinitely wide network (Neal 1996; Lee et al. 2018,
     arXiv:1711.00165); with the NTK, the "NTKGP" of He et al. 2020 (arXiv:2007.05864). The distribution of networks
-    that are *trained* is another: `squared_loss_ensemble`. Where rounding does not tell K from 0 and there is no
-    ridge, its pseudo-inverse is taken.
+    that are *trained* is another: `squared_loss_ensemble`. Without a ridge, directions in
+    which rounding does not tell K from 0 are left out, as in a pseudo-inverse.
 
     Args:
         k_train_train: K, (N, N), shared by the outputs, of float32 or float64.
@@ -137,7 +139,7 @@ def gp_posterior(
 
 def log_marginal_likelihood(
     k_train_train: ArrayLike, y_train: ArrayLike, *, ridge: ArrayLike = 0.0, relative_ridge: bool = False
-) -> jax.Array:
+) -> Float[jax.Array, ""]:
     """Ln p(y) = −½ yᵀ(K + ρ)⁻¹y − ½ ln det(K + ρ) − (N/2) ln 2π of a Gaussian process, summed over outputs.
 
     Differentiable in the kernel, hence in what the kernel was computed from, and in the ridge (Rasmussen & Williams
@@ -186,7 +188,7 @@ def check_shared(layout: Layout) -> None:
 
 
 def covariance_of_test(name: str, kernel: ArrayLike, across_name: str, across: jax.Array) -> jax.Array:
-    """The prior covariance of the test points, which `across`, an argument of that name, has as its rows."""
+    """The prior covariance of the test points, checked: its rows are those of `across`, an argument of that name."""
     kernel = as_symmetric(name, kernel)
     if len(kernel) != len(across):
         raise ValueError(
@@ -196,7 +198,7 @@ def covariance_of_test(name: str, kernel: ArrayLike, across_name: str, across: j
 
 
 def symmetric_with_variances(covariance: jax.Array) -> jax.Array:
-    """The covariance without what rounding has made of it: an asymmetry, and negative variances."""
+    """The covariance without the asymmetry and the negative variances that rounding leaves."""
     covariance = (covariance + covariance.mT) / 2
     diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)
     identity = jnp.broadcast_to(jnp.eye(covariance.shape[-1], dtype=covariance.dtype), covariance.shape)
@@ -238,6 +240,6 @@ def _ended(process: GaussianProcess, which: str, columns: jax.Array) -> jax.Arra
 def _log_marginal_likelihood(matrix: jax.Array, targets: jax.Array) -> jax.Array:
     factor = jnp.linalg.cholesky(matrix)
     whitened = jax.scipy.linalg.solve_triangular(factor, targets, lower=True)
-    constant = len(matrix) * np.log(2 * np.pi) / 2
+    constant = len(matrix) * math.log(2 * math.pi) / 2
     log_det = jnp.sum(jnp.log(jnp.diag(factor)))
     return -jnp.sum(whitened**2) / 2 - targets.shape[1] * (log_det + constant)

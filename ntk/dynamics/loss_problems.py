@@ -1,4 +1,4 @@
-"""A loss with its outputs and targets, looked at before anything is trained."""
+"""Checks of a loss with its outputs and targets, before anything is trained."""
 
 from collections.abc import Callable
 from typing import Any
@@ -76,9 +76,9 @@ def check_loss_takes(loss: Loss, outputs: Any, targets: Any, advice: str) -> Non
 
     Args:
         loss: loss(f, y).
-        outputs: What f is like, a pytree of `jax.ShapeDtypeStruct`.
+        outputs: Shapes and dtypes of f, a pytree of `jax.ShapeDtypeStruct`.
         targets: y, a pytree of arrays.
-        advice: What is expected, beside another loss, where it fails.
+        advice: What the refusal of a loss that fails proposes, beside another loss.
 
     Raises:
         TypeError: The loss is not a real number or an array of them.
@@ -108,7 +108,7 @@ def _joined(shapes: list[tuple[int, ...]]) -> str:
 def _mixes_points(loss: Loss, outputs: Any, targets: Any) -> bool:
     """Whether the gradient at one point depends on the target of another, where shapes differ and broadcast.
 
-    Arrays (N, 1) and (N,) broadcast to (N, N), and a loss that sums hides it. It is tried with numbers.
+    Arrays (N, 1) and (N,) broadcast to (N, N), and a loss that sums hides this. The loss is therefore tried on numbers.
     """
     (output,), (target,) = jax.tree.leaves(outputs), jax.tree.leaves(targets)
     if output.shape == target.shape or output.shape[:1] != target.shape[:1] or len(target) < 2:

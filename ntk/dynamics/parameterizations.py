@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from ntk import infinite_width
 from ntk.checks import as_floating, check_choice, check_key, shown
@@ -62,7 +63,7 @@ class ParameterizedModel:
             return _map_named(lambda name, leaf: _std(self.net, name) / _root_fan_in(name, leaf) * leaf, params)
         return params
 
-    def apply(self, params: Any, x: ArrayLike, lengths: ArrayLike | None = None) -> jax.Array:
+    def apply(self, params: Any, x: ArrayLike, lengths: ArrayLike | None = None) -> Float[Array, "N ..."]:
         """The outputs, (N,) or (N, O)."""
         if lengths is not None and isinstance(self.net, MLP):
             raise ValueError("lengths is given; expected none, an MLP reads no sequences.")
@@ -77,7 +78,7 @@ class ParameterizedModel:
             params = _map_named(lambda name, leaf: _root_fan_in(name, leaf) * leaf, params)
         return self._model().apply(params, x, **options)
 
-    def kernel_limit(self, x1: ArrayLike, x2: ArrayLike | None = None) -> jax.Array:
+    def kernel_limit(self, x1: ArrayLike, x2: ArrayLike | None = None) -> Float[Array, "N1 N2"]:
         """What Θ times `learning_rate_scale` tends to as n → ∞, and stays at in training, (N1, N2).
 
         In standard parameterization that is the sum of the parts of hidden and output weights, each over its σ²:

@@ -1,6 +1,6 @@
-"""What is said of predictions that cannot be used as they are: they left the range of their dtype, or lost digits.
+"""Refusals of predictions that left the range of their dtype, and warnings where predictions lost digits.
 
-It is said of concrete ones. Under a transformation NaN or inf propagates, and digits are lost without a word.
+Only concrete predictions can be looked at. Under a transformation NaN or inf propagates, and nothing warns.
 """
 
 import math
@@ -15,7 +15,7 @@ from ntk.checks import is_concrete
 from ntk.dynamics.linear_algebra.spectral import Array, Spectrum
 from ntk.linalg import highest_matmul
 
-# Predictions that keep as many digits are let pass without advice.
+# Predictions that keep at least so many digits get no advice.
 _ENOUGH_DIGITS = 3
 # An eigensolver in floating-point moves eigenvalues by some two ε of the largest.
 _MOVED_BY_SOLVER = 2.0
@@ -55,7 +55,7 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
 
     Args:
         spectrum: Of the kernel and its ridge.
-        t: (T,), inf included, of which nothing is said: see `condition_report`.
+        t: (T,). No warning concerns t = inf, which `condition_report` judges.
         rate: η; with momentum β, η/(1 − β).
         error: (N, c), what the training is to remove.
         given_in: The dtype that the kernel was given in.

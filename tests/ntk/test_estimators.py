@@ -108,7 +108,7 @@ def test_of_a_sampled_limit_one_kernel_is_used(estimator, data):
         assert np.all(std[12:] > 1e-2)
 
 
-@pytest.mark.parametrize("net", [ntk.MLP(depth=1, activation="tanh"), ntk.architectures.mlp(depth=1)])
+@pytest.mark.parametrize("net", [NET, pytest.param(ntk.architectures.mlp(depth=1), marks=pytest.mark.slow)])
 def test_clones_have_an_equal_network_and_are_saved(net, tmp_path, data):
     """What was compiled for a network serves its clones and pickles; and these are saved as their original is."""
     x, y, x_test = data
@@ -119,16 +119,15 @@ def test_clones_have_an_equal_network_and_are_saved(net, tmp_path, data):
     np.testing.assert_array_equal(ntk.load(tmp_path / "twin.npz").predict(x_test), twin.predict(x_test))
 
 
-def test_saved_with_names_of_features_and_labels(tmp_path):
+def test_saved_with_names_of_features_and_labels(data, tmp_path):
     """Labels and column names of data frames are arrays of objects."""
-    x = np.random.default_rng(0).normal(size=(6, 2))
-    model = NTKClassifier(NET).fit(x, np.array(["no", "yes"] * 3, dtype=object))
-    model.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    model = NTKClassifier(NET).fit(data[0], np.array(["no", "yes"] * 6, dtype=object))
+    model.feature_names_in_ = np.array(["a", "b", "c"], dtype=object)
     ntk.save(tmp_path / "model.npz", model)
     loaded = ntk.load(tmp_path / "model.npz")
     assert loaded.classes_.tolist() == ["no", "yes"]
-    assert loaded.feature_names_in_.tolist() == ["a", "b"]
-    assert loaded.n_features_in_ == 2
+    assert loaded.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert loaded.n_features_in_ == 3
 
 
 @pytest.mark.slow

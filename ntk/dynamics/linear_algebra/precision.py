@@ -31,7 +31,7 @@ def working_precision(float64: bool, *arguments: Any) -> Iterator[None]:
 
 
 def float64_on_request(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of what has `float64` and `dtype`: if the first is True, in float64, and the results in the second."""
+    """A method that computes in float64 if the object's `float64` is True; its results have the object's `dtype`."""
 
     @functools.wraps(method)
     def computed(self: Any, *arguments: Any, **options: Any) -> Any:

@@ -93,7 +93,7 @@ def calls(ntk):
 # Each compiles anew for every shape that is right.
 SLOW = (
     *("squared_loss_flow", "a flow", "coefficients", "a descent", "an ensemble", "a flow of any loss", "train"),
-    *("conjugate_gradients", "nystrom_preconditioner", "init", "kernel_limit"),
+    *("squared_loss_descent", "conjugate_gradients", "nystrom_preconditioner", "init", "kernel_limit"),
 )
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
@@ -129,10 +129,8 @@ def test_every_function_is_called(plain):
     assert set(plain.dynamics.__all__) - made - results <= set(calls(plain))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["NTKClassifier", *(pytest.param(name, marks=pytest.mark.slow) for name in ("NTKRegressor", "NNGPRegressor"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["NTKClassifier", "NTKRegressor", "NNGPRegressor"])
 def test_estimators(plain, name):
     """What scikit-learn checks is refused by scikit-learn."""
     labels = np.array([0, 1, 1])

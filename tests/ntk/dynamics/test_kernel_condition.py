@@ -14,7 +14,7 @@ def kernel_of(spectrum, dtype=np.float64):
     return ((k + k.T) / 2).astype(dtype)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("momentum", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_learning_rates_above_the_largest_stable_one_diverge(momentum):
     k = split(joint_kernel())[0]
     y = targets()[0]

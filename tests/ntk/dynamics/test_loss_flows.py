@@ -37,6 +37,7 @@ def test_an_implicit_solver():
 
 
 @pytest.mark.slow
+@pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
 def test_cross_entropy_agrees_with_neural_tangents():
     """Their loss is what is given: with a sum of it, their time is ours."""
     k, k_test, _ = split(joint_kernel())
@@ -56,6 +57,7 @@ def test_cross_entropy_agrees_with_neural_tangents():
     np.testing.assert_allclose(integers(times, start), found.train, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_cross_entropy_at_small_times():
     """f_t = f_0 − tΘg + ½t² Θ H Θ g with gradient g and Hessian H of the loss, up to t³."""
     k = split(joint_kernel())[0]
@@ -74,6 +76,7 @@ def test_cross_entropy_at_small_times():
     assert rest[1] / rest[0] == pytest.approx(8, rel=0.1)
 
 
+@pytest.mark.slow
 def test_cross_entropy_ends_at_logistic_regression():
     """A linear kernel on data that no line separates: the flow ends at the maximum likelihood."""
     rng = np.random.default_rng(0)

@@ -100,7 +100,7 @@ def test_targets_of_a_loss(d, y, error, sentence):
             call()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_steps_that_diverge_are_refused_where_they_leave_the_range(d, dtype):
     """|1 − 2η| = 2 for η = 1.5: the outputs of f = 1 − (−2)^t pass 2^128 or 2^1024 at just that step."""
     last = 128 if dtype == np.float32 else 1024
@@ -136,7 +136,9 @@ def smooth_problem(features):
     return k, np.sin(3 * x[:, 0]) + 0.3 * rng.normal(size=60)
 
 
-@pytest.mark.parametrize("features", [1, 2, 3])
+@pytest.mark.parametrize(
+    "features", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_digits_that_rounding_takes_are_told(d, features):
     """Against float64: where fewer than three digits are right a warning says so, and says no fewer than are left."""
     k, y = smooth_problem(features)

@@ -38,7 +38,7 @@ def test_standard_parameters_are_the_weights_themselves():
     params = model.init(jax.random.key(0), x)["params"]
     z = x
     for layer in (1, 2):
-        z = jax.scipy.special.erf(z @ params[f"w{layer}"] + params[f"b{layer}"])
+        z = jax.scipy.special.erf(z @ params[f"w{layer}"] + params[f"b{layer}"][None])
     np.testing.assert_allclose(model.apply({"params": params}, x), z @ params["v"], rtol=0, atol=1e-12)
     stds = {"w1": 1.3 / 5**0.5, "w2": 1.3 / 20, "v": 0.8 / 20, "b1": 0.4, "b2": 0.4}
     for name, std in stds.items():
@@ -54,8 +54,8 @@ def test_maximal_update_multipliers_are_those_of_table_1():
     model = dynamics.parameterized_model(MLP, n, parameterization="mup")
     params = model.init(jax.random.key(0), x)["params"]
     inputs, hidden, readout = n**0.5, n**0.0, n**-0.5
-    z = jax.scipy.special.erf(1.3 / 5**0.5 * inputs * x @ params["w1"] + 0.4 * inputs * params["b1"])
-    z = jax.scipy.special.erf(1.3 * hidden * z @ params["w2"] + 0.4 * inputs * params["b2"])
+    z = jax.scipy.special.erf(1.3 / 5**0.5 * inputs * x @ params["w1"] + 0.4 * inputs * params["b1"][None])
+    z = jax.scipy.special.erf(1.3 * hidden * z @ params["w2"] + 0.4 * inputs * params["b2"][None])
     np.testing.assert_allclose(model.apply({"params": params}, x), 0.8 * readout * z @ params["v"], rtol=0, atol=1e-12)
     for leaf in params.values():
         assert np.std(leaf) == pytest.approx(n**-0.5, rel=5 / (2 * leaf.size) ** 0.5)
@@ -69,7 +69,7 @@ def test_recurrent_standard_parameters_are_the_weights_themselves():
     params = model.init(jax.random.key(0), x)["params"]
     s = np.zeros((4, 8))
     for t in range(3):
-        s = jax.scipy.special.erf(s @ params["w"] + x[:, t] @ params["u"] + params["b"])
+        s = jax.scipy.special.erf(s @ params["w"] + x[:, t] @ params["u"] + params["b"][None])
     np.testing.assert_allclose(model.apply({"params": params}, x), s @ params["v"], rtol=0, atol=1e-12)
 
 

@@ -60,14 +60,16 @@ def test_flow_solves_its_ode():
     np.testing.assert_allclose(np.concatenate(found, axis=1), expected, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
+@pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
 @pytest.mark.parametrize(
     ("relative", "kernel"),
     [
         (0.0, joint_kernel()),
         (0.05, joint_kernel()),
-        pytest.param(0.05, with_duplicates(joint_kernel()), marks=pytest.mark.slow),
-        pytest.param(0.0, with_duplicates(joint_kernel()), marks=pytest.mark.slow),
-        pytest.param(0.0, joint_kernel(features=5), marks=pytest.mark.slow),
+        (0.05, with_duplicates(joint_kernel())),
+        (0.0, with_duplicates(joint_kernel())),
+        (0.0, joint_kernel(features=5)),
     ],
     ids=["regular", "ridge", "duplicates-ridge", "duplicates", "semidefinite"],
 )
@@ -89,10 +91,32 @@ def test_flow_agrees_with_neural_tangents(relative, kernel):
         np.testing.assert_allclose(found.test, test, rtol=0, atol=1e-8)
 
 
+def kernel_with_output_axes():
+    """(N + M, N + M, O, O), all of whose outputs depend on each other."""
+    features = np.random.default_rng(2).normal(size=(N + M, OUT, 60)) / 60**0.5
+    return np.einsum("nop,mqp->nmoq", features, features)
+
+
+def test_kernel_with_output_axes():
+    """The matrix exponential over all pairs of point and output; and of outputs apart, the kernel that they share."""
+    full = kernel_with_output_axes()
+    y, start, start_test = targets()
+    k, k_test = (part.transpose(0, 2, 1, 3).reshape(-1, N * OUT) for part in (full[:N, :N], full[N:, :N]))
+    gain = np.linalg.solve(k, np.eye(N * OUT) - scipy.linalg.expm(-2.0 * k)) @ (y - start).ravel()
+    found = dynamics.squared_loss_flow(full[:N, :N], y)(2.0, start, start_test, full[N:, :N])
+    np.testing.assert_allclose(found.train, start + (k @ gain).reshape(N, OUT), **TIGHT)
+    np.testing.assert_allclose(found.test, start_test + (k_test @ gain).reshape(M, OUT), **TIGHT)
+    k, k_test, _ = split(joint_kernel())
+    blocks, blocks_test = (np.einsum("nm,op->nmop", part, np.eye(OUT)) for part in (k, k_test))
+    apart = dynamics.squared_loss_flow(blocks, y)(2.0, start, start_test, blocks_test)
+    np.testing.assert_allclose(apart.train, expm_flow(joint_kernel(), 2.0, 1.0, 0.0, False), **TIGHT)
+    np.testing.assert_allclose(apart.test, expm_flow(joint_kernel(), 2.0, 1.0, 0.0, True), **TIGHT)
+
+
+@pytest.mark.slow
+@pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
 def test_kernel_with_output_axes_agrees_with_neural_tangents():
-    rng = np.random.default_rng(2)
-    features = rng.normal(size=(N + M, OUT, 60)) / 60**0.5
-    full = np.einsum("nop,mqp->nmoq", features, features)
+    full = kernel_with_output_axes()
     y, start, start_test = targets()
     theirs = ntk.load_neural_tangents().predict.gradient_descent_mse
     # Their axes are zipped: (N, N, O, O) too.
@@ -100,11 +124,6 @@ def test_kernel_with_output_axes_agrees_with_neural_tangents():
     predict = dynamics.squared_loss_flow(full[:N, :N], y)
     for found, wanted in zip(predict(TIMES, start, start_test, full[N:, :N]), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-8)
-    # Outputs that do not meet are those of the kernel that they share.
-    k = split(joint_kernel())[0]
-    blocks = np.einsum("nm,op->nmop", k, np.eye(OUT))
-    shared = dynamics.squared_loss_flow(k, y)(TIMES, start)
-    np.testing.assert_allclose(dynamics.squared_loss_flow(blocks, y)(TIMES, start), shared, **TIGHT)
 
 
 @pytest.mark.parametrize(("momentum", "rate"), [(0.0, 0.4), (0.9, 0.3), (0.25, 1.2), (0.5, 1.6)])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
 from kernel_problems import OUT, M, N, joint_kernel, split, targets, with_duplicates
 
@@ -27,7 +28,9 @@ def problem():
     return net, x, x_test, targets()[0], kernels
 
 
-@pytest.mark.parametrize(("trained", "get"), [pytest.param("all", "ntk", marks=pytest.mark.slow), ("readout", "nngp")])
+@pytest.mark.slow
+@pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
+@pytest.mark.parametrize(("trained", "get"), [("all", "ntk"), ("readout", "nngp")])
 def test_ensemble_agrees_with_neural_tangents(problem, trained, get):
     net, x, x_test, y, (train, across, test) = problem
     theirs = ntk.load_neural_tangents().predict.gradient_descent_mse_ensemble(stax_kernel_fn(net), x, y)
@@ -47,6 +50,7 @@ def test_ensemble_agrees_with_neural_tangents(problem, trained, get):
 
 
 @pytest.mark.slow
+@pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
 def test_ensemble_with_a_ridge_agrees_with_neural_tangents(problem):
     """Of networks all of which is trained; of the read-out alone, theirs is the posterior with the ridge as noise."""
     net, x, x_test, y, (train, across, test) = problem
@@ -65,6 +69,8 @@ def test_ensemble_with_a_ridge_agrees_with_neural_tangents(problem):
     np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
+@pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
 @pytest.mark.parametrize("relative", [0.0, 0.1])
 def test_gp_posterior_agrees_with_neural_tangents(problem, relative):
     _, _, _, y, (train, across, test) = problem
@@ -78,6 +84,33 @@ def test_gp_posterior_agrees_with_neural_tangents(problem, relative):
         np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
         np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
         np.testing.assert_allclose(posterior(k_across), found.mean, rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """Train-train, test-train and test-test, the NTK and the NNGP of each, of condition number about 20."""
+    pairs = zip(split(joint_kernel()), split(joint_kernel(seed=7)), strict=True)
+    return [SimpleNamespace(ntk=theta, nngp=sigma) for theta, sigma in pairs]
+
+
+@pytest.mark.parametrize("trained", ["all", pytest.param("readout", marks=pytest.mark.slow)])
+def test_ensemble_is_its_formula(kernels, trained):
+    """Mean A_t y and covariance Σ_** − A_t Σ_*ᵀ − Σ_* A_tᵀ + A_t Σ A_tᵀ, A_t = Θ_* Θ⁻¹(1 − e^{−Θt}), by SciPy."""
+    y = targets()[0]
+    train, across, test = kernels
+    theta, theta_across = (getattr(k, "ntk" if trained == "all" else "nngp") for k in (train, across))
+    predict = dynamics.squared_loss_ensemble(train, y, trained=trained)
+    found, on_train = predict(TIMES, across, test.nngp), predict(TIMES)
+    for i, t in enumerate(TIMES):
+        left = scipy.linalg.expm(-t * theta)
+        response = theta_across @ np.linalg.solve(theta, np.eye(N) - left)
+        crossed = response @ across.nngp.T
+        covariance = test.nngp - crossed - crossed.T + response @ train.nngp @ response.T
+        np.testing.assert_allclose(found.mean[i], response @ y, **TIGHT)
+        np.testing.assert_allclose(found.covariance[i], covariance, **TIGHT)
+        np.testing.assert_allclose(on_train.mean[i], y - left @ y, **TIGHT)
+        np.testing.assert_allclose(on_train.covariance[i], left @ train.nngp @ left.T, **TIGHT)
+    np.testing.assert_array_equal(predict(TIMES, across), found.mean)
 
 
 def test_ensemble_is_what_trained_draws_do():
@@ -99,8 +132,8 @@ def test_ensemble_is_what_trained_draws_do():
     assert np.any(np.abs(kernels[2].nngp - found.covariance) > 20 * spread)
 
 
-def test_ensemble_starts_as_the_nngp_and_ends_at_the_targets(problem):
-    _, _, _, y, (train, across, test) = problem
+def test_ensemble_starts_as_the_nngp_and_ends_at_the_targets(kernels):
+    y, (train, across, test) = targets()[0], kernels
     predict = dynamics.squared_loss_ensemble(train, y)
     begin = predict(0.0, across, test.nngp)
     np.testing.assert_array_equal(begin.mean, np.zeros((M, OUT)))
@@ -114,7 +147,7 @@ def test_ensemble_starts_as_the_nngp_and_ends_at_the_targets(problem):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_variance_is_never_negative(dtype):
     """Test points that are training points, with and without duplicates: their variance is 0 up to rounding."""
     kernel = with_duplicates(joint_kernel()).astype(dtype)
@@ -133,12 +166,17 @@ def test_variance_is_never_negative(dtype):
         np.testing.assert_allclose(found.mean, fitted, rtol=0, atol=200 * np.finfo(dtype).eps)
 
 
-def test_posterior_on_the_training_points_is_that_of_textbooks():
-    k = split(joint_kernel())[0]
+def test_posterior_is_that_of_textbooks():
+    k, k_test, prior = split(joint_kernel())
     y = targets()[0]
     for ridge in (0.2, 1e-6):
-        mean, covariance = dynamics.gp_posterior(k, y, ridge=ridge)()
+        posterior = dynamics.gp_posterior(k, y, ridge=ridge)
         regular = k + ridge * np.eye(N)
+        mean, covariance = posterior(k_test, prior)
+        np.testing.assert_allclose(mean, k_test @ np.linalg.solve(regular, y), **TIGHT)
+        np.testing.assert_allclose(covariance, prior - k_test @ np.linalg.solve(regular, k_test.T), **TIGHT)
+        np.testing.assert_array_equal(posterior(k_test), mean)
+        mean, covariance = posterior()
         np.testing.assert_allclose(mean, k @ np.linalg.solve(regular, y), **TIGHT)
         np.testing.assert_allclose(covariance, k - k @ np.linalg.solve(regular, k), **TIGHT)
 
@@ -148,6 +186,9 @@ def test_marginal_likelihood_is_the_gaussian_density():
     y = targets()[0]
     expected = sum(scipy.stats.multivariate_normal(np.zeros(N), k + 0.3 * np.eye(N)).logpdf(column) for column in y.T)
     np.testing.assert_allclose(dynamics.log_marginal_likelihood(k, y, ridge=0.3), expected, rtol=1e-12)
+    single = dynamics.log_marginal_likelihood(k.astype(np.float32), y, ridge=0.3)
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose(single, expected, rtol=1e-5)
     relative = 0.3 / np.mean(np.diag(k))
     found = dynamics.log_marginal_likelihood(k, y, ridge=relative, relative_ridge=True)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
