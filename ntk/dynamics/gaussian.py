@@ -99,8 +99,8 @@ def gp_posterior(
 
     With the NNGP as K this is Bayesian inference with an infinitely wide network (Neal 1996; Lee et al. 2018,
     arXiv:1711.00165); with the NTK, the "NTKGP" of He et al. 2020 (arXiv:2007.05864). The distribution of networks
-    that are *trained* is another: `squared_loss_ensemble`. Without a ridge, directions in
-    which rounding does not tell K from 0 are left out, as in a pseudo-inverse.
+    that are *trained* is another: `squared_loss_ensemble`. Without a ridge, directions in which rounding does not
+    tell K from 0 are left out, as in a pseudo-inverse.
 
     Args:
         k_train_train: K, (N, N), shared by the outputs, of float32 or float64.
@@ -167,8 +167,8 @@ def log_marginal_likelihood(
         >>> print(round(float(dynamics.log_marginal_likelihood(k, y)), 4))  # −1/2 − ln(2π)/2
         -1.4189
         >>> slope = jax.grad(lambda ridge: dynamics.log_marginal_likelihood(k, y, ridge=ridge))(1.0)
-        >>> print(slope)  # 1/8 − 1/4
-        -0.125
+        >>> print(f"{slope:.4f}")  # 1/8 − 1/4
+        -0.1250
     """
     matrix, targets, layout = arranged(k_train_train, y_train)
     check_shared(layout)

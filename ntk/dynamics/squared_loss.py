@@ -56,9 +56,10 @@ def squared_loss_flow(
 
     Example:
         >>> import jax.numpy as jnp
+        >>> import numpy as np
         >>> from ntk import dynamics
         >>> predict = dynamics.squared_loss_flow(jnp.diag(jnp.array([1.0, 2.0])), jnp.array([1.0, 1.0]))
-        >>> print(predict(jnp.array([0.0, 1.0, jnp.inf])).round(3))  # 1 − e^{−t} and 1 − e^{−2t}
+        >>> print(np.asarray(predict(jnp.array([0.0, 1.0, jnp.inf]))).round(3))  # 1 − e^{−t} and 1 − e^{−2t}
         [[0.    0.   ]
          [0.632 0.865]
          [1.    1.   ]]
