@@ -38,18 +38,21 @@ lint: install
 
 # Two workers, and threads of NumPy's products for neither: on two cores they would only wait for each other.
 PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
-# Small programs take longer to compile than to run: without XLA's costly passes the tests take half the time. The slow
-# tests run as users do, with all passes.
+# Small programs take longer to compile than to run: without XLA's costly passes the tests take half the time. Where the
+# last bit counts, in dual maps and the kernels made of them, and in the slow tests, programs compile as users' do.
 FAST_COMPILATION = XLA_FLAGS='--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   $(OLDER_EMITTERS)'
 # XLA refuses flags that it does not know, and has no older emitters any more from JAX 0.11 on.
 OLDER_EMITTERS = $(shell $(BIN)/python -c \
   "import jaxlib.version as v; print('--xla_cpu_use_fusion_emitters=false' * (v.__version_info__ < (0, 11)))")
 
+AS_USERS = tests/ntk/duals tests/ntk/infinite_width
+
 test: lint test-fast
 
 test-fast: install
-	$(FAST_COMPILATION) $(PYTEST)
+	$(FAST_COMPILATION) $(PYTEST) $(foreach folder,$(AS_USERS),--ignore=$(folder))
+	$(PYTEST) $(AS_USERS)
 
 test-slow: install
 	$(PYTEST) -m slow
