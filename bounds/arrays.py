@@ -178,11 +178,6 @@ def _num_axes(shape: str) -> int:
     return len(shape.strip("(),").split(","))
 
 
-def highest_matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The product of matrices or vectors at the highest precision, which TPUs do not take by themselves."""
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
-
-
 def square_root(x: jax.Array) -> jax.Array:
     """√max(x, 0), with derivative 0 where x is not positive; NaN stays NaN."""
     positive = ~(x <= 0)

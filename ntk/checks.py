@@ -128,12 +128,12 @@ def as_number(name: str, value: Any, dtype: Any, allowed: Callable[[float], bool
     return jnp.asarray(rounded)
 
 
-def as_positive(name: str, value: Any, dtype: Any) -> jax.Array:
+def as_positive_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """One finite positive number in a dtype, concrete or traced."""
     return as_number(name, value, dtype, lambda number: 0 < number < np.inf, "one finite positive number")
 
 
-def as_nonnegative(name: str, value: Any, dtype: Any) -> jax.Array:
+def as_nonnegative_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """One finite number that is not negative in a dtype, concrete or traced."""
     expected = "one finite number that is not negative"
     return as_number(name, value, dtype, lambda number: 0 <= number < np.inf, expected)

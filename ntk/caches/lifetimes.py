@@ -91,16 +91,16 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any
 
 
 def _program(body: Callable[..., Any], owners: tuple[Any, ...], static: int) -> Callable[..., Any]:
-    references = [_reference(owner) for owner in owners]
+    references = [reference(owner) for owner in owners]
 
     def of_owners(*args: Any) -> Any:
-        return body(*(reference() for reference in references), *args)
+        return body(*(owner() for owner in references), *args)
 
     of_owners.__name__ = of_owners.__qualname__ = body.__name__
     return jax.jit(of_owners, static_argnums=tuple(range(static)))
 
 
-def _reference(owner: Any) -> Callable[[], Any]:
+def reference(owner: Any) -> Callable[[], Any]:
     """A function that returns the owner. It holds the owner only if that takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)

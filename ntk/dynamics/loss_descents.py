@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.caches.lifetimes import compiled
-from ntk.checks import as_positive
+from ntk.checks import as_positive_number
 from ntk.dynamics.linear_algebra.layout import Layout
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
 from ntk.dynamics.squared_loss import as_momentum
@@ -74,7 +74,7 @@ def loss_descent(
     if k_test_train is not None:
         kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
         start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
-    rates = as_positive("learning_rate", learning_rate, dtype), as_momentum(momentum, dtype)
+    rates = as_positive_number("learning_rate", learning_rate, dtype), as_momentum(momentum, dtype)
     trajectory = _descend(loss, layout, num_steps, every, matrix, targets, rates, start, kernel, start_test)
     check_trained(trajectory)
     return trajectory

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.caches.lifetimes import compiled
-from ntk.checks import MOST_STEPS, as_positive, as_real, check_count, check_nonnegative, is_concrete, shown
+from ntk.checks import MOST_STEPS, as_positive_number, as_real, check_count, check_nonnegative, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
 from ntk.dynamics.predictors import Prediction
@@ -159,8 +159,8 @@ def loss_flow(
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
         raise TypeError(f"solver is {shown(solver)}; expected one of Diffrax, such as diffrax.Kvaerno5().")
     matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
-    rate = as_positive("learning_rate", learning_rate, matrix.dtype)
-    tolerances = as_positive("rtol", rtol, matrix.dtype), as_positive("atol", atol, matrix.dtype)
+    rate = as_positive_number("learning_rate", learning_rate, matrix.dtype)
+    tolerances = as_positive_number("rtol", rtol, matrix.dtype), as_positive_number("atol", atol, matrix.dtype)
     return LossFlowPredictor(matrix, targets, rate, *tolerances, loss, full, solver, max_steps)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ntk.checks import as_number, as_positive
+from ntk.checks import as_number, as_positive_number
 from ntk.dynamics.linear_algebra.layout import arranged
 from ntk.dynamics.linear_algebra.precision import in_double, working_precision
 from ntk.dynamics.linear_algebra.spectral import decompose
@@ -131,7 +131,8 @@ def _predictor(
         dtype = matrix.dtype
         if float64:
             matrix, targets = (jnp.asarray(part) for part in in_double((matrix, targets)))
-        rate, beta = as_positive("learning_rate", learning_rate, matrix.dtype), as_momentum(momentum, matrix.dtype)
+        rate = as_positive_number("learning_rate", learning_rate, matrix.dtype)
+        beta = as_momentum(momentum, matrix.dtype)
         arrays = decompose(matrix, ridge, relative_ridge, dtype), targets, rate, beta
         spectrum, targets, rate, beta = in_double(arrays) if float64 else arrays
     return SquaredLossPredictor(spectrum, targets, rate, beta, name, layout, dtype, float64)

@@ -19,9 +19,9 @@ from ntk.caches.lifetimes import compiled
 from ntk.checks import (
     MOST_STEPS,
     as_floating,
-    as_nonnegative,
+    as_nonnegative_number,
     as_number,
-    as_positive,
+    as_positive_number,
     check_count,
     check_finite,
     check_key,
@@ -99,7 +99,7 @@ def conjugate_gradients(
         raise ValueError(f"b has shape {b.shape}; expected (N,) or (N, c) with no empty axis.")
     check_finite("b", b)
     tolerance = as_number("rtol", rtol, b.dtype, lambda rtol: 0 < rtol < 1, "a number between 0 and 1")
-    rho = as_nonnegative("ridge", ridge, b.dtype)
+    rho = as_nonnegative_number("ridge", ridge, b.dtype)
     columns = b.reshape(len(b), -1)
     product = _as_product(kernel, len(b), "b has rows", b.dtype)
     if preconditioner is not None and not callable(preconditioner):
@@ -156,7 +156,7 @@ def nystrom_preconditioner(
     if rank > num_rows:
         raise ValueError(f"rank is {shown(rank)}; expected at most num_rows = {num_rows}.")
     dtype = jnp.result_type(float) if callable(kernel) else as_floating("kernel", kernel).dtype
-    product, rho = _as_product(kernel, num_rows, "num_rows says", dtype), as_positive("ridge", ridge, dtype)
+    product, rho = _as_product(kernel, num_rows, "num_rows says", dtype), as_positive_number("ridge", ridge, dtype)
     _check_product("kernel", product, jax.ShapeDtypeStruct((num_rows, rank), dtype))
     basis = jnp.linalg.qr(jax.random.normal(key, (num_rows, rank), dtype))[0]
     sketch = product(basis)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ntk.checks import as_nonnegative, check_flag, is_concrete
+from ntk.checks import as_nonnegative_number, check_flag, is_concrete
 from ntk.duals.rules import Arrays, with_rule
 from ntk.dynamics.linear_algebra.filters import FILTERS
 from ntk.linalg import highest_matmul
@@ -46,7 +46,7 @@ class Spectrum:
 def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax.Array, jax.Array]:
     """K + ρI and ρ, which is `ridge` or, if relative, `ridge` times the mean of K's diagonal."""
     check_flag("relative_ridge", relative_ridge)
-    rho = as_nonnegative("ridge", ridge, kernel.dtype)
+    rho = as_nonnegative_number("ridge", ridge, kernel.dtype)
     rho = rho * jnp.mean(jnp.diag(kernel)) if relative_ridge else rho
     return kernel + rho * jnp.eye(len(kernel), dtype=kernel.dtype), rho
 

@@ -80,10 +80,9 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[A
         if found.size[worst] > _JUMP:
             sides = [_values(recording, numbers, point[worst], node.args) for point in (found.below, found.above)]
             raise ValueError(
-                f"a function of scalars jumps where these have their limits, {'or too close by, ' if sampled else ''}at"
-                f" {node.line}; expected one that is continuous there{', or more samples' if sampled else ''}, which"
-                f" '{_what_jumps(jax.make_jaxpr(node.fn)(*sides[0]), *sides)}' is not: of networks of finite width some"
-                " lie on either side."
+                f"a function of scalars jumps at its limit{', or too close by' if sampled else ''}, at {node.line} (in"
+                f" '{_what_jumps(jax.make_jaxpr(node.fn)(*sides[0]), *sides)}'); expected a function that is continuous"
+                f" there{', or more samples' if sampled else ''}: of networks of finite width some lie on either side."
             )
 
 

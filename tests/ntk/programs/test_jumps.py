@@ -116,7 +116,7 @@ def test_continuous_functions_are_accepted(name):
 @pytest.mark.parametrize("name", first(JUMPING, "sign", "where", "argmax", "mod"))
 def test_functions_that_jump_are_refused_and_the_primitive_is_named(name):
     function, primitive = JUMPING[name]
-    with pytest.raises(ValueError, match=rf"jumps where .* # the line; expected .*which '({primitive})' is not"):
+    with pytest.raises(ValueError, match=rf"jumps at its limit, at .* # the line \(in '({primitive})'\); expected a"):
         infinite(program_of(function), X)
 
 
@@ -144,7 +144,7 @@ def test_steep_functions_of_sampled_moments_are_no_jumps(name):
 @pytest.mark.parametrize("name", first(["sign", "where", "argmax", "a small jump"], "where"))
 def test_jumps_of_sampled_moments(name):
     function, primitive = JUMPING[name]
-    with pytest.raises(ValueError, match=rf"or too close by, at .*'{primitive}' is not"):
+    with pytest.raises(ValueError, match=rf"at its limit, or too close by, at .*\(in '{primitive}'\); expected a"):
         infinite(sampled_program_of(function), X, samples=2**12)
 
 

@@ -104,7 +104,7 @@ class _Spectrum(NamedTuple):
 
 
 def _spectrum(matrix: Float[Array, "N N"]) -> _Spectrum:
-    """Eigenvalues λ and vectors, √λ, and 1/√λ where that is no rounding, else 0."""
+    """Eigenvalues λ, eigenvectors, √λ, and 1/√λ. An eigenvalue that is rounding has 0 for 1/√λ."""
     values, vectors = jnp.linalg.eigh(matrix)
     root = jnp.sqrt(jnp.maximum(values, 0.0))
     kept = values > 10.0 * jnp.finfo(matrix.dtype).eps * jnp.maximum(jnp.max(values), 1.0)
