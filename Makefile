@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UPGRADE =
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(UPGRADE)
 WORKDIR ?= runs
 CONVERGENCE := mlp_relu mlp_erf rnn_last rnn_mean
 # The pinned names in setup.cfg's extra, for an installation without their dependencies.
@@ -57,9 +58,11 @@ test-fast: install
 test-slow: install
 	$(PYTEST) -m slow
 
-# With the newest releases that pip finds for PYTHON; the newest JAX may need a newer Python than the default one.
+# With the newest releases that pip finds for PYTHON, looked for anew each time; the newest JAX may need a newer Python
+# than the default one.
 test-newest:
-	$(MAKE) test-fast VENV=.venv-newest
+	rm -f .venv-newest/installed
+	$(MAKE) test-fast VENV=.venv-newest UPGRADE='--upgrade --upgrade-strategy eager'
 
 # With the lowest releases that setup.cfg allows.
 test-lowest: LOWEST := .venv-lowest/bin
