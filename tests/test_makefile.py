@@ -45,7 +45,7 @@ def test_the_newest_releases_are_looked_for_every_time(called):
         (install,) = installs(calls)
         assert install.startswith("python -m pip install ")
         assert "--upgrade --upgrade-strategy eager" in install
-        assert calls[-1] == "pytest -n 2 --dist loadfile"
+        assert calls[-1].startswith("pytest ")
 
 
 def test_the_default_environment_is_installed_once(called):
