@@ -3,7 +3,7 @@
 This module needs scikit-learn, and the rest of the package does not. Import it by name: `import ntk.estimators`.
 
 The limits of some programs of `ntk.architectures`, such as an LSTM, are sampled. Kernels of training and test inputs
-are parts of one kernel only if both were sampled together. For such a program every prediction therefore samples both
+are parts of one kernel only if both are sampled together. For such a program every prediction therefore samples both
 together and fits again. The prediction at an input then depends, within the error of sampling, on the other inputs in
 X. In a program with batch normalization the training and the test inputs are one batch.
 """
@@ -32,13 +32,13 @@ __all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
 
 
 class _KernelEstimator(BaseEstimator):
-    """What the estimators share: checked inputs, and kernels in float64, whatever JAX's x64 flag says."""
+    """The base of the estimators: checked inputs, and kernels in float64, with or without JAX's x64 flag."""
 
     net: Any
     ridge: float
     relative_ridge: bool
 
-    # What fitting finds: the names that end in _ are the attributes that a file may set (ntk.saving.archive).
+    # Fitting sets these. A file may set attributes whose names end in _ (ntk.saving.archive).
     n_features_in_: int
     feature_names_in_: np.ndarray
     X_fit_: np.ndarray
@@ -53,7 +53,7 @@ class _KernelEstimator(BaseEstimator):
         return tags
 
     def _read(self, X: Any, *y: Any, **options: Any) -> Any:
-        """X to predict at, or X and y to train on, as scikit-learn checks them; an MLP asks for rows of features."""
+        """X, or X and y, checked by scikit-learn. An MLP needs rows of features."""
         more_axes = not isinstance(self._network(), MLP)
         options |= {"dtype": np.float64, "allow_nd": more_axes, "ensure_2d": not more_axes}
         try:
@@ -64,7 +64,7 @@ class _KernelEstimator(BaseEstimator):
             ) from None
 
     def _is_sampled(self) -> bool:
-        """Whether kernels of different calls are not parts of one kernel."""
+        """Whether kernels are sampled: those of different calls are then not parts of one kernel."""
         net = self._network()
         return isinstance(net, TensorProgram) and not forms_of(net.record(self.X_fit_.shape[1:])).is_exact
 
@@ -81,7 +81,7 @@ class _KernelEstimator(BaseEstimator):
 
 
 class _NTKEstimator(_KernelEstimator):
-    """Gradient flow with the NTK, kept as dual coefficients."""
+    """Gradient flow with the NTK. Fitting stores the dual coefficients."""
 
     dual_coef_: np.ndarray
 
@@ -116,13 +116,13 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
     Parameters:
         net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
         t: The time for which gradient flow trains, on L = ½ Σ (f − y)² at rate 1. None means until it converges.
-        ridge: ρ.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
         X_fit_: The training inputs.
         y_fit_: The targets.
-        dual_coef_: (N,) or (N, O); the predictions are Θ(x, X) times them.
+        dual_coef_: (N,) or (N, O). The predictions are Θ(x, X) times these.
 
     Example:
         >>> import numpy as np
@@ -135,7 +135,7 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
     """
 
     def fit(self, X: Any, y: Any) -> "NTKRegressor":
-        """Train on X, (N, d) or as the network reads it, and targets (N,) or (N, O)."""
+        """Train on X, (N, d) or in another shape that the network reads, and targets (N,) or (N, O)."""
         X, y = self._read(X, y, multi_output=True, y_numeric=True)
         self._fit_targets(X, np.asarray(y, float))
         return self
@@ -148,13 +148,13 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
 class NTKClassifier(ClassifierMixin, _NTKEstimator):
     """Classification by infinitely wide networks trained on squared loss: the class of the largest output.
 
-    The targets of two classes are −1 and 1. K > 2 classes have an output each, with targets 1 − 1/K at the class itself
-    and −1/K elsewhere.
+    The targets of two classes are −1 and 1. K > 2 classes have one output each. Its target is 1 − 1/K for the class
+    itself and −1/K for the others.
 
     Parameters:
         net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
         t: The time for which gradient flow trains, on L = ½ Σ (f − y)² at rate 1. None means until it converges.
-        ridge: ρ.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
@@ -174,7 +174,7 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
     classes_: np.ndarray
 
     def fit(self, X: Any, y: Any) -> "NTKClassifier":
-        """Train on X, (N, d) or as the network reads it, and labels (N,)."""
+        """Train on X, (N, d) or in another shape that the network reads, and labels (N,)."""
         X, y = self._read(X, y)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
@@ -199,8 +199,8 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
 
     Parameters:
         net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
-        ridge: Variance of the observation noise.
-        relative_ridge: Whether the variance is `ridge` times the mean of the kernel's diagonal.
+        ridge: ρ, the variance of the observation noise, at least 0.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
         X_fit_: The training inputs.
@@ -226,7 +226,7 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         self.relative_ridge = relative_ridge
 
     def fit(self, X: Any, y: Any) -> "NNGPRegressor":
-        """Condition on X, (N, d) or as the network reads it, and targets (N,) or (N, O)."""
+        """Condition on X, (N, d) or in another shape that the network reads, and targets (N,) or (N, O)."""
         X, y = self._read(X, y, multi_output=True, y_numeric=True)
         self.X_fit_, self.y_fit_ = X, np.asarray(y, float)
         kernel = self._nngp(X)
@@ -245,12 +245,12 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         """The posterior of the function, without observation noise.
 
         Args:
-            X: (M, d), or as the network reads it.
+            X: (M, d), or in another shape that the network reads.
             return_std: Whether to return standard deviations (M,) as well, shared by the outputs.
             return_cov: Whether to return the covariance (M, M) as well.
 
         Returns:
-            The mean, (M,) or (M, O); with either option a pair.
+            The mean, (M,) or (M, O). With either option: a pair, the mean and the standard deviations or covariance.
         """
         check_is_fitted(self)
         check_flag("return_std", return_std)

@@ -98,5 +98,5 @@ def test_second_derivatives_in_a_kernel_that_changes_in_a_loop_are_refused():
         return LOOPS["scan"](lambda s: jnp.sum(dynamics.squared_loss_flow(K + a * s * CHANGE, Y)(s) ** 2))
 
     for twice in (jax.grad(jax.grad(f)), jax.jacfwd(jax.grad(f))):
-        with pytest.raises(ValueError, match="a second derivative in the kernel is asked for; expected a first one"):
+        with pytest.raises(ValueError, match="a second derivative in the kernel is not available; expected a first"):
             jax.jit(twice)(0.3)
