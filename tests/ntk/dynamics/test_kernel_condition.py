@@ -71,7 +71,7 @@ def test_a_kernel_that_is_none_is_reported_and_refused():
     assert not report.semidefinite
     assert "not positive semidefinite" in str(report)
     y = np.ones(3)
-    sentence = r"k_train_train has an eigenvalue of -0.1, .* 2; expected a positive semidefinite kernel. What helps: a ridge above"
+    sentence = r"k_train_train has an eigenvalue of -0.1, .* 2; expected a positive semidefinite kernel. What helps"
     for refused in (
         lambda: dynamics.squared_loss_flow(k, y),
         lambda: dynamics.squared_loss_descent(k, y, learning_rate=0.1),
