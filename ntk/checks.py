@@ -63,7 +63,7 @@ def check_sizes(width: Any, outputs: Any) -> None:
 def check_key(key: Any) -> None:
     """Refuse a `key` that is not one PRNG key, typed or raw."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if (typed and shape != ()) or (not typed and (dtype != jnp.uint32 or len(shape or ()) != 1)):
         raise TypeError(f"key is {shown(key)}; expected one PRNG key, such as jax.random.key(0).")
 

@@ -1,5 +1,7 @@
 """Dichotomies of random points by classes of known and unknown growth, and means of the chain of symmetrization."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,9 +62,9 @@ def _measured(what: str, n: int, config: ConfigDict) -> Record:
         return {"counts": [len(found)]}
     dim = {"intervals": 1, "rectangles": 2}.get(what) or int(what[-1])
     samples = rng.standard_normal((config.num_placements, n, dim))
-    counters = {
+    counters: dict[str, Callable[[np.ndarray], int]] = {
         "intervals": lambda x: len(dichotomies.interval_dichotomies(x[:, 0])),
         "rectangles": lambda x: len(dichotomies.rectangle_dichotomies(x)),
     }
     counter = counters.get(what, dichotomies.count_linear_dichotomies)
-    return {"counts": [int(counter(x)) for x in samples]}
+    return {"counts": [counter(x) for x in samples]}

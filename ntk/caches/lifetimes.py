@@ -9,12 +9,14 @@ import functools
 import weakref
 from collections.abc import Callable, Hashable
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
+Result = TypeVar("Result")
 
-class Same(weakref.ref):
+
+class Same(weakref.ref[Any]):
     """A weak reference that compares by the identity of its object, and not by the object's own equality."""
 
     __slots__ = ("_id",)
@@ -66,7 +68,7 @@ def _key(owners: tuple[Any, ...], callback: Callable[[Any], Any] | None = None) 
     )
 
 
-def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """`jax.jit` for functions whose first arguments are owners; the compiled program lives as long as all of them.
 
     Args:
@@ -77,13 +79,14 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any
         The decorator.
     """
 
-    def decorated(body: Callable[..., Any]) -> Callable[..., Any]:
+    def decorated(body: Callable[..., Result]) -> Callable[..., Result]:
         @functools.wraps(body)
-        def run(*args: Any) -> Any:
+        def run(*args: Any) -> Result:
             programs = kept_with(*args[:owners])
             if body not in programs:
                 programs[body] = _program(body, args[:owners], static)
-            return programs[body](*args[owners:])
+            result: Result = programs[body](*args[owners:])
+            return result
 
         return run
 

@@ -40,7 +40,7 @@ _DAMAGED = (
 )
 
 
-def save(path: str | os.PathLike, value: Any) -> None:
+def save(path: str | os.PathLike[str], value: Any) -> None:
     """Write kernels, a predictor, a fitted estimator, or containers of such to one file.
 
     A file can hold
@@ -78,7 +78,7 @@ def save(path: str | os.PathLike, value: Any) -> None:
         np.savez(file, **members)
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Read a file that `save` wrote. Nothing in the file is run.
 
     Args:

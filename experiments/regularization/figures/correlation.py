@@ -185,7 +185,7 @@ def _tau(values: np.ndarray, gaps: np.ndarray) -> float:
 
 def _groups(records: list[Record]) -> list[np.ndarray]:
     """The places of members that differ only in their strength, group by group."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for place, record in enumerate(records):
         axes = ("regularizer", "width", "learning_rate", "label_noise", "num_train", "seed")
         groups.setdefault(tuple(record[axis] for axis in axes), []).append(place)

@@ -87,8 +87,8 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self._made: dict[tuple, Node] = {}
-        self._found: dict[tuple, Any] = {}
+        self._made: dict[tuple[Any, ...], Node] = {}
+        self._found: dict[tuple[Any, ...], Any] = {}
 
     def once(self, fn: Callable[..., Any], *args: Any) -> Any:
         """fn(*args), computed once and kept for as long as the graph lives."""

@@ -80,7 +80,7 @@ def _roots(matrix: Float[Array, "N N"]) -> tuple[Float[Array, "N N"], Float[Arra
 
 
 @_roots.defjvp
-def _roots_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+def _roots_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """The derivative of f(A) is VᵀdAV times the divided differences of f, turned back (Daleckii & Krein 1965)."""
     (matrix,), (change,) = primals, tangents
     spectrum = _spectrum(matrix)
