@@ -20,8 +20,8 @@ _MOST_FOR_RECTANGLES = 9  # their growth function is known up to so many points
 
 def places(config: ConfigDict) -> list[Place]:
     """Everything that a run measures: classes at numbers of points, and the chain at sample sizes."""
-    counted = [(f"half-spaces in R^{dim}", most) for dim, most in sorted(config.max_points.items())]
-    counted += [("intervals", config.max_points["1"]), ("rectangles", _MOST_FOR_RECTANGLES)]
+    counted = [(f"half-spaces in R^{dim}", most) for dim, most in enumerate(config.max_points, 1)]
+    counted += [("intervals", config.max_points[0]), ("rectangles", _MOST_FOR_RECTANGLES)]
     counted += [("network", config.network.max_points)]
     return [(what, n) for what, most in counted for n in range(1, most + 1)] + [
         ("chain", m) for m in config.sample_sizes

@@ -35,9 +35,10 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
     """Counts as markers, growth functions as lines, Sauer's sums (theory.md 9.1) as dots."""
     with plots.style():
         figure, (left, right) = plots.make_figure(2, size=(8.6, 3.9))
-        for dim, color, marker in zip(sorted(config.max_points), plots.PALETTE, plots.MARKERS, strict=False):
+        dims = range(1, len(config.max_points) + 1)
+        for dim, color, marker in zip(dims, plots.PALETTE, plots.MARKERS, strict=False):
             sizes = _draw_counts(left, records, f"half-spaces in R^{dim}", f"$d={dim}$", color, marker)
-            left.plot(sizes, [sauer(int(n), int(dim) + 1) for n in sizes], ":", color=color)
+            left.plot(sizes, [sauer(int(n), dim + 1) for n in sizes], ":", color=color)
         left.set_title("Affine half-spaces of $\\mathbb{R}^d$: counts, Cover (lines), Sauer (dots)")
         for what, label, vc_dim, color, marker in (
             ("intervals", "intervals on the line", 2, plots.PALETTE[3], "v"),
@@ -50,7 +51,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
                 right.plot(sizes, [sauer(int(n), vc_dim) for n in sizes], ":", color=color)
         right.set_title("Other classes: most dichotomies found, growth function, Sauer")
         for axes in (left, right):
-            sizes = np.arange(1, max(config.max_points.values()) + 1)
+            sizes = np.arange(1, max(config.max_points) + 1)
             axes.plot(sizes, 2.0**sizes, "--", color="0.35", linewidth=1, label="$2^N$, shattered")
             axes.set_yscale("log", base=2)
             axes.set_xlabel("Points $N$")
