@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # The dichotomies of affine half-spaces are counted up to so many points, in one, two and three dimensions.
+    # The most points whose dichotomies by affine half-spaces are counted, in one, two and three dimensions.
     config.max_points = (14, 12, 9)
     # A ReLU network in the plane whose dichotomies are counted by training: its width, the largest number of points,
     # the steps of Adam, and the number of networks for each pattern of signs.

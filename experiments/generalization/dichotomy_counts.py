@@ -1,4 +1,4 @@
-"""Dichotomies of random points by classes of known and unknown growth, and means of the chain of symmetrization."""
+"""What `experiments.vc_growth` measures: dichotomies of random points, and the chain of symmetrization."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from experiments.generalization.symmetrization import simulate_chain
 
 Place = tuple[str, int]  # what is measured, and the number of points
 
-_MOST_FOR_RECTANGLES = 9  # their growth function is known up to so many points
+_MOST_FOR_RECTANGLES = 9  # the growth function of rectangles is known up to this number of points
 
 
 def places(config: ConfigDict) -> list[Place]:

@@ -61,7 +61,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
 
 
 def draw_shattering(stem: Path) -> None:
-    """Every dichotomy of three points, and of four in a square, with a line that makes it if there is one."""
+    """Every dichotomy of three points and of four in a square, each with a line that separates it, if there is one."""
     with plots.style():
         figure = Figure(figsize=(8.6, 3.7), layout="constrained")
         rows = figure.subplots(3, 8)
@@ -123,7 +123,7 @@ def _draw_dichotomy(axes: Axes, points: np.ndarray, pattern: tuple[int, ...]) ->
 
 
 def centred_boundary(points: np.ndarray, signs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weights whose boundary is moved midway between the two classes, or off the picture for a single class."""
+    """The weights, with the boundary moved midway between the two classes; without a boundary for a single class."""
     heights = points @ weights[:2]
     if abs(signs.sum()) == len(signs):
         return np.array([0.0, 0.0, signs[0]])

@@ -36,7 +36,7 @@ def penalized_minima(penalty: str, strengths: Float[np.ndarray, " S"], num_steps
     """
 
     def minimum(strength: Array) -> Array:
-        # Below 2 over the largest curvature. L2 adds 2λ to the curvature.
+        # Descent is stable below 2 over the largest curvature. L2 adds 2λ to the curvature.
         rate = 1 / (np.linalg.norm(_HESSIAN, 2) + 2 * strength)
         optimizer = regularized_optimizer(Strengths(**{penalty: strength}), rate, momentum=0.0)
 
