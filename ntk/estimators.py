@@ -8,11 +8,11 @@ together and fits again. The prediction at an input then depends, within the err
 X. In a program with batch normalization the training and the test inputs are one batch.
 """
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from ntk.checks import as_number, check_flag
 from ntk.dynamics import GaussianProcess, gp_posterior, log_marginal_likelihood, squared_loss_flow
@@ -29,6 +29,9 @@ except ImportError:
     raise ImportError("ntk.estimators needs scikit-learn: run `pip install 'scikit-learn>=1.6'`.") from None
 
 __all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
+
+MeanAndStd = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, " M"]]
+MeanAndCovariance = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, "M M"]]
 
 
 class _KernelEstimator(BaseEstimator):
@@ -71,11 +74,11 @@ class _KernelEstimator(BaseEstimator):
     def _regularization(self) -> dict[str, Any]:
         return {"ridge": self.ridge, "relative_ridge": self.relative_ridge}
 
-    def _ntk(self, *inputs: np.ndarray) -> Float[np.ndarray, "N1 N2"]:
+    def _ntk(self, *inputs: Float[np.ndarray, "_ ..."]) -> Float[np.ndarray, "N1 N2"]:
         with jax.enable_x64(True):
             return np.asarray(infinite_ntk(self._network(), *inputs))
 
-    def _nngp(self, *inputs: np.ndarray) -> Float[np.ndarray, "N1 N2"]:
+    def _nngp(self, *inputs: Float[np.ndarray, "_ ..."]) -> Float[np.ndarray, "N1 N2"]:
         with jax.enable_x64(True):
             return np.asarray(infinite_kernels(self._network(), *inputs).nngp)
 
@@ -91,17 +94,17 @@ class _NTKEstimator(_KernelEstimator):
         self.ridge = ridge
         self.relative_ridge = relative_ridge
 
-    def _fit_targets(self, X: np.ndarray, targets: np.ndarray) -> None:
+    def _fit_targets(self, X: Float[np.ndarray, "N ..."], targets: Float[np.ndarray, "N ..."]) -> None:
         self.X_fit_, self.y_fit_ = X, targets
         self.dual_coef_ = self._coefficients(self._ntk(X))
 
-    def _coefficients(self, kernel: np.ndarray) -> np.ndarray:
+    def _coefficients(self, kernel: Float[np.ndarray, "N N"]) -> Float[np.ndarray, "N ..."]:
         if self.t is not None:
             as_number("t", self.t, float, lambda t: t >= 0, "one time that is not negative, or None")
         with jax.enable_x64(True):
             return np.asarray(squared_loss_flow(kernel, self.y_fit_, **self._regularization()).coefficients(self.t))
 
-    def _outputs(self, X: Any) -> np.ndarray:
+    def _outputs(self, X: Any) -> Float[np.ndarray, "M ..."]:
         check_is_fitted(self)
         X, count = self._read(X), len(self.X_fit_)
         if not self._is_sampled():
@@ -140,7 +143,7 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
         self._fit_targets(X, np.asarray(y, float))
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Float[np.ndarray, "M ..."]:
         """The outputs, (M,) or (M, O)."""
         return self._outputs(X)
 
@@ -184,11 +187,11 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
         self._fit_targets(X, 2.0 * numbers - 1 if count == 2 else np.eye(count)[numbers] - 1 / count)
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Any) -> Float[np.ndarray, "M ..."]:
         """The outputs, (M,) for two classes, else (M, K)."""
         return self._outputs(X)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
         """The labels, (M,)."""
         outputs = self._outputs(X)
         return self.classes_[(outputs > 0).astype(int) if outputs.ndim == 1 else outputs.argmax(axis=1)]
@@ -237,11 +240,23 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
             )
         return self
 
-    def _posterior(self, kernel: np.ndarray) -> GaussianProcess:
+    def _posterior(self, kernel: Float[np.ndarray, "N N"]) -> GaussianProcess:
         with jax.enable_x64(True):
             return jax.tree.map(np.asarray, gp_posterior(kernel, self.y_fit_, **self._regularization()))
 
-    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+    @overload
+    def predict(
+        self, X: Any, return_std: Literal[False] = False, return_cov: Literal[False] = False
+    ) -> Float[np.ndarray, "M ..."]: ...
+    @overload
+    def predict(self, X: Any, return_std: Literal[True], return_cov: Literal[False] = False) -> MeanAndStd: ...
+    @overload
+    def predict(
+        self, X: Any, return_std: Literal[False] = False, *, return_cov: Literal[True]
+    ) -> MeanAndCovariance: ...
+    def predict(
+        self, X: Any, return_std: bool = False, return_cov: bool = False
+    ) -> Float[np.ndarray, "M ..."] | MeanAndStd | MeanAndCovariance:
         """The posterior of the function, without observation noise.
 
         Args:
@@ -261,12 +276,12 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         if self._is_sampled():
             kernel = self._nngp(np.concatenate([self.X_fit_, X]))
             posterior, across = self._posterior(kernel[:count, :count]), kernel[count:, :count]
-            prior: np.ndarray | None = kernel[count:, count:]
+            prior = kernel[count:, count:] if uncertain else None
         else:
             posterior, across = self.posterior_, self._nngp(X, self.X_fit_)
             prior = self._nngp(X) if uncertain else None
         with jax.enable_x64(True):
-            if not uncertain:
+            if prior is None:
                 return np.asarray(posterior(across))
             found = posterior(across, prior)
             return np.asarray(found.mean), np.asarray(found.std if return_std else found.covariance)

@@ -3,12 +3,13 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from ntk.checks import as_symmetric, check_choice, check_flag, shown
 from ntk.dynamics.gaussian import Gaussian, check_shared, covariance_of_test, symmetric_with_variances
@@ -19,6 +20,25 @@ from ntk.dynamics.squared_loss import squared_loss_descent, squared_loss_flow
 from ntk.linalg import highest_matmul
 
 _TRAINED = {"all": "ntk", "readout": "nngp"}
+Times = Real[ArrayLike, "..."]
+
+
+@runtime_checkable
+class KernelPair(Protocol):
+    """What an ensemble needs of `ntk.Kernels`.
+
+    Attributes:
+        ntk: Θ, (N1, N2).
+        nngp: Σ, (N1, N2).
+    """
+
+    @property
+    def ntk(self) -> Float[ArrayLike, "N1 N2"]:
+        """Θ, (N1, N2)."""
+
+    @property
+    def nngp(self) -> Float[ArrayLike, "N1 N2"]:
+        """Σ, (N1, N2)."""
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["predictor", "nngp"], meta_fields=["trained"])
@@ -46,10 +66,33 @@ class SquaredLossEnsemble:
         """The dtype of the results."""
         return self.predictor.dtype
 
+    @overload
+    def __call__(
+        self, t: Times | None = None, kernels_test_train: None = None, nngp_test_test: None = None
+    ) -> Gaussian: ...
+    @overload
+    def __call__(
+        self, t: Times | None, kernels_test_train: KernelPair, nngp_test_test: None = None
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self, t: Times | None = None, *, kernels_test_train: KernelPair, nngp_test_test: None = None
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self, t: Times | None, kernels_test_train: KernelPair, nngp_test_test: Float[ArrayLike, "M M"]
+    ) -> Gaussian: ...
+    @overload
+    def __call__(
+        self, t: Times | None = None, *, kernels_test_train: KernelPair, nngp_test_test: Float[ArrayLike, "M M"]
+    ) -> Gaussian: ...
     @float64_on_request
     def __call__(
-        self, t: ArrayLike | None = None, kernels_test_train: Any = None, nngp_test_test: ArrayLike | None = None
-    ) -> Any:
+        self,
+        t: Times | None = None,
+        kernels_test_train: KernelPair | None = None,
+        nngp_test_test: Float[ArrayLike, "M M"] | None = None,
+    ) -> Gaussian | Float[jax.Array, "..."]:
         """Mean and covariance at all times t at once.
 
         Args:
@@ -87,14 +130,14 @@ class SquaredLossEnsemble:
 
 
 def squared_loss_ensemble(
-    kernels_train_train: Any,
-    y_train: ArrayLike,
+    kernels_train_train: KernelPair,
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    learning_rate: ArrayLike = 1.0,
+    learning_rate: Real[ArrayLike, ""] = 1.0,
     steps: bool = False,
-    momentum: ArrayLike = 0.0,
+    momentum: Real[ArrayLike, ""] = 0.0,
     trained: str = "all",
-    ridge: ArrayLike = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> SquaredLossEnsemble:
@@ -161,7 +204,7 @@ def squared_loss_ensemble(
     return SquaredLossEnsemble(predictor, start, trained)
 
 
-def _kernels(name: str, kernels: Any, trained: str) -> list[tuple[str, Any]]:
+def _kernels(name: str, kernels: KernelPair, trained: str) -> list[tuple[str, ArrayLike]]:
     """The kernel of training and the NNGP, each with its name. If the read-out alone is trained, both are the NNGP."""
     fields = (_TRAINED[trained], "nngp")
     for field in fields:

@@ -3,13 +3,13 @@
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from ntk.checks import as_symmetric, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
@@ -58,8 +58,18 @@ class GaussianProcess:
     dtype: Any
     float64: bool
 
+    @overload
+    def __call__(self, k_test_train: None = None, k_test_test: None = None) -> Gaussian: ...
+    @overload
+    def __call__(
+        self, k_test_train: Float[ArrayLike, "M N"], k_test_test: None = None
+    ) -> Float[jax.Array, "M ..."]: ...
+    @overload
+    def __call__(self, k_test_train: Float[ArrayLike, "M N"], k_test_test: Float[ArrayLike, "M M"]) -> Gaussian: ...
     @float64_on_request
-    def __call__(self, k_test_train: ArrayLike | None = None, k_test_test: ArrayLike | None = None) -> Any:
+    def __call__(
+        self, k_test_train: Float[ArrayLike, "M N"] | None = None, k_test_test: Float[ArrayLike, "M M"] | None = None
+    ) -> Gaussian | Float[jax.Array, "M ..."]:
         """The posterior of the function, without observation noise, on test points.
 
         Args:
@@ -89,10 +99,10 @@ class GaussianProcess:
 
 
 def gp_posterior(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N"],
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    ridge: ArrayLike = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> GaussianProcess:
@@ -139,7 +149,11 @@ def gp_posterior(
 
 
 def log_marginal_likelihood(
-    k_train_train: ArrayLike, y_train: ArrayLike, *, ridge: ArrayLike = 0.0, relative_ridge: bool = False
+    k_train_train: Float[ArrayLike, "N N"],
+    y_train: Float[ArrayLike, "N ..."],
+    *,
+    ridge: Real[ArrayLike, ""] = 0.0,
+    relative_ridge: bool = False,
 ) -> Float[jax.Array, ""]:
     """The log marginal likelihood of a Gaussian process, summed over outputs (Rasmussen & Williams 2006, equation 5.8).
 
@@ -189,7 +203,9 @@ def check_shared(layout: Layout) -> None:
         raise ValueError("k_train_train has output axes; expected (N, N), shared by outputs that are independent.")
 
 
-def covariance_of_test(name: str, kernel: ArrayLike, across_name: str, across: jax.Array) -> jax.Array:
+def covariance_of_test(
+    name: str, kernel: Float[ArrayLike, "M M"], across_name: str, across: Float[jax.Array, "M N"]
+) -> Float[jax.Array, "M M"]:
     """The checked prior covariance of the test points. It has as many rows as `across`, the argument `across_name`."""
     kernel = as_symmetric(name, kernel)
     if len(kernel) != len(across):
@@ -200,7 +216,7 @@ def covariance_of_test(name: str, kernel: ArrayLike, across_name: str, across: j
     return kernel.astype(across.dtype)
 
 
-def symmetric_with_variances(covariance: jax.Array) -> jax.Array:
+def symmetric_with_variances(covariance: Float[jax.Array, "*T M M"]) -> Float[jax.Array, "*T M M"]:
     """The covariance without the asymmetry and the negative variances that rounding leaves."""
     covariance = (covariance + covariance.mT) / 2
     diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import as_positive_number
@@ -17,16 +18,16 @@ from ntk.linalg import highest_matmul
 
 
 def loss_descent(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Shaped[ArrayLike, "N ..."],
     loss: Loss,
     num_steps: int,
     *,
-    learning_rate: ArrayLike,
-    momentum: ArrayLike = 0.0,
-    fx_train_0: ArrayLike = 0.0,
-    fx_test_0: ArrayLike = 0.0,
-    k_test_train: ArrayLike | None = None,
+    learning_rate: Real[ArrayLike, ""],
+    momentum: Real[ArrayLike, ""] = 0.0,
+    fx_train_0: Real[ArrayLike, "..."] = 0.0,
+    fx_test_0: Real[ArrayLike, "..."] = 0.0,
+    k_test_train: Float[ArrayLike, "M N ..."] | None = None,
     every: int = 1,
 ) -> Trajectory:
     """Full-batch gradient descent on any loss, for a network of constant kernel.

@@ -4,12 +4,13 @@ import functools
 import inspect
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_positive_number, as_real, check_count, check_nonnegative, is_concrete, shown
@@ -51,13 +52,38 @@ class LossFlowPredictor:
     solver: Any
     max_steps: int
 
+    @overload
     def __call__(
         self,
-        t: ArrayLike,
-        fx_train_0: ArrayLike = 0.0,
-        fx_test_0: ArrayLike = 0.0,
-        k_test_train: ArrayLike | None = None,
-    ) -> Any:
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: None = None,
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        *,
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."],
+        fx_test_0: Real[ArrayLike, "..."],
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: Float[ArrayLike, "M N ..."] | None = None,
+    ) -> Float[jax.Array, "..."] | Prediction:
         """The outputs at finite times t of any shape and order, from one integration.
 
         Args:
@@ -107,13 +133,13 @@ class LossFlowPredictor:
 
 
 def loss_flow(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Shaped[ArrayLike, "N ..."],
     loss: Loss,
     *,
-    learning_rate: ArrayLike = 1.0,
-    rtol: float = 1e-6,
-    atol: float = 1e-8,
+    learning_rate: Real[ArrayLike, ""] = 1.0,
+    rtol: Real[ArrayLike, ""] = 1e-6,
+    atol: Real[ArrayLike, ""] = 1e-8,
     solver: Any = None,
     max_steps: int = 2**14,
 ) -> LossFlowPredictor:

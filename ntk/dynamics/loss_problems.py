@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
 
 from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
@@ -16,7 +17,9 @@ from ntk.dynamics.linear_algebra.spectral import check_semidefinite
 Loss = Callable[[Any, Any], jax.Array]
 
 
-def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss) -> tuple[jax.Array, jax.Array, bool]:
+def check_loss_problem(
+    k_train_train: Float[ArrayLike, "N N ..."], y_train: Shaped[ArrayLike, "N ..."], loss: Loss
+) -> tuple[Float[jax.Array, "R R"], Shaped[jax.Array, "N ..."], bool]:
     """The kernel as one matrix, the targets as an array, and whether the kernel has output axes.
 
     Raises:
@@ -40,7 +43,13 @@ def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss)
     return matrix, targets, layout.full
 
 
-def outputs_layout(loss: Loss, matrix: jax.Array, targets: jax.Array, full: bool, fx_train_0: ArrayLike) -> Layout:
+def outputs_layout(
+    loss: Loss,
+    matrix: Float[jax.Array, "R R"],
+    targets: Shaped[jax.Array, "N ..."],
+    full: bool,
+    fx_train_0: Real[ArrayLike, "..."],
+) -> Layout:
     """The layout of the outputs. Their shape is that of fx_train_0, or of the targets if fx_train_0 is one number.
 
     Raises:

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ntk import infinite_width
 from ntk.checks import as_floating, check_choice, check_key, shown
@@ -53,7 +53,7 @@ class ParameterizedModel:
         """The factor of a learning rate at this width: 1/n in standard parameterization, else 1."""
         return 1 / self.width if self.parameterization == "standard" else 1.0
 
-    def init(self, key: jax.Array, x: ArrayLike) -> Any:
+    def init(self, key: jax.Array, x: Float[ArrayLike, "N ..."]) -> PyTree:
         """Random parameters, a pytree like that of `ntk.finite(net, width, outputs).init`.
 
         Args:
@@ -72,7 +72,9 @@ class ParameterizedModel:
             return _map_named(lambda name, leaf: _std(self.net, name) / _root_fan_in(name, leaf) * leaf, params)
         return params
 
-    def apply(self, params: Any, x: ArrayLike, lengths: ArrayLike | None = None) -> Float[Array, "N ..."]:
+    def apply(
+        self, params: PyTree, x: Float[ArrayLike, "N ..."], lengths: Integer[ArrayLike, " N"] | None = None
+    ) -> Float[Array, "N ..."]:
         """The outputs, (N,) or (N, O).
 
         Args:
@@ -97,7 +99,9 @@ class ParameterizedModel:
             params = _map_named(lambda name, leaf: _root_fan_in(name, leaf) * leaf, params)
         return self._model().apply(params, x, **options)
 
-    def kernel_limit(self, x1: ArrayLike, x2: ArrayLike | None = None) -> Float[Array, "N1 N2"]:
+    def kernel_limit(
+        self, x1: Float[ArrayLike, "N1 ..."], x2: Float[ArrayLike, "N2 ..."] | None = None
+    ) -> Float[Array, "N1 N2"]:
         """The limit as n → ∞ of Θ times `learning_rate_scale`, (N1, N2). Training does not change it.
 
         In standard parameterization it is the sum of the parts of hidden and output weights, each divided by its σ²:

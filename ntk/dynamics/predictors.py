@@ -2,13 +2,13 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from ntk.checks import MOST_STEPS, as_numpy, as_real, is_concrete
 from ntk.dynamics.linear_algebra.layout import Layout
@@ -61,14 +61,39 @@ class SquaredLossPredictor:
     dtype: Any
     float64: bool
 
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."] | None = None,
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: None = None,
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."] | None = None,
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        *,
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."] | None,
+        fx_train_0: Real[ArrayLike, "..."],
+        fx_test_0: Real[ArrayLike, "..."],
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
     @float64_on_request
     def __call__(
         self,
-        t: ArrayLike | None = None,
-        fx_train_0: ArrayLike = 0.0,
-        fx_test_0: ArrayLike = 0.0,
-        k_test_train: ArrayLike | None = None,
-    ) -> Any:
+        t: Real[ArrayLike, "..."] | None = None,
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: Float[ArrayLike, "M N ..."] | None = None,
+    ) -> Float[jax.Array, "..."] | Prediction:
         """The outputs at all times t at once.
 
         It warns if rounding of the kernel leaves fewer than three digits at a finite time. Under a transformation it
@@ -104,7 +129,9 @@ class SquaredLossPredictor:
         return Prediction(*(self.layout.values(columns, shape) for columns in pair))
 
     @float64_on_request
-    def coefficients(self, t: ArrayLike | None = None, fx_train_0: ArrayLike = 0.0) -> jax.Array:
+    def coefficients(
+        self, t: Real[ArrayLike, "..."] | None = None, fx_train_0: Real[ArrayLike, "..."] = 0.0
+    ) -> Float[jax.Array, "..."]:
         """The dual coefficients α_t at all times t at once: f_t(x) = f_0(x) + Θ(x, X) α_t.
 
         Args:
@@ -130,7 +157,7 @@ class SquaredLossPredictor:
         """N, the number of training points."""
         return len(self.targets) // (self.layout.outputs[0] if self.layout.full else 1)
 
-    def times(self, t: ArrayLike | None) -> tuple[Any, tuple[int, ...]]:
+    def times(self, t: Real[ArrayLike, "..."] | None) -> tuple[Float[jax.Array, " T"], tuple[int, ...]]:
         """The checked times as one axis, and their shape before."""
         t = np.inf if t is None else t
         if is_concrete(t):

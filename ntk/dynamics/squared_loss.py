@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from ntk.checks import as_number, as_positive_number
 from ntk.dynamics.linear_algebra.layout import arranged
@@ -17,11 +18,11 @@ from ntk.dynamics.predictors import SquaredLossPredictor
 
 
 def squared_loss_flow(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    learning_rate: ArrayLike = 1.0,
-    ridge: ArrayLike = 0.0,
+    learning_rate: Real[ArrayLike, ""] = 1.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> SquaredLossPredictor:
@@ -69,12 +70,12 @@ def squared_loss_flow(
 
 
 def squared_loss_descent(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    learning_rate: ArrayLike,
-    momentum: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.0,
+    learning_rate: Real[ArrayLike, ""],
+    momentum: Real[ArrayLike, ""] = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> SquaredLossPredictor:
@@ -117,11 +118,11 @@ def squared_loss_descent(
 
 def _predictor(
     name: str,
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
-    learning_rate: ArrayLike,
-    momentum: ArrayLike,
-    ridge: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Float[ArrayLike, "N ..."],
+    learning_rate: Real[ArrayLike, ""],
+    momentum: Real[ArrayLike, ""],
+    ridge: Real[ArrayLike, ""],
     relative_ridge: bool,
     float64: bool,
 ) -> SquaredLossPredictor:
@@ -137,6 +138,6 @@ def _predictor(
     return SquaredLossPredictor(spectrum, targets, rate, beta, name, layout, dtype, float64)
 
 
-def as_momentum(momentum: ArrayLike, dtype: Any) -> jax.Array:
+def as_momentum(momentum: Real[ArrayLike, ""], dtype: Any) -> Float[jax.Array, ""]:
     """A momentum in a dtype. Numbers outside [0, 1) are refused."""
     return as_number("momentum", momentum, dtype, lambda beta: 0 <= beta < 1, "one number of at least 0 and below 1")

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from ntk.checks import as_floating, is_concrete
 from ntk.dynamics.linear_algebra.layout import arranged
@@ -20,7 +19,9 @@ from ntk.spectra.spectrum import eigenvalues
 _ENOUGH_DIGITS = 3
 
 
-def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) -> Float[Array, ""]:
+def max_learning_rate(
+    k_train_train: Float[ArrayLike, "N N ..."], *, momentum: Real[ArrayLike, ""] = 0.0
+) -> Float[Array, ""]:
     """The learning rate 2(1 + β)/λ_max below which gradient descent on ½ Σ (f − y)² converges (Goh 2017).
 
     `neural_tangents` takes half the mean of squares over N points and O outputs: its largest rate is N·O times this.
@@ -99,7 +100,7 @@ class ConditionReport:
 
 
 def condition_report(
-    k_train_train: ArrayLike, *, ridge: ArrayLike = 0.0, relative_ridge: bool = False
+    k_train_train: Float[ArrayLike, "N N ..."], *, ridge: Real[ArrayLike, ""] = 0.0, relative_ridge: bool = False
 ) -> ConditionReport:
     """The condition of a kernel with its ridge, and what it means for predictions. It does not work under `jax.jit`.
 
@@ -134,7 +135,7 @@ def condition_report(
     return ConditionReport(len(matrix), name, largest, smallest, rank, float(rho), condition, digits, semidefinite)
 
 
-def _matrix(kernel: Any) -> jax.Array:
+def _matrix(kernel: Float[ArrayLike, "N N ..."]) -> Float[jax.Array, "M M"]:
     """The kernel as one symmetric matrix."""
     kernel = as_floating("k_train_train", kernel)
     outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()

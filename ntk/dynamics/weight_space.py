@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_floating, check_count, check_finite, check_flag, is_concrete, shown
@@ -25,24 +25,24 @@ class Trajectory(NamedTuple):
         fx_test: (S, M, …), the outputs on the test points. None without test points.
     """
 
-    params: Any
+    params: PyTree
     steps: Int[Array, " S"]
     loss: Float[Array, " S"]
     fx_train: Float[Array, "S N ..."]
-    fx_test: Any
+    fx_test: Float[Array, "S M ..."] | Any
 
 
 def train(
     f: Callable[[Any, Any], jax.Array],
-    params: Any,
-    x_train: Any,
-    y_train: Any,
+    params: PyTree,
+    x_train: PyTree,
+    y_train: PyTree,
     optimizer: optax.GradientTransformation,
     num_steps: int,
     *,
     loss: Loss = optax.l2_loss,
     linearized: bool = False,
-    x_test: Any = None,
+    x_test: PyTree = None,
     every: int = 1,
 ) -> Trajectory:
     """Full-batch training of f(params, x), or of its linearization about `params`, as one compiled program.

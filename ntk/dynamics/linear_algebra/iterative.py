@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Real
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import (
@@ -30,7 +30,7 @@ from ntk.checks import (
 )
 from ntk.linalg import highest_matmul
 
-Product = Callable[[jax.Array], jax.Array]
+Product = Callable[[Float[Array, "N c"]], Float[Array, "N c"]]
 
 
 class Solution(NamedTuple):
@@ -53,12 +53,12 @@ class Solution(NamedTuple):
 
 
 def conjugate_gradients(
-    kernel: ArrayLike | Product,
-    b: ArrayLike,
+    kernel: Float[ArrayLike, "N N"] | Product,
+    b: Float[ArrayLike, "N ..."],
     *,
-    ridge: ArrayLike = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     preconditioner: Product | None = None,
-    rtol: float = 1e-6,
+    rtol: Real[ArrayLike, ""] = 1e-6,
     max_steps: int = 1000,
 ) -> Solution:
     """(K + ρI)⁻¹ b by preconditioned conjugate gradients (Hestenes & Stiefel 1952), for all columns of b at once.
@@ -119,7 +119,7 @@ def conjugate_gradients(
 
 
 def nystrom_preconditioner(
-    kernel: ArrayLike | Product, num_rows: int, *, rank: int, ridge: ArrayLike, key: jax.Array
+    kernel: Float[ArrayLike, "N N"] | Product, num_rows: int, *, rank: int, ridge: Real[ArrayLike, ""], key: jax.Array
 ) -> Product:
     """A preconditioner for K + ρI from a random sketch of K (Frangella, Tropp & Udell 2023, arXiv:2110.02820).
 

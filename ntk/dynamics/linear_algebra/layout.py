@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from ntk.checks import as_floating, as_real, as_symmetric, check_finite
 
@@ -60,7 +61,9 @@ class Layout:
         return columns.reshape(*axes, num_points, *self.outputs)
 
 
-def arranged(k_train_train: Any, y_train: Any) -> tuple[jax.Array, jax.Array, Layout]:
+def arranged(
+    k_train_train: Float[ArrayLike, "N N ..."], y_train: Float[ArrayLike, "N ..."]
+) -> tuple[Float[jax.Array, "R R"], Float[jax.Array, "R c"], Layout]:
     """The kernel as a symmetric matrix, the targets as columns in its dtype, and their layout.
 
     Raises:

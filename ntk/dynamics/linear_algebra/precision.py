@@ -3,13 +3,15 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ntk.checks import check_flag, is_concrete
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @contextlib.contextmanager
@@ -30,7 +32,7 @@ def working_precision(float64: bool, *arguments: Any) -> Iterator[None]:
         yield
 
 
-def float64_on_request(method: Callable[..., Any]) -> Callable[..., Any]:
+def float64_on_request(method: Method) -> Method:
     """A decorator for methods of objects with `float64` and `dtype`.
 
     If `float64` is True, it computes in float64 and casts the results to `dtype`.
@@ -45,7 +47,7 @@ def float64_on_request(method: Callable[..., Any]) -> Callable[..., Any]:
         dtype = jax.dtypes.canonicalize_dtype(self.dtype)
         return jax.tree.map(lambda array: jnp.asarray(array, dtype), found)
 
-    return computed
+    return cast(Method, computed)
 
 
 def on_host(tree: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from ntk.checks import as_nonnegative_number, check_flag, is_concrete
 from ntk.duals.rules import Arrays, with_rule
@@ -44,7 +46,9 @@ class Spectrum:
     ridge: Array
 
 
-def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax.Array, jax.Array]:
+def with_ridge(
+    kernel: Float[jax.Array, "N N"], ridge: Real[ArrayLike, ""], relative_ridge: bool
+) -> tuple[Float[jax.Array, "N N"], Float[jax.Array, ""]]:
     """K + ρI and ρ. If `relative_ridge`, ρ is `ridge` times the mean of K's diagonal, else `ridge`."""
     check_flag("relative_ridge", relative_ridge)
     rho = as_nonnegative_number("ridge", ridge, kernel.dtype)
@@ -52,7 +56,9 @@ def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax
     return kernel + rho * jnp.eye(len(kernel), dtype=kernel.dtype), rho
 
 
-def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: Any = None) -> Spectrum:
+def decompose(
+    kernel: Float[jax.Array, "N N"], ridge: Real[ArrayLike, ""], relative_ridge: bool, computed_in: Any = None
+) -> Spectrum:
     """The spectrum of a symmetric kernel with its ridge. A concrete one must be positive semidefinite.
 
     `computed_in` is the dtype to which the kernel's entries are accurate. None means the dtype of the kernel.
