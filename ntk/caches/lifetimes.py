@@ -9,14 +9,12 @@ import functools
 import weakref
 from collections.abc import Callable, Hashable
 from types import MethodType
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 
-Result = TypeVar("Result")
 
-
-class Same(weakref.ref[Any]):
+class Same(weakref.ref):
     """A weak reference that compares by the identity of its object, and not by the object's own equality."""
 
     __slots__ = ("_id",)
@@ -68,7 +66,7 @@ def _key(owners: tuple[Any, ...], callback: Callable[[Any], Any] | None = None) 
     )
 
 
-def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`jax.jit` for functions whose first arguments are owners; the compiled program lives as long as all of them.
 
     Args:
@@ -79,14 +77,13 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Res
         The decorator.
     """
 
-    def decorated(body: Callable[..., Result]) -> Callable[..., Result]:
+    def decorated(body: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(body)
-        def run(*args: Any) -> Result:
+        def run(*args: Any) -> Any:
             programs = kept_with(*args[:owners])
             if body not in programs:
                 programs[body] = _program(body, args[:owners], static)
-            result: Result = programs[body](*args[owners:])
-            return result
+            return programs[body](*args[owners:])
 
         return run
 
@@ -94,16 +91,16 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Res
 
 
 def _program(body: Callable[..., Any], owners: tuple[Any, ...], static: int) -> Callable[..., Any]:
-    references = [reference(owner) for owner in owners]
+    references = [_reference(owner) for owner in owners]
 
     def of_owners(*args: Any) -> Any:
-        return body(*(owner() for owner in references), *args)
+        return body(*(reference() for reference in references), *args)
 
     of_owners.__name__ = of_owners.__qualname__ = body.__name__
     return jax.jit(of_owners, static_argnums=tuple(range(static)))
 
 
-def reference(owner: Any) -> Callable[[], Any]:
+def _reference(owner: Any) -> Callable[[], Any]:
     """A function that returns the owner. It holds the owner only if that takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)

@@ -1,11 +1,12 @@
 """Functions of scalars that jump where these have their limits: networks of finite width lie on either side.
 
 Whether a function jumps is seen from its values. Along segments from the limits to the borders of their errors, the
-cells with the largest changes are cut again and again: what is continuous changes less and less, a jump stays. A
-function of primitives that are known to be continuous is not looked at, which saves time and decides nothing.
+cells with the largest changes are cut again and again, down to rounding. What changes over such a cell, and far less
+beside it, jumps there. A function of primitives that are continuous everywhere is not looked at, which saves time and
+decides nothing. A function with poles is, with all that is computed from it: 1/a is ±∞ beside 0, and arctan(1/a) ±π/2.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,20 +22,24 @@ from ntk.dtypes import common_dtype
 from ntk.jaxprs import evaluate
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import OPERATORS, Apply, Constant, Entry, Moment, Option, applied
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, applied
 
-_JUMP = 1e-2  # relative; the last cells are so small that what is continuous changes by far less
+_ROUNDINGS = 4  # times √ε: relative changes that are no jumps, but roundings of values and of cells
+_BESIDE, _SHARE = 64.0, 16  # a jump is so many times the change beside it, over so many times the width
+_STEEP = 1e-2  # relative changes over one of the first cells that are looked into, whatever is beside it
 _ERRORS = 6  # standard errors of a moment within which its limit is taken to lie
 _JOINT_MOVES = 8  # of all moments at once
 _CELLS, _CUTS, _KEPT, _ROUNDS = 32, 8, 4, 16  # at first, then of each cell, of which so many are kept, so often
 _SEGMENTS = 32  # of one function that are searched, those with the largest changes
-# Primitives of JAX whose values are continuous wherever they are finite.
+# Primitives of JAX that are continuous wherever they are defined, and have no poles.
 _CONTINUOUS = """
-abs acos acosh add add_any asin asinh atan atanh broadcast_in_dim cbrt clamp concatenate convert_element_type copy cos
-cosh cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call div dot_general erf erf_inv erfc exp exp2
-expm1 integer_pow jit log log1p logistic max min mul neg pad pjit pow reduce_max reduce_min reduce_prod reduce_sum remat
-reshape rev rsqrt scan sin sinh slice sort split sqrt square squeeze stack stop_gradient sub tan tanh transpose
+abs acos acosh add add_any asin asinh atan broadcast_in_dim cbrt clamp concatenate convert_element_type copy cos cosh
+cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call dot_general erf erfc exp exp2 expm1 jit
+logistic max min mul neg pad pjit reduce_max reduce_min reduce_prod reduce_sum remat reshape rev scan sin sinh slice
+sort split sqrt square squeeze stack stop_gradient sub tanh transpose
 """.split()  # noqa: SIM905
+# So are these, where the second argument is such a constant.
+_CONTINUOUS_BY_A_CONSTANT = {"div": lambda number: number != 0, "pow": lambda number: number > 0}
 
 
 class _Jumps(NamedTuple):
@@ -46,13 +51,15 @@ class _Jumps(NamedTuple):
 
 
 def moments_before_jumps(recording: Recording) -> tuple[Moment, ...]:
-    """The moments that functions read which may jump; none where all functions are continuous."""
+    """The moments that functions read which may jump; none where all functions are continuous everywhere."""
     nodes = reachable(_may_jump(recording), up_to=(Moment,))
     return tuple(node for node in nodes if isinstance(node, Moment))
 
 
 def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[Array, "R M N"]) -> None:
     """Refuse functions of scalars that jump at their limits, or within the errors of these.
+
+    A function that is not finite at the limit is left to others to refuse.
 
     Args:
         recording: The program.
@@ -70,50 +77,70 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[A
     together = np.random.default_rng(0).choice((-1.0, 1.0), (_JOINT_MOVES, len(at)))
     directions = jnp.asarray(np.concatenate([alone, -alone, together]), wide)
     changes = np.asarray(_changes(recording, numbers, at, step, directions))
+    rounding = _rounding(wide)
     for number, node in enumerate(_may_jump(recording)):
         largest = np.argsort(changes[number], axis=None)[-_SEGMENTS:]
-        if changes[number].ravel()[largest[-1]] <= _JUMP:
+        if changes[number].ravel()[largest[-1]] <= rounding:
             continue
         which, inputs = np.unravel_index(largest, changes[number].shape)
         found = _search(recording, number, numbers, at.T[inputs], directions[which] * step.T[inputs])
         worst = int(jnp.argmax(found.size))
-        if found.size[worst] > _JUMP:
-            sides = [_values(recording, numbers, point[worst], node.args) for point in (found.below, found.above)]
+        if found.size[worst] > rounding:
+            line, primitive = _what_jumps(recording, numbers, node, found.below[worst], found.above[worst])
             raise ValueError(
-                f"a function of scalars jumps at its limit{', or too close by' if sampled else ''}, at {node.line} (in"
-                f" '{_what_jumps(jax.make_jaxpr(node.fn)(*sides[0]), *sides)}'); expected a function that is continuous"
-                f" there{', or more samples' if sampled else ''}: of networks of finite width some lie on either side."
+                f"a function of scalars jumps where these have their limits, {'or too close by, ' if sampled else ''}at"
+                f" {line}; expected one that is continuous there{', or more samples' if sampled else ''}, which"
+                f" '{primitive}' is not: of networks of finite width some lie on either side."
             )
 
 
 def _may_jump(recording: Recording) -> list[Apply]:
-    """The functions of moments that consist of more than what is known to be continuous."""
+    """The functions of moments that are, or are computed from, more than what is continuous everywhere."""
     return recording.once(_functions_to_look_at, recording)
 
 
 def _functions_to_look_at(recording: Recording) -> list[Apply]:
+    cones = {node: reachable([node], up_to=(Moment,)) for node in recording.nodes if isinstance(node, Apply)}
+    suspects = {node for node in cones if not _is_continuous(node)}
     return [
         node
-        for node in recording.nodes
-        if isinstance(node, Apply)
-        and not _is_continuous(node.fn, len(node.args))
-        and any(isinstance(part, Moment) for part in reachable([node]))
+        for node, cone in cones.items()
+        if not suspects.isdisjoint(cone) and any(isinstance(part, Moment) for part in cone)
     ]
 
 
-def _is_continuous(fn: Callable[..., Any], count: int) -> bool:
-    if fn in OPERATORS:
-        return True
-    return _consists_of_continuous(jax.make_jaxpr(fn)(*(jnp.zeros(()) for _ in range(count))).jaxpr)
+def _is_continuous(node: Apply) -> bool:
+    """Whether a function is known to be continuous everywhere, with constants among its arguments as they are."""
+    constants = [arg.value if isinstance(arg, Constant) else None for arg in node.args]
+
+    def of_others(*others: Array) -> Any:
+        given = iter(others)
+        return applied(node, [next(given) if constant is None else constant for constant in constants])
+
+    others = (jnp.zeros(()) for constant in constants if constant is None)
+    return _consists_of_continuous(jax.make_jaxpr(of_others)(*others).jaxpr)
 
 
 def _consists_of_continuous(jaxpr: Any) -> bool:
     return all(
-        equation.primitive.name in _CONTINUOUS
+        _has_no_jump_or_pole(equation)
         and all(jnp.issubdtype(result.aval.dtype, jnp.floating) for result in equation.outvars)
         and all(map(_consists_of_continuous, jaxprs_in_params(equation.params)))
         for equation in jaxpr.eqns
     )
+
+
+def _has_no_jump_or_pole(equation: Any) -> bool:
+    name = equation.primitive.name
+    if name in _CONTINUOUS_BY_A_CONSTANT:
+        second = equation.invars[1]
+        return isinstance(second, Literal) and bool(_CONTINUOUS_BY_A_CONSTANT[name](second.val))
+    return name in _CONTINUOUS or (name == "integer_pow" and equation.params["y"] >= 0)
+
+
+def _rounding(dtype: Any) -> float:
+    """The largest relative change between neighbouring numbers that is not taken for a jump."""
+    return _ROUNDINGS * float(jnp.finfo(dtype).eps) ** 0.5
 
 
 def _values(
@@ -147,14 +174,25 @@ def _changes(
     step: Float[Array, "M N"],
     directions: Float[Array, "D M"],
 ) -> Float[Array, "A D N"]:
-    """How much each function changes along segments that start at the limits: the largest change over a cell."""
+    """How much each function changes along segments that start at the limits: the largest change over a cell.
+
+    Only those count that are large, or twice those over the cells beside. A function that is infinite at the limit has
+    none.
+    """
     suspects = tuple(_may_jump(recording))
+
+    def largest_change(values: Array) -> Array:
+        values = values.reshape(len(values), -1)
+        changes = _relative_change(values[:-1], values[1:])
+        framed = jnp.pad(changes, ((1, 1), (0, 0)))
+        alone = changes > 2 * jnp.maximum(framed[:-2], framed[2:])
+        return jnp.max(jnp.where(jnp.isfinite(values[:1]) & (alone | (changes > _STEEP)), changes, 0.0))
 
     def along(direction: Float[Array, " M"]) -> Float[Array, "A N"]:
         def of_input(start: Float[Array, " M"], move: Float[Array, " M"]) -> Float[Array, " A"]:
             places = jnp.linspace(0.0, 1.0, _CELLS + 1, dtype=start.dtype)
             found = jax.vmap(lambda t: _values(recording, numbers, start + t * move, suspects))(places)
-            return jnp.stack([jnp.max(_relative_change(values[:-1], values[1:])) for values in found])
+            return jnp.stack([largest_change(values) for values in found])
 
         return jax.vmap(of_input, out_axes=1)(at.T, direction[None] * step.T)
 
@@ -173,30 +211,59 @@ def _search(
     suspect = (_may_jump(recording)[number],)
 
     def of_segment(start: Float[Array, " M"], move: Float[Array, " M"]) -> tuple[Array, Array, Array]:
-        def cut(cells: tuple[Array, Array], cuts: int) -> tuple[Array, Array, Array]:
-            """The changes over the parts of cells, largest first, and where these begin and end."""
+        # A compiler may round the same sum to either neighbour, so the sides are a few units further apart.
+        apart = 4 * jnp.finfo(start.dtype).eps * (jnp.abs(start) + jnp.abs(move)) * jnp.sign(move)
+
+        def at(share: Array, further: float = 0.0) -> Float[Array, " K"]:
+            """The entries of the function's value at that share of the segment, and so many units further."""
+            return _values(recording, numbers, start + share * move + further * apart, suspect)[0].ravel()
+
+        def cut(cells: tuple[Array, Array], cuts: int) -> tuple[Array, Array]:
+            """Of the parts of cells those with the largest changes: where they begin and end."""
             begin, end = cells
             shares = jnp.linspace(0.0, 1.0, cuts + 1, dtype=begin.dtype)
             places = begin[:, None] + (end - begin)[:, None] * shares[None]
-            values = jax.vmap(jax.vmap(lambda t: _values(recording, numbers, start + t * move, suspect)[0]))(places)
-            change = _relative_change(values[:, :-1], values[:, 1:])
-            change, best = lax.top_k(jnp.max(change.reshape(begin.size * cuts, -1), axis=1), _KEPT)
-            return change, places[:, :-1].ravel()[best], places[:, 1:].ravel()[best]
+            values = jax.vmap(jax.vmap(at))(places)
+            change = jnp.max(_relative_change(values[:, :-1], values[:, 1:]), axis=2)
+            best = lax.top_k(change.ravel(), _KEPT)[1]
+            return places[:, :-1].ravel()[best], places[:, 1:].ravel()[best]
 
-        def narrowed(_: Any, cells: tuple[Array, Array]) -> tuple[Array, Array]:
-            return cut(cells, _CUTS)[1:]
+        def jump(begin: Array, end: Array) -> tuple[Array, Array]:
+            """The change over a cell, 0 where as much changes beside it, and how many units before it is one side."""
+            change = _relative_change(at(begin), at(end))
+            before = _relative_change(at(begin, -1.0), at(begin, -_BESIDE))
+            after = _relative_change(at(end, 1.0), at(end, _BESIDE))
+            change = jnp.where(jnp.maximum(before, after) < change / _SHARE, change, 0.0)
+            # Where the limit alone is different, as that of sign(ab) may be, it is itself one side.
+            across = _relative_change(at(begin, -1.0), at(end, 1.0))
+            return jnp.max(change), jnp.where(jnp.max(across) > jnp.max(change) / 2, 1.0, 0.0)
 
         whole = jnp.zeros(1, start.dtype), jnp.ones(1, start.dtype)
-        cells = lax.fori_loop(0, _ROUNDS, narrowed, cut(whole, _CELLS)[1:])
-        change, begin, end = cut(cells, _CUTS)
-        # A compiler may round the same sum to either neighbour, so the sides are a few units further apart.
-        apart = 4 * jnp.finfo(start.dtype).eps * (jnp.abs(start) + jnp.abs(move)) * jnp.sign(move)
-        return change[0], start + begin[0] * move - apart, start + end[0] * move + apart
+        begin, end = lax.fori_loop(0, _ROUNDS, lambda _, cells: cut(cells, _CUTS), cut(whole, _CELLS))
+        jumps, units = jax.vmap(jump)(begin, end)
+        most = jnp.argmax(jumps)
+        return jumps[most], start + begin[most] * move - units[most] * apart, start + end[most] * move + apart
 
     return _Jumps(*jax.vmap(of_segment)(starts, moves))
 
 
-def _what_jumps(program: ClosedJaxpr, below: Sequence[ArrayLike], above: Sequence[ArrayLike]) -> str:
+def _what_jumps(
+    recording: Recording, numbers: dict[str, Array], node: Apply, below: Float[Array, " M"], above: Float[Array, " M"]
+) -> tuple[str, str]:
+    """The line and the primitive that differ first on either side, among all that a function is computed from."""
+    for part in reachable([node], up_to=(Moment,)):
+        if not isinstance(part, Apply) or _is_continuous(part):
+            continue
+        before, after = (_values(recording, numbers, point, part.args) for point in (below, above))
+        primitive = _primitive_that_jumps(jax.make_jaxpr(part.fn)(*before), before, after, _rounding(below.dtype))
+        if primitive is not None:
+            return str(part.line), primitive
+    return str(node.line), "it"
+
+
+def _primitive_that_jumps(
+    program: ClosedJaxpr, below: Sequence[ArrayLike], above: Sequence[ArrayLike], rounding: float
+) -> str | None:
     """The name of the first primitive whose results differ on either side."""
     variables = (*program.jaxpr.constvars, *program.jaxpr.invars)
     known = {v: pair for v, *pair in zip(variables, (*program.consts, *below), (*program.consts, *above), strict=True)}
@@ -210,9 +277,9 @@ def _what_jumps(program: ClosedJaxpr, below: Sequence[ArrayLike], above: Sequenc
             known[variable] = pair
             if pair[0] is None or pair[0].dtype == bool:
                 continue
-            if jnp.max(_relative_change(*(jnp.asarray(value, float) for value in pair))) > _JUMP:
+            if jnp.max(_relative_change(*(jnp.asarray(value, float) for value in pair))) > rounding:
                 for inner in jaxprs_in_params(equation.params):
                     if len(inner.invars) == len(equation.invars) and not inner.constvars:
-                        return _what_jumps(ClosedJaxpr(inner, []), *sides)
+                        return _primitive_that_jumps(ClosedJaxpr(inner, []), sides[0], sides[1], rounding)
                 return equation.primitive.name
-    return "it"
+    return None

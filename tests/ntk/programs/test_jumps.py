@@ -68,6 +68,12 @@ CONTINUOUS = {
     "sinc": lambda a, b, q: jnp.sinc(a),
     "a jump elsewhere": lambda a, b, q: jnp.sign(q) + jnp.floor(q + 0.5) + jnp.where(a > 0.5, 1.0, 0.0),
     "with a derivative": lambda a, b, q: with_derivative(a),
+    "quotients": lambda a, b, q: a / q + 1 / (1 + a),
+    "logarithms": lambda a, b, q: jnp.log(1 + a**2) + jnp.log1p(b) + jnp.log(q),
+    "roots": lambda a, b, q: jax.lax.rsqrt(q) + (q + a) ** -0.5 + (1.0 + b) ** q,
+    "no pole here": lambda a, b, q: jnp.tan(q) + jnp.arctanh(a) + jax.scipy.special.erfinv(q / 2),
+    "the same infinity on either side": lambda a, b, q: jnp.arctan(1 / a**2) + jnp.tanh(1 / jnp.abs(b)),
+    "a logarithm that is infinite": lambda a, b, q: jnp.arctan(jnp.log(jnp.abs(a))),
     "while": lambda a, b, q: jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * q), (0, a))[1],
 }
 JUMPING = {
@@ -82,25 +88,37 @@ JUMPING = {
     "argmax": (lambda a, b, q: jax.nn.one_hot(jnp.argmax(jnp.stack([a, b])), 2)[0], "argmax"),
     "mod": (lambda a, b, q: jnp.mod(q, 1.0), "rem|select_n"),
     "arctan2": (lambda a, b, q: jnp.arctan2(a, -q), "atan2"),
-    "cond": (lambda a, b, q: jax.lax.cond(a > b, lambda: 1.0 + a, lambda: a), "cond"),
+    "cond": (lambda a, b, q: jax.lax.cond(a > b, lambda: 1.0 + a, lambda: a), "cond|convert_element_type"),
     "a small jump": (lambda a, b, q: 10 * jnp.sin(q) + jnp.where(a > 0, 0.5, 0.0), "select_n"),
+    "half a percent": (lambda a, b, q: jnp.where(a > 0, 1.005, 1.0), "select_n"),
+    "a millionth": (lambda a, b, q: jnp.where(q > 1, 1 + 1e-6, q), "select_n"),
+    "arctan of 1/a": (lambda a, b, q: jnp.arctan(1 / a), "div"),
+    "tanh of 1/a": (lambda a, b, q: 2 + jnp.tanh(1 / a), "div"),
+    "tanh of a^-3": (lambda a, b, q: jnp.tanh(a**-3), "integer_pow"),
+    "zero to the zero": (lambda a, b, q: q * jnp.abs(a) ** jnp.abs(b), "pow"),
     "a comparison": (lambda a, b, q: (a > 0) * q, "convert_element_type|mul"),
 }
 
 
+# One of each kind: a bend, a branch, a quotient, a root, a pole elsewhere, an infinity that is the same on either side.
+ONE_OF_EACH = (
+    *("leaky_relu", "softmax of 1e3", "norm at 0", "hypot", "power 0.1", "where at 1", "cond", "a jump elsewhere"),
+    *("quotients", "logarithms", "the same infinity on either side", "while"),
+)
+
+
 def test_continuous_functions_are_accepted_together():
-    """In one program, as all of the following in turn."""
+    """In one program; all of them in turn below."""
+    functions = [CONTINUOUS[name] for name in ONE_OF_EACH]
 
     @tensor_program
     def program(net, x):
         u, w = net.input_matrix("u") @ x, net.input_matrix("w") @ x
         limits = (u * w).mean(), (net.phi("sin")(u) * w).mean(), (u * u).mean()
-        total = 1.0
-        for function in CONTINUOUS.values():
-            total = total + net.scalar(function)(*limits)
-        return net.output("v") @ (total * u)
+        values = [net.scalar(function)(*limits) for function in functions]
+        return net.output("v") @ (net.scalar(lambda *values: 1.0 + sum(values))(*values) * u)
 
-    total = 1.0 + sum(float(function(*jnp.array([0.0, 0.0, 1.0]))) for function in CONTINUOUS.values())
+    total = 1.0 + sum(float(function(*jnp.array([0.0, 0.0, 1.0]))) for function in functions)
     np.testing.assert_allclose(infinite(program, X).nngp, total**2 * X @ X.T / 2, rtol=1e-9, atol=1e-9)
 
 
@@ -113,11 +131,33 @@ def test_continuous_functions_are_accepted(name):
     np.testing.assert_allclose(found.nngp, (1.0 + value) ** 2 * X @ X.T / 2, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", first(JUMPING, "sign", "where", "argmax", "mod"))
+@pytest.mark.parametrize("name", first(JUMPING, "sign", "where", "argmax", "mod", "half a percent", "tanh of 1/a"))
 def test_functions_that_jump_are_refused_and_the_primitive_is_named(name):
     function, primitive = JUMPING[name]
-    with pytest.raises(ValueError, match=rf"jumps at its limit, at .* # the line \(in '({primitive})'\); expected a"):
+    with pytest.raises(ValueError, match=rf"jumps where .* # the line; expected .*which '({primitive})' is not"):
         infinite(program_of(function), X)
+
+
+def test_a_pole_in_one_function_and_its_end_in_another():
+    """1/a is ±∞ on either side of 0, and arctan of that ±π/2."""
+
+    @tensor_program
+    def program(net, x):
+        u = net.input_matrix("u") @ x
+        inverse = 1.0 / u.mean()  # the pole
+        return net.output("v") @ (net.scalar(jnp.arctan)(inverse) * u)
+
+    with pytest.raises(ValueError, match=r"jumps where .* # the pole; expected .*which 'div' is not"):
+        infinite(program, X)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_small_jumps_are_seen_and_steep_functions_are_none(dtype):
+    """Half a percent at q = 1, where numbers lie ε apart and x^0.1 changes by 3 or 20 percent from one to the next."""
+    with pytest.raises(ValueError, match="'select_n' is not"):
+        infinite(program_of(lambda a, b, q: jnp.where(q > 1, 1.005, 1.0)), X.astype(dtype))
+    steep = infinite(program_of(lambda a, b, q: jnp.cbrt(q - 1) + jnp.abs(q - 1) ** 0.1), X.astype(dtype))
+    assert np.isfinite(steep.nngp).all()
 
 
 def sampled_program_of(function):
@@ -134,17 +174,20 @@ def sampled_program_of(function):
 
 
 @pytest.mark.parametrize(
-    "name", first(["softmax", "softmax of 1e3", "leaky_relu", "where that agrees", "norm at 0", "median"], "softmax")
+    "name",
+    first(
+        ["softmax", "softmax of 1e3", "leaky_relu", "where that agrees", "norm at 0", "median", "quotients"], "softmax"
+    ),
 )
 def test_steep_functions_of_sampled_moments_are_no_jumps(name):
     found = infinite(sampled_program_of(CONTINUOUS[name]), X, samples=2**12)
     assert np.isfinite(found.ntk).all()
 
 
-@pytest.mark.parametrize("name", first(["sign", "where", "argmax", "a small jump"], "where"))
+@pytest.mark.parametrize("name", first(["sign", "where", "argmax", "a small jump", "arctan of 1/a"], "where"))
 def test_jumps_of_sampled_moments(name):
     function, primitive = JUMPING[name]
-    with pytest.raises(ValueError, match=rf"at its limit, or too close by, at .*\(in '{primitive}'\); expected a"):
+    with pytest.raises(ValueError, match=rf"or too close by, at .*'{primitive}' is not"):
         infinite(sampled_program_of(function), X, samples=2**12)
 
 
