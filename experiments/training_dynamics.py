@@ -15,7 +15,6 @@ left out.
 
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -92,7 +91,7 @@ def main(config: ConfigDict, workdir: Path) -> None:
         print(write_report(workdir, config, problem, records))
 
 
-def _rounded(values: np.ndarray) -> list[Any]:
+def _rounded(values: np.ndarray) -> list:
     """Nested lists of numbers with six digits, which is what float32 holds."""
     return np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])(values).tolist()
 

@@ -7,7 +7,7 @@ import math
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,6 +49,17 @@ def replaced(arguments: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, An
     """Each argument in turn, the name of each bad value in turn, and the arguments with this in that's place."""
     for argument, bad in itertools.product(arguments, BAD_VALUES):
         yield argument, bad, arguments | {argument: BAD_VALUES[bad]}
+
+
+def dealt(calls: Mapping[str, Iterable[str]], values: Iterable[str], each: int) -> dict[tuple[str, str], list[str]]:
+    """Some of the values for each argument of each function, (function, argument), dealt in turn from all of them.
+
+    Arguments of one name are dealt to one after another, whatever functions they are of. So every argument gets
+    `each` values, every value is dealt equally often, and what many functions take meets most of the values.
+    """
+    deck = itertools.cycle(values)
+    places = sorted((argument, function) for function, arguments in calls.items() for argument in arguments)
+    return {(function, argument): [next(deck) for _ in range(each)] for argument, function in places}
 
 
 def judge(call: Callable[[], Any], argument: str, bad: str, doors: tuple[str, ...] = ()) -> str | None:

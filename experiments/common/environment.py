@@ -14,8 +14,6 @@ from experiments.common.files import write_text
 
 _FILE = "environment.json"
 _ROOT = Path(__file__).parents[2]
-# Folders whose files a run may import.
-_CODE = ("bounds", "configs", "experiments", "ntk")
 _LIBRARIES = (
     "jax",
     "jaxlib",
@@ -34,8 +32,8 @@ _LIBRARIES = (
 def record_environment(workdir: Path, *, config: str | None, data: str | None) -> None:
     """Add this process to environment.json, unless an equal entry is there.
 
-    An entry has the commit, whether the code differed from it, the versions of Python and of libraries, the device, the
-    path of the config and the fingerprint of the data. Unknown values are null. A run that is resumed on another
+    An entry has the commit, whether tracked files were changed, the versions of Python and of libraries, the device,
+    the path of the config and the fingerprint of the data. Unknown values are null. A run that is resumed on another
     machine or with another commit has an entry for each.
 
     Args:
@@ -46,10 +44,9 @@ def record_environment(workdir: Path, *, config: str | None, data: str | None) -
     Raises:
         OSError: The folder cannot be written.
     """
-    commit, dirty = _checkout()
     entry = {
-        "commit": commit,
-        "dirty": dirty,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if (changes := _git("status", "--porcelain", "--untracked-files=no")) is None else bool(changes),
         "python": platform.python_version(),
         "versions": _versions(),
         "device": device(),
@@ -132,24 +129,13 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _checkout() -> tuple[str | None, bool | None]:
-    """The commit, and whether tracked files were changed or new files stand beside the code. Files that Git ignores do
-    not count. Both are None without Git, and where this file belongs to no checkout.
-    """
-    try:
-        # Packages that are installed inside the checkout of something else have another root.
-        if Path(_git("rev-parse", "--show-toplevel")) != _ROOT.resolve():
-            return None, None
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-        new = _git("ls-files", "--others", "--exclude-standard", "--", *_CODE)
-        return _git("rev-parse", "HEAD"), bool(changed or new)
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def _git(*arguments: str) -> str:
+def _git(*arguments: str) -> str | None:
+    """The answer of Git about the checkout of this file; None without Git or without a checkout."""
     command = ["git", "-C", str(_ROOT), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _processor() -> str:

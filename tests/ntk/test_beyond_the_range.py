@@ -46,6 +46,27 @@ def test_nan_stays_nan_under_jit(plain, function, network):
     assert np.isfinite(np.delete(np.delete(kernel, 1, 0), 1, 1)).all()
 
 
+@pytest.mark.parametrize(
+    "activations",
+    [
+        ("relu", "erf", "sin", "sign", "gaussian", "square"),
+        ("tanh",),
+        pytest.param(("gelu", jax.numpy.tanh), marks=pytest.mark.slow),
+    ],
+)
+def test_nan_stays_nan_in_the_dual_maps_under_jit(plain, activations):
+    """At each place among the arguments; of all these activations in one program."""
+    chosen = [plain.activation(activation) for activation in activations]
+
+    def maps(covariance):
+        return [method(*covariance) for act in chosen for method in (act.dual, act.dual_derivative)]
+
+    covariances = np.where(np.eye(4, 3, dtype=bool), np.nan, np.array([[1.0, 0.5, 1.0]]))
+    found = np.stack(jax.jit(jax.vmap(maps))(covariances))
+    assert np.isnan(found[:, :3]).all()
+    assert np.isfinite(found[:, 3]).all()
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
 def test_lengths_of_every_integer_type(plain, dtype):
     """Sequences longer than an int8 counts, and types that JAX promotes to floats beside int64."""

@@ -141,6 +141,14 @@ def test_duplicates_and_zeros():
     assert float(found.smallest_eigenvalue) > -1e-12 * np.trace(ntk_matrix)
 
 
+@pytest.mark.slow
+def test_one_input_of_one_step():
+    """At the first step h = σ(o) tanh(σ(i) tanh(g)): no more than 1."""
+    found = infinite(lstm, inputs(2, 1, 2)[:1], samples=2**10)
+    assert found.ntk.shape == (1, 1)
+    assert 0 < float(found.nngp[0, 0]) < 1
+
+
 def test_a_seed_gives_the_same_numbers():
     x = inputs(3, 3)
     first, again, other = (infinite(zoo.gated, x, samples=256, seed=seed) for seed in (1, 1, 2))
