@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UPGRADE =
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(UPGRADE)
 WORKDIR ?= runs
 CONVERGENCE := mlp_relu mlp_erf rnn_last rnn_mean
 # The pinned names in setup.cfg's extra, for an installation without their dependencies.
@@ -38,25 +39,30 @@ lint: install
 
 # Two workers, and threads of NumPy's products for neither: on two cores they would only wait for each other.
 PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
-# Small programs take longer to compile than to run: without XLA's costly passes the tests take half the time. The slow
-# tests run as users do, with all passes.
+# Small programs take longer to compile than to run: without XLA's costly passes the tests take half the time. Where the
+# last bit counts, in dual maps and the kernels made of them, and in the slow tests, programs compile as users' do.
 FAST_COMPILATION = XLA_FLAGS='--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   $(OLDER_EMITTERS)'
 # XLA refuses flags that it does not know, and has no older emitters any more from JAX 0.11 on.
 OLDER_EMITTERS = $(shell $(BIN)/python -c \
   "import jaxlib.version as v; print('--xla_cpu_use_fusion_emitters=false' * (v.__version_info__ < (0, 11)))")
 
+AS_USERS = tests/ntk/duals tests/ntk/infinite_width
+
 test: lint test-fast
 
 test-fast: install
-	$(FAST_COMPILATION) $(PYTEST)
+	$(FAST_COMPILATION) $(PYTEST) $(foreach folder,$(AS_USERS),--ignore=$(folder))
+	$(PYTEST) $(AS_USERS)
 
 test-slow: install
 	$(PYTEST) -m slow
 
-# With the newest releases that pip finds for PYTHON; the newest JAX may need a newer Python than the default one.
+# With the newest releases that pip finds for PYTHON, looked for anew each time; the newest JAX may need a newer Python
+# than the default one.
 test-newest:
-	$(MAKE) test-fast VENV=.venv-newest
+	rm -f .venv-newest/installed
+	$(MAKE) test-fast VENV=.venv-newest UPGRADE='--upgrade --upgrade-strategy eager'
 
 # With the lowest releases that setup.cfg allows.
 test-lowest: LOWEST := .venv-lowest/bin

@@ -1,6 +1,5 @@
 """What the estimators on data share: checks of their arguments, and norms that are differentiable at 0."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,7 +24,6 @@ _TOLERANCE = 1e-2
 _HOST_TOLERANCE = 1e-5
 # Relative to the largest eigenvalue: a negative eigenvalue beyond this is not rounding.
 NEGATIVE = 1e-4
-_finfo: Callable[[Any], Any] = jnp.finfo  # JAX states no types for it
 _REAL = (jnp.floating, jnp.integer)
 _LARGEST_COUNT = 2**31 - 1  # of steps or draws, which programs count in int32
 
@@ -178,11 +176,6 @@ def _num_axes(shape: str) -> int:
     return len(shape.strip("(),").split(","))
 
 
-def highest_matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The product of matrices or vectors at the highest precision, which TPUs do not take by themselves."""
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
-
-
 def square_root(x: jax.Array) -> jax.Array:
     """√max(x, 0), with derivative 0 where x is not positive; NaN stays NaN."""
     positive = ~(x <= 0)
@@ -191,7 +184,7 @@ def square_root(x: jax.Array) -> jax.Array:
 
 def epsilon(dtype: Any) -> float:
     """ε of a floating-point dtype: from 1 to the next number."""
-    return float(_finfo(dtype).eps)
+    return float(jnp.finfo(dtype).eps)
 
 
 def scale_of(x: jax.Array, axis: int | None = None) -> jax.Array:
@@ -199,7 +192,7 @@ def scale_of(x: jax.Array, axis: int | None = None) -> jax.Array:
 
     Neither it nor its reciprocal is subnormal, which XLA would take for 0; it is positive where x is zero.
     """
-    tiny = float(_finfo(x.dtype).tiny)
+    tiny = float(jnp.finfo(x.dtype).tiny)
     return jnp.clip(lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True)), tiny, 1 / tiny)
 
 

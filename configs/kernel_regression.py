@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
     config.evidence_steps = 40
     # Learning rate of this ascent.
     config.evidence_rate = 0.15
-    # Noise variance at its start.
+    # Noise variance at the start of this ascent.
     config.noise = 0.01
     # Finite networks, trained on squared loss.
     config.finite = ConfigDict()

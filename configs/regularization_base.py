@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.label_noise = (0.0,)
     # Numbers of training points. A member with fewer points has the first ones.
     config.train_sizes = (200,)
-    # Networks at each place of the grid of all fields above that have several values.
+    # Networks for each combination of the values above.
     config.num_seeds = 3
     # Seed of the data, of the batches and of the first network. The other networks have the seeds that follow.
     config.seed = 0
@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     # Steps of training.
     config.num_steps = 2000
-    # Evaluations after the first step, evenly spaced, each with a checkpoint. One more precedes training.
+    # Evaluations during training, evenly spaced, each with a checkpoint. One more comes before training.
     config.num_evaluations = 10
     # Standard deviations of noise on test inputs, whose pixels have variance 1.
     config.noise_levels = (0.25, 0.5, 1.0)

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Dimensions in which the dichotomies of affine half-spaces are counted, and the largest number of points in each.
-    config.max_points = ConfigDict({"1": 14, "2": 12, "3": 9})
+    # The most points whose dichotomies by affine half-spaces are counted, in one, two and three dimensions.
+    config.max_points = (14, 12, 9)
     # A ReLU network in the plane whose dichotomies are counted by training: its width, the largest number of points,
     # the steps of Adam, and the number of networks for each pattern of signs.
     config.network = ConfigDict({"width": 4, "max_points": 7, "steps": 400, "restarts": 16})

@@ -15,6 +15,7 @@ left out.
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -91,7 +92,7 @@ def main(config: ConfigDict, workdir: Path) -> None:
         print(write_report(workdir, config, problem, records))
 
 
-def _rounded(values: np.ndarray) -> list:
+def _rounded(values: np.ndarray) -> list[Any]:
     """Nested lists of numbers with six digits, which is what float32 holds."""
     return np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])(values).tolist()
 

@@ -27,7 +27,7 @@ def check_config(config: ConfigDict) -> None:
         ValueError: The sentence names the field, its value and what is expected.
 
     Example:
-        >>> check_config(ConfigDict({"max_points": {"2": 3}, "network": {}, "num_draws": 1}))
+        >>> check_config(ConfigDict({"max_points": (4, 3), "network": {}, "num_draws": 1}))
         Traceback (most recent call last):
         ...
         ValueError: num_draws is 1; expected an integer of at least 2.
@@ -35,10 +35,12 @@ def check_config(config: ConfigDict) -> None:
     check_count("num_draws", config.num_draws, minimum=2)
     check_count("num_placements", config.num_placements)
     check_count("seed", config.seed, minimum=0)
-    for dim, most in config.max_points.items():
-        if dim not in ("1", "2", "3"):
-            raise ValueError(f"max_points has the dimension {dim!r}; expected 1, 2 or 3.")
-        check_count(f"max_points.{dim}", most)
+    if not 1 <= len(config.max_points) <= 3:
+        raise ValueError(
+            f"max_points is {config.max_points!r}; expected a number of points in one to three dimensions."
+        )
+    for most in config.max_points:
+        check_count("max_points", most)
     for name in ("width", "max_points", "steps", "restarts"):
         check_count(f"network.{name}", config.network.get(name))
     for m in config.sample_sizes:

@@ -63,7 +63,7 @@ def check_sizes(width: Any, outputs: Any) -> None:
 def check_key(key: Any) -> None:
     """Refuse a `key` that is not one PRNG key, typed or raw."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if (typed and shape != ()) or (not typed and (dtype != jnp.uint32 or len(shape or ()) != 1)):
         raise TypeError(f"key is {shown(key)}; expected one PRNG key, such as jax.random.key(0).")
 
@@ -128,12 +128,12 @@ def as_number(name: str, value: Any, dtype: Any, allowed: Callable[[float], bool
     return jnp.asarray(rounded)
 
 
-def as_positive(name: str, value: Any, dtype: Any) -> jax.Array:
+def as_positive_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """One finite positive number in a dtype, concrete or traced."""
     return as_number(name, value, dtype, lambda number: 0 < number < np.inf, "one finite positive number")
 
 
-def as_nonnegative(name: str, value: Any, dtype: Any) -> jax.Array:
+def as_nonnegative_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """One finite number that is not negative in a dtype, concrete or traced."""
     expected = "one finite number that is not negative"
     return as_number(name, value, dtype, lambda number: 0 <= number < np.inf, expected)

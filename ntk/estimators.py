@@ -3,16 +3,16 @@
 This module needs scikit-learn, and the rest of the package does not. Import it by name: `import ntk.estimators`.
 
 The limits of some programs of `ntk.architectures`, such as an LSTM, are sampled. Kernels of training and test inputs
-are parts of one kernel only if both were sampled together. For such a program every prediction therefore samples both
+are parts of one kernel only if both are sampled together. For such a program every prediction therefore samples both
 together and fits again. The prediction at an input then depends, within the error of sampling, on the other inputs in
 X. In a program with batch normalization the training and the test inputs are one batch.
 """
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from ntk.checks import as_number, check_flag
 from ntk.dynamics import GaussianProcess, gp_posterior, log_marginal_likelihood, squared_loss_flow
@@ -30,15 +30,18 @@ except ImportError:
 
 __all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
 
+MeanAndStd = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, " M"]]
+MeanAndCovariance = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, "M M"]]
+
 
 class _KernelEstimator(BaseEstimator):
-    """What the estimators share: checked inputs, and kernels in float64, whatever JAX's x64 flag says."""
+    """The base of the estimators: checked inputs, and kernels in float64, with or without JAX's x64 flag."""
 
     net: Any
     ridge: float
     relative_ridge: bool
 
-    # What fitting finds: the names that end in _ are the attributes that a file may set (ntk.saving.archive).
+    # Fitting sets these. A file may set attributes whose names end in _ (ntk.saving.archive).
     n_features_in_: int
     feature_names_in_: np.ndarray
     X_fit_: np.ndarray
@@ -53,7 +56,7 @@ class _KernelEstimator(BaseEstimator):
         return tags
 
     def _read(self, X: Any, *y: Any, **options: Any) -> Any:
-        """X to predict at, or X and y to train on, as scikit-learn checks them; an MLP asks for rows of features."""
+        """X, or X and y, checked by scikit-learn. An MLP needs rows of features."""
         more_axes = not isinstance(self._network(), MLP)
         options |= {"dtype": np.float64, "allow_nd": more_axes, "ensure_2d": not more_axes}
         try:
@@ -64,24 +67,24 @@ class _KernelEstimator(BaseEstimator):
             ) from None
 
     def _is_sampled(self) -> bool:
-        """Whether kernels of different calls are not parts of one kernel."""
+        """Whether kernels are sampled: those of different calls are then not parts of one kernel."""
         net = self._network()
         return isinstance(net, TensorProgram) and not forms_of(net.record(self.X_fit_.shape[1:])).is_exact
 
     def _regularization(self) -> dict[str, Any]:
         return {"ridge": self.ridge, "relative_ridge": self.relative_ridge}
 
-    def _ntk(self, *inputs: np.ndarray) -> Float[np.ndarray, "N1 N2"]:
+    def _ntk(self, *inputs: Float[np.ndarray, "_ ..."]) -> Float[np.ndarray, "N1 N2"]:
         with jax.enable_x64(True):
             return np.asarray(infinite_ntk(self._network(), *inputs))
 
-    def _nngp(self, *inputs: np.ndarray) -> Float[np.ndarray, "N1 N2"]:
+    def _nngp(self, *inputs: Float[np.ndarray, "_ ..."]) -> Float[np.ndarray, "N1 N2"]:
         with jax.enable_x64(True):
             return np.asarray(infinite_kernels(self._network(), *inputs).nngp)
 
 
 class _NTKEstimator(_KernelEstimator):
-    """Gradient flow with the NTK, kept as dual coefficients."""
+    """Gradient flow with the NTK. Fitting stores the dual coefficients."""
 
     dual_coef_: np.ndarray
 
@@ -91,17 +94,17 @@ class _NTKEstimator(_KernelEstimator):
         self.ridge = ridge
         self.relative_ridge = relative_ridge
 
-    def _fit_targets(self, X: np.ndarray, targets: np.ndarray) -> None:
+    def _fit_targets(self, X: Float[np.ndarray, "N ..."], targets: Float[np.ndarray, "N ..."]) -> None:
         self.X_fit_, self.y_fit_ = X, targets
         self.dual_coef_ = self._coefficients(self._ntk(X))
 
-    def _coefficients(self, kernel: np.ndarray) -> np.ndarray:
+    def _coefficients(self, kernel: Float[np.ndarray, "N N"]) -> Float[np.ndarray, "N ..."]:
         if self.t is not None:
             as_number("t", self.t, float, lambda t: t >= 0, "one time that is not negative, or None")
         with jax.enable_x64(True):
             return np.asarray(squared_loss_flow(kernel, self.y_fit_, **self._regularization()).coefficients(self.t))
 
-    def _outputs(self, X: Any) -> np.ndarray:
+    def _outputs(self, X: Any) -> Float[np.ndarray, "M ..."]:
         check_is_fitted(self)
         X, count = self._read(X), len(self.X_fit_)
         if not self._is_sampled():
@@ -116,13 +119,13 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
     Parameters:
         net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
         t: The time for which gradient flow trains, on L = ½ Σ (f − y)² at rate 1. None means until it converges.
-        ridge: ρ.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
         X_fit_: The training inputs.
         y_fit_: The targets.
-        dual_coef_: (N,) or (N, O); the predictions are Θ(x, X) times them.
+        dual_coef_: (N,) or (N, O). The predictions are Θ(x, X) times these.
 
     Example:
         >>> import numpy as np
@@ -135,12 +138,12 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
     """
 
     def fit(self, X: Any, y: Any) -> "NTKRegressor":
-        """Train on X, (N, d) or as the network reads it, and targets (N,) or (N, O)."""
+        """Train on X, (N, d) or in another shape that the network reads, and targets (N,) or (N, O)."""
         X, y = self._read(X, y, multi_output=True, y_numeric=True)
         self._fit_targets(X, np.asarray(y, float))
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Float[np.ndarray, "M ..."]:
         """The outputs, (M,) or (M, O)."""
         return self._outputs(X)
 
@@ -148,13 +151,13 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
 class NTKClassifier(ClassifierMixin, _NTKEstimator):
     """Classification by infinitely wide networks trained on squared loss: the class of the largest output.
 
-    The targets of two classes are −1 and 1. K > 2 classes have an output each, with targets 1 − 1/K at the class itself
-    and −1/K elsewhere.
+    The targets of two classes are −1 and 1. K > 2 classes have one output each. Its target is 1 − 1/K for the class
+    itself and −1/K for the others.
 
     Parameters:
         net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
         t: The time for which gradient flow trains, on L = ½ Σ (f − y)² at rate 1. None means until it converges.
-        ridge: ρ.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
@@ -174,7 +177,7 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
     classes_: np.ndarray
 
     def fit(self, X: Any, y: Any) -> "NTKClassifier":
-        """Train on X, (N, d) or as the network reads it, and labels (N,)."""
+        """Train on X, (N, d) or in another shape that the network reads, and labels (N,)."""
         X, y = self._read(X, y)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
@@ -184,11 +187,11 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
         self._fit_targets(X, 2.0 * numbers - 1 if count == 2 else np.eye(count)[numbers] - 1 / count)
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Any) -> Float[np.ndarray, "M ..."]:
         """The outputs, (M,) for two classes, else (M, K)."""
         return self._outputs(X)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
         """The labels, (M,)."""
         outputs = self._outputs(X)
         return self.classes_[(outputs > 0).astype(int) if outputs.ndim == 1 else outputs.argmax(axis=1)]
@@ -199,8 +202,8 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
 
     Parameters:
         net: `ntk.MLP`, `ntk.RNN` or an `ntk.tensor_program`. None means an MLP of two hidden layers of ReLU.
-        ridge: Variance of the observation noise.
-        relative_ridge: Whether the variance is `ridge` times the mean of the kernel's diagonal.
+        ridge: ρ, the variance of the observation noise, at least 0.
+        relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Attributes:
         X_fit_: The training inputs.
@@ -226,7 +229,7 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         self.relative_ridge = relative_ridge
 
     def fit(self, X: Any, y: Any) -> "NNGPRegressor":
-        """Condition on X, (N, d) or as the network reads it, and targets (N,) or (N, O)."""
+        """Condition on X, (N, d) or in another shape that the network reads, and targets (N,) or (N, O)."""
         X, y = self._read(X, y, multi_output=True, y_numeric=True)
         self.X_fit_, self.y_fit_ = X, np.asarray(y, float)
         kernel = self._nngp(X)
@@ -237,20 +240,32 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
             )
         return self
 
-    def _posterior(self, kernel: np.ndarray) -> GaussianProcess:
+    def _posterior(self, kernel: Float[np.ndarray, "N N"]) -> GaussianProcess:
         with jax.enable_x64(True):
             return jax.tree.map(np.asarray, gp_posterior(kernel, self.y_fit_, **self._regularization()))
 
-    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+    @overload
+    def predict(
+        self, X: Any, return_std: Literal[False] = False, return_cov: Literal[False] = False
+    ) -> Float[np.ndarray, "M ..."]: ...
+    @overload
+    def predict(self, X: Any, return_std: Literal[True], return_cov: Literal[False] = False) -> MeanAndStd: ...
+    @overload
+    def predict(
+        self, X: Any, return_std: Literal[False] = False, *, return_cov: Literal[True]
+    ) -> MeanAndCovariance: ...
+    def predict(
+        self, X: Any, return_std: bool = False, return_cov: bool = False
+    ) -> Float[np.ndarray, "M ..."] | MeanAndStd | MeanAndCovariance:
         """The posterior of the function, without observation noise.
 
         Args:
-            X: (M, d), or as the network reads it.
+            X: (M, d), or in another shape that the network reads.
             return_std: Whether to return standard deviations (M,) as well, shared by the outputs.
             return_cov: Whether to return the covariance (M, M) as well.
 
         Returns:
-            The mean, (M,) or (M, O); with either option a pair.
+            The mean, (M,) or (M, O). With either option: a pair, the mean and the standard deviations or covariance.
         """
         check_is_fitted(self)
         check_flag("return_std", return_std)
@@ -261,12 +276,12 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         if self._is_sampled():
             kernel = self._nngp(np.concatenate([self.X_fit_, X]))
             posterior, across = self._posterior(kernel[:count, :count]), kernel[count:, :count]
-            prior: np.ndarray | None = kernel[count:, count:]
+            prior = kernel[count:, count:] if uncertain else None
         else:
             posterior, across = self.posterior_, self._nngp(X, self.X_fit_)
             prior = self._nngp(X) if uncertain else None
         with jax.enable_x64(True):
-            if not uncertain:
+            if prior is None:
                 return np.asarray(posterior(across))
             found = posterior(across, prior)
             return np.asarray(found.mean), np.asarray(found.std if return_std else found.covariance)

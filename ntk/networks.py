@@ -28,11 +28,11 @@ Std = Any  # a number, or an array of shape ()
 def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) -> type:
     """Make a description a pytree. JAX rebuilds it with any placeholders for leaves, so it is not checked again."""
 
-    def flatten(net: Any) -> tuple[tuple, tuple]:
+    def flatten(net: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         children = [(jax.tree_util.GetAttrKey(name), getattr(net, name)) for name in leaves]
         return tuple(children), tuple(getattr(net, name) for name in static)
 
-    def unflatten(static_values: tuple, leaf_values: Iterable) -> Any:
+    def unflatten(static_values: tuple[Any, ...], leaf_values: Iterable[Any]) -> Any:
         net: Any = object.__new__(cls)
         for name, value in zip(leaves + static, (*leaf_values, *static_values), strict=True):
             object.__setattr__(net, name, value)

@@ -11,39 +11,6 @@ from jaxtyping import install_import_hook
 # Tests choose their dtype explicitly; without this flag float64 inputs would be cut to float32 unasked.
 jax.config.update("jax_enable_x64", True)
 
-# Files and folders in which nothing is promoted implicitly, but for what a test marks.
-STRICT = {
-    "bounds",
-    "experiments",
-    "ntk/duals",
-    "ntk/dynamics",
-    "ntk/finite_width",
-    "ntk/infinite_width",
-    "ntk/interop",
-    "ntk/programs",
-    "ntk/test_beyond_the_range.py",
-    "ntk/test_compilation.py",
-    "ntk/test_derivatives_in_loops.py",
-    "ntk/test_estimators.py",
-    "ntk/test_flags.py",
-    "ntk/test_hostile_calls.py",
-    "ntk/test_lifetimes.py",
-    "ntk/test_lowering.py",
-    "ntk/test_refused_descriptions.py",
-    "ntk/test_refused_functions.py",
-    "ntk/test_refused_kernels.py",
-    "ntk/test_saving.py",
-    "ntk/test_spectrum.py",
-    "ntk/test_tiles.py",
-    "ntk/test_without_x64.py",
-    "test_architecture.py",
-    "test_documentation.py",
-    "test_notebooks.py",
-    "test_parameter_paths.py",
-    "test_theory.py",
-    "test_written_numbers.py",
-}
-
 MOST_MAPS = 20_000  # after a file of tests; none adds half of what is left
 
 with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
@@ -52,12 +19,9 @@ with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _no_implicit_promotion(request):
+def _no_implicit_promotion():
     """Arrays of different ranks or dtypes do not meet unawares, neither in tests nor in what they share."""
-    path = request.path.relative_to(Path(__file__).parent)
-    strict = any(place.as_posix() in STRICT for place in (path, *path.parents))
-    ranks, dtypes = ("raise", "strict") if strict else ("allow", "standard")
-    with jax.numpy_rank_promotion(ranks), jax.numpy_dtype_promotion(dtypes):
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield
 
 

@@ -16,6 +16,9 @@ from absl import app
 from absl.testing import flagsaver
 from ml_collections import ConfigDict
 
+# Its flags are there before the first script, so that they stay when `flagsaver` undoes what a script has added.
+import experiments.common.script  # noqa: F401
+
 ROOT = Path(__file__).parents[1]
 
 

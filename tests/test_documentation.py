@@ -27,14 +27,27 @@ def test_the_readme_has_blocks():
     assert PAGES[0] in PLAIN
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", PLAIN, ids=lambda page: page.name)
-def test_blocks_run_in_order_in_a_fresh_session(page, tmp_path):
-    # On the lines that they have in the page, so that an error names its line.
+def source_of(page):
+    """All blocks, on the lines that they have in the page, so that an error names its line."""
     lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
     for line, block in blocks_of(page):
         lines[line : line + block.count("\n")] = block.splitlines()
-    session = f"exec(compile({chr(10).join(lines)!r}, {page.name!r}, 'exec'), {{'__name__': '__main__'}})"
+    return "\n".join(lines)
+
+
+def test_the_block_of_the_readme_runs():
+    """In this process, which spares the start of another."""
+    names = {"__name__": "__main__"}
+    exec(compile(source_of(PAGES[0]), PAGES[0].name, "exec"), names)
+    assert names["limit"].ntk.shape == (100, 100)
+    assert names["outputs"].shape == (3, 100)
+    assert names["k"].ntk.shape == (10, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PLAIN, ids=lambda page: page.name)
+def test_blocks_run_in_order_in_a_fresh_session(page, tmp_path):
+    session = f"exec(compile({source_of(page)!r}, {page.name!r}, 'exec'), {{'__name__': '__main__'}})"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
     command = [sys.executable, "-c", session]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)

@@ -10,12 +10,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
 
 from bounds import batches
-from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
+from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, scale_of, square_root
 from bounds.calls import shapes_returned
 from bounds.networks import trees
 from bounds.networks.weights import WeightMatrices, in_one_dtype, matrices_of
 from ntk.caches.lifetimes import compiled
 from ntk.checks import as_floating, check_finite, check_representable
+from ntk.linalg import highest_matmul
 
 
 def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> Float[Array, ""]:

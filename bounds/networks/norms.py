@@ -11,10 +11,11 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Shaped
 
-from bounds.arrays import as_data, check_repeats, euclidean_norm, highest_matmul, scale_of, square_root
+from bounds.arrays import as_data, check_repeats, euclidean_norm, scale_of, square_root
 from bounds.checks import as_positive, as_scalar
 from bounds.networks.weights import dense_matrices, layer_matrices
 from ntk.checks import check_choice, check_representable, is_concrete
+from ntk.linalg import highest_matmul
 
 # How many vectors are iterated at once. They are not all orthogonal to the vector sought, and the rate is set by the
 # ninth singular value instead of the second.

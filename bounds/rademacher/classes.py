@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Real
 
 from bounds.arrays import (
@@ -24,10 +23,10 @@ from bounds.arrays import (
     as_radius,
     as_stack,
     euclidean_norm,
-    highest_matmul,
     square_root,
 )
 from ntk.checks import check_choice
+from ntk.linalg import highest_matmul
 
 T = TypeVar("T")
 
@@ -215,7 +214,7 @@ class KernelBall:
     def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """(B/m) √(σᵀKσ) for signs (m,); a scalar."""
         signs = signs.astype(self.gram.dtype)
-        form = jnp.vdot(signs, highest_matmul(signs, self.gram), precision=lax.Precision.HIGHEST)
+        form = highest_matmul(signs, highest_matmul(signs, self.gram))
         result: Float[Array, ""] = self.radius / self.num_samples * square_root(form)
         return result
 

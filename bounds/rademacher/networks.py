@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Real
 
-from bounds.arrays import as_data, as_stack, check_repeats, euclidean_norm, highest_matmul
+from bounds.arrays import as_data, as_stack, check_repeats, euclidean_norm
 from bounds.rademacher.classes import pytree_of, set_fields
 from ntk.checks import check_key, check_nonnegative
+from ntk.linalg import highest_matmul
 
 
 @pytree_of(data=["x", "radii", "key"], meta=["width", "num_steps", "num_restarts"])
@@ -134,7 +135,7 @@ def _correlation(weights: list[jax.Array], x: jax.Array, signs: jax.Array) -> ja
     """Σ σ_i f(x_i) of a ReLU network with weights (in, out)."""
     for w in weights[:-1]:
         x = jax.nn.relu(highest_matmul(x, w))
-    return jnp.vdot(signs, highest_matmul(x, weights[-1])[:, 0], precision=lax.Precision.HIGHEST)
+    return highest_matmul(signs, highest_matmul(x, weights[-1])[:, 0])
 
 
 def _on_sphere(w: jax.Array) -> jax.Array:

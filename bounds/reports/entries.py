@@ -1,6 +1,5 @@
 """The rows of a report: every bound and measure that applies to a trained classifier, and why others do not."""
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +26,7 @@ from bounds.networks.weights import WeightMatrices
 from bounds.pac_bayes.gaussian_posterior import pac_bayes_gaussian
 from bounds.rademacher import local_fixed_point
 from bounds.reports.tables import LeftOut, ReportRow
+from ntk.caches.lifetimes import kept_with, reference
 
 Entry = ReportRow | LeftOut
 
@@ -184,15 +184,16 @@ def norm_entries(weights: WeightMatrices) -> list[Entry]:
     ]
 
 
-@functools.lru_cache(maxsize=16)
 def _error_rate(apply: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Array]:
-    """The share of wrong labels, as one function for each `apply`, so that it is compiled once."""
+    """The share of wrong labels, as one function for as long as `apply` lives, so that it is compiled once."""
+    kept, network = kept_with(apply), reference(apply)
 
     def error_rate(params: Any, data: tuple[Any, Any]) -> Array:
         x, labels = data
-        return jnp.mean(classification_margins(apply(params, x), labels) <= 0, dtype=jnp.float32)
+        return jnp.mean(classification_margins(network()(params, x), labels) <= 0, dtype=jnp.float32)
 
-    return error_rate
+    found: Callable[[Any, Any], Array] = kept.setdefault(_error_rate, error_rate)
+    return found
 
 
 def _bound(

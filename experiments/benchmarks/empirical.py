@@ -13,9 +13,9 @@ from experiments.benchmarks.networks import KINDS, Workload
 from experiments.benchmarks.timing import compile_program, matrix_product, time_in_turns
 from experiments.common.metrics import Record
 
-# Both sides compute in float32, in a different order.
+# Both libraries compute in float32, in different orders.
 TOLERANCE = 1e-4
-# Where neural-tangents does not fit into memory, so many inputs stand for all.
+# If neural-tangents does not fit into memory, the kernels are compared on this many inputs.
 NUM_CHECKED = 4
 
 
@@ -53,7 +53,7 @@ def measure(workload: Workload, *, budget_seconds: float, max_runs: int, memory_
         workload: The network.
         budget_seconds: Time for the runs of each program. Every program runs at least once.
         max_runs: The most runs of each program.
-        memory_gib: An implementation of neural-tangents that needs more is compiled and does not run.
+        memory_gib: An implementation of neural-tangents that needs more is compiled but not run.
 
     Raises:
         ArithmeticError: The kernels do not agree.
@@ -93,14 +93,14 @@ def measure(workload: Workload, *, budget_seconds: float, max_runs: int, memory_
     }
     found["difference"] = _difference(kernels.pop("ours"), list(kernels.values()))
     if product_flops is not None:
-        # The fastest run of each, since the load of other processes would not cancel in the ratio.
+        # The fastest run of each: the load of other processes is not the same in both, and would distort the ratio.
         rate = operations / min(seconds["matrix_product"])
         found["gemm_fraction"] = product_flops / rate / min(seconds["ours"])
     return found
 
 
 def _difference(ours: jax.Array, references: list[jax.Array]) -> float:
-    """The largest difference from the reference kernels, of all or of the first inputs, over their largest entries."""
+    """The largest difference from a reference, divided by its largest entry. It may hold the first inputs only."""
 
     def from_one(kernel: jax.Array) -> jax.Array:
         return jnp.max(jnp.abs(ours[: len(kernel), : len(kernel)] - kernel)) / jnp.max(jnp.abs(kernel))

@@ -1,4 +1,4 @@
-"""The kernels of infinitely wide networks: their times beside a reference and beside what the machine allows."""
+"""Times of the kernels of infinitely wide networks, beside a reference and the least time that the machine allows."""
 
 import functools
 import math
@@ -31,7 +31,7 @@ HEADER = (
 
 
 class Rates(NamedTuple):
-    """What the machine does in a second, on the cores that this process may use.
+    """What the machine can do in a second, on the cores that this process may use.
 
     Attributes:
         products: Floating-point operations of a matrix product.
@@ -68,7 +68,7 @@ class Workload(NamedTuple):
         name: The name of the kernel.
         net: The network.
         x: Its inputs.
-        reference: Computes the kernel with the other program, and returns when it is done.
+        reference: Computes the same kernel by another program, and returns it when it is finished.
         work: The least work.
         reference_operations: The operations of the reference; None where they are not known.
     """
@@ -100,7 +100,7 @@ def measure_rates(num_runs: int, size: int = 2000) -> Rates:
 
 
 def measure(workload: Workload, rates: Rates, num_runs: int) -> list[str]:
-    """Time, compile time and memory of a kernel, beside its reference and the limit: one line of the table."""
+    """One line of the table: time, compile time and memory of a kernel, the time of its reference, and the limit."""
     name, net, x, reference, work, reference_operations = workload
     ours = functools.partial(ntk.infinite_ntk, net, x)
     program = compile_program(functools.partial(ntk.infinite_ntk, net), x)

@@ -14,7 +14,7 @@ HIDDEN_LAYERS = 3
 
 
 class Workload(NamedTuple):
-    """A function f(params, x) → (N, O), the point at which its kernel is evaluated, and the least known work.
+    """A function f(params, x) → (N, O), and the parameters and inputs at which its kernel is computed.
 
     Attributes:
         f: The network.

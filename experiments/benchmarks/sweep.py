@@ -29,7 +29,7 @@ from experiments.regularization.training import choose_block
 
 
 def measure(config: ConfigDict, width: int, samples: Samples) -> list[str]:
-    """One line of the table: the width, milliseconds of the loop, and how many times faster the other ways are."""
+    """One line of the table: the width, the milliseconds of the loop, and how many times as fast each other way is."""
     program = Program(MLP(outputs=samples.num_classes, width=width), batch_size=config.batch_size)
     strengths = [10 ** (-4 + 3 * index / config.num_members) for index in range(config.num_members)]
     members = [Member("l1", strength, width, 0.1, 0.0, len(samples.x_train), 0) for strength in strengths]

@@ -1,6 +1,5 @@
 """What benchmarks share: compiled programs with their cost, timing in alternation, the machine in words."""
 
-import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from experiments.common.environment import device
+from ntk.linalg import highest_matmul
 
 
 class Program(NamedTuple):
@@ -46,13 +45,13 @@ def compile_program(f: Callable[..., Any], *arguments: Any) -> Program:
 def time_in_turns(
     programs: Mapping[str, Callable[[], Any]], *, budget_seconds: float, max_runs: int
 ) -> dict[str, list[float]]:
-    """Seconds of every run of each program. Programs take turns, so that a change in the machine's load meets them all.
+    """Seconds of every run of each program. Programs take turns, so a change in the machine's load affects them all.
 
-    The first run of a program warms it up and is left out, unless it alone spends the budget.
+    The first run of a program warms it up and is left out, unless it uses up the budget alone.
 
     Args:
         programs: Functions without arguments that return when they are done.
-        budget_seconds: A program that has spent this time takes no further turns.
+        budget_seconds: A program that has used this time takes no further turns.
         max_runs: A program takes at most so many turns after its first one.
 
     Example:
@@ -87,10 +86,10 @@ def spread(seconds: Sequence[float]) -> float:
 def matrix_product(size: int = 512) -> tuple[Program, float]:
     """A float32 product of square matrices at highest precision, and its floating-point operations.
 
-    Its rate is the most that the machine gives to a program of large products.
+    A program of large products cannot be faster than this rate.
     """
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
-    return compile_program(functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST), x, x), 2.0 * size**3
+    return compile_program(highest_matmul, x, x), 2.0 * size**3
 
 
 def machine() -> str:

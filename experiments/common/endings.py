@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# The errors of a disk, a quota or a limit that takes no more.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
@@ -18,6 +19,9 @@ def end_in_a_sentence(workdir: Path, go_on: str) -> Iterator[None]:
 
     Files on disk are whole at all times, so a signal may end the process at once. It does so even inside a compiled
     program, where Python's own handler would wait until the program ends. The exit status is 128 + the signal's number.
+
+    Scripts enter this after their libraries are imported and their flags are read. Ctrl-C in these first seconds ends
+    the process with Python's own trace; nothing has been written then.
 
     Args:
         workdir: The folder of the run.
@@ -35,7 +39,7 @@ def end_in_a_sentence(workdir: Path, go_on: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         raise SystemExit(
             f"The disk of --workdir '{workdir}' is full ({error.strerror}); free some space, and {go_on}."

@@ -14,6 +14,8 @@ from experiments.common.files import write_text
 
 _FILE = "environment.json"
 _ROOT = Path(__file__).parents[2]
+# Folders whose files a run may import.
+_CODE = ("bounds", "configs", "experiments", "ntk")
 _LIBRARIES = (
     "jax",
     "jaxlib",
@@ -32,8 +34,8 @@ _LIBRARIES = (
 def record_environment(workdir: Path, *, config: str | None, data: str | None) -> None:
     """Add this process to environment.json, unless an equal entry is there.
 
-    An entry has the commit, whether tracked files were changed, the versions of Python and of libraries, the device,
-    the path of the config and the fingerprint of the data. Unknown values are null. A run that is resumed on another
+    An entry has the commit, whether the code differed from it, the versions of Python and of libraries, the device, the
+    path of the config and the fingerprint of the data. Unknown values are null. A run that is resumed on another
     machine or with another commit has an entry for each.
 
     Args:
@@ -44,9 +46,10 @@ def record_environment(workdir: Path, *, config: str | None, data: str | None) -
     Raises:
         OSError: The folder cannot be written.
     """
+    commit, dirty = _checkout()
     entry = {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if (changes := _git("status", "--porcelain", "--untracked-files=no")) is None else bool(changes),
+        "commit": commit,
+        "dirty": dirty,
         "python": platform.python_version(),
         "versions": _versions(),
         "device": device(),
@@ -129,13 +132,24 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _git(*arguments: str) -> str | None:
-    """The answer of Git about the checkout of this file; None without Git or without a checkout."""
-    command = ["git", "-C", str(_ROOT), *arguments]
+def _checkout() -> tuple[str | None, bool | None]:
+    """The commit, and whether tracked files were changed or new files stand beside the code. Files that Git ignores do
+    not count. Both are None without Git, and where this file belongs to no checkout.
+    """
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        # Packages that are installed inside the checkout of something else have another root.
+        if Path(_git("rev-parse", "--show-toplevel")) != _ROOT.resolve():
+            return None, None
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+        new = _git("ls-files", "--others", "--exclude-standard", "--", *_CODE)
+        return _git("rev-parse", "HEAD"), bool(changed or new)
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return None, None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> str:

@@ -15,7 +15,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_flags import config_path
 
-from experiments.common.endings import end_in_a_sentence
+from experiments.common.endings import FULL, end_in_a_sentence
 from experiments.common.environment import record_environment
 from experiments.common.metrics import MetricsFile
 from experiments.common.usage import usage
@@ -164,7 +164,8 @@ def _check_fields(file: _ConfigFile) -> None:
 def refuse_bad_input(errors: tuple[type[Exception], ...] = BAD_INPUT) -> Iterator[None]:
     """End the process with the message of an error, without a trace, when the enclosed code raises one of `errors`.
 
-    Enclose only code that checks the input. Elsewhere a ValueError is a bug, and its trace is wanted.
+    Enclose only code that checks the input. Elsewhere a ValueError is a bug, and its trace is wanted. A full disk is
+    not bad input: its error passes, and `end_in_a_sentence` says how to go on.
 
     Args:
         errors: By default ValueError, TypeError, OSError and ImportError.
@@ -182,4 +183,6 @@ def refuse_bad_input(errors: tuple[type[Exception], ...] = BAD_INPUT) -> Iterato
     try:
         yield
     except errors as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         raise SystemExit(str(error)) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from experiments.common.endings import FULL
 from experiments.common.files import Held, check_no_link, lock, remove_unfinished, write_text
 
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
@@ -33,7 +34,8 @@ def open_workdir(
     Raises:
         ValueError: The folder belongs to another configuration, to other data, to another process or to an unknown run.
             The sentence names what differs.
-        OSError: The folder cannot be made, read or written.
+        OSError: The folder cannot be made, read or written. The error of a full disk is left as it is, for
+            `experiments.common.endings.end_in_a_sentence`.
 
     Example:
         >>> import tempfile
@@ -58,6 +60,8 @@ def open_workdir(
                 f"--workdir is '{path}', and {holder}; wait until it has ended, or choose another --workdir."
             ) from None
         except OSError as error:
+            if error.errno in FULL:
+                raise
             raise OSError(
                 f"--workdir is '{path}', which cannot be used ({error.strerror}); expected a folder that can be "
                 "written, or a new name."

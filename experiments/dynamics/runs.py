@@ -1,5 +1,6 @@
 """Random networks of one width trained by gradient descent, beside what kernels predict about them."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from experiments.data.images import load_data
 from ntk import dynamics
 
 # By name: a loss of Optax, and the targets that it takes, as a function of labels −1 and 1.
-LOSSES = {
+LOSSES: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array], Array]]] = {
     "squared": (optax.l2_loss, lambda labels: labels),
     "cross_entropy": (optax.sigmoid_binary_cross_entropy, lambda labels: (labels + 1) / 2),
 }

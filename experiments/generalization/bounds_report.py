@@ -13,7 +13,7 @@ from experiments.common.metrics import Record
 from experiments.common.tables import markdown_table
 
 TITLES = {"teacher": "linear classifier, Gaussian inputs", "digits": "ReLU network, odd against even digits"}
-# One curve for each kind of bound. The other VC bounds lie beside the one that is drawn.
+# One curve for each kind of bound. The other VC bounds are close to the one that is drawn.
 DRAWN = (
     "binomial tail, test data",
     "VC, Parrondo–van den Broek",
@@ -36,7 +36,7 @@ def write_report(workdir: Path, records: list[Record], config: ConfigDict) -> st
 def _curve(
     records: list[Record], task: str, value_of: Callable[[Record], float | None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes, and the median over seeds of a number less the training error, where records have it."""
+    """The sizes at which records have a number, and the medians over seeds of this number less the training error."""
     found: dict[int, list[float]] = {}
     for record in records:
         value = value_of(record)
@@ -81,9 +81,9 @@ def _summary(records: list[Record], config: ConfigDict) -> str:
         parts.append(f"{_title(task, config)}.\n\n{table}")
     heading = f"Medians over {config.num_seeds} seeds. Each bound holds with probability {1 - config.delta:g}."
     note = (
-        "A bound is vacuous from the error of guessing on. PAC-Bayes bounds the error of noisy parameters, and kernel"
-        " ridge regression has an error of its own. On digits the error on new points is measured on the test data, so"
-        " a bound from these data cannot be violated there."
+        "A bound is vacuous if it is at least the error of guessing. PAC-Bayes bounds the error of noisy parameters,"
+        " and the bound of kernel ridge regression is on the error of that regression. On digits the error on new"
+        " points is measured on the test data, so a bound from these data cannot be violated there."
     )
     return "\n\n".join([heading, *parts, note])
 
@@ -97,7 +97,7 @@ def _draw(stem: Path, records: list[Record], config: ConfigDict) -> None:
         figure, panels = plots.make_figure(len(config.tasks), size=(4.4 * len(config.tasks), 4.3), sharey=True)
         for axes, task in zip(panels, config.tasks, strict=True):
             _draw_task(axes, records, task, config)
-        # For all panels, and last: a limit that is set ends the search for limits that fit.
+        # This limit is of all panels. It is set last, because Matplotlib then stops fitting limits to curves.
         panels[0].set_ylim(top=_CEILING)
         panels[0].set_ylabel("Above the training error")
         handles, labels = panels[-1].get_legend_handles_labels()

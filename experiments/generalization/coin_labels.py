@@ -14,13 +14,13 @@ from experiments.common.metrics import Record
 from experiments.generalization.binary_tasks import Task, make_task
 from experiments.generalization.training import train
 
-# Rows of the report that are recorded. The covering bound in the last row is at its ceiling, far above 1, so only the
-# table has it and the figure does not.
+# Rows of the report that are recorded. The last row is in the table only: its covering bound is at its ceiling, far
+# above 1.
 ROWS = ("Frobenius norms and margins", "spectral complexity", "spectral norms and margins")
 
 
 def measure_mixture(task: Task, fraction: float, seed: int, config: ConfigDict) -> Record:
-    """Train on labels of which a fraction are coins; record errors, complexities and margins of the network."""
+    """Train on labels, a fraction of which are coins. Returns errors, complexities and margins of the network."""
     sample, test = task.draw(seed, config.num_train)
     rng = np.random.default_rng([seed, config.num_train])
     # The coins are the same for every fraction; a larger fraction uses more of them.
@@ -42,7 +42,7 @@ def measure_mixture(task: Task, fraction: float, seed: int, config: ConfigDict) 
 
 
 def measure_noise(width: int, seed: int, config: ConfigDict) -> Record:
-    """Train a network of that width on coins σ; "fit" is |Σ σ_i sign f(x_i)|/m, at most the sup of theory.md 11.1."""
+    """Train a network of that width on coins σ. "fit" is |Σ σ_i sign f(x_i)|/m, at most the sup in theory.md 11.1."""
     task = make_task(ConfigDict(config.task.to_dict() | {"width": width}))
     x = jnp.asarray(task.draw(seed, config.num_train)[0].x)
     coins = jnp.asarray(_coins(np.random.default_rng([seed, width]), config.num_train))

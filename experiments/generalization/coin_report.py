@@ -1,6 +1,7 @@
 """The report of `experiments.random_labels`: two tables, and the figure random_labels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -20,7 +21,7 @@ def write_report(workdir: Path, records: Records, config: ConfigDict) -> str:
     return write_summary(workdir / "summary.md", _summary(records, config))
 
 
-def _values(records: Records, what: str, places: tuple, name: str) -> np.ndarray:
+def _values(records: Records, what: str, places: tuple[Any, ...], name: str) -> np.ndarray:
     """What was measured at each fraction or width, (places, seeds)."""
     return np.array([[record[name] for record in records if record.get(what) == place] for place in places])
 

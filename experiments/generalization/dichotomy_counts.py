@@ -1,4 +1,6 @@
-"""Dichotomies of random points by classes of known and unknown growth, and means of the chain of symmetrization."""
+"""What `experiments.vc_growth` measures: dichotomies of random points, and the chain of symmetrization."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +15,13 @@ from experiments.generalization.symmetrization import simulate_chain
 
 Place = tuple[str, int]  # what is measured, and the number of points
 
-_MOST_FOR_RECTANGLES = 9  # their growth function is known up to so many points
+_MOST_FOR_RECTANGLES = 9  # the growth function of rectangles is known up to this number of points
 
 
 def places(config: ConfigDict) -> list[Place]:
     """Everything that a run measures: classes at numbers of points, and the chain at sample sizes."""
-    counted = [(f"half-spaces in R^{dim}", most) for dim, most in sorted(config.max_points.items())]
-    counted += [("intervals", config.max_points["1"]), ("rectangles", _MOST_FOR_RECTANGLES)]
+    counted = [(f"half-spaces in R^{dim}", most) for dim, most in enumerate(config.max_points, 1)]
+    counted += [("intervals", config.max_points[0]), ("rectangles", _MOST_FOR_RECTANGLES)]
     counted += [("network", config.network.max_points)]
     return [(what, n) for what, most in counted for n in range(1, most + 1)] + [
         ("chain", m) for m in config.sample_sizes
@@ -60,9 +62,9 @@ def _measured(what: str, n: int, config: ConfigDict) -> Record:
         return {"counts": [len(found)]}
     dim = {"intervals": 1, "rectangles": 2}.get(what) or int(what[-1])
     samples = rng.standard_normal((config.num_placements, n, dim))
-    counters = {
+    counters: dict[str, Callable[[np.ndarray], int]] = {
         "intervals": lambda x: len(dichotomies.interval_dichotomies(x[:, 0])),
         "rectangles": lambda x: len(dichotomies.rectangle_dichotomies(x)),
     }
     counter = counters.get(what, dichotomies.count_linear_dichotomies)
-    return {"counts": [int(counter(x)) for x in samples]}
+    return {"counts": [counter(x) for x in samples]}

@@ -41,7 +41,7 @@ def train(
     def loss(params: Any) -> Array:
         return jnp.mean(jax.nn.softplus(-labels * apply(params, x)))
 
-    def step(state: tuple, _: None) -> tuple[tuple, None]:
+    def step(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
         params, moments = state
         updates, moments = optimizer.update(jax.grad(loss)(params), moments)
         return (optax.apply_updates(params, updates), moments), None

@@ -35,9 +35,10 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
     """Counts as markers, growth functions as lines, Sauer's sums (theory.md 9.1) as dots."""
     with plots.style():
         figure, (left, right) = plots.make_figure(2, size=(8.6, 3.9))
-        for dim, color, marker in zip(sorted(config.max_points), plots.PALETTE, plots.MARKERS, strict=False):
+        dims = range(1, len(config.max_points) + 1)
+        for dim, color, marker in zip(dims, plots.PALETTE, plots.MARKERS, strict=False):
             sizes = _draw_counts(left, records, f"half-spaces in R^{dim}", f"$d={dim}$", color, marker)
-            left.plot(sizes, [sauer(int(n), int(dim) + 1) for n in sizes], ":", color=color)
+            left.plot(sizes, [sauer(int(n), dim + 1) for n in sizes], ":", color=color)
         left.set_title("Affine half-spaces of $\\mathbb{R}^d$: counts, Cover (lines), Sauer (dots)")
         for what, label, vc_dim, color, marker in (
             ("intervals", "intervals on the line", 2, plots.PALETTE[3], "v"),
@@ -50,7 +51,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
                 right.plot(sizes, [sauer(int(n), vc_dim) for n in sizes], ":", color=color)
         right.set_title("Other classes: most dichotomies found, growth function, Sauer")
         for axes in (left, right):
-            sizes = np.arange(1, max(config.max_points.values()) + 1)
+            sizes = np.arange(1, max(config.max_points) + 1)
             axes.plot(sizes, 2.0**sizes, "--", color="0.35", linewidth=1, label="$2^N$, shattered")
             axes.set_yscale("log", base=2)
             axes.set_xlabel("Points $N$")
@@ -60,7 +61,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
 
 
 def draw_shattering(stem: Path) -> None:
-    """Every dichotomy of three points, and of four in a square, with a line that makes it if there is one."""
+    """Every dichotomy of three points and of four in a square, each with a line that separates it, if there is one."""
     with plots.style():
         figure = Figure(figsize=(8.6, 3.7), layout="constrained")
         rows = figure.subplots(3, 8)
@@ -122,7 +123,7 @@ def _draw_dichotomy(axes: Axes, points: np.ndarray, pattern: tuple[int, ...]) ->
 
 
 def centred_boundary(points: np.ndarray, signs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weights whose boundary is moved midway between the two classes, or off the picture for a single class."""
+    """The weights, with the boundary moved midway between the two classes; without a boundary for a single class."""
     heights = points @ weights[:2]
     if abs(signs.sum()) == len(signs):
         return np.array([0.0, 0.0, signs[0]])

@@ -1,13 +1,13 @@
 """The last checkpoints of a chunk of members, written by Orbax. A kill at any time leaves whole checkpoints only.
 
-Beside each checkpoint stands the checksum of its files. A checkpoint that does not agree with its checksum is damaged:
-a warning names it, it is removed, and the one before it is used.
+Beside each checkpoint stands the checksum of its files. A kill between the two leaves a checkpoint without a checksum.
+Such a checkpoint, and one that does not agree with its checksum, is named in a warning and moved aside, and the one
+before it is used.
 """
 
-import errno
 import hashlib
 import os
-import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from experiments.common.files import check_no_link, write_text
+from experiments.common.endings import FULL
+from experiments.common.files import check_no_link, remove_unfinished, write_text
 
 # The one to resume from, and the one before it.
 _KEPT = 2
@@ -26,7 +27,11 @@ class Checkpoints:
     """One folder of checkpoints. The last two are kept.
 
     Args:
-        folder: The folder. Damaged checkpoints in it are removed, with a warning that names them.
+        folder: The folder. No other process may write there. Checkpoints in it that cannot be used are moved into
+            folders named aside.*, with a warning.
+
+    Raises:
+        ValueError: The folder is a symbolic link.
 
     Example:
         >>> import tempfile
@@ -40,10 +45,12 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
         check_no_link(self._folder)
-        for path in self._folder.glob("[0-9]*"):
-            if path.is_dir() and path.name.isdigit() and not _agrees(path):
-                logging.warning("checkpoint %s is damaged: it does not agree with its checksum.", path)
-                shutil.rmtree(path)
+        remove_unfinished(self._folder)
+        for path in sorted(self._folder.glob("[0-9]*")):
+            if path.name.isdigit() and (fault := _fault(path)):
+                aside = Path(tempfile.mkdtemp(prefix="aside.", dir=self._folder)) / path.name
+                logging.warning("checkpoint %s %s; it is moved to %s.", path, fault, aside)
+                path.rename(aside)
         # Not asynchronous: the next steps of training use the memory of the state again.
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
@@ -82,9 +89,14 @@ def _by_number(tree: Any) -> dict[str, Any]:
     return {f"{number:05}": leaf for number, leaf in enumerate(jax.tree.leaves(tree))}
 
 
-def _agrees(checkpoint: Path) -> bool:
+def _fault(checkpoint: Path) -> str | None:
+    """Why this checkpoint cannot be used; None if it can be."""
+    if checkpoint.is_symlink():
+        return "is a symbolic link"
     file = _checksum_file(checkpoint)
-    return file.is_file() and file.read_bytes() == _checksum(checkpoint).encode()
+    if not file.is_file():
+        return "has no checksum"
+    return None if file.read_bytes() == _checksum(checkpoint).encode() else "does not agree with its checksum"
 
 
 def _checksum_file(checkpoint: Path) -> Path:
@@ -106,6 +118,7 @@ def _on_disk(save: Callable[[], Any]) -> None:
     try:
         save()
     except Exception as error:
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        for number in FULL:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from error
         raise

@@ -131,14 +131,14 @@ def _members(config: ConfigDict) -> Iterator[Member]:
             yield Member(name, float(strength), width, float(rate), float(share), size, seed)
 
 
-def _each_once(name: str, values: Iterable[Any]) -> tuple:
+def _each_once(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
     values = tuple(values)
     if not values or len(set(values)) < len(values):
         raise ValueError(f"{name} is {values!r}; expected at least one value, each of them once.")
     return values
 
 
-def _check_strengths(name: str, strengths: tuple) -> None:
+def _check_strengths(name: str, strengths: tuple[float, ...]) -> None:
     shares, _, _, largest, may_be_zero = REGULARIZERS[name]
     if not shares and strengths != (0,):
         raise ValueError(f"regularizers.{name} is {strengths!r}; expected (0.0,), since it has no strength.")

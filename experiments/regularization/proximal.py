@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from experiments.regularization.singular_values import svd
 from ntk.checks import check_nonnegative
+from ntk.linalg import highest_matmul
 
 
 def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
@@ -98,7 +98,7 @@ def singular_value_shrinkage(*, nuclear: ArrayLike = 0.0, spectral: ArrayLike = 
         left, values, right = svd(_as_matrix(param + step))
         # On σ ≥ 0 the nuclear norm is linear and only moves the start of the spectral step, so this order is exact.
         shrunk = _capped(jnp.maximum(values - nuclear, 0), spectral)
-        moved = jnp.matmul(left * shrunk[None], right, precision=lax.Precision.HIGHEST)
+        moved = highest_matmul(left * shrunk[None], right)
         return moved.reshape(param.shape) - param
 
     return _after_the_step(shrink)

@@ -9,12 +9,14 @@ import functools
 import weakref
 from collections.abc import Callable, Hashable
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
+Result = TypeVar("Result")
 
-class Same(weakref.ref):
+
+class Same(weakref.ref[Any]):
     """A weak reference that compares by the identity of its object, and not by the object's own equality."""
 
     __slots__ = ("_id",)
@@ -66,7 +68,7 @@ def _key(owners: tuple[Any, ...], callback: Callable[[Any], Any] | None = None) 
     )
 
 
-def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """`jax.jit` for functions whose first arguments are owners; the compiled program lives as long as all of them.
 
     Args:
@@ -77,13 +79,14 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any
         The decorator.
     """
 
-    def decorated(body: Callable[..., Any]) -> Callable[..., Any]:
+    def decorated(body: Callable[..., Result]) -> Callable[..., Result]:
         @functools.wraps(body)
-        def run(*args: Any) -> Any:
+        def run(*args: Any) -> Result:
             programs = kept_with(*args[:owners])
             if body not in programs:
                 programs[body] = _program(body, args[:owners], static)
-            return programs[body](*args[owners:])
+            result: Result = programs[body](*args[owners:])
+            return result
 
         return run
 
@@ -91,16 +94,16 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Any
 
 
 def _program(body: Callable[..., Any], owners: tuple[Any, ...], static: int) -> Callable[..., Any]:
-    references = [_reference(owner) for owner in owners]
+    references = [reference(owner) for owner in owners]
 
     def of_owners(*args: Any) -> Any:
-        return body(*(reference() for reference in references), *args)
+        return body(*(owner() for owner in references), *args)
 
     of_owners.__name__ = of_owners.__qualname__ = body.__name__
     return jax.jit(of_owners, static_argnums=tuple(range(static)))
 
 
-def _reference(owner: Any) -> Callable[[], Any]:
+def reference(owner: Any) -> Callable[[], Any]:
     """A function that returns the owner. It holds the owner only if that takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)

@@ -23,6 +23,7 @@ from ntk.duals.quadrature import TRUNCATION, Rule, derivative, gaussian_expectat
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
 
 Entries = Real[ArrayLike, "..."]
+ScalarFunction = Callable[[jax.Array], jax.Array]  # of each entry alone
 
 
 @jax.tree_util.register_static
@@ -48,7 +49,7 @@ class Activation:
     """
 
     name: str
-    fn: Callable[[jax.Array], jax.Array] = field(repr=False)
+    fn: ScalarFunction = field(repr=False)
     dual_map: forms.DualMap = field(repr=False)
     dual_derivative_map: forms.DualMap = field(repr=False)
     accuracy: float = field(default=0.0, repr=False)
@@ -145,7 +146,7 @@ class Activation:
 
 
 def activation(
-    name_or_function: str | Callable[[jax.Array], jax.Array] | Activation,
+    name_or_function: str | ScalarFunction | Activation,
     *,
     breakpoints: Sequence[float | int] = (0.0,),
 ) -> Activation:
@@ -224,7 +225,7 @@ def _warn_if_inaccurate(act: Activation) -> None:
         )
 
 
-def _of_function(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float, ...]) -> Activation:
+def _of_function(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> Activation:
     """The activation of a function as it is now. A second call returns the same object while both live.
 
     The activation refers to a copy of the function, so that it does not keep the function alive. A callable object is
@@ -241,7 +242,7 @@ def _of_function(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float,
     return found
 
 
-def _by_quadrature(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[float, ...]) -> Activation:
+def _by_quadrature(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> Activation:
     name = getattr(fn, "__name__", type(fn).__name__)
     # The function is looked at here and now, also when a transformation is under way around us.
     with jax.ensure_compile_time_eval():
@@ -263,7 +264,7 @@ def _by_quadrature(fn: Callable[[jax.Array], jax.Array], breakpoints: tuple[floa
     return refined(1.0, finer=refined(1.5, finer=None))
 
 
-def _check_coordinate_wise(name: str, fn: Callable[[jax.Array], jax.Array]) -> None:
+def _check_coordinate_wise(name: str, fn: ScalarFunction) -> None:
     probe = jnp.array([[-1.3, 0.2, 0.9], [0.4, -0.6, 2.1]])
     expected = f"activation {name} is not coordinate-wise; expected a function that acts on each entry alone"
     try:
@@ -329,17 +330,29 @@ def _zero(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     return jnp.zeros_like(q12)
 
 
-def _piecewise_linear(name: str, fn: Callable, left: float, right: float, at_zero: float) -> Activation:
+def _piecewise_linear(name: str, fn: ScalarFunction, left: float, right: float, at_zero: float) -> Activation:
     return Activation(name, fn, *forms.piecewise_linear(left, right, at_zero))
 
 
-def _smoothed(name: str, fn: Callable, noise: float, dual: Callable, dual_derivative: Callable) -> Activation:
+def _smoothed(
+    name: str,
+    fn: ScalarFunction,
+    noise: float,
+    dual: Callable[..., jax.Array],
+    dual_derivative: Callable[..., jax.Array],
+) -> Activation:
     """An activation that is a sign or a gate smoothed by Gaussian noise of variance `noise`."""
     maps = [functools.partial(form, n1=noise, n2=noise) for form in (dual, dual_derivative)]
     return Activation(name, fn, maps[0], maps[1])
 
 
-def _logistic(name: str, fn: Callable, dual: Callable, dual_derivative: Callable, scale: float = 1.0) -> Activation:
+def _logistic(
+    name: str,
+    fn: ScalarFunction,
+    dual: Callable[..., jax.Array],
+    dual_derivative: Callable[..., jax.Array],
+    scale: float = 1.0,
+) -> Activation:
     """An activation that is a sign, step, ReLU or gate smoothed by logistic noise."""
     maps = [logistic_mixture(form, scale) for form in (dual, dual_derivative)]
     return Activation(name, fn, maps[0], maps[1], accuracy=LOGISTIC_ACCURACY)

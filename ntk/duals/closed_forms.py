@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ntk.duals.geometry import Variance, angle_complement, mean_abs_product, scaled_pair
+from ntk.duals.geometry import Pair, Variance, angle_complement, mean_abs_product, scaled_pair
 
 DualMap = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -84,7 +84,9 @@ def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Va
     return step + pair.c * (kappa + noise) / (2.0 * math.pi * pair.root)
 
 
-def _gate_parts(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> tuple:
+def _gate_parts(
+    q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance
+) -> tuple[Pair, jax.Array, jax.Array]:
     pair = scaled_pair(q11, q12, q22, n1, n2)
     step = 0.25 + angle_complement(pair) / (2.0 * math.pi)
     return pair, step, n1 / (q11 + n1) + n2 / (q22 + n2)

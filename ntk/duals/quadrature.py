@@ -88,7 +88,7 @@ def _expectation(
     )
     outer_x, outer_weights = graded_rule(cuts, rule)
 
-    def add_outer_node(total: jax.Array, node: tuple) -> tuple[jax.Array, None]:
+    def add_outer_node(total: jax.Array, node: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         x, weight = node
         # The cut at 0 keeps nodes at the peak of the density when the images of the break points lie far off.
         inner_cuts = jnp.stack(

@@ -87,12 +87,10 @@ _ruled = Primitive("with_rule")
 _ruled.multiple_results = True
 
 
-@_ruled.def_impl
 def _call(*arguments: Any, fn: Callable[..., Arrays], rule: Rules) -> Arrays:
     return fn(*arguments)
 
 
-@_ruled.def_abstract_eval
 def _shapes(*arguments: jax.core.ShapedArray, fn: Callable[..., Arrays], rule: Rules) -> list[jax.core.ShapedArray]:
     return [jax.core.ShapedArray(result.shape, result.dtype) for result in jax.eval_shape(fn, *arguments)]
 
@@ -101,7 +99,9 @@ def _lower(ctx: Any, *arguments: Any, fn: Callable[..., Arrays], rule: Rules) ->
     return mlir.lower_fun(fn, multiple_results=True)(ctx, *arguments)
 
 
-def _jvp(primals: Sequence, tangents: Sequence, fn: Callable[..., Arrays], rule: Rules) -> tuple[Arrays, Arrays]:
+def _jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], fn: Callable[..., Arrays], rule: Rules
+) -> tuple[Arrays, Arrays]:
     values = tuple(map(jnp.asarray, primals))
     results = with_rule(fn, rule, *values)
     moved = rule(values, tuple(ad.instantiate_zeros(tangent) for tangent in tangents))
@@ -116,6 +116,8 @@ def _batch(
     return results, [0] * len(results)
 
 
+_ruled.def_impl(_call)
+_ruled.def_abstract_eval(_shapes)
 mlir.register_lowering(_ruled, _lower)
 ad.primitive_jvps[_ruled] = _jvp
 batching.primitive_batchers[_ruled] = _batch

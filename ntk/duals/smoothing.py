@@ -34,7 +34,7 @@ def logistic_mixture(noisy_map: NoisyMap, scale: float = 1.0) -> Callable[..., j
 
         # Under reverse differentiation each term is computed again rather than kept.
         @jax.checkpoint
-        def add_term(total: jax.Array, term: tuple) -> tuple[jax.Array, None]:
+        def add_term(total: jax.Array, term: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
             n1, n2, weight = term
             return total + weight * noisy_map(q11, q12, q22, n1, n2), None
 

@@ -1,10 +1,12 @@
 """Training dynamics and kernel regression: what a kernel says about training (theory.md 6.1 to 6.12).
 
-Squared loss in closed form (`squared_loss_flow`, `squared_loss_descent`), its distribution over random initializations
-(`squared_loss_ensemble`), any other loss (`loss_flow`, `loss_descent`), training in weight space (`train`), also in
-other parameterizations (`parameterized_model`); Gaussian processes (`gp_posterior`, `log_marginal_likelihood`); what
-spectra mean (`max_learning_rate`, `condition_report`), and solvers for kernels that are too large to factor
-(`conjugate_gradients`).
+- Squared loss in closed form: `squared_loss_flow`, `squared_loss_descent`.
+- The distribution of trained networks over random initializations: `squared_loss_ensemble`.
+- Any other loss: `loss_flow`, `loss_descent`.
+- Training in weight space: `train`, and `parameterized_model` for other parameterizations.
+- Gaussian processes: `gp_posterior`, `log_marginal_likelihood`.
+- What the spectrum of a kernel means: `max_learning_rate`, `condition_report`.
+- Kernels that are too large to factor: `conjugate_gradients`, `nystrom_preconditioner`.
 """
 
 from ntk.dynamics.ensembles import SquaredLossEnsemble, squared_loss_ensemble

@@ -3,12 +3,13 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from ntk.checks import as_symmetric, check_choice, check_flag, shown
 from ntk.dynamics.gaussian import Gaussian, check_shared, covariance_of_test, symmetric_with_variances
@@ -19,6 +20,25 @@ from ntk.dynamics.squared_loss import squared_loss_descent, squared_loss_flow
 from ntk.linalg import highest_matmul
 
 _TRAINED = {"all": "ntk", "readout": "nngp"}
+Times = Real[ArrayLike, "..."]
+
+
+@runtime_checkable
+class KernelPair(Protocol):
+    """What an ensemble needs of `ntk.Kernels`.
+
+    Attributes:
+        ntk: Θ, (N1, N2).
+        nngp: Σ, (N1, N2).
+    """
+
+    @property
+    def ntk(self) -> Float[ArrayLike, "N1 N2"]:
+        """Θ, (N1, N2)."""
+
+    @property
+    def nngp(self) -> Float[ArrayLike, "N1 N2"]:
+        """Σ, (N1, N2)."""
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["predictor", "nngp"], meta_fields=["trained"])
@@ -27,7 +47,7 @@ class SquaredLossEnsemble:
     """Mean and covariance of trained networks; made by `squared_loss_ensemble`. A pytree, saved by `ntk.save`.
 
     Attributes:
-        predictor: What training makes of one network.
+        predictor: The training of one network.
         nngp: Covariance of the networks at the start, on the training points.
         trained: "all" or "readout".
     """
@@ -38,32 +58,56 @@ class SquaredLossEnsemble:
 
     @property
     def float64(self) -> bool:
-        """Whether all is computed in float64 on the CPU."""
+        """Whether the computation is in float64 on the CPU."""
         return self.predictor.float64
 
     @property
     def dtype(self) -> Any:
-        """Of the results."""
+        """The dtype of the results."""
         return self.predictor.dtype
 
+    @overload
+    def __call__(
+        self, t: Times | None = None, kernels_test_train: None = None, nngp_test_test: None = None
+    ) -> Gaussian: ...
+    @overload
+    def __call__(
+        self, t: Times | None, kernels_test_train: KernelPair, nngp_test_test: None = None
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self, t: Times | None = None, *, kernels_test_train: KernelPair, nngp_test_test: None = None
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self, t: Times | None, kernels_test_train: KernelPair, nngp_test_test: Float[ArrayLike, "M M"]
+    ) -> Gaussian: ...
+    @overload
+    def __call__(
+        self, t: Times | None = None, *, kernels_test_train: KernelPair, nngp_test_test: Float[ArrayLike, "M M"]
+    ) -> Gaussian: ...
     @float64_on_request
     def __call__(
-        self, t: ArrayLike | None = None, kernels_test_train: Any = None, nngp_test_test: ArrayLike | None = None
-    ) -> Any:
-        """Mean and covariance at times t, all of them at once.
+        self,
+        t: Times | None = None,
+        kernels_test_train: KernelPair | None = None,
+        nngp_test_test: Float[ArrayLike, "M M"] | None = None,
+    ) -> Gaussian | Float[jax.Array, "..."]:
+        """Mean and covariance at all times t at once.
 
         Args:
-            t: Times, or numbers of steps, of any shape; None means the end, as inf does.
+            t: Times of a flow, or whole numbers of steps, of any shape. None and inf mean the end.
             kernels_test_train: `ntk.Kernels` between test and training points, or anything with `ntk` and `nngp` of
-                shape (M, N); None for the training points themselves.
-            nngp_test_test: (M, M), the NNGP of the test points; without it there is no covariance.
+                shape (M, N). None means the training points themselves.
+            nngp_test_test: (M, M), the NNGP of the test points. Without it there is no covariance.
 
         Returns:
-            A `Gaussian`; with `kernels_test_train` and without `nngp_test_test` the mean alone, (*t, M) or (*t, M, O).
+            A `Gaussian`. With `kernels_test_train` and without `nngp_test_test`: the mean alone, (*t, M) or (*t, M, O).
 
         Raises:
             TypeError: A kernel is missing, or is not a floating-point array.
-            ValueError: A shape does not fit, a time is negative, or a value is not finite.
+            ValueError: A shape does not fit, a value is not finite, a time is negative, t is not a whole number of
+                steps, t is inf although the steps diverge, or a result leaves the range of its dtype.
         """
         predictor = self.predictor
         times, shape = predictor.times(t)
@@ -86,37 +130,37 @@ class SquaredLossEnsemble:
 
 
 def squared_loss_ensemble(
-    kernels_train_train: Any,
-    y_train: ArrayLike,
+    kernels_train_train: KernelPair,
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    learning_rate: ArrayLike = 1.0,
+    learning_rate: Real[ArrayLike, ""] = 1.0,
     steps: bool = False,
-    momentum: ArrayLike = 0.0,
+    momentum: Real[ArrayLike, ""] = 0.0,
     trained: str = "all",
-    ridge: ArrayLike = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> SquaredLossEnsemble:
     """Mean and covariance over random initializations of infinitely wide networks, trained on squared loss.
 
-    Networks start as f_0 ~ N(0, Σ), Σ the NNGP, and what training makes of each is affine in f_0. With
-    A_t = Θ_* g(Θ, t), as in `squared_loss_flow`,
+    A network starts as f_0 ~ N(0, Σ), where Σ is the NNGP. The trained network is an affine function of f_0. With
+    A_t = Θ_* (Θ + ρ)⁻¹ (I − e^{−η(Θ+ρ)t}) for a flow,
 
         mean A_t y,   covariance Σ_** − A_t Σ_*ᵀ − Σ_* A_tᵀ + A_t Σ A_tᵀ
 
-    (Lee et al. 2019, arXiv:1902.06720, equations 13 to 16). When the read-out alone is trained Σ stands for Θ as well,
-    and without a ridge the end is the NNGP's Bayesian posterior.
+    (Lee et al. 2019, arXiv:1902.06720, equations 13 to 16). If the read-out alone is trained, Θ is replaced by Σ; the
+    end without a ridge is then the Bayesian posterior of the NNGP.
 
     Args:
         kernels_train_train: `ntk.infinite_kernels(net, x)`, or anything with `ntk` and `nngp` of shape (N, N).
         y_train: (N,) or (N, O).
         learning_rate: η.
-        steps: Whether training goes in steps, which t counts, or as a flow.
-        momentum: β of steps, at least 0 and below 1; 0 for a flow.
-        trained: "all" parameters, or the "readout" alone.
-        ridge: ρ.
+        steps: True for steps of gradient descent, which t then counts. False for gradient flow.
+        momentum: β of steps, at least 0 and below 1. A flow has none: 0.
+        trained: "all" for all parameters, "readout" for the read-out alone.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
-        float64: Whether to compute in float64 on the CPU, also where x64 is not enabled. The results keep the kernel's
+        float64: Whether to compute in float64 on the CPU, even if x64 is not enabled. The results keep the kernel's
             dtype.
 
     Returns:
@@ -125,7 +169,8 @@ def squared_loss_ensemble(
     Raises:
         TypeError: A kernel is missing, or an array is not floating-point.
         ValueError: A shape does not fit, a value is not finite, a number is out of range, a kernel is not symmetric or
-            not positive semidefinite, `trained` is unknown, or momentum is given for a flow.
+            not positive semidefinite, `trained` is unknown, momentum is given for a flow, or float64 is True under a
+            transformation.
 
     Example:
         >>> import jax.numpy as jnp
@@ -147,31 +192,31 @@ def squared_loss_ensemble(
         make = functools.partial(squared_loss_descent, momentum=momentum)
     else:
         if not isinstance(momentum, int | float) or momentum != 0:
-            raise ValueError(f"momentum is {shown(momentum)} of a flow; expected 0, or steps=True.")
+            raise ValueError(f"momentum is {shown(momentum)}, but a flow has none; expected 0, or steps=True.")
         make = squared_loss_flow
     predictor = make(theta, y_train, learning_rate=learning_rate, **options)
     check_shared(predictor.layout)
     with working_precision(float64, sigma):
         start = as_symmetric(name, sigma).astype(predictor.targets.dtype)
         if start.shape != np.shape(theta):
-            raise ValueError(f"{name} has shape {start.shape}; expected {np.shape(theta)} as the NTK has.")
+            raise ValueError(f"{name} has shape {start.shape}; expected {np.shape(theta)}, the shape of the NTK.")
         start = in_double(start) if float64 else start
     return SquaredLossEnsemble(predictor, start, trained)
 
 
-def _kernels(name: str, kernels: Any, trained: str) -> list[tuple[str, Any]]:
-    """The kernel that training goes by and the NNGP, by name; the same where the read-out alone is trained."""
+def _kernels(name: str, kernels: KernelPair, trained: str) -> list[tuple[str, ArrayLike]]:
+    """The kernel of training and the NNGP, each with its name. If the read-out alone is trained, both are the NNGP."""
     fields = (_TRAINED[trained], "nngp")
     for field in fields:
         if getattr(kernels, field, None) is None:
             kind = type(kernels).__name__
-            raise TypeError(f"{name} is {kind} without {field}; expected ntk and nngp, as ntk.Kernels has.")
+            raise TypeError(f"{name} is {kind} without {field}; expected ntk and nngp, as in ntk.Kernels.")
     return [(f"{name}.{field}", getattr(kernels, field)) for field in fields]
 
 
 @jax.jit
 def _on_train(ensemble: SquaredLossEnsemble, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """With R_t what is left of an error: mean y − R_t y, covariance R_t Σ R_tᵀ."""
+    """Mean y − R_t y and covariance R_t Σ R_tᵀ, where R_t maps the error at the start to the error at time t."""
     predictor = ensemble.predictor
     mean = predictor.targets[None] - _filtered(ensemble, "residual", t, predictor.targets)
     left = _filtered(ensemble, "residual", t, jnp.eye(predictor.num_train, dtype=predictor.targets.dtype))
@@ -183,7 +228,7 @@ def _on_train(ensemble: SquaredLossEnsemble, t: jax.Array) -> tuple[jax.Array, j
 def _on_test(
     ensemble: SquaredLossEnsemble, t: jax.Array, trained: jax.Array, start: jax.Array, prior: jax.Array | None
 ) -> tuple[jax.Array, jax.Array | None]:
-    """`trained` is the kernel of training between test and training points, `start` the NNGP there."""
+    """Between test and training points, `trained` is the kernel of training and `start` is the NNGP."""
     mean = highest_matmul(trained[None], _filtered(ensemble, "coefficients", t, ensemble.predictor.targets))
     if prior is None:
         return mean, None

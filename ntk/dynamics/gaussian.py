@@ -1,15 +1,15 @@
-"""Gaussian processes with a network's kernels: posteriors, and the marginal likelihood of hyperparameters."""
+"""Gaussian processes with a network's kernels: posteriors and marginal likelihoods."""
 
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from ntk.checks import as_symmetric, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
@@ -19,7 +19,7 @@ from ntk.linalg import highest_matmul
 
 
 class Gaussian(NamedTuple):
-    """Mean and covariance of outputs that are independent of each other and share the covariance.
+    """Mean and covariance. Several outputs are independent of each other and have the same covariance.
 
     Attributes:
         mean: (*t, M) or (*t, M, O).
@@ -47,9 +47,9 @@ class GaussianProcess:
     Attributes:
         spectrum: Eigendecomposition of K + ρI.
         targets: y as columns.
-        layout: How outputs are laid out.
-        dtype: Of the results.
-        float64: Whether all is computed in float64 on the CPU.
+        layout: The axes of the outputs.
+        dtype: The dtype of the results.
+        float64: Whether the computation is in float64 on the CPU.
     """
 
     spectrum: Spectrum
@@ -58,16 +58,27 @@ class GaussianProcess:
     dtype: Any
     float64: bool
 
+    @overload
+    def __call__(self, k_test_train: None = None, k_test_test: None = None) -> Gaussian: ...
+    @overload
+    def __call__(
+        self, k_test_train: Float[ArrayLike, "M N"], k_test_test: None = None
+    ) -> Float[jax.Array, "M ..."]: ...
+    @overload
+    def __call__(self, k_test_train: Float[ArrayLike, "M N"], k_test_test: Float[ArrayLike, "M M"]) -> Gaussian: ...
     @float64_on_request
-    def __call__(self, k_test_train: ArrayLike | None = None, k_test_test: ArrayLike | None = None) -> Any:
+    def __call__(
+        self, k_test_train: Float[ArrayLike, "M N"] | None = None, k_test_test: Float[ArrayLike, "M M"] | None = None
+    ) -> Gaussian | Float[jax.Array, "M ..."]:
         """The posterior of the function, without observation noise, on test points.
 
         Args:
-            k_test_train: (M, N), the kernel between test and training points; None for the training points themselves.
-            k_test_test: (M, M); without it there is no covariance.
+            k_test_train: (M, N), the kernel between test and training points. None means the training points
+                themselves.
+            k_test_test: (M, M), the kernel of the test points. Without it there is no covariance.
 
         Returns:
-            A `Gaussian`; with `k_test_train` and without `k_test_test` the mean alone, (M,) or (M, O).
+            A `Gaussian`. With `k_test_train` and without `k_test_test`: the mean alone, (M,) or (M, O).
 
         Raises:
             TypeError: A kernel is not a floating-point array.
@@ -88,26 +99,26 @@ class GaussianProcess:
 
 
 def gp_posterior(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N"],
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    ridge: ArrayLike = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> GaussianProcess:
     """The posterior N(K_* (K + ρ)⁻¹ y, K_** − K_* (K + ρ)⁻¹ K_*ᵀ) of a Gaussian process of prior covariance K.
 
     With the NNGP as K this is Bayesian inference with an infinitely wide network (Neal 1996; Lee et al. 2018,
-    arXiv:1711.00165); with the NTK, the "NTKGP" of He et al. 2020 (arXiv:2007.05864). The distribution of networks
-    that are *trained* is another: `squared_loss_ensemble`. Without a ridge, directions in which rounding does not
-    tell K from 0 are left out, as in a pseudo-inverse.
+    arXiv:1711.00165). With the NTK as K it is the "NTKGP" of He et al. 2020 (arXiv:2007.05864). Trained networks have
+    another distribution; see `squared_loss_ensemble`. Without a ridge, the inverse is a pseudo-inverse: it leaves out
+    eigenvalues of K that rounding hides.
 
     Args:
         k_train_train: K, (N, N), shared by the outputs, of float32 or float64.
         y_train: (N,) or (N, O).
-        ridge: ρ, the variance of the observation noise.
+        ridge: ρ, the variance of the observation noise, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
-        float64: Whether to compute in float64 on the CPU, also where x64 is not enabled; results keep the kernel's
+        float64: Whether to compute in float64 on the CPU, even if x64 is not enabled. The results keep the kernel's
             dtype.
 
     Returns:
@@ -116,7 +127,7 @@ def gp_posterior(
     Raises:
         TypeError: An array is not floating-point.
         ValueError: A shape does not fit, a value is not finite, the ridge is negative, the kernel is not symmetric or
-            not positive semidefinite, or float64 is asked for under a transformation.
+            not positive semidefinite, or float64 is True under a transformation.
 
     Example:
         >>> import jax.numpy as jnp
@@ -138,17 +149,22 @@ def gp_posterior(
 
 
 def log_marginal_likelihood(
-    k_train_train: ArrayLike, y_train: ArrayLike, *, ridge: ArrayLike = 0.0, relative_ridge: bool = False
+    k_train_train: Float[ArrayLike, "N N"],
+    y_train: Float[ArrayLike, "N ..."],
+    *,
+    ridge: Real[ArrayLike, ""] = 0.0,
+    relative_ridge: bool = False,
 ) -> Float[jax.Array, ""]:
-    """Ln p(y) = −½ yᵀ(K + ρ)⁻¹y − ½ ln det(K + ρ) − (N/2) ln 2π of a Gaussian process, summed over outputs.
+    """The log marginal likelihood of a Gaussian process, summed over outputs (Rasmussen & Williams 2006, equation 5.8).
 
-    Differentiable in the kernel, hence in what the kernel was computed from, and in the ridge (Rasmussen & Williams
-    2006, equation 5.8).
+        ln p(y) = −½ yᵀ(K + ρ)⁻¹y − ½ ln det(K + ρ) − (N/2) ln 2π
+
+    It is differentiable in the kernel and in the ridge.
 
     Args:
         k_train_train: K, (N, N), shared by the outputs, of float32 or float64.
         y_train: (N,) or (N, O).
-        ridge: ρ, the variance of the observation noise.
+        ridge: ρ, the variance of the observation noise, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Returns:
@@ -182,22 +198,25 @@ def log_marginal_likelihood(
 
 
 def check_shared(layout: Layout) -> None:
-    """Refuse a kernel that has output axes where outputs are to be independent."""
+    """Refuse a kernel that has output axes."""
     if layout.full:
         raise ValueError("k_train_train has output axes; expected (N, N), shared by outputs that are independent.")
 
 
-def covariance_of_test(name: str, kernel: ArrayLike, across_name: str, across: jax.Array) -> jax.Array:
-    """The prior covariance of the test points, checked: its rows are those of `across`, an argument of that name."""
+def covariance_of_test(
+    name: str, kernel: Float[ArrayLike, "M M"], across_name: str, across: Float[jax.Array, "M N"]
+) -> Float[jax.Array, "M M"]:
+    """The checked prior covariance of the test points. It has as many rows as `across`, the argument `across_name`."""
     kernel = as_symmetric(name, kernel)
     if len(kernel) != len(across):
         raise ValueError(
-            f"{name} has shape {kernel.shape}; expected {(len(across), len(across))} as {across_name} has rows."
+            f"{name} has shape {kernel.shape}; expected {(len(across), len(across))}: {across_name} has"
+            f" {len(across)} rows."
         )
     return kernel.astype(across.dtype)
 
 
-def symmetric_with_variances(covariance: jax.Array) -> jax.Array:
+def symmetric_with_variances(covariance: Float[jax.Array, "*T M M"]) -> Float[jax.Array, "*T M M"]:
     """The covariance without the asymmetry and the negative variances that rounding leaves."""
     covariance = (covariance + covariance.mT) / 2
     diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)
@@ -218,7 +237,7 @@ def _posterior(
 
 @jax.jit
 def _posterior_on_train(process: GaussianProcess) -> tuple[jax.Array, jax.Array]:
-    """On the training points K − K(K + ρ)⁻¹K = ρ(1 − ρ(K + ρ)⁻¹), without a difference of kernels."""
+    """On the training points the covariance is K − K(K + ρ)⁻¹K = ρ(1 − ρ(K + ρ)⁻¹): no kernels are subtracted."""
     ridge, n = process.spectrum.ridge, len(process.targets)
     mean = process.targets - _ended(process, "residual", process.targets)
     identity = jnp.eye(n, dtype=process.targets.dtype)
@@ -231,7 +250,7 @@ def _solved(process: GaussianProcess, columns: jax.Array) -> jax.Array:
 
 
 def _ended(process: GaussianProcess, which: str, columns: jax.Array) -> jax.Array:
-    """The filter of that name times columns where gradient flow has ended."""
+    """The filter `which` at the end of gradient flow, times columns."""
     one = jnp.ones((), columns.dtype)
     return filtered(process.spectrum, ("flow", which), jnp.full(1, jnp.inf, one.dtype), one, one, columns)[0]
 

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
 
 from ntk.caches.lifetimes import compiled
-from ntk.checks import as_positive
+from ntk.checks import as_positive_number
 from ntk.dynamics.linear_algebra.layout import Layout
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
 from ntk.dynamics.squared_loss import as_momentum
@@ -17,43 +18,45 @@ from ntk.linalg import highest_matmul
 
 
 def loss_descent(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Shaped[ArrayLike, "N ..."],
     loss: Loss,
     num_steps: int,
     *,
-    learning_rate: ArrayLike,
-    momentum: ArrayLike = 0.0,
-    fx_train_0: ArrayLike = 0.0,
-    fx_test_0: ArrayLike = 0.0,
-    k_test_train: ArrayLike | None = None,
+    learning_rate: Real[ArrayLike, ""],
+    momentum: Real[ArrayLike, ""] = 0.0,
+    fx_train_0: Real[ArrayLike, "..."] = 0.0,
+    fx_test_0: Real[ArrayLike, "..."] = 0.0,
+    k_test_train: Float[ArrayLike, "M N ..."] | None = None,
     every: int = 1,
 ) -> Trajectory:
-    """Full-batch gradient descent on any loss, for a network of constant kernel: what `train(linearized=True)` does.
+    """Full-batch gradient descent on any loss, for a network of constant kernel.
 
-    The dual coefficients take the steps of `optax.sgd(η, β)`, p ← βp + ∇_f L(f), α ← α − ηp, and
-    f(x) = f_0(x) + Θ(x, X) α. A step costs one product with the kernel. `squared_loss_descent` has squared loss in
-    closed form. `loss_flow` has the limit of small steps.
+    The dual coefficients take the steps of `optax.sgd(η, β)`: p ← βp + ∇_f L(f), then α ← α − ηp, where
+    f(x) = f_0(x) + Θ(x, X) α. Each step costs one product with the kernel, and no pass through a network.
+    `train(linearized=True)` takes the same steps in weight space. `squared_loss_descent` is the closed form for squared
+    loss, `loss_flow` is the limit of small steps.
 
     Args:
         k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
-        y_train: (N, …), as the loss takes them.
-        loss: loss(f, y), any function of Optax's kind. Its values are summed, never averaged.
-        num_steps: How many steps, a multiple of `every`.
+        y_train: (N, …), the targets that the loss takes.
+        loss: loss(f, y), for example one of Optax. Its values are summed, not averaged.
+        num_steps: The number of steps, a multiple of `every`.
         learning_rate: η.
         momentum: β, at least 0 and below 1.
-        fx_train_0: f_0 on the training points, (N,) or (N, O); one number where the targets have that shape.
+        fx_train_0: f_0 on the training points, (N,) or (N, O). One number if the targets have the shape of the outputs.
         fx_test_0: f_0 on the test points, (M,) or (M, O), or one number.
-        k_test_train: (M, N) or (M, N, O, O); None for no test points.
-        every: Steps from one record to the next.
+        k_test_train: (M, N) or (M, N, O, O). None means no test points.
+        every: The number of steps from one record to the next.
 
     Returns:
-        A `Trajectory`, whose `params` are the dual coefficients at the end, of the shape of the outputs.
+        A `Trajectory`. Its `params` are the dual coefficients after the last step, in the shape of the outputs.
 
     Raises:
-        TypeError: An array is not floating-point, or loss is not a function.
+        TypeError: A kernel is not floating-point, targets or outputs are not numbers, or loss is not a function of
+            outputs and targets that returns real numbers.
         ValueError: A shape does not fit, a value is not finite, a number is out of range, the kernel is not symmetric
-            or not positive semidefinite, `every` does not divide `num_steps`, or the steps have diverged.
+            or not positive semidefinite, `every` does not divide `num_steps`, the loss fails, or the steps diverge.
 
     Example:
         >>> import jax.numpy as jnp
@@ -74,7 +77,7 @@ def loss_descent(
     if k_test_train is not None:
         kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
         start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
-    rates = as_positive("learning_rate", learning_rate, dtype), as_momentum(momentum, dtype)
+    rates = as_positive_number("learning_rate", learning_rate, dtype), as_momentum(momentum, dtype)
     trajectory = _descend(loss, layout, num_steps, every, matrix, targets, rates, start, kernel, start_test)
     check_trained(trajectory)
     return trajectory

@@ -4,15 +4,16 @@ import functools
 import inspect
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
 
 from ntk.caches.lifetimes import compiled
-from ntk.checks import MOST_STEPS, as_positive, as_real, check_count, check_nonnegative, is_concrete, shown
+from ntk.checks import MOST_STEPS, as_positive_number, as_real, check_count, check_nonnegative, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout
 from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
 from ntk.dynamics.predictors import Prediction
@@ -27,18 +28,18 @@ from ntk.linalg import highest_matmul
 )
 @dataclass(frozen=True, eq=False)
 class LossFlowPredictor:
-    """What gradient flow on a loss makes of a network; made by `loss_flow`. A pytree.
+    """A network trained by gradient flow on any loss; made by `loss_flow`. A pytree.
 
     Attributes:
         matrix: The kernel on the training points, as one matrix.
-        targets: y, as the loss takes it.
+        targets: y, which the loss takes.
         learning_rate: η.
         rtol: Relative tolerance of the solver.
-        atol: Absolute tolerance.
-        loss: loss(f, y), of which the sum is descended.
-        full: Whether the kernel has output axes of its own.
-        solver: A Diffrax solver.
-        max_steps: Of the solver, from one time to the next.
+        atol: Absolute tolerance of the solver.
+        loss: loss(f, y). Training minimizes its sum.
+        full: Whether the kernel has output axes.
+        solver: A Diffrax solver, or None.
+        max_steps: The most steps of the solver from one time to the next.
     """
 
     matrix: jax.Array
@@ -51,31 +52,58 @@ class LossFlowPredictor:
     solver: Any
     max_steps: int
 
+    @overload
     def __call__(
         self,
-        t: ArrayLike,
-        fx_train_0: ArrayLike = 0.0,
-        fx_test_0: ArrayLike = 0.0,
-        k_test_train: ArrayLike | None = None,
-    ) -> Any:
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: None = None,
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        *,
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."],
+        fx_test_0: Real[ArrayLike, "..."],
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."],
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: Float[ArrayLike, "M N ..."] | None = None,
+    ) -> Float[jax.Array, "..."] | Prediction:
         """The outputs at finite times t of any shape and order, from one integration.
 
         Args:
-            t: Times.
-            fx_train_0: f_0 on the training points, (N,) or (N, O); one number where the targets have that shape.
+            t: Times, of any shape.
+            fx_train_0: f_0 on the training points, (N,) or (N, O). One number if the targets have the shape of the
+                outputs.
             fx_test_0: f_0 on the test points, (M,) or (M, O), or one number.
-            k_test_train: (M, N) or (M, N, O, O); None for no test points.
+            k_test_train: (M, N) or (M, N, O, O). None means no test points.
 
         Returns:
-            Outputs on the training points, (*t.shape, N) or (*t.shape, N, O); with `k_test_train` a `Prediction` of
-            these and those on the test points.
+            Outputs on the training points, (*t, N) or (*t, N, O). With `k_test_train`: a `Prediction`, the outputs on
+            the training and on the test points.
 
         Raises:
-            TypeError: An array is not floating-point.
-            ValueError: A shape does not fit, a value or a time is not finite, or negative, the outputs leave the range
-                of their dtype, or the loss compares outputs with targets of other points, as (N, 1) and (N,) do that
-                broadcast.
-            RuntimeError: The solver gave up; the sentence says why. Under a transformation results are NaN instead.
+            TypeError: The kernel is not floating-point, outputs or times are not numbers, or the loss does not return
+                real numbers.
+            ValueError: A shape does not fit, a value or a time is not finite, a time is negative, the loss fails, the
+                outputs leave the range of their dtype, or the loss compares outputs with the targets of other points,
+                because shapes (N, 1) and (N,) broadcast.
+            RuntimeError: The solver stopped before the last time. Under a transformation the results are NaN instead.
         """
         check_nonnegative("t", t)
         dtype, num_train = self.matrix.dtype, len(self.targets)
@@ -88,8 +116,8 @@ class LossFlowPredictor:
         )
         if is_concrete(coefficients) and not bool(arrived):
             raise RuntimeError(
-                f"the ODE solver stopped before t = {float(jnp.max(times)):g}; expected shorter times, more than"
-                f" max_steps={self.max_steps}, looser tolerances, or an implicit solver such as diffrax.Kvaerno5()."
+                f"the ODE solver stopped before t = {float(jnp.max(times)):g}; expected shorter times, max_steps"
+                f" above {self.max_steps}, looser tolerances, or an implicit solver such as diffrax.Kvaerno5()."
             )
         advice = "shorter times, or smaller targets, outputs or kernels"
         on_train = _outputs(start, self.matrix, coefficients)
@@ -105,40 +133,40 @@ class LossFlowPredictor:
 
 
 def loss_flow(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Shaped[ArrayLike, "N ..."],
     loss: Loss,
     *,
-    learning_rate: ArrayLike = 1.0,
-    rtol: float = 1e-6,
-    atol: float = 1e-8,
+    learning_rate: Real[ArrayLike, ""] = 1.0,
+    rtol: Real[ArrayLike, ""] = 1e-6,
+    atol: Real[ArrayLike, ""] = 1e-8,
     solver: Any = None,
     max_steps: int = 2**14,
 ) -> LossFlowPredictor:
     """Gradient flow ∂_t f = −η Θ ∇_f L(f) on any loss, such as cross-entropy, for a network of constant kernel.
 
-    The solver integrates the dual coefficients, ∂_t α = −η ∇_f L(f_0 + Θα). One solution therefore serves any number of
-    test points: f_t(x) = f_0(x) + Θ(x, X) α_t. `squared_loss_flow` has squared loss in closed form. Training by
-    cross-entropy on data that can be separated does not end: outputs grow like ln t.
+    The dual coefficients are integrated: ∂_t α = −η ∇_f L(f_0 + Θα). One solution therefore serves any number of test
+    points: f_t(x) = f_0(x) + Θ(x, X) α_t. `squared_loss_flow` is the closed form for squared loss. With cross-entropy
+    on separable data training has no end: the outputs grow like ln t.
 
     Args:
         k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
-        y_train: (N, …), as the loss takes them: one-hot rows for `optax.softmax_cross_entropy`, integers for
+        y_train: (N, …), the targets that the loss takes: one-hot rows for `optax.softmax_cross_entropy`, integers for
             `optax.softmax_cross_entropy_with_integer_labels`.
-        loss: loss(f, y), any function of Optax's kind. Its values are summed, never averaged.
+        loss: loss(f, y), for example one of Optax. Its values are summed, not averaged.
         learning_rate: η.
         rtol: Relative tolerance of the solver for α.
-        atol: Absolute tolerance.
-        solver: A Diffrax solver; None for `diffrax.Tsit5()`. Times far above 1/(η λ_max) need an implicit one, such as
-            `diffrax.Kvaerno5()`.
-        max_steps: The largest number of steps of the solver from one time to the next.
+        atol: Absolute tolerance of the solver for α.
+        solver: A Diffrax solver. None means `diffrax.Tsit5()`. Times far above 1/(η λ_max) need an implicit solver,
+            such as `diffrax.Kvaerno5()`.
+        max_steps: The most steps of the solver from one time to the next.
 
     Returns:
         A `LossFlowPredictor`, called as `predict(t, fx_train_0, fx_test_0, k_test_train)`.
 
     Raises:
         TypeError: The kernel is not floating-point, targets are not numbers, loss is not a function, or solver is not
-            one of Diffrax.
+            a Diffrax solver.
         ValueError: A shape does not fit, a value is not finite, a number is out of range, or the kernel is not
             symmetric or not positive semidefinite.
         ImportError: Diffrax is not installed.
@@ -157,10 +185,10 @@ def loss_flow(
     diffrax = _diffrax()
     check_count("max_steps", max_steps, maximum=MOST_STEPS)
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
-        raise TypeError(f"solver is {shown(solver)}; expected one of Diffrax, such as diffrax.Kvaerno5().")
+        raise TypeError(f"solver is {shown(solver)}; expected a Diffrax solver, such as diffrax.Kvaerno5().")
     matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
-    rate = as_positive("learning_rate", learning_rate, matrix.dtype)
-    tolerances = as_positive("rtol", rtol, matrix.dtype), as_positive("atol", atol, matrix.dtype)
+    rate = as_positive_number("learning_rate", learning_rate, matrix.dtype)
+    tolerances = as_positive_number("rtol", rtol, matrix.dtype), as_positive_number("atol", atol, matrix.dtype)
     return LossFlowPredictor(matrix, targets, rate, *tolerances, loss, full, solver, max_steps)
 
 
@@ -176,7 +204,7 @@ def _integrate(
     t: jax.Array,
     start: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """The dual coefficients at times t, (T, N', c), and whether the solver arrived; NaN if it did not."""
+    """The dual coefficients at times t, (T, N', c), and whether the solver arrived. If it did not, they are NaN."""
     diffrax = _diffrax()
     rate, rtol, atol = numbers
     shape = (len(targets), *layout.outputs)

@@ -1,4 +1,4 @@
-"""Checks of a loss with its outputs and targets, before anything is trained."""
+"""Checks of a loss, its outputs and its targets before training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
 
 from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
 from ntk.dynamics.linear_algebra.spectral import check_semidefinite
 
-# loss(f, y) → numbers whose sum is descended.
+# loss(f, y) returns real numbers. Training minimizes their sum.
 Loss = Callable[[Any, Any], jax.Array]
 
 
-def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss) -> tuple[jax.Array, jax.Array, bool]:
-    """The kernel as one matrix, the targets as the loss takes them, and whether the kernel has output axes.
+def check_loss_problem(
+    k_train_train: Float[ArrayLike, "N N ..."], y_train: Shaped[ArrayLike, "N ..."], loss: Loss
+) -> tuple[Float[jax.Array, "R R"], Shaped[jax.Array, "N ..."], bool]:
+    """The kernel as one matrix, the targets as an array, and whether the kernel has output axes.
 
     Raises:
         TypeError: The kernel is not floating-point, the targets are not numbers, or loss is not a function.
@@ -31,19 +34,27 @@ def check_loss_problem(k_train_train: ArrayLike, y_train: ArrayLike, loss: Loss)
     outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
     matrix, _, layout = arranged(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype))
     if targets.ndim < 1 or targets.shape[0] != len(kernel):
-        raise ValueError(f"y_train has shape {targets.shape}; expected ({len(kernel)}, …) as k_train_train has rows.")
+        raise ValueError(
+            f"y_train has shape {targets.shape}; expected ({len(kernel)}, …): k_train_train has {len(kernel)} rows."
+        )
     if is_concrete(matrix):
         spectrum = np.linalg.eigvalsh(np.asarray(matrix))
         check_semidefinite(float(spectrum[0]), float(spectrum[-1]), matrix.dtype)
     return matrix, targets, layout.full
 
 
-def outputs_layout(loss: Loss, matrix: jax.Array, targets: jax.Array, full: bool, fx_train_0: ArrayLike) -> Layout:
-    """The layout of the outputs, which have the shape of those at the start, or of the targets.
+def outputs_layout(
+    loss: Loss,
+    matrix: Float[jax.Array, "R R"],
+    targets: Shaped[jax.Array, "N ..."],
+    full: bool,
+    fx_train_0: Real[ArrayLike, "..."],
+) -> Layout:
+    """The layout of the outputs. Their shape is that of fx_train_0, or of the targets if fx_train_0 is one number.
 
     Raises:
         TypeError: fx_train_0 is not an array of numbers.
-        ValueError: The loss, or a kernel with output axes, does not take outputs of that shape.
+        ValueError: The shape does not fit the kernel, or the loss fails on outputs of that shape.
     """
     given = as_real("fx_train_0", fx_train_0).shape
     shape = given or targets.shape
@@ -63,7 +74,7 @@ def check_loss(loss: Any) -> None:
 
 
 def as_targets(name: str, y: Any) -> jax.Array:
-    """Targets as an array of finite numbers, integers or truth values, as losses take them."""
+    """Targets as an array of finite real numbers, integers or truth values."""
     if isinstance(y, np.ndarray | jax.Array) and y.dtype == jnp.bool_:
         return jnp.asarray(y)
     targets = as_real(name, y)
@@ -78,11 +89,11 @@ def check_loss_takes(loss: Loss, outputs: Any, targets: Any, advice: str) -> Non
         loss: loss(f, y).
         outputs: Shapes and dtypes of f, a pytree of `jax.ShapeDtypeStruct`.
         targets: y, a pytree of arrays.
-        advice: What the refusal of a loss that fails proposes, beside another loss.
+        advice: What the message recommends if the loss fails.
 
     Raises:
-        TypeError: The loss is not a real number or an array of them.
-        ValueError: It fails, or points are not kept apart.
+        TypeError: The loss does not return real numbers.
+        ValueError: The loss fails, or compares outputs with targets of other points.
     """
     of_outputs, of_targets = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (outputs, targets))
     given = f"outputs of shape {_joined(of_outputs)} and targets of shape {_joined(of_targets)}"
@@ -93,10 +104,10 @@ def check_loss_takes(loss: Loss, outputs: Any, targets: Any, advice: str) -> Non
             f"loss fails on {given} ({type(error).__name__}); expected another loss, or {advice}."
         ) from error
     if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
-        raise TypeError(f"loss makes {shown(found)} of {given}; expected real numbers.")
+        raise TypeError(f"loss returns {shown(found)} for {given}; expected real numbers.")
     if len(of_outputs) == len(of_targets) == 1 and _mixes_points(loss, outputs, targets):
         raise ValueError(
-            f"y_train has shape {of_targets[0]} where the outputs have {of_outputs[0]}, and the loss compares every"
+            f"y_train has shape {of_targets[0]}, but the outputs have shape {of_outputs[0]}: the loss compares every"
             f" output with the targets of all points; expected targets of shape {of_outputs[0]}."
         )
 
@@ -106,9 +117,9 @@ def _joined(shapes: list[tuple[int, ...]]) -> str:
 
 
 def _mixes_points(loss: Loss, outputs: Any, targets: Any) -> bool:
-    """Whether the gradient at one point depends on the target of another, where shapes differ and broadcast.
+    """Whether the gradient at one point depends on the target of another point, because the shapes broadcast.
 
-    Arrays (N, 1) and (N,) broadcast to (N, N), and a loss that sums hides this. The loss is therefore tried on numbers.
+    Shapes (N, 1) and (N,) broadcast to (N, N). A loss that sums hides this. The loss is therefore tried on numbers.
     """
     (output,), (target,) = jax.tree.leaves(outputs), jax.tree.leaves(targets)
     if output.shape == target.shape or output.shape[:1] != target.shape[:1] or len(target) < 2:
@@ -122,5 +133,5 @@ def _mixes_points(loss: Loss, outputs: Any, targets: Any) -> bool:
         y = jnp.zeros(target.shape, target.dtype)
         gradient = jax.jit(jax.grad(lambda f, y: jnp.sum(loss(f, y))))
         one, other = (gradient(f, targets)[1:] for targets in (y, y.at[0].set(1)))
-        # What a loss closes over may be traced, and then nothing can be tried.
+        # A loss may close over traced arrays. It cannot be tried then.
         return is_concrete(one, other) and not bool(jnp.array_equal(one, other, equal_nan=True))

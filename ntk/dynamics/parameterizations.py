@@ -1,16 +1,16 @@
 """One network in several parameterizations, which train differently with one learning rate for all parameters.
 
-With parameters ω of N(0, 1) and f as in theory.md 1.1 and 2.1, an abc-parameterization (Yang & Hu 2021,
+Let the parameters ω be N(0, 1), and f as in theory.md 1.1 and 2.1. An abc-parameterization (Yang & Hu 2021,
 arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may depend on the width:
 
-    "ntk"       θ = ω, η.                      It has a kernel limit: as n → ∞ Θ stays where it starts, features too.
-    "standard"  W = (σ/√fan-in) ω, η/n.        It has one, of hidden and output weights: the parts of Θ of input weights
-                                               and biases are smaller by 1/n, so that these are not trained.
-                                               A standard deviation of 0 lets parameters start at 0 and be trained;
-                                               in the others such parameters do nothing.
-    "mup"       θ = ω/√n, f/√n, η.             The maximal update parameterization (Table 1 there, for SGD): features
-                                               and Θ move by order one at any width, so that there is no kernel limit;
-                                               for one hidden layer it is the mean-field limit.
+    "ntk"       θ = ω, η.                  As n → ∞, Θ and the features stay where they start.
+    "standard"  W = (σ/√fan-in) ω, η/n.    As n → ∞, Θ and the features stay where they start. The parts of Θ from input
+                                           weights and biases are smaller by 1/n: in the limit, these are not trained.
+                                           With σ = 0 parameters start at 0 and are trained. In the others they have no
+                                           effect.
+    "mup"       θ = ω/√n, f/√n, η.         The maximal update parameterization (Table 1 there, for SGD). Features and Θ
+                                           move by order one at any width: there is no kernel limit. With one hidden
+                                           layer, it has the mean-field limit.
 """
 
 import functools
@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ntk import infinite_width
 from ntk.checks import as_floating, check_choice, check_key, shown
@@ -37,9 +37,9 @@ class ParameterizedModel:
     """A network of finite width in a parameterization; made by `parameterized_model` and used like a Flax model.
 
     Attributes:
-        net: The description.
+        net: The `ntk.MLP` or `ntk.RNN`.
         width: n.
-        outputs: O, or None.
+        outputs: O. None means one output without an axis.
         parameterization: "ntk", "standard" or "mup".
     """
 
@@ -50,11 +50,20 @@ class ParameterizedModel:
 
     @property
     def learning_rate_scale(self) -> float:
-        """What a learning rate is to be multiplied by at this width: 1/n in standard parameterization, else 1."""
+        """The factor of a learning rate at this width: 1/n in standard parameterization, else 1."""
         return 1 / self.width if self.parameterization == "standard" else 1.0
 
-    def init(self, key: jax.Array, x: ArrayLike) -> Any:
-        """Parameters at random, in the layout of `ntk.finite(net, width, outputs)`."""
+    def init(self, key: jax.Array, x: Float[ArrayLike, "N ..."]) -> PyTree:
+        """Random parameters, a pytree like that of `ntk.finite(net, width, outputs).init`.
+
+        Args:
+            key: A PRNG key.
+            x: Inputs, (N, d) for an MLP, (N, T, d) for an RNN.
+
+        Raises:
+            TypeError: `key` is not a PRNG key, or x is not floating-point.
+            ValueError: A shape does not fit, or a value is not finite.
+        """
         check_key(key)
         params = self._model().init(key, x)
         if self.parameterization == "mup":
@@ -63,10 +72,22 @@ class ParameterizedModel:
             return _map_named(lambda name, leaf: _std(self.net, name) / _root_fan_in(name, leaf) * leaf, params)
         return params
 
-    def apply(self, params: Any, x: ArrayLike, lengths: ArrayLike | None = None) -> Float[Array, "N ..."]:
-        """The outputs, (N,) or (N, O)."""
+    def apply(
+        self, params: PyTree, x: Float[ArrayLike, "N ..."], lengths: Integer[ArrayLike, " N"] | None = None
+    ) -> Float[Array, "N ..."]:
+        """The outputs, (N,) or (N, O).
+
+        Args:
+            params: The parameters that `init` returns, before or after training.
+            x: Inputs, (N, d) for an MLP, (N, T, d) for an RNN.
+            lengths: For an RNN: (N,) integers, the number of steps that count in each sequence. None means all.
+
+        Raises:
+            TypeError: `params` is not a dictionary of `init`, or an array is not floating-point.
+            ValueError: A shape or a length does not fit, a value is not finite, or an MLP is given lengths.
+        """
         if lengths is not None and isinstance(self.net, MLP):
-            raise ValueError("lengths is given; expected none, an MLP reads no sequences.")
+            raise ValueError("lengths is given; expected None for an MLP, whose inputs are not sequences.")
         if not isinstance(params, Mapping) or not isinstance(params.get("params"), Mapping):
             raise TypeError(f"params is {shown(params)}; expected those of init, {{'params': …}}.")
         params = jax.tree.map(functools.partial(as_floating, "params"), params)
@@ -78,24 +99,29 @@ class ParameterizedModel:
             params = _map_named(lambda name, leaf: _root_fan_in(name, leaf) * leaf, params)
         return self._model().apply(params, x, **options)
 
-    def kernel_limit(self, x1: ArrayLike, x2: ArrayLike | None = None) -> Float[Array, "N1 N2"]:
-        """What Θ times `learning_rate_scale` tends to as n → ∞, and stays at in training, (N1, N2).
+    def kernel_limit(
+        self, x1: Float[ArrayLike, "N1 ..."], x2: Float[ArrayLike, "N2 ..."] | None = None
+    ) -> Float[Array, "N1 N2"]:
+        """The limit as n → ∞ of Θ times `learning_rate_scale`, (N1, N2). Training does not change it.
 
-        In standard parameterization that is the sum of the parts of hidden and output weights, each over its σ²:
-        C^L + Σ_{l ≥ 2} D^l C^{l−1} for an MLP, and likewise over pairs of times for an RNN. An MLP of depth 0 has input
-        weights alone, and the limit 0.
+        In standard parameterization it is the sum of the parts of hidden and output weights, each divided by its σ²:
+        C^L + Σ_{l ≥ 2} D^l C^{l−1} for an MLP, and the same sum over pairs of times for an RNN. An MLP of depth 0 has
+        input weights alone, and its limit is 0.
+
+        Args:
+            x1: Inputs, (N1, d) for an MLP, (N1, T, d) for an RNN.
+            x2: The other inputs. None means `x1` itself.
 
         Raises:
             TypeError: An array is not floating-point.
-            ValueError: As `ntk.infinite_kernels`; or the parameterization is "mup", which has no such limit.
+            ValueError: A shape does not fit, a value is not finite, a kernel is too large for the dtype, or the
+                parameterization is "mup", which has no such limit.
         """
         if self.parameterization == "mup":
-            raise ValueError(
-                "parameterization is 'mup'; expected 'ntk' or 'standard', of which the kernel has a limit."
-            )
+            raise ValueError("parameterization is 'mup', whose kernel has no limit; expected 'ntk' or 'standard'.")
         if self.parameterization == "ntk":
             return infinite_width.ntk_of(self.net, x1, x2, None, None)
-        # With σ_v = 1 the NNGP is what the read-out's part over σ_v² is, and D lacks its factor σ_v².
+        # With σ_v = 1 the NNGP is the part of the read-out divided by σ_v². D then lacks its factor σ_v².
         kernels = infinite_width.kernels_of(replace(self.net, v_std=1.0), x1, x2, None, None)
         if isinstance(self.net, MLP):
             if self.net.depth == 0:
@@ -106,7 +132,7 @@ class ParameterizedModel:
         return kernels.nngp + self.net.v_std**2 * hidden
 
     def _model(self) -> Any:
-        """The model in NTK parameterization; for the standard one with the standard deviations left to `init`."""
+        """The model in NTK parameterization. For the standard one, `init` applies the standard deviations instead."""
         net = self.net
         if self.parameterization == "standard":
             ones: dict[str, Any] = {field.name: 1.0 for field in fields(net) if field.name.endswith("_std")}
@@ -119,14 +145,14 @@ def parameterized_model(
 ) -> ParameterizedModel:
     """The network at finite width in NTK, standard or maximal-update parameterization (Yang & Hu 2021).
 
-    With plain gradient descent, whose learning rate is multiplied by `learning_rate_scale`, outputs move by order one
-    in a time of order one at every width. "ntk" and "standard" are the same function at the start, and have kernel
-    limits; "mup" is that function over √n, and learns features at any width (arXiv:2011.14522, Table 1).
+    Multiply the learning rate of gradient descent by `learning_rate_scale`: outputs then move by order one in a time of
+    order one, at every width. "ntk" and "standard" are the same function at the start, and have kernel limits. "mup" is
+    that function divided by √n, and learns features at any width (arXiv:2011.14522, Table 1).
 
     Args:
         net: An `ntk.MLP` or an `ntk.RNN`.
         width: n.
-        outputs: O; None for a single one without an axis of its own.
+        outputs: O. None means one output without an axis.
         parameterization: "ntk", "standard" or "mup".
 
     Returns:
@@ -143,13 +169,13 @@ def parameterized_model(
         >>> net, x = ntk.MLP(depth=2), jnp.ones((2, 3))
         >>> models = [ntk.dynamics.parameterized_model(net, 64, parameterization=p) for p in ("ntk", "standard", "mup")]
         >>> f = [model.apply(model.init(jax.random.key(0), x), x)[0] for model in models]
-        >>> print(f"{f[1] / f[0]:.4f} {f[2] / f[0]:.4f}")  # the same, and over √64
+        >>> print(f"{f[1] / f[0]:.4f} {f[2] / f[0]:.4f}")  # the same, and divided by √64
         1.0000 0.1250
     """
     if not isinstance(net, MLP | RNN):
         raise TypeError(f"net is {shown(net)}; expected an ntk.MLP or an ntk.RNN.")
     check_choice("parameterization", parameterization, PARAMETERIZATIONS)
-    model_of(net, width, outputs)  # which refuses what it cannot make
+    model_of(net, width, outputs)  # It refuses a bad width or number of outputs.
     return ParameterizedModel(net, width, outputs, parameterization)
 
 
@@ -158,7 +184,7 @@ def _map_named(change: Any, params: Any) -> Any:
 
 
 def _std(net: Network, name: str) -> Any:
-    """The standard deviation that stands before the parameter of that name, such as w2."""
+    """The standard deviation of the parameter of that name, such as w2."""
     return getattr(net, f"{name[0]}_std")
 
 

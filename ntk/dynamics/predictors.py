@@ -1,14 +1,14 @@
-"""What training on squared loss makes of a network, at any times: the results of `squared_loss_flow` and its kin."""
+"""A network trained on squared loss, at any times: the result of `squared_loss_flow` and `squared_loss_descent`."""
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from ntk.checks import MOST_STEPS, as_numpy, as_real, is_concrete
 from ntk.dynamics.linear_algebra.layout import Layout
@@ -19,7 +19,7 @@ from ntk.linalg import highest_matmul
 
 
 class Prediction(NamedTuple):
-    """Outputs on training and on test points.
+    """Outputs on the training and on the test points.
 
     Attributes:
         train: (*t, N) or (*t, N, O).
@@ -37,9 +37,9 @@ class Prediction(NamedTuple):
 )
 @dataclass(frozen=True, eq=False)
 class SquaredLossPredictor:
-    """What training on squared loss makes of a network; made by `squared_loss_flow` and `squared_loss_descent`.
+    """A network trained on squared loss; made by `squared_loss_flow` and `squared_loss_descent`.
 
-    A pytree: it passes through `jax.jit`, and is saved by `ntk.save`.
+    It is a pytree, which passes through `jax.jit`. `ntk.save` saves it.
 
     Attributes:
         spectrum: Eigendecomposition of the kernel on the training points, with its ridge.
@@ -47,9 +47,9 @@ class SquaredLossPredictor:
         learning_rate: η.
         momentum: β.
         filter: "flow" or "steps".
-        layout: How outputs are laid out.
-        dtype: Of the results.
-        float64: Whether all is computed in float64 on the CPU.
+        layout: The axes of the outputs.
+        dtype: The dtype of the results.
+        float64: Whether the computation is in float64 on the CPU.
     """
 
     spectrum: Spectrum
@@ -61,35 +61,59 @@ class SquaredLossPredictor:
     dtype: Any
     float64: bool
 
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."] | None = None,
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: None = None,
+    ) -> Float[jax.Array, "..."]: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."] | None = None,
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        *,
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self,
+        t: Real[ArrayLike, "..."] | None,
+        fx_train_0: Real[ArrayLike, "..."],
+        fx_test_0: Real[ArrayLike, "..."],
+        k_test_train: Float[ArrayLike, "M N ..."],
+    ) -> Prediction: ...
     @float64_on_request
     def __call__(
         self,
-        t: ArrayLike | None = None,
-        fx_train_0: ArrayLike = 0.0,
-        fx_test_0: ArrayLike = 0.0,
-        k_test_train: ArrayLike | None = None,
-    ) -> Any:
-        """The outputs at times t, all of them at once.
+        t: Real[ArrayLike, "..."] | None = None,
+        fx_train_0: Real[ArrayLike, "..."] = 0.0,
+        fx_test_0: Real[ArrayLike, "..."] = 0.0,
+        k_test_train: Float[ArrayLike, "M N ..."] | None = None,
+    ) -> Float[jax.Array, "..."] | Prediction:
+        """The outputs at all times t at once.
+
+        It warns if rounding of the kernel leaves fewer than three digits at a finite time. Under a transformation it
+        cannot warn.
 
         Args:
-            t: Times of a flow, or whole numbers of steps, of any shape; None means the end, as inf does.
-            fx_train_0: f_0 on the training points, of the shape of y_train, or one number.
+            t: Times of a flow, or whole numbers of steps, of any shape. None and inf mean the end.
+            fx_train_0: f_0 on the training points, (N,) or (N, O) as y_train, or one number.
             fx_test_0: f_0 on the test points, (M,) or (M, O), or one number.
-            k_test_train: Kernel between test and training points, (M, N) or (M, N, O, O); None for no test points.
+            k_test_train: The kernel between test and training points, (M, N) or (M, N, O, O). None means no test
+                points.
 
         Returns:
-            Outputs on the training points, (*t.shape, N) or (*t.shape, N, O); with `k_test_train` a `Prediction` of
-            these and those on the test points. With a ridge both are of the regularized model, which does not
-            reach the targets.
+            Outputs on the training points, (*t, N) or (*t, N, O). With `k_test_train`: a `Prediction`, the outputs on
+            the training and on the test points. With a ridge the outputs do not reach the targets.
 
         Raises:
-            TypeError: k_test_train is not a floating-point array.
-            ValueError: A shape does not fit, a time is negative, no whole number of steps, or the end of steps that
-                diverge, a value is not finite, or the outputs leave the range of their dtype, as those of steps that
-                diverge do.
-
-        Warns where rounding of the kernel leaves fewer than three digits at a finite time (under a transformation it
-        cannot).
+            TypeError: k_test_train is not a floating-point array, or times or outputs are not numbers.
+            ValueError: A shape does not fit, a value is not finite, a time is negative, t is not a whole number of
+                steps, t is inf although the steps diverge, or the outputs leave the range of their dtype.
         """
         times, shape = self.times(t)
         dtype = self.targets.dtype
@@ -105,10 +129,22 @@ class SquaredLossPredictor:
         return Prediction(*(self.layout.values(columns, shape) for columns in pair))
 
     @float64_on_request
-    def coefficients(self, t: ArrayLike | None = None, fx_train_0: ArrayLike = 0.0) -> jax.Array:
-        """The dual coefficients α_t at times t, (*t.shape, N) or (*t.shape, N, O): f_t(x) = f_0(x) + Θ(x, X) α_t.
+    def coefficients(
+        self, t: Real[ArrayLike, "..."] | None = None, fx_train_0: Real[ArrayLike, "..."] = 0.0
+    ) -> Float[jax.Array, "..."]:
+        """The dual coefficients α_t at all times t at once: f_t(x) = f_0(x) + Θ(x, X) α_t.
 
-        Arguments and errors are those of a call.
+        Args:
+            t: Times of a flow, or whole numbers of steps, of any shape. None and inf mean the end.
+            fx_train_0: f_0 on the training points, (N,) or (N, O) as y_train, or one number.
+
+        Returns:
+            (*t, N) or (*t, N, O).
+
+        Raises:
+            TypeError: Times or outputs are not numbers.
+            ValueError: A shape does not fit, a value is not finite, a time is negative, t is not a whole number of
+                steps, t is inf although the steps diverge, or the coefficients leave the range of their dtype.
         """
         times, shape = self.times(t)
         start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, self.targets.dtype)
@@ -121,8 +157,8 @@ class SquaredLossPredictor:
         """N, the number of training points."""
         return len(self.targets) // (self.layout.outputs[0] if self.layout.full else 1)
 
-    def times(self, t: ArrayLike | None) -> tuple[Any, tuple[int, ...]]:
-        """The times in a row, checked, and the shape that they had."""
+    def times(self, t: Real[ArrayLike, "..."] | None) -> tuple[Float[jax.Array, " T"], tuple[int, ...]]:
+        """The checked times as one axis, and their shape before."""
         t = np.inf if t is None else t
         if is_concrete(t):
             self._check_times(as_numpy("t", t, "times that are not negative").astype(np.float64))
@@ -130,9 +166,9 @@ class SquaredLossPredictor:
         return jnp.ravel(t.astype(self.targets.dtype)), t.shape
 
     def look_at(self, name: str, results: Any, t: jax.Array, error: Array) -> None:
-        """Refuse concrete results at times t that have left the range of their dtype; warn of digits that are lost.
+        """Refuse concrete results at times t beyond the range of their dtype, and warn of lost digits.
 
-        `error` is what training is to remove, as columns.
+        `error` is the error at the start, as columns.
         """
         slow = 1 - self.momentum
         if is_concrete(self, t):
@@ -155,7 +191,7 @@ class SquaredLossPredictor:
             return
         finite = times[np.isfinite(times)]
         dtype = self.targets.dtype
-        # Up to here a floating-point number tells every step from the next.
+        # The largest number up to which the dtype holds all integers.
         most = min(MOST_STEPS, 2 ** (jnp.finfo(dtype).nmant + 1))
         uncounted = finite[(finite != np.round(finite)) | (finite > most)]
         if uncounted.size:
@@ -164,8 +200,8 @@ class SquaredLossPredictor:
             )
         if np.isinf(times).any() and is_concrete(self) and float(self.learning_rate) >= self._stable_rate():
             raise ValueError(
-                f"t is inf with learning_rate {float(self.learning_rate):g}, at which steps diverge; expected a"
-                f" learning rate below {self._stable_rate():.6g}."
+                f"t is inf, but steps of learning_rate {float(self.learning_rate):g} diverge; expected a learning_rate"
+                f" below {self._stable_rate():.6g}."
             )
 
 

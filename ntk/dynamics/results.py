@@ -1,6 +1,6 @@
-"""Refusals of predictions that left the range of their dtype, and warnings where predictions lost digits.
+"""Refusals of predictions beyond the range of their dtype, and warnings of lost digits.
 
-Only concrete predictions can be looked at. Under a transformation NaN or inf propagates, and nothing warns.
+Only concrete predictions can be checked. Under a transformation NaN or inf propagates, and there is no warning.
 """
 
 import math
@@ -15,17 +15,17 @@ from ntk.checks import is_concrete
 from ntk.dynamics.linear_algebra.spectral import Array, Spectrum
 from ntk.linalg import highest_matmul
 
-# Predictions that keep at least so many digits get no advice.
+# Predictions that keep so many digits get no advice.
 _ENOUGH_DIGITS = 3
-# An eigensolver in floating-point moves eigenvalues by some two ε of the largest.
+# An eigensolver moves eigenvalues by about 2ε times the largest.
 _MOVED_BY_SOLVER = 2.0
 
 
 def check_in_range(name: str, results: Any, t: jax.Array, advice: str) -> None:
-    """Refuse concrete results, arrays (T, …) at times t, that hold NaN or inf: they have left the range of their dtype.
+    """Refuse concrete results, arrays (T, …) at times t, that hold NaN or inf.
 
     Raises:
-        ValueError: Some do; the sentence names the first such time, and the advice.
+        ValueError: A result holds NaN or inf. The message names the first such time and ends with the advice.
     """
     if not is_concrete(results, t):
         return
@@ -46,19 +46,19 @@ def _finite_at(results: Any) -> jax.Array:
 
 
 def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Array, given_in: Any) -> None:
-    """Warn where concrete predictions at finite times t keep fewer than three digits on the training points.
+    """Warn if concrete predictions at finite times t keep fewer than three digits on the training points.
 
-    A time t tells eigenvalues from each other that differ by 1/(ηt). Rounding moves them, by δ in norm, and takes those
-    below N ε of the largest for 0. An error eᵢ along the i-th eigenvector comes out wrong by as much as
-    δ min(ηt, 1/μᵢ) of itself, in directions of which training has left e^{−ημt}: the divided differences of e^{−ημt}
-    are no larger.
+    At time t, training distinguishes eigenvalues that differ by 1/(ηt) or more. Rounding moves eigenvalues by δ, and
+    sets those below N ε of the largest to 0. The error along the i-th eigenvector is therefore wrong by at most
+    δ min(ηt, 1/μᵢ) e^{−ημt} of itself, where μ is the smallest eigenvalue: the divided differences of e^{−ημt} are
+    bounded by this.
 
     Args:
-        spectrum: Of the kernel and its ridge.
-        t: (T,). No warning concerns t = inf, which `condition_report` judges.
-        rate: η; with momentum β, η/(1 − β).
-        error: (N, c), what the training is to remove.
-        given_in: The dtype that the kernel was given in.
+        spectrum: The spectrum of the kernel with its ridge.
+        t: (T,). There is no warning for t = inf; see `condition_report`.
+        rate: η, or η/(1 − β) with momentum β.
+        error: (N, c), the error at the start.
+        given_in: The dtype of the kernel as the caller gave it.
     """
     if not is_concrete(spectrum, t, rate, error):
         return
@@ -67,7 +67,7 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
     computed_in = spectrum.eigenvalues.dtype
     if computed_in == given_in:
         moved, taken_for_0 = _MOVED_BY_SOLVER * eps * largest, n * eps * largest
-    else:  # what rounding has made of the entries: a random matrix, of norm 2√N times their standard deviation
+    else:  # Rounding of the entries is a random matrix. Its norm is 2√N times their standard deviation.
         moved = taken_for_0 = eps / 4 * n**0.5 * float(np.max(np.abs(np.diagonal(spectrum.matrix))))
     with jax.ensure_compile_time_eval():
         lost, times = jax.device_get((_share_lost(spectrum, t, rate, error, moved, taken_for_0), t))
@@ -87,13 +87,13 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
         f" elsewhere: rounding in {jnp.dtype(given_in).name} moves eigenvalues of k_train_train that training has just"
         f" reached. What helps: {better}a ridge of at least {max(10**_ENOUGH_DIGITS * moved, taken_for_0):.1g}, or"
         f" times below {first:.1g}.",
-        stacklevel=5,  # past the method and what it is wrapped in
+        stacklevel=5,  # the line that calls the method
     )
 
 
 @jax.jit
 def _share_lost(spectrum: Spectrum, t: Array, rate: Array, error: Array, moved: Array, taken_for_0: Array) -> jax.Array:
-    """Which share of the error may be wrong at times t, (T,)."""
+    """The share of the error that may be wrong at times t, (T,)."""
     mu = spectrum.eigenvalues[None]
     along = jnp.sum(highest_matmul(spectrum.eigenvectors.T, error) ** 2, axis=1)[None]
     reached = jnp.where(jnp.isinf(t), 0, rate * t)[:, None]

@@ -1,4 +1,4 @@
-"""Training on squared loss in closed form: flow, steps of gradient descent, momentum (theory.md 6.2 to 6.4).
+"""Training on squared loss in closed form: gradient flow, gradient descent, momentum (theory.md 6.2 to 6.4).
 
 The loss is L = ½ Σ (f − y)², a sum over points and outputs.
 """
@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
-from ntk.checks import as_number, as_positive
+from ntk.checks import as_number, as_positive_number
 from ntk.dynamics.linear_algebra.layout import arranged
 from ntk.dynamics.linear_algebra.precision import in_double, working_precision
 from ntk.dynamics.linear_algebra.spectral import decompose
@@ -17,33 +18,32 @@ from ntk.dynamics.predictors import SquaredLossPredictor
 
 
 def squared_loss_flow(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    learning_rate: ArrayLike = 1.0,
-    ridge: ArrayLike = 0.0,
+    learning_rate: Real[ArrayLike, ""] = 1.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> SquaredLossPredictor:
-    """Gradient flow ∂_t θ = −η ∇L on L = ½ Σ (f − y)², for a network of constant kernel, at any times at once.
+    """Gradient flow ∂_t θ = −η ∇L on L = ½ Σ (f − y)², for a network of constant kernel.
 
         f_t(x) = f_0(x) + Θ(x, X) (Θ + ρ)⁻¹ (I − e^{−η(Θ+ρ)t}) (y − f_0(X))
 
-    One symmetric eigendecomposition serves all times and test points. The ridge ρ is that of the loss
-    L + ½ρ‖θ − θ_0‖². Directions in which rounding does not tell the kernel from 0, as those of duplicate rows, are not
-    trained. At t = ∞ the result is therefore the least-squares fit of least norm.
+    (Lee et al. 2019, arXiv:1902.06720, equations 8 to 11). One eigendecomposition serves all times and test points. A
+    ridge ρ means the loss L + ½ρ‖θ − θ_0‖². Without a ridge, training leaves out directions of eigenvalue 0 up to
+    rounding, such as those of duplicate rows. At t = ∞ the result is therefore the least-squares fit of least norm.
 
-    The source is Lee et al. 2019 (arXiv:1902.06720), equations 8 to 11. The squared loss of
-    `neural_tangents.predict.gradient_descent_mse` is a mean over N points and O outputs: its time is N·O times the one
-    here.
+    In `neural_tangents.predict.gradient_descent_mse` the loss is a mean over N points and O outputs. Its time is N·O
+    times the time here.
 
     Args:
         k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
         y_train: (N,) or (N, O).
         learning_rate: η.
-        ridge: ρ.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
-        float64: Whether to compute in float64 on the CPU, also where x64 is not enabled. The results keep the kernel's
+        float64: Whether to compute in float64 on the CPU, even if x64 is not enabled. The results keep the kernel's
             dtype.
 
     Returns:
@@ -51,8 +51,8 @@ def squared_loss_flow(
 
     Raises:
         TypeError: An array is not floating-point.
-        ValueError: A shape does not fit, a value is not finite, a number is negative, the kernel is not symmetric or
-            not positive semidefinite, or float64 is asked for under a transformation.
+        ValueError: A shape does not fit, a value is not finite, a number is out of range, the kernel is not symmetric
+            or not positive semidefinite, or float64 is True under a transformation.
 
     Example:
         >>> import jax.numpy as jnp
@@ -70,38 +70,38 @@ def squared_loss_flow(
 
 
 def squared_loss_descent(
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Float[ArrayLike, "N ..."],
     *,
-    learning_rate: ArrayLike,
-    momentum: ArrayLike = 0.0,
-    ridge: ArrayLike = 0.0,
+    learning_rate: Real[ArrayLike, ""],
+    momentum: Real[ArrayLike, ""] = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     relative_ridge: bool = False,
     float64: bool = False,
 ) -> SquaredLossPredictor:
-    """Full-batch gradient descent on L = ½ Σ (f − y)², after any numbers of steps at once.
+    """Full-batch gradient descent on L = ½ Σ (f − y)², for a network of constant kernel.
 
-    Along an eigenvector of Θ + ρI of eigenvalue μ the error is multiplied by (1 − ημ)^t; with momentum (the heavy ball
-    of Polyak 1964, as `optax.sgd` has it, started at rest) by what its two-term recursion leaves. Beyond the largest
-    stable learning rate, `max_learning_rate`, the error grows.
+    After t steps the error along an eigenvector of Θ + ρI of eigenvalue μ is (1 − ημ)^t times the error at the start.
+    Momentum is the heavy ball (Polyak 1964) of `optax.sgd`, started at rest. Steps beyond the largest stable learning
+    rate, `max_learning_rate`, are allowed; the error then grows.
 
     Args:
         k_train_train: Θ(X, X), (N, N), shared by the outputs, or (N, N, O, O), of float32 or float64.
         y_train: (N,) or (N, O).
         learning_rate: η.
         momentum: β, at least 0 and below 1.
-        ridge: ρ.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
-        float64: Whether to compute in float64 on the CPU, also where x64 is not enabled. The results keep the kernel's
+        float64: Whether to compute in float64 on the CPU, even if x64 is not enabled. The results keep the kernel's
             dtype.
 
     Returns:
-        A `SquaredLossPredictor`, in which t counts steps.
+        A `SquaredLossPredictor`, called as `predict(t, fx_train_0, fx_test_0, k_test_train)`. Here t counts steps.
 
     Raises:
         TypeError: An array is not floating-point.
         ValueError: A shape does not fit, a value is not finite, a number is out of range, the kernel is not symmetric
-            or not positive semidefinite, or float64 is asked for under a transformation.
+            or not positive semidefinite, or float64 is True under a transformation.
 
     Example:
         >>> import jax.numpy as jnp
@@ -118,11 +118,11 @@ def squared_loss_descent(
 
 def _predictor(
     name: str,
-    k_train_train: ArrayLike,
-    y_train: ArrayLike,
-    learning_rate: ArrayLike,
-    momentum: ArrayLike,
-    ridge: ArrayLike,
+    k_train_train: Float[ArrayLike, "N N ..."],
+    y_train: Float[ArrayLike, "N ..."],
+    learning_rate: Real[ArrayLike, ""],
+    momentum: Real[ArrayLike, ""],
+    ridge: Real[ArrayLike, ""],
     relative_ridge: bool,
     float64: bool,
 ) -> SquaredLossPredictor:
@@ -131,12 +131,13 @@ def _predictor(
         dtype = matrix.dtype
         if float64:
             matrix, targets = (jnp.asarray(part) for part in in_double((matrix, targets)))
-        rate, beta = as_positive("learning_rate", learning_rate, matrix.dtype), as_momentum(momentum, matrix.dtype)
+        rate = as_positive_number("learning_rate", learning_rate, matrix.dtype)
+        beta = as_momentum(momentum, matrix.dtype)
         arrays = decompose(matrix, ridge, relative_ridge, dtype), targets, rate, beta
         spectrum, targets, rate, beta = in_double(arrays) if float64 else arrays
     return SquaredLossPredictor(spectrum, targets, rate, beta, name, layout, dtype, float64)
 
 
-def as_momentum(momentum: ArrayLike, dtype: Any) -> jax.Array:
-    """A momentum in a dtype; refused outside [0, 1)."""
+def as_momentum(momentum: Real[ArrayLike, ""], dtype: Any) -> Float[jax.Array, ""]:
+    """A momentum in a dtype. Numbers outside [0, 1) are refused."""
     return as_number("momentum", momentum, dtype, lambda beta: 0 <= beta < 1, "one number of at least 0 and below 1")

@@ -1,14 +1,13 @@
-"""What the spectrum of a kernel means for training: stable learning rates, and how far solves can be trusted."""
+"""What the spectrum of a kernel means for training: stable learning rates, and the accuracy of solves."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from ntk.checks import as_floating, is_concrete
 from ntk.dynamics.linear_algebra.layout import arranged
@@ -16,14 +15,16 @@ from ntk.dynamics.linear_algebra.spectral import check_semidefinite, with_ridge
 from ntk.dynamics.squared_loss import as_momentum
 from ntk.spectra.spectrum import eigenvalues
 
-# A solve that keeps at least so many digits gets no advice.
+# A solve that keeps so many digits gets no advice.
 _ENOUGH_DIGITS = 3
 
 
-def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) -> Float[Array, ""]:
+def max_learning_rate(
+    k_train_train: Float[ArrayLike, "N N ..."], *, momentum: Real[ArrayLike, ""] = 0.0
+) -> Float[Array, ""]:
     """The learning rate 2(1 + β)/λ_max below which gradient descent on ½ Σ (f − y)² converges (Goh 2017).
 
-    For the mean of squares over N points and O outputs, as `neural_tangents` has it, it is N·O times as large.
+    `neural_tangents` takes half the mean of squares over N points and O outputs: its largest rate is N·O times this.
 
     Args:
         k_train_train: Θ(X, X), (N, N) or (N, N, O, O).
@@ -34,8 +35,8 @@ def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) ->
 
     Raises:
         TypeError: The kernel is not an array of float32 or float64.
-        ValueError: It is not square, not symmetric, not positive semidefinite or not finite, or the momentum is out of
-            range.
+        ValueError: The kernel is not square, not symmetric, not positive semidefinite or not finite, or the momentum is
+            out of range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -52,18 +53,18 @@ def max_learning_rate(k_train_train: ArrayLike, *, momentum: ArrayLike = 0.0) ->
 
 @dataclass(frozen=True)
 class ConditionReport:
-    """How well a kernel matrix can be solved with; made by `condition_report`, and readable when printed.
+    """The condition of a kernel matrix with its ridge; made by `condition_report`. Print it to read it.
 
     Attributes:
-        size: N, rows of the matrix.
-        dtype: In which it was computed.
-        largest: The largest eigenvalue, the ridge included.
-        smallest: The smallest one.
-        rank: How many eigenvalues rounding tells from 0.
-        ridge: ρ, which was added.
-        condition_number: largest/smallest, inf where the rank is not N.
-        digits: How many decimal digits a solve keeps at least; 0 where the rank is not N.
-        semidefinite: False where an eigenvalue is more negative than rounding makes it.
+        size: N, the number of rows.
+        dtype: The dtype of the kernel.
+        largest: The largest eigenvalue, with the ridge.
+        smallest: The smallest eigenvalue, with the ridge.
+        rank: The number of eigenvalues above rounding.
+        ridge: ρ.
+        condition_number: largest/smallest, or inf if the rank is below N.
+        digits: The decimal digits that a solve keeps at least, or 0 if the rank is below N.
+        semidefinite: False if an eigenvalue is more negative than rounding explains.
     """
 
     size: int
@@ -77,16 +78,18 @@ class ConditionReport:
     semidefinite: bool
 
     def __str__(self) -> str:
-        """Sentences: the spectrum, what it means, and what helps."""
+        """The spectrum, what it means, and what helps, in sentences."""
         ridge = f", with a ridge of {self.ridge:.3g}" if self.ridge else ""
         lines = [
             f"{self.size} x {self.size} kernel in {self.dtype}{ridge}: eigenvalues from {self.smallest:.3g} to"
             f" {self.largest:.3g}, rank {self.rank}, condition number {self.condition_number:.3g}."
         ]
         if not self.semidefinite:
-            lines.append("It is not positive semidefinite: negative eigenvalues are larger than rounding makes them.")
+            lines.append("It is not positive semidefinite: an eigenvalue is more negative than rounding explains.")
         elif self.rank < self.size:
-            lines.append("It is singular up to rounding, as with equal inputs: such directions are not trained.")
+            lines.append(
+                "It is singular up to rounding, as with equal inputs: directions of eigenvalue 0 are not trained."
+            )
         else:
             lines.append(f"Solves keep about {self.digits:.0f} digits.")
         if self.digits < _ENOUGH_DIGITS and self.largest > 0:
@@ -97,13 +100,13 @@ class ConditionReport:
 
 
 def condition_report(
-    k_train_train: ArrayLike, *, ridge: ArrayLike = 0.0, relative_ridge: bool = False
+    k_train_train: Float[ArrayLike, "N N ..."], *, ridge: Real[ArrayLike, ""] = 0.0, relative_ridge: bool = False
 ) -> ConditionReport:
-    """The condition of a kernel with its ridge, and what it means for predictions. It lives on the host.
+    """The condition of a kernel with its ridge, and what it means for predictions. It does not work under `jax.jit`.
 
     Args:
         k_train_train: (N, N) or (N, N, O, O), concrete, of float32 or float64.
-        ridge: ρ.
+        ridge: ρ, at least 0.
         relative_ridge: Whether ρ is `ridge` times the mean of the kernel's diagonal.
 
     Returns:
@@ -111,7 +114,7 @@ def condition_report(
 
     Raises:
         TypeError: The kernel is not an array of float32 or float64.
-        ValueError: It is not square, not symmetric or not finite, or the ridge is negative.
+        ValueError: The kernel is not square, not symmetric or not finite, or the ridge is negative.
 
     Example:
         >>> import jax.numpy as jnp
@@ -132,7 +135,7 @@ def condition_report(
     return ConditionReport(len(matrix), name, largest, smallest, rank, float(rho), condition, digits, semidefinite)
 
 
-def _matrix(kernel: Any) -> jax.Array:
+def _matrix(kernel: Float[ArrayLike, "N N ..."]) -> Float[jax.Array, "M M"]:
     """The kernel as one symmetric matrix."""
     kernel = as_floating("k_train_train", kernel)
     outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()

@@ -1,4 +1,4 @@
-"""Training in weight space by any Optax optimizer: of a model, or of its linearization, which kernels predict."""
+"""Training in weight space by any Optax optimizer: of a model, or of its linearization."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_floating, check_count, check_finite, check_flag, is_concrete, shown
@@ -15,62 +15,63 @@ from ntk.finite_width import linearize
 
 
 class Trajectory(NamedTuple):
-    """The records of a training run; the S recorded steps are 0, every, 2·every, …, num_steps.
+    """The records of a training run. The S recorded steps are 0, every, 2·every, …, num_steps.
 
     Attributes:
-        params: After the last step.
+        params: The parameters after the last step.
         steps: (S,), the numbers of the recorded steps.
-        loss: (S,), the summed loss at them.
-        fx_train: (S, N, …), outputs on the training points.
-        fx_test: (S, M, …), outputs on the test points; None without any.
+        loss: (S,), the summed loss at these steps.
+        fx_train: (S, N, …), the outputs on the training points.
+        fx_test: (S, M, …), the outputs on the test points. None without test points.
     """
 
-    params: Any
+    params: PyTree
     steps: Int[Array, " S"]
     loss: Float[Array, " S"]
     fx_train: Float[Array, "S N ..."]
-    fx_test: Any
+    fx_test: Float[Array, "S M ..."] | Any
 
 
 def train(
     f: Callable[[Any, Any], jax.Array],
-    params: Any,
-    x_train: Any,
-    y_train: Any,
+    params: PyTree,
+    x_train: PyTree,
+    y_train: PyTree,
     optimizer: optax.GradientTransformation,
     num_steps: int,
     *,
     loss: Loss = optax.l2_loss,
     linearized: bool = False,
-    x_test: Any = None,
+    x_test: PyTree = None,
     every: int = 1,
 ) -> Trajectory:
     """Full-batch training of f(params, x), or of its linearization about `params`, as one compiled program.
 
-    With `optax.sgd(η)` and the default loss, ½(f − y)², the linearized model follows
-    `squared_loss_descent(Θ, y, learning_rate=η)` exactly, Θ being `empirical_ntk(f, params, x)` with
-    `trace_axes=()` (Lee et al. 2019, arXiv:1902.06720). It vmaps, for example over `params`.
+    Let Θ be `empirical_ntk(f, params, x, trace_axes=())`. With `optax.sgd(η)` and the default loss, ½(f − y)², the
+    linearized model follows `squared_loss_descent(Θ, y, learning_rate=η)` exactly (Lee et al. 2019, arXiv:1902.06720).
+    `train` works under `jax.vmap`, for example over `params`.
 
     Args:
-        f: f(params, x), pure. What is compiled for f, the loss and the optimizer lives as long as these three.
+        f: f(params, x), pure. The compiled program is kept as long as f, the loss and the optimizer.
         params: A pytree of floating-point arrays.
-        x_train: Inputs.
-        y_train: Targets, as the loss takes them.
-        optimizer: Of Optax; it sees the gradient of the summed loss.
-        num_steps: How many steps, a multiple of `every`.
-        loss: loss(f, y), any function of Optax's kind. Its values are summed, never averaged.
-        linearized: Whether f(θ₀, x) + ∇f(θ₀, x)·(θ − θ₀) is trained in place of f.
-        x_test: More inputs, on which outputs are recorded.
-        every: Steps from one record to the next.
+        x_train: Inputs, an array (N, …) or a pytree of arrays.
+        y_train: Targets, (N, …), or a dictionary or tuple of such arrays if the loss takes one.
+        optimizer: An Optax optimizer. It is given the gradient of the summed loss.
+        num_steps: The number of steps, a multiple of `every`.
+        loss: loss(f, y), for example one of Optax. Its values are summed, not averaged.
+        linearized: Whether to train f(θ₀, x) + ∇f(θ₀, x)·(θ − θ₀) instead of f.
+        x_test: Inputs at which outputs are recorded too. None means none.
+        every: The number of steps from one record to the next.
 
     Returns:
         A `Trajectory`.
 
     Raises:
-        TypeError: f or the loss is not a function, the optimizer is not one of Optax, or an array is not of numbers.
+        TypeError: f or the loss is not a function that returns real numbers, the optimizer is not one of Optax, or an
+            array is not of numbers.
         ValueError: A number of steps is below 1, `every` does not divide `num_steps`, a value is not finite, f or the
-            loss fails on its arguments, or training has diverged. Outputs (N, 1) and targets (N,) are refused too:
-            they broadcast, and the loss would compare outputs with targets of other points.
+            loss fails on its arguments, or training diverges. Outputs (N, 1) with targets (N,) are refused too: they
+            broadcast, and the loss would compare outputs with the targets of other points.
 
     Example:
         >>> import jax.numpy as jnp
@@ -85,7 +86,7 @@ def train(
         raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")
     check_loss(loss)
     if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"optimizer is {shown(optimizer)}; expected one of Optax, such as optax.sgd(0.1).")
+        raise TypeError(f"optimizer is {shown(optimizer)}; expected an Optax optimizer, such as optax.sgd(0.1).")
     check_steps(num_steps, every)
     check_flag("linearized", linearized)
     params = _as_params(params)
@@ -94,7 +95,7 @@ def train(
     y_train = _as_targets(y_train, outputs)
     if x_test is not None:
         _outputs_of(f, params, x_test, "x_test")
-    check_loss_takes(loss, outputs, y_train, "y_train of the shape that f makes of params and x_train")
+    check_loss_takes(loss, outputs, y_train, "y_train of the shape that f returns for params and x_train")
     owners = f, loss, *optimizer
     trajectory = _train(*owners, num_steps, every, bool(linearized), params, x_train, y_train, x_test)
     check_trained(trajectory)
@@ -102,10 +103,10 @@ def train(
 
 
 def check_trained(trajectory: Trajectory) -> None:
-    """Refuse a concrete trajectory whose loss is not finite to its end: it has diverged.
+    """Refuse a concrete trajectory whose loss is not finite: it has diverged.
 
     Raises:
-        ValueError: With the first such step.
+        ValueError: The loss is not finite. The message names the first such step.
     """
     if not is_concrete(trajectory):
         return
@@ -119,7 +120,7 @@ def check_trained(trajectory: Trajectory) -> None:
 
 
 def _as_params(params: Any) -> Any:
-    """A pytree of finite floating-point arrays."""
+    """The parameters as a pytree of JAX arrays. They must be floating-point and finite."""
     leaves, structure = jax.tree.flatten(params)
     if not leaves:
         raise ValueError(f"params is {shown(params)}; expected a pytree of floating-point arrays, at least one.")
@@ -130,7 +131,7 @@ def _as_params(params: Any) -> Any:
 
 
 def _as_inputs(name: str, x: Any) -> Any:
-    """A pytree of arrays, those of floating-point numbers finite."""
+    """The inputs as a pytree of JAX arrays. Floating-point numbers must be finite."""
     try:
         arrays = jax.tree.map(jnp.asarray, x)
     except (TypeError, ValueError, OverflowError):
@@ -145,13 +146,14 @@ def _as_inputs(name: str, x: Any) -> Any:
 
 
 def _as_targets(y: Any, outputs: jax.ShapeDtypeStruct) -> Any:
-    """An array with a row for each row of the outputs, or a dictionary or tuple of such."""
+    """The targets: an array with as many rows as the outputs, or a dictionary or tuple of such arrays."""
 
     def checked(part: Any) -> jax.Array:
         targets = as_targets("y_train", part)
         if targets.shape[:1] != outputs.shape[:1]:
             raise ValueError(
-                f"y_train has shape {targets.shape}; expected ({outputs.shape[0]}, …) as f makes of x_train."
+                f"y_train has shape {targets.shape}; expected ({outputs.shape[0]}, …): f returns"
+                f" {outputs.shape[0]} rows for x_train."
             )
         return targets
 
@@ -159,24 +161,24 @@ def _as_targets(y: Any, outputs: jax.ShapeDtypeStruct) -> Any:
 
 
 def _outputs_of(f: Callable[[Any, Any], jax.Array], params: Any, x: Any, name: str) -> Any:
-    """What f makes of inputs of that name, as shapes; refused where it fails, or makes no real numbers."""
+    """Shape and dtype of f for inputs of that name. An f that fails, or does not return real numbers, is refused."""
     shapes = ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(x)[:3])
     try:
         found = jax.eval_shape(f, params, x)
     except Exception as error:
         raise ValueError(
             f"f fails on params and {name}, of shape {shapes} ({type(error).__name__}: {shown(str(error))}); expected"
-            " f(params, x) to give the outputs."
+            " f(params, x) to return the outputs."
         ) from error
     if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
-        raise TypeError(f"f makes {shown(found)} of {name}; expected one real floating-point array.")
+        raise TypeError(f"f returns {shown(found)} for {name}; expected one real floating-point array.")
     if not found.shape:
-        raise ValueError(f"f makes one number of {name}, of shape {shapes}; expected outputs (N, …).")
+        raise ValueError(f"f returns one number for {name}, of shape {shapes}; expected outputs (N, …).")
     return found
 
 
 def check_steps(num_steps: int, every: int) -> None:
-    """Refuse a number of steps that is not a positive integer, or not a multiple of the steps between records."""
+    """Refuse numbers of steps that are not positive integers, and a `num_steps` that `every` does not divide."""
     check_count("num_steps", num_steps, maximum=MOST_STEPS)
     check_count("every", every)
     if num_steps % every:

@@ -247,7 +247,9 @@ def _floating_leaves(name: str, tree: PyTree) -> dict[str, PyTree]:
 def _together_and_alone(
     f: ModelFunction, params: PyTree, x: PyTree, distance: Float[Array, ""]
 ) -> tuple[Float[Array, " N *outputs"], Float[Array, " N *outputs"]]:
-    """The outputs of all rows together, and of each row alone, at parameters so far away, relative to their size."""
+    """The outputs of all rows together and of each row alone. The parameters are moved by `distance`, relative to their
+    size.
+    """
 
     def moved(leaf: PyTree) -> PyTree:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):

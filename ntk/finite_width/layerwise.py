@@ -20,6 +20,7 @@ from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
 from ntk.inputs import Batch, Network, check_batches, with_dtype
 from ntk.linalg import highest_einsum
 from ntk.networks import MLP, with_activation
+from ntk.trees import leaf_paths
 
 
 def kernels_of(
@@ -38,7 +39,7 @@ def kernels_of(
     size = _size_of(params)
     net = with_dtype(net, batch1.x.dtype)
     result = _measure(net.activation, size, with_activation(net, None), params, batch1, batch2)
-    check_results(vars(result), lambda: {f"params{path}": leaf for path, leaf in _leaves(params).items()})
+    check_results(vars(result), lambda: {f"params '{path}'": leaf for path, leaf in _leaves(params).items()})
     return result
 
 
@@ -47,10 +48,10 @@ def _size_of(params: PyTree) -> tuple[int, int | None]:
     try:
         shape = jnp.shape(params["params"]["v"])
     except (KeyError, TypeError, IndexError, AttributeError):
-        message = "params has no ['params']['v']; expected what `ntk.finite(net, width).init` returns."
+        message = "params has no 'params/v'; expected what `ntk.finite(net, width).init` returns."
         raise ValueError(message) from None
     if len(shape) not in (1, 2):
-        raise ValueError(f"params['params']['v'] has shape {shape}; expected (n,) or (n, O).")
+        raise ValueError(f"params 'params/v' has shape {shape}; expected (n,) or (n, O).")
     return shape if len(shape) == 2 else (shape[0], None)
 
 
@@ -62,14 +63,14 @@ def _check_params(model: FiniteMLP | FiniteRNN, params: PyTree, batch: Batch) ->
     for path in sorted(found.keys() | expected.keys()):
         shapes = [jnp.shape(leaves[path]) if path in leaves else None for leaves in (found, expected)]
         if shapes[0] != shapes[1]:
-            raise ValueError(f"params{path} has shape {shapes[0]}; expected {shapes[1]} {wanted}.")
+            raise ValueError(f"params '{path}' has shape {shapes[0]}; expected {shapes[1]} {wanted}.")
         if jnp.result_type(found[path]) != batch.x.dtype:
-            raise TypeError(f"params{path} has dtype {found[path].dtype}; expected {batch.x.dtype} as x1 with x2.")
+            raise TypeError(f"params '{path}' has dtype {found[path].dtype}; expected {batch.x.dtype} as x1 with x2.")
 
 
 def _leaves(tree: PyTree) -> dict[str, PyTree]:
     """The leaves of a pytree by path."""
-    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return dict(zip(leaf_paths(tree), jax.tree.leaves(tree), strict=True))
 
 
 @compiled(static=1)

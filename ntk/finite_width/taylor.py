@@ -18,7 +18,7 @@ def linearize(f: Callable[..., PyTree], params: PyTree) -> Callable[..., PyTree]
     """The model f_lin(θ, x) = f(θ₀, x) + ∇f(θ₀, x)·(θ − θ₀), linear in θ, about θ₀ = `params` (Lee et al. 2019).
 
     Its NTK is the NTK of f at θ₀, and does not change in training. The model is `taylor_expand(f, params, 1)`, which
-    documents the arguments, what is returned, and what is raised.
+    documents the arguments and what is returned.
 
     Args:
         f: f(params, *args, **kwargs).
@@ -26,6 +26,10 @@ def linearize(f: Callable[..., PyTree], params: PyTree) -> Callable[..., PyTree]
 
     Returns:
         A function of the same arguments as f.
+
+    Raises:
+        TypeError: f is not a function, params has complex leaves, or f does not return floating-point arrays.
+        ValueError: params has no trained leaf. The model is called with parameters that do not fit `params`.
 
     Example:
         >>> import jax.numpy as jnp

@@ -33,15 +33,18 @@ def nonlinearity(
 ) -> tuple[Float[Array, "*entries"], Float[Array, "*entries"]]:
     """C = E φφ̄ and Ċ = E φ'φ̄' of pairs with covariance K. `own1` and `own2` broadcast against K.
 
-    `same` marks the entries that pair an input with itself. Their covariance is set to the variance. The computed
-    covariance is off by the rounding of a matrix product, and ReLU's Ċ would be off by the square root of that.
+    `same` marks the entries that pair an input with itself. Their C and Ċ are those of the input alone. The computed
+    covariance is off by the rounding of a matrix product, and ReLU's Ċ would be off by the square root of that. So it
+    would be by the rounding of a variance, which a compiler may compute again, and otherwise, where it is used.
     Overflow is not checked here; see `infinite_where_overflowed`.
     """
-    # The larger of two variances, and one unit more: each may come out with another last bit where it is used, since a
-    # compiler computes them again there, with or without fused multiply-adds. No angle is left so.
-    variance = jnp.maximum(own1.K, own2.K) * (1.0 + jnp.finfo(K.dtype).eps)
-    q = own1.K, _with_value(K, same, variance), own2.K
-    return activation.dual_map(*q), activation.dual_derivative_map(*q)
+    # The larger of two variances that may differ in the last bit: derivatives at the correlation 1 are asked for there.
+    q = own1.K, _with_value(K, same, jnp.maximum(own1.K, own2.K)), own2.K
+    C, dot = activation.dual_map(*q), activation.dual_derivative_map(*q)
+    return (
+        _with_value(C, same, jnp.maximum(own1.C, own2.C)),
+        _with_value(dot, same, jnp.maximum(own1.dot, own2.dot)),
+    )
 
 
 def _slope_of_entries(primals: Arrays, tangents: Arrays) -> Array:

@@ -128,7 +128,9 @@ def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -
         columns = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, start, width), all_columns)
         return _at_time(sequences1, time), columns
 
-    def forward(state: tuple[Array, Array, Array], now: tuple) -> tuple[Array, Array, Array]:
+    def forward(
+        state: tuple[Array, Array, Array], now: tuple[_Sequences, tuple[Array, _Sequences]]
+    ) -> tuple[Array, Array, Array]:
         theta, total, C = state
         row, (begins, columns) = now
         K, C, dot = _step(net, jnp.where(begins[None], 0.0, C), row, columns)
@@ -196,7 +198,9 @@ def _sequences(net: RNN, batch: Batch) -> _Sequences:
     """All that the recursion reads of a batch, leaves (N, T, …)."""
     x, counts = unit_scaled(batch.x), time_mask(batch)
 
-    def step(state: tuple[Array, Fingerprint], inputs: tuple) -> tuple[tuple[Array, Fingerprint], tuple]:
+    def step(
+        state: tuple[Array, Fingerprint], inputs: tuple[Array, Array, Fingerprint]
+    ) -> tuple[tuple[Array, Fingerprint], tuple[OwnMoments, Fingerprint]]:
         C, fingerprint = state
         moment, counts, its_fingerprint = inputs
         own = own_moments(net.activation, net.w_std**2 * C + (net.u_std**2 * moment + net.b_std**2))

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from ntk.checks import MOST_STEPS, as_numpy, shown
 from ntk.programs.language.graph import Line, reachable
 from ntk.programs.language.outputs import OutputWeight
-from ntk.programs.language.program import Recording, TensorProgram
+from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.language.scalars import Moment, is_number
 from ntk.programs.language.vectors import Bias, MatMul, Parameter
 
@@ -82,8 +82,7 @@ def check_gia(program: TensorProgram, x: ArrayLike | tuple[int, ...]) -> GIAChec
         >>> check.holds, check.violations[0].reason
         (False, 'the output is an average over coordinates, not a product with an output weight')
     """
-    if not isinstance(program, TensorProgram):
-        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+    check_program(program)
     return check_recording(program.record(_shape_of_one(x)))
 
 

@@ -41,7 +41,7 @@ def check_has_limit(recording: Recording) -> None:
                 )
 
 
-def check_batch(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Array | None) -> None:
+def check_span(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Array | None) -> None:
     """Refuse a batch of which the inputs span fewer dimensions than the program needs."""
     if not is_concrete(numbers, x1, x2):
         return
@@ -51,7 +51,7 @@ def check_batch(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Ar
         for name, x in (("x1", x1), ("x2", x2)):
             if x is not None and not _spans(np.asarray(x, float).reshape(len(x), -1), need.rank):
                 raise ValueError(
-                    f"{name} holds {len(x)} inputs that span less than {need.rank} dimensions around their mean;"
+                    f"{name} holds {len(x)} inputs that span fewer than {need.rank} dimensions around their mean;"
                     f" expected more, or a positive epsilon: gradients have no second moment at {need.line}."
                 )
 

@@ -40,7 +40,7 @@ _DAMAGED = (
 )
 
 
-def save(path: str | os.PathLike, value: Any) -> None:
+def save(path: str | os.PathLike[str], value: Any) -> None:
     """Write kernels, a predictor, a fitted estimator, or containers of such to one file.
 
     A file can hold
@@ -78,7 +78,7 @@ def save(path: str | os.PathLike, value: Any) -> None:
         np.savez(file, **members)
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Read a file that `save` wrote. Nothing in the file is run.
 
     Args:
@@ -114,7 +114,7 @@ def load(path: str | os.PathLike) -> Any:
         except RefusedFile:
             raise
         except _DAMAGED as error:
-            raise ValueError(f"'{path}' is damaged, or no file that ntk.save wrote ({type(error).__name__}).") from None
+            raise ValueError(f"'{path}' is damaged, or ntk.save did not write it ({type(error).__name__}).") from None
     raise ValueError(f"'{path}' is of format {version}; expected {_VERSION}, which is what this version of ntk reads.")
 
 
@@ -140,7 +140,7 @@ def _check_sizes(path: Path, file: IO[bytes]) -> None:
         declared = sum(info.file_size for info in infos)
         if declared > size or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
             raise RefusedFile(
-                f"'{path}' is damaged, or no file that ntk.save wrote: it has {size} bytes and unpacks to {declared}."
+                f"'{path}' is damaged, or ntk.save did not write it: it has {size} bytes and unpacks to {declared}."
             )
         for info in infos:
             with members.open(info) as member:
@@ -150,7 +150,7 @@ def _check_sizes(path: Path, file: IO[bytes]) -> None:
                 declared = math.prod(shape) * dtype.itemsize
                 if declared > info.file_size:
                     raise RefusedFile(
-                        f"'{path}' is damaged, or no file that ntk.save wrote: it tells of an array of"
+                        f"'{path}' is damaged, or ntk.save did not write it: it tells of an array of"
                         f" {declared} bytes in a member of {info.file_size}."
                     )
     file.seek(0)

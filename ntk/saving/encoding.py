@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -58,7 +59,7 @@ def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
 def _encoded_array(value: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
     if value.dtype == object and all(type(item) is str for item in value.flat):  # labels and columns of data frames
         return {"kind": "strings", "shape": value.shape, "items": value.ravel().tolist()}
-    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         content = {"kind": "key", "impl": str(jax.random.key_impl(value)), "number": len(arrays)}
         array = np.asarray(jax.random.key_data(value))
     else:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ntk.checks import as_positive, as_symmetric
+from ntk.checks import as_positive_number, as_symmetric
 
 
 def eigenvalues(kernel: Float[ArrayLike, "N N"]) -> Float[Array, " N"]:
@@ -78,7 +78,7 @@ def effective_dimension(kernel: Float[ArrayLike, "N N"], ridge: Real[ArrayLike, 
         1.4
     """
     kernel = as_symmetric("kernel", kernel)
-    return _effective_dimension(kernel, as_positive("ridge", ridge, kernel.dtype))
+    return _effective_dimension(kernel, as_positive_number("ridge", ridge, kernel.dtype))
 
 
 def condition_number(kernel: Float[ArrayLike, "N N"]) -> Float[Array, ""]:

@@ -12,6 +12,7 @@ import pytest
 from bounds.networks.lipschitz import lipschitz_lower_estimate
 from bounds.pac_bayes.gaussian_posterior import posterior_risks
 from bounds.rademacher import LinearBall, rademacher_complexity
+from bounds.reports.entries import pac_bayes_entries
 
 KEY = jax.random.key(0)
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
@@ -38,7 +39,15 @@ def of_risk(scale):
     return lambda step: posterior_risks(risk, np.ones(2), X, step, KEY, num_draws=2)
 
 
-USES = [of_network, of_draws, of_risk]
+def of_report(scale):
+    def apply(w, x):
+        return scale()[0] * (x @ w)
+
+    data = X, np.array([1, -1])
+    return lambda step: pac_bayes_entries(apply, np.ones(2), np.zeros(2), data, KEY, 0.1, (step,), num_draws=2)
+
+
+USES = [of_network, of_draws, of_risk, of_report]
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)

@@ -162,7 +162,7 @@ def test_what_a_file_cannot_hold_is_refused(value, sentence, tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    sentence = "is damaged, or no file that ntk.save wrote"
+    sentence = "is damaged, or ntk.save did not write it"
     (tmp_path / "text").write_text("hello")
     np.savez(tmp_path / "arrays.npz", a=np.ones(2))
     structure = json.dumps({"version": 99, "value": None})
@@ -190,7 +190,7 @@ def test_a_bit_that_has_flipped_is_found(tmp_path):
             loaded = ntk.load(path)
         except ValueError as error:
             refused += 1
-            assert "is damaged, or no file that ntk.save wrote" in str(error)  # noqa: PT017
+            assert "is damaged, or ntk.save did not write it" in str(error)  # noqa: PT017
         else:
             np.testing.assert_array_equal(loaded["x"], np.arange(3.0))
             assert loaded["net"] == ntk.MLP(depth=1)
@@ -211,7 +211,7 @@ def test_a_bit_that_has_flipped_is_found(tmp_path):
 )
 def test_what_is_not_in_the_tables_is_refused(value, tmp_path):
     np.savez(tmp_path / "evil.npz", structure=np.array(json.dumps({"version": 1, "value": value})))
-    with pytest.raises(ValueError, match=r"is damaged, or no file that ntk.save wrote"):
+    with pytest.raises(ValueError, match=r"is damaged, or ntk.save did not write it"):
         ntk.load(tmp_path / "evil.npz")
 
 
@@ -253,7 +253,7 @@ def test_bombs_are_refused_by_what_they_declare(made, tmp_path, monkeypatch):
     made(tmp_path / "bomb.npz")
     # Nothing is unpacked: to read an array would fail the test.
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it is unpacked"))
-    sentence = "is damaged, or no file that ntk.save wrote: it (has .* unpacks to|tells of an array of 1099511627776)"
+    sentence = "is damaged, or ntk.save did not write it: it (has .* unpacks to|tells of an array of 1099511627776)"
     with pytest.raises(ValueError, match=sentence):
         ntk.load(tmp_path / "bomb.npz")
 
@@ -271,7 +271,7 @@ def test_an_estimator_takes_its_own_attributes_alone(tmp_path):
         told = json.loads(json.dumps(content))
         told["value"]["fitted"]["items"].append([name, 1])
         np.savez(path, **arrays | {"structure": np.array(json.dumps(told))})
-        with pytest.raises(ValueError, match=r"is damaged, or no file that ntk.save wrote"):
+        with pytest.raises(ValueError, match=r"is damaged, or ntk.save did not write it"):
             ntk.load(path)
     model.mine_ = 1
     with pytest.raises(

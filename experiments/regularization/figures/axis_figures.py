@@ -18,7 +18,7 @@ _TITLES = {
     "label_noise": "Share of labels redrawn",
     "num_train": "Training points $N$",
 }
-# How the title of a panel names the values on the axes that it does not show.
+# Values on the axes that a panel does not show, for its title.
 _HELD = {
     "width": "$n={:g}$",
     "learning_rate": r"$\eta={:g}$",

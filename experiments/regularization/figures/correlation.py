@@ -22,7 +22,7 @@ _SHOWN = {
     "spectral complexity": "Spectral complexity",
     "Frobenius norm": "Frobenius norm",
 }
-# Measures beside the rows of `bounds.report`, from the last values of curves. Values of layers are summed.
+# Measures that `bounds.report` does not have, from the last value of each curve. Values of layers are summed.
 _READ: dict[str, Callable[[dict[str, Any]], float]] = {
     "Lipschitz constant, lower estimate": lambda end: end.get("lipschitz_estimate", math.nan),
     "NTK drift": lambda end: end.get("ntk_drift", math.nan),
@@ -51,7 +51,7 @@ class Correlation(NamedTuple):
 
 
 def measures_of(record: Record) -> dict[str, float]:
-    """All numbers of a member that may predict its gap. Of bounds, the training error is subtracted.
+    """All numbers of a member that may predict its gap. The training error is subtracted from bounds.
 
     Bounds from test data are left out, since they have seen the gap. Bounds at their ceiling are left out, since they
     do not tell networks apart.
@@ -97,9 +97,9 @@ def correlations(records: list[Record]) -> dict[str, Correlation]:
 
 
 def without_part(records: list[Record]) -> dict[str, str]:
-    """The measures that have no correlation, and why: bounds at their ceiling, and measures equal for all members.
+    """Why measures have no correlation: they are at their ceiling, or have the same value for all members.
 
-    A bound that is at its ceiling only for some members is correlated over the other members.
+    If a bound is at its ceiling for some members only, its correlation is that over the other members.
 
     Example:
         >>> curves = {name: [[2.0]] for name in ("stable_rank", "effective_rank", "spectral", "one")}
@@ -120,7 +120,7 @@ def without_part(records: list[Record]) -> dict[str, str]:
 
 
 def draw_correlations(stem: Path, records: list[Record]) -> None:
-    """τ of every measure as bars, or why it has none, and a bound and two measures against the gap of every member."""
+    """Bars of τ, or the reason why a measure has none; beside them one bound and two measures against the gap."""
     found, without = correlations(records), without_part(records)
     if not found:
         return
@@ -185,7 +185,7 @@ def _tau(values: np.ndarray, gaps: np.ndarray) -> float:
 
 def _groups(records: list[Record]) -> list[np.ndarray]:
     """The places of members that differ only in their strength, group by group."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for place, record in enumerate(records):
         axes = ("regularizer", "width", "learning_rate", "label_noise", "num_train", "seed")
         groups.setdefault(tuple(record[axis] for axis in axes), []).append(place)

@@ -1,6 +1,7 @@
 """The diamond and the circle: why L1 sets weights to zero and L2 does not, on least squares with two weights."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,11 +36,11 @@ def penalized_minima(penalty: str, strengths: Float[np.ndarray, " S"], num_steps
     """
 
     def minimum(strength: Array) -> Array:
-        # Below 2 over the largest curvature. L2 adds 2λ to the curvature.
+        # Descent is stable below 2 over the largest curvature. L2 adds 2λ to the curvature.
         rate = 1 / (np.linalg.norm(_HESSIAN, 2) + 2 * strength)
         optimizer = regularized_optimizer(Strengths(**{penalty: strength}), rate, momentum=0.0)
 
-        def step(_: int, state: tuple) -> tuple:
+        def step(_: int, state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
             w, moments = state
             gradient = jnp.asarray(_HESSIAN) @ (w - jnp.asarray(_MINIMUM)[:, None])
             updates, moments = optimizer.update(gradient, moments, w)

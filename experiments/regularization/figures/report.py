@@ -54,7 +54,7 @@ def _opening(config: ConfigDict) -> str:
 def _members(config: ConfigDict, records: list[Record]) -> str:
     """One line for each strength of each regularizer, at every place of the other axes."""
     varied = [field for field, axis in AXES.items() if len(config[axis]) > 1]
-    cells: dict[tuple, list[Record]] = {}
+    cells: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         place = (*(record[field] for field in varied), list(REGULARIZERS).index(record["regularizer"]))
         cells.setdefault((*place, record["strength"]), []).append(record)
@@ -95,8 +95,8 @@ def _cells(found: list[Record]) -> list[str]:
 def _bounds(records: list[Record]) -> str:
     """A table of bounds: least and median value over members, and how many are at their ceiling or below the error.
 
-    Two kinds of bounds are not compared with the error: bounds from test data, which are computed from this error, and
-    PAC-Bayes, which bounds the error of noisy parameters. Bounds that are left out follow with their reasons.
+    Two kinds of bounds are not compared with the error. Bounds from test data are computed from this error, and
+    PAC-Bayes bounds the error of noisy parameters. Below the table is a list of the bounds that were left out, and why.
     """
     kept = select(records)
     held: dict[str, list[Record]] = {}

@@ -49,7 +49,7 @@ def select(records: Iterable[Record], **fields: Any) -> list[Record]:
 
 
 def base_fields(config: ConfigDict) -> dict[str, Any]:
-    """The first value of each axis but strengths and seeds. Figures that do not show an axis take its first value.
+    """The first value of each axis, except strengths and seeds. Figures that do not show an axis take its first value.
 
     Example:
         >>> axes = {"widths": (64, 8), "learning_rates": (0.1,), "label_noise": (0.0, 0.5), "train_sizes": (100,)}

@@ -26,7 +26,7 @@ _COLUMNS = 4
 
 
 def draw_gaps(stem: Path, records: list[Record], config: ConfigDict) -> None:
-    """Errors on training points and on new ones against strength by regularizer, the gap shaded between them."""
+    """One panel for each regularizer: errors on training points and on new points, and the gap shaded between them."""
     names = [name for name in LABELS if name in config.regularizers and len(config.regularizers[name]) > 1]
     if not names:
         return
@@ -42,7 +42,7 @@ def draw_gaps(stem: Path, records: list[Record], config: ConfigDict) -> None:
         for axes in panels[:, 0]:
             axes.set_ylabel("Error, %")
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        # One line where all panels have a row to themselves; below fewer panels there is room for fewer entries.
+        # Below a full row of panels the legend fits on one line; below fewer panels it needs several.
         entries = len(labels) if columns == _COLUMNS else columns
         lines = -(-len(labels) // entries)
         figure.set_figheight(figure.get_figheight() + 0.18 * (lines - 1))
@@ -100,7 +100,7 @@ def _draw_gap(axes: Axes, records: list[Record], name: str, config: ConfigDict) 
 
 
 def _by_strength(records: list[Record], name: str, curve: str, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-    """The strengths at which no seed diverged, and last values (strengths, seeds)."""
+    """The strengths at which no seed diverged, and the last values of a curve there, (strengths, seeds)."""
     found = {}
     for strength in strengths_of(config, name):
         values = last(select(records, regularizer=name, strength=strength, **base_fields(config)), curve)

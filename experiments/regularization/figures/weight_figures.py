@@ -26,10 +26,10 @@ _BEFORE, _AFTER = 0, -1
 
 
 def draw_spectra(stem: Path, records: list[Record], config: ConfigDict) -> None:
-    """Singular values of the hidden layer before and after training, by regularizer, and for L2 and spectral norm.
+    """Singular values of the hidden layer: before training, and after it with each regularizer at its best strength.
 
-    Divided by the largest one they show that L2 lowers the rank and spectral normalization does not (Miyato et al.
-    2018).
+    Further panels show L2 and spectral normalization at every strength. Their singular values are divided by the
+    largest: L2 lowers the rank, and spectral normalization does not (Miyato et al. 2018).
     """
     chosen = best_of_each(records, config)
     if not chosen:

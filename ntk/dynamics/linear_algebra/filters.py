@@ -1,8 +1,8 @@
-"""What training has left of an error after a time t, as a function of the kernel's eigenvalue.
+"""The share of an error that is left at time t, as a function of the kernel's eigenvalue.
 
-Gradient descent on L = ½ Σ (f − y)² acts along every eigenvector of the kernel by itself. With an eigenvalue μ it
-leaves the share q(μ, t) of the error there, and the dual coefficients are g(μ, t) = (1 − q)/μ times the error at the
-start: f_t(x) = f_0(x) + Θ(x, X) g(Θ, t) (y − f_0(X)). Both are *spectral filters* (Lo Gerfo, Rosasco, Odone, De Vito &
+Gradient descent on L = ½ Σ (f − y)² treats each eigenvector of the kernel separately. Along one of eigenvalue μ, the
+error at time t is q(μ, t) times the error at the start, and the dual coefficient is g(μ, t) = (1 − q)/μ times it:
+f_t(x) = f_0(x) + Θ(x, X) g(Θ, t) (y − f_0(X)). Both q and g are *spectral filters* (Lo Gerfo, Rosasco, Odone, De Vito &
 Verri 2008, "Spectral algorithms for supervised learning").
 """
 
@@ -17,18 +17,18 @@ _BITS = MOST_STEPS.bit_length()
 
 
 def flow(mu: jax.Array, t: jax.Array, learning_rate: jax.Array, momentum: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Q = e^{−ημt} and g = (1 − e^{−ημt})/μ for positive μ; there is no momentum."""
+    """The filters of gradient flow, q = e^{−ημt} and g = (1 − e^{−ημt})/μ, for positive μ. There is no momentum."""
     exponent = learning_rate * mu * t
     return jnp.exp(-exponent), -jnp.expm1(-exponent) / mu
 
 
 def steps(mu: jax.Array, t: jax.Array, learning_rate: jax.Array, momentum: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Q = (1 − ημ)^t for whole t, and with momentum what the heavy ball leaves (Polyak 1964).
+    """The filters of t steps of descent: q = (1 − ημ)^t, or with momentum the heavy ball (Polyak 1964).
 
-    With the velocity p of optax.sgd, p ← βp + e, e ← e − ημp, a ← a + ηp from (1, 0, 0): q is e and g is a. The matrix
-    1 + E of this recursion is raised to the power t by squaring, which is exact at double roots too. What is squared is
-    E, (1 + E)² = 1 + (2E + E²), so that a slow mode keeps its digits where 1 − ημ has lost those of ημ: after any
-    number of steps q is off by some ε of the error at the start, and g by some ε of itself.
+    With the velocity p of optax.sgd, each step is p ← βp + e, e ← e − ημp, a ← a + ηp, from (e, p, a) = (1, 0, 0). Then
+    q = e and g = a. The matrix 1 + E of a step is raised to the power t by repeated squaring, which is exact at double
+    roots too. The recursion stores E: (1 + E)² = 1 + (2E + E²). Small ημ therefore keep digits that 1 − ημ loses. After
+    any number of steps q is accurate to a few ε of the error at the start, and g to a few ε of itself.
     """
     mu, t, rate, momentum = jnp.broadcast_arrays(mu, t, learning_rate, momentum)
     zero, one = jnp.zeros_like(mu), jnp.ones_like(mu)
@@ -44,7 +44,7 @@ def steps(mu: jax.Array, t: jax.Array, learning_rate: jax.Array, momentum: jax.A
     def multiply_in(bit: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         moved, excess = carry
         counts = ((count >> bit) & 1).astype(bool)[..., None]
-        # What is not counted may have overflowed.
+        # A power that does not count may have overflowed.
         moved = jnp.where(counts, moved + highest_matmul(excess, (start + moved)[..., None])[..., 0], moved)
         more = (count >> bit)[..., None, None] > 1
         return moved, jnp.where(more, 2 * excess + highest_matmul(excess, excess), excess)

@@ -1,7 +1,7 @@
-"""Solving with kernels that are too large to factor: conjugate gradients on products alone, with a preconditioner.
+"""Solving with kernels that are too large to factor: preconditioned conjugate gradients.
 
-Nothing is formed but products K v: those of a matrix, of tiles, or of `ntk.ntk_vector_product`, which needs no kernel.
-A derivative of the solution is one more solve.
+Only products K v are computed: with a matrix, with tiles, or by `ntk.ntk_vector_product`, which needs no kernel. A
+derivative of the solution costs one more solve.
 """
 
 import functools
@@ -13,15 +13,15 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Real
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import (
     MOST_STEPS,
     as_floating,
-    as_nonnegative,
+    as_nonnegative_number,
     as_number,
-    as_positive,
+    as_positive_number,
     check_count,
     check_finite,
     check_key,
@@ -30,19 +30,19 @@ from ntk.checks import (
 )
 from ntk.linalg import highest_matmul
 
-Product = Callable[[jax.Array], jax.Array]
+Product = Callable[[Float[Array, "N c"]], Float[Array, "N c"]]
 
 
 class Solution(NamedTuple):
-    """What conjugate gradients found, one entry for each column of b.
+    """The result of conjugate gradients. Each field but x has one entry for each column of b.
 
     Attributes:
-        x: Of the shape of b.
-        residual: (c,) or (), ‖b − (K + ρ)x‖/‖b‖, formed anew from x at the end.
-        steps: (c,) or (), the number of products used.
-        converged: (c,) or (), whether the residual is within the tolerance (of 10 % for rounding).
-        indefinite: (c,) or (), whether a direction p with pᵀ(K + ρ)p ≤ 0 was met: then K + ρ is not a positive definite
-            matrix, and x is what had been found before.
+        x: The solution, in the shape of b.
+        residual: (c,) or (), ‖b − (K + ρ)x‖/‖b‖, computed from x at the end.
+        steps: (c,) or (), the number of steps.
+        converged: (c,) or (), whether the residual is at most 1.1 times the tolerance. The 10 % are for rounding.
+        indefinite: (c,) or (), whether a direction p with pᵀ(K + ρ)p ≤ 0 was found. If so, K + ρ is not positive
+            definite, and x is the solution before that step.
     """
 
     x: Float[Array, "N ..."]
@@ -53,38 +53,40 @@ class Solution(NamedTuple):
 
 
 def conjugate_gradients(
-    kernel: ArrayLike | Product,
-    b: ArrayLike,
+    kernel: Float[ArrayLike, "N N"] | Product,
+    b: Float[ArrayLike, "N ..."],
     *,
-    ridge: ArrayLike = 0.0,
+    ridge: Real[ArrayLike, ""] = 0.0,
     preconditioner: Product | None = None,
-    rtol: float = 1e-6,
+    rtol: Real[ArrayLike, ""] = 1e-6,
     max_steps: int = 1000,
 ) -> Solution:
-    """(K + ρI)⁻¹ b by preconditioned conjugate gradients (Hestenes & Stiefel 1952), all columns of b side by side.
+    """(K + ρI)⁻¹ b by preconditioned conjugate gradients (Hestenes & Stiefel 1952), for all columns of b at once.
 
-    The error shrinks by (√κ − 1)/(√κ + 1) a step, κ the condition number after preconditioning; a ridge and
-    `nystrom_preconditioner` make it small. It is what `squared_loss_flow` with t = None solves by eigendecomposition:
-    f_∞(x) = f_0(x) + K(x, X) (K + ρ)⁻¹ (y − f_0(X)).
+    Each step shrinks the error by (√κ − 1)/(√κ + 1), where κ is the condition number after preconditioning. A ridge and
+    `nystrom_preconditioner` make κ small. `squared_loss_flow` at t = None solves the same equations by an
+    eigendecomposition: f_∞(x) = f_0(x) + K(x, X) (K + ρ)⁻¹ (y − f_0(X)).
 
-    It is compiled once for all matrices of a shape, and once for the function that a `jax.tree_util.Partial` of arrays
-    calls. Any other function is compiled at every call, unless the call stands in a `jax.jit`.
+    The solver is compiled once for all matrices of a shape. If `kernel` is a `jax.tree_util.Partial` with its arrays as
+    arguments, it is compiled once for the function of the `Partial`. For any other function it is compiled at every
+    call, unless the call is inside `jax.jit`.
 
     Args:
         kernel: K, (N, N), or a function v → K v from (N, c) to (N, c) that keeps the dtype.
-        b: (N,) or (N, c); the dtype of a matrix is that of b.
-        ridge: ρ.
-        preconditioner: v → P⁻¹ v from (N, c) to (N, c), symmetric and positive definite.
+        b: (N,) or (N, c). A matrix K is cast to the dtype of b.
+        ridge: ρ, at least 0.
+        preconditioner: v → P⁻¹ v from (N, c) to (N, c), symmetric and positive definite. None means the identity.
         rtol: Tolerance of ‖b − (K + ρ)x‖/‖b‖.
-        max_steps: The largest number of steps.
+        max_steps: The most steps. Each costs one product with K.
 
     Returns:
-        A `Solution`. One that has not converged is not refused: look at `converged`. Derivatives of x are solved for
-        with the same tolerance and number of steps.
+        A `Solution`. There is no error if it has not converged: check `converged`. A derivative of x is solved for with
+        the same tolerance and number of steps.
 
     Raises:
-        TypeError: An array is not floating-point, or a function gives another shape or dtype than it is given.
-        ValueError: A shape does not fit, a value is not finite, or a number is out of range.
+        TypeError: An array is not floating-point, `kernel` or `preconditioner` is neither an array nor a function, or a
+            function returns another shape or dtype than that of its argument.
+        ValueError: A shape does not fit, a value is not finite, a number is out of range, or a function fails.
 
     Example:
         >>> import jax.numpy as jnp
@@ -99,15 +101,15 @@ def conjugate_gradients(
         raise ValueError(f"b has shape {b.shape}; expected (N,) or (N, c) with no empty axis.")
     check_finite("b", b)
     tolerance = as_number("rtol", rtol, b.dtype, lambda rtol: 0 < rtol < 1, "a number between 0 and 1")
-    rho = as_nonnegative("ridge", ridge, b.dtype)
+    rho = as_nonnegative_number("ridge", ridge, b.dtype)
     columns = b.reshape(len(b), -1)
-    product = _as_product(kernel, len(b), "b has rows", b.dtype)
+    product = _as_product(kernel, len(b), f"b has {len(b)} rows", b.dtype)
     if preconditioner is not None and not callable(preconditioner):
         raise TypeError(f"preconditioner is {shown(preconditioner)}; expected a function v → P⁻¹ v.")
     precondition = Partial(_unchanged) if preconditioner is None else preconditioner
     for name, function in (("kernel", product), ("preconditioner", precondition)):
         _check_product(name, function, columns)
-    # Arrays in a closure would be constants of what is compiled, and kept with it.
+    # Arrays in a closure would be constants of the compiled program, and kept with it.
     if isinstance(product, Partial) and isinstance(precondition, Partial):
         bound = ((partial.args, partial.keywords) for partial in (product, precondition))
         solution = _compiled_solve(product.func, precondition.func, max_steps, *bound, columns, rho, tolerance)
@@ -117,27 +119,27 @@ def conjugate_gradients(
 
 
 def nystrom_preconditioner(
-    kernel: ArrayLike | Product, num_rows: int, *, rank: int, ridge: ArrayLike, key: jax.Array
+    kernel: Float[ArrayLike, "N N"] | Product, num_rows: int, *, rank: int, ridge: Real[ArrayLike, ""], key: jax.Array
 ) -> Product:
     """A preconditioner for K + ρI from a random sketch of K (Frangella, Tropp & Udell 2023, arXiv:2110.02820).
 
-    `rank` products with K give its leading eigenvectors approximately, in whose directions the preconditioned matrix is
-    nearly a multiple of the identity. With a rank of 2⌈1.5 d⌉ + 1, d the effective dimension of K at ρ, the condition
-    number is below 28 in expectation (Theorem 1.1 there).
+    `rank` products with K approximate its leading eigenvectors. On their span the preconditioned matrix is nearly a
+    multiple of the identity. Let d be the effective dimension of K at ρ. With a rank of 2⌈1.5 d⌉ + 1 the expected
+    condition number is below 28 (Theorem 1.1 there).
 
     Args:
         kernel: K, (N, N), or a function v → K v from (N, c) to (N, c).
         num_rows: N.
-        rank: Of the sketch, at most N.
+        rank: The rank of the sketch, at most N.
         ridge: ρ, positive.
         key: A PRNG key.
 
     Returns:
-        v → P⁻¹ v, for `conjugate_gradients`.
+        The function v → P⁻¹ v, for `conjugate_gradients`.
 
     Raises:
-        TypeError: The kernel is neither an array nor a function, or `key` is not a PRNG key.
-        ValueError: A number is out of range, or K is not positive semidefinite, as far as the sketch tells.
+        TypeError: The kernel is neither an array nor a function, or the key is not a PRNG key.
+        ValueError: A number is out of range, a shape does not fit, or the sketch of K has a negative eigenvalue.
 
     Example:
         >>> import jax
@@ -156,7 +158,8 @@ def nystrom_preconditioner(
     if rank > num_rows:
         raise ValueError(f"rank is {shown(rank)}; expected at most num_rows = {num_rows}.")
     dtype = jnp.result_type(float) if callable(kernel) else as_floating("kernel", kernel).dtype
-    product, rho = _as_product(kernel, num_rows, "num_rows says", dtype), as_positive("ridge", ridge, dtype)
+    product = _as_product(kernel, num_rows, f"num_rows is {num_rows}", dtype)
+    rho = as_positive_number("ridge", ridge, dtype)
     _check_product("kernel", product, jax.ShapeDtypeStruct((num_rows, rank), dtype))
     basis = jnp.linalg.qr(jax.random.normal(key, (num_rows, rank), dtype))[0]
     sketch = product(basis)
@@ -184,15 +187,15 @@ def _unchanged(v: jax.Array) -> jax.Array:
 
 
 def _check_semidefinite(core: jax.Array) -> None:
-    """Refuse a concrete sketch QᵀKQ, shifted by what rounding may have made of it, that has a negative eigenvalue."""
+    """Refuse a concrete sketch QᵀKQ with a negative eigenvalue. It has been shifted by more than rounding."""
     if not is_concrete(core):
         return
     with jax.ensure_compile_time_eval():
         lowest, largest = jax.device_get((jnp.linalg.eigvalsh(core)[0], jnp.max(jnp.abs(core))))
     if not lowest > 0:
         raise ValueError(
-            f"kernel has a direction v with vᵀKv/vᵀv = {lowest:.3g}, where entries of its sketch go up to"
-            f" {largest:.3g}; expected a positive semidefinite one."
+            f"kernel has a direction v with vᵀKv/vᵀv = {lowest:.3g}, and entries of its sketch go up to"
+            f" {largest:.3g}; expected a positive semidefinite kernel."
         )
 
 
@@ -201,21 +204,22 @@ def _check_product(name: str, function: Product, columns: Any) -> None:
         found = jax.eval_shape(function, columns)
     except Exception as error:
         raise ValueError(
-            f"{name} fails on {columns.dtype}{list(columns.shape)} ({type(error).__name__}); expected a function of"
-            " (N, c) to (N, c)."
+            f"{name} fails on {columns.dtype}{list(columns.shape)} ({type(error).__name__}); expected a function"
+            " from (N, c) to (N, c)."
         ) from error
     if (getattr(found, "shape", None), getattr(found, "dtype", None)) != (columns.shape, columns.dtype):
         raise TypeError(
-            f"{name} makes {shown(found)} of {columns.dtype}{list(columns.shape)}; expected the same shape and dtype."
+            f"{name} returns {shown(found)} for {columns.dtype}{list(columns.shape)}; expected the same shape"
+            " and dtype."
         )
 
 
-def _as_product(kernel: Any, num_rows: int, told: str, dtype: Any) -> Product:
+def _as_product(kernel: Any, num_rows: int, reason: str, dtype: Any) -> Product:
     if callable(kernel):
         return kernel
     matrix = as_floating("kernel", kernel)
     if matrix.shape != (num_rows, num_rows):
-        raise ValueError(f"kernel has shape {matrix.shape}; expected {(num_rows, num_rows)} as {told}, or a function.")
+        raise ValueError(f"kernel has shape {matrix.shape}; expected {(num_rows, num_rows)}: {reason}.")
     check_finite("kernel", matrix)
     return Partial(highest_matmul, matrix.astype(dtype))
 
@@ -224,7 +228,7 @@ class _State(NamedTuple):
     x: jax.Array
     residual: jax.Array
     direction: jax.Array
-    norm: jax.Array  # rᵀP⁻¹r, (1, c) as what follows
+    norm: jax.Array  # rᵀP⁻¹r; this and the fields below are (1, c)
     active: jax.Array
     indefinite: jax.Array
     steps: jax.Array
@@ -240,7 +244,7 @@ def _solve(
         x, *told = _iterate(apply, precondition, b, rtol, max_steps)
         return x, tuple(told)
 
-    # The derivative of the solution, and not of the way to it.
+    # This differentiates the solution, not the iteration.
     x, told = lax.custom_linear_solve(apply, b, iterate, symmetric=True, has_aux=True)
     return Solution(x, *told)
 
@@ -256,14 +260,14 @@ def _compiled_solve(
     ridge: jax.Array,
     rtol: jax.Array,
 ) -> Solution:
-    """`_solve` for two functions with their first arguments."""
+    """`_solve` for two functions and the arguments that their `Partial`s bind."""
     of_kernel = functools.partial(product, *bound[0], **bound[1])
     of_preconditioner = functools.partial(precondition, *bound_to_precondition[0], **bound_to_precondition[1])
     return _solve(of_kernel, of_preconditioner, b, ridge, rtol, max_steps)
 
 
 def _iterate(apply: Product, precondition: Product, b: jax.Array, rtol: jax.Array, max_steps: int) -> Solution:
-    """Conjugate gradients for all columns at once; what each column has of its own is a row (1, c)."""
+    """Conjugate gradients for all columns at once. Numbers of single columns are rows (1, c)."""
     scale = jnp.linalg.norm(b, axis=0, keepdims=True)
 
     def step(state: _State) -> _State:
@@ -286,7 +290,7 @@ def _iterate(apply: Product, precondition: Product, b: jax.Array, rtol: jax.Arra
     norm, none = jnp.sum(b * first, axis=0, keepdims=True), jnp.zeros(scale.shape, bool)
     start = _State(jnp.zeros_like(b), b, first, norm, scale > 0, none, none.astype(int))
     final = lax.while_loop(lambda state: jnp.any(state.active) & (jnp.max(state.steps) < max_steps), step, start)
-    # The residual that the recursion carries drifts away from that of x.
+    # Rounding makes the residual of the recursion drift from that of x.
     left = jnp.linalg.norm(b - apply(final.x), axis=0, keepdims=True) / jnp.where(scale > 0, scale, 1)
     converged = (left <= 1.1 * rtol) & ~final.indefinite
     return Solution(final.x, left[0], final.steps[0], converged[0], final.indefinite[0])

@@ -1,4 +1,4 @@
-"""How targets and kernels of several outputs are laid out as one matrix and its columns."""
+"""Kernels and targets of several outputs as one matrix and its columns."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,25 +7,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from ntk.checks import as_floating, as_real, as_symmetric, check_finite
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What turns arrays with output axes into a matrix (M', N') and columns (N', c), and back.
+    """It turns arrays with output axes into a matrix (M', N') and columns (N', c), and back.
 
     Attributes:
         outputs: () or (O,), the axes of y after the first.
-        full: Whether the kernel has output axes of its own, (N, N, O, O). Then the rows of the matrix are all pairs of
-            point and output, and there is one column; else the outputs share the kernel and are its columns.
+        full: Whether the kernel has output axes, (N, N, O, O). If so, the rows of the matrix are the pairs of point and
+            output, and there is one column. If not, the outputs share the kernel, and each is a column.
     """
 
     outputs: tuple[int, ...]
     full: bool
 
     def matrix(self, name: str, kernel: Any, num_train: int, dtype: Any) -> jax.Array:
-        """A kernel between test and training points, checked, as a matrix."""
+        """The checked kernel between test and training points, as a matrix."""
         kernel = as_floating(name, kernel)
         expected = (*self.outputs, *self.outputs) if self.full else ()
         if kernel.ndim != 2 + len(expected) or kernel.shape[1:] != (num_train, *expected):
@@ -35,20 +36,21 @@ class Layout:
         return self.flat(kernel.astype(dtype))
 
     def flat(self, kernel: jax.Array) -> jax.Array:
-        """(M, N) as it is, (M, N, O, O) as (M·O, N·O)."""
+        """A kernel (M, N) unchanged, a kernel (M, N, O, O) as a matrix (M·O, N·O)."""
         if not self.full:
             return kernel
         m, n, o, _ = kernel.shape
         return kernel.transpose(0, 2, 1, 3).reshape(m * o, n * o)
 
     def columns(self, name: str, values: ArrayLike, num_points: int, dtype: Any) -> jax.Array:
-        """Outputs at the rows of a kernel, a number or an array (M, *outputs), as columns."""
+        """Outputs at the rows of a kernel as columns. They are given as one number or an array (M, *outputs)."""
         values = as_real(name, values).astype(dtype)
         shape = (num_points, *self.outputs)
         if values.shape not in ((), shape):
             rows = "k_test_train" if name == "fx_test_0" else "k_train_train"
             raise ValueError(
-                f"{name} has shape {values.shape}; expected {shape}, or one number for all of them, as {rows} has rows."
+                f"{name} has shape {values.shape}; expected {shape}, or one number for all: {rows} has"
+                f" {num_points} rows."
             )
         check_finite(name, values)
         return jnp.broadcast_to(values, shape).reshape(-1, 1 if self.full else int(np.prod(self.outputs)))
@@ -59,7 +61,9 @@ class Layout:
         return columns.reshape(*axes, num_points, *self.outputs)
 
 
-def arranged(k_train_train: Any, y_train: Any) -> tuple[jax.Array, jax.Array, Layout]:
+def arranged(
+    k_train_train: Float[ArrayLike, "N N ..."], y_train: Float[ArrayLike, "N ..."]
+) -> tuple[Float[jax.Array, "R R"], Float[jax.Array, "R c"], Layout]:
     """The kernel as a symmetric matrix, the targets as columns in its dtype, and their layout.
 
     Raises:
@@ -74,7 +78,7 @@ def arranged(k_train_train: Any, y_train: Any) -> tuple[jax.Array, jax.Array, La
     outputs = (kernel.shape[2],) if full else y.shape[1:]
     if y.ndim not in (1, 2) or y.shape != (len(kernel), *outputs):
         expected = (len(kernel), *outputs) if full else f"({len(kernel)},) or ({len(kernel)}, O)"
-        raise ValueError(f"y_train has shape {y.shape}; expected {expected} as k_train_train has.")
+        raise ValueError(f"y_train has shape {y.shape}; expected {expected}: k_train_train has shape {kernel.shape}.")
     if y.size == 0:
         raise ValueError(f"y_train has shape {y.shape}; expected at least one point and one output.")
     layout = Layout(outputs, full)

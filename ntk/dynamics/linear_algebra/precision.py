@@ -1,9 +1,9 @@
-"""Computing in float64 on the host, whatever the dtype and the device of the arrays and JAX's x64 flag."""
+"""Computing in float64 on the CPU, for arrays of any dtype on any device, with or without JAX's x64 flag."""
 
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,16 @@ import numpy as np
 
 from ntk.checks import check_flag, is_concrete
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 
 @contextlib.contextmanager
 def working_precision(float64: bool, *arguments: Any) -> Iterator[None]:
-    """By request, x64 enabled and the CPU as the default device, so that float64 arrays of NumPy stay as they are.
+    """If `float64` is True, enable x64 and make the CPU the default device. NumPy arrays then keep their float64.
 
     Raises:
         TypeError: float64 is neither True nor False.
-        ValueError: float64 is asked for under a transformation, by one of the arguments.
+        ValueError: float64 is True and an argument is traced.
     """
     check_flag("float64", float64)
     if not float64:
@@ -30,8 +32,11 @@ def working_precision(float64: bool, *arguments: Any) -> Iterator[None]:
         yield
 
 
-def float64_on_request(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that computes in float64 if the object's `float64` is True; its results have the object's `dtype`."""
+def float64_on_request(method: Method) -> Method:
+    """A decorator for methods of objects with `float64` and `dtype`.
+
+    If `float64` is True, it computes in float64 and casts the results to `dtype`.
+    """
 
     @functools.wraps(method)
     def computed(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -42,14 +47,14 @@ def float64_on_request(method: Callable[..., Any]) -> Callable[..., Any]:
         dtype = jax.dtypes.canonicalize_dtype(self.dtype)
         return jax.tree.map(lambda array: jnp.asarray(array, dtype), found)
 
-    return computed
+    return cast(Method, computed)
 
 
 def on_host(tree: Any) -> Any:
-    """JAX arrays as arrays of NumPy, and everything else as it is."""
+    """The pytree with NumPy arrays in place of JAX arrays."""
     return jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
 
 
 def in_double(tree: Any) -> Any:
-    """The arrays of a pytree on the host, in float64."""
+    """The pytree with its arrays as NumPy arrays of float64."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)

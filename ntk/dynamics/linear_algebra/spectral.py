@@ -1,8 +1,8 @@
-"""Functions of a kernel matrix through its eigendecomposition, made once for any number of times.
+"""Functions of a kernel matrix. One eigendecomposition serves any number of times.
 
-They are differentiable in the kernel, also where eigenvalues coincide, as those of equal inputs do. The derivative of
-eigenvectors is infinite there; the rule takes the divided differences of the function (Daleckii & Krein 1965). A second
-derivative in the kernel is refused.
+They are differentiable in the kernel. If eigenvalues coincide, as with equal inputs, the derivative of eigenvectors is
+infinite. The rule therefore takes divided differences of the function (Daleckii & Krein 1965). A second derivative in
+the kernel is refused.
 """
 
 import functools
@@ -13,13 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
-from ntk.checks import as_nonnegative, check_flag, is_concrete
+from ntk.checks import as_nonnegative_number, check_flag, is_concrete
 from ntk.duals.rules import Arrays, with_rule
 from ntk.dynamics.linear_algebra.filters import FILTERS
 from ntk.linalg import highest_matmul
 
-# A JAX array; a NumPy array where a predictor computes in float64 on request and keeps its arrays on the host.
+# A JAX array. A predictor with float64=True holds NumPy arrays instead.
 Array = Any
 
 
@@ -32,9 +34,10 @@ class Spectrum:
 
     Attributes:
         matrix: A, (N, N).
-        eigenvalues: μ of A, (N,), ascending; 0 where rounding does not tell the kernel's from 0 and there is no ridge.
-        eigenvectors: (N, N), one a column.
-        ridge: ρ, as it was added.
+        eigenvalues: μ of A, (N,), ascending. An eigenvalue is set to 0 if rounding hides its difference from 0 and the
+            ridge is 0.
+        eigenvectors: (N, N); each column is an eigenvector.
+        ridge: ρ.
     """
 
     matrix: Array
@@ -43,22 +46,26 @@ class Spectrum:
     ridge: Array
 
 
-def with_ridge(kernel: jax.Array, ridge: Any, relative_ridge: bool) -> tuple[jax.Array, jax.Array]:
-    """K + ρI and ρ, which is `ridge` or, if relative, `ridge` times the mean of K's diagonal."""
+def with_ridge(
+    kernel: Float[jax.Array, "N N"], ridge: Real[ArrayLike, ""], relative_ridge: bool
+) -> tuple[Float[jax.Array, "N N"], Float[jax.Array, ""]]:
+    """K + ρI and ρ. If `relative_ridge`, ρ is `ridge` times the mean of K's diagonal, else `ridge`."""
     check_flag("relative_ridge", relative_ridge)
-    rho = as_nonnegative("ridge", ridge, kernel.dtype)
+    rho = as_nonnegative_number("ridge", ridge, kernel.dtype)
     rho = rho * jnp.mean(jnp.diag(kernel)) if relative_ridge else rho
     return kernel + rho * jnp.eye(len(kernel), dtype=kernel.dtype), rho
 
 
-def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: Any = None) -> Spectrum:
-    """The spectrum of a symmetric kernel and its ridge; a concrete one that is not positive semidefinite is refused.
+def decompose(
+    kernel: Float[jax.Array, "N N"], ridge: Real[ArrayLike, ""], relative_ridge: bool, computed_in: Any = None
+) -> Spectrum:
+    """The spectrum of a symmetric kernel with its ridge. A concrete one must be positive semidefinite.
 
-    `computed_in` is the dtype whose rounding the kernel's entries have, its own unless told otherwise.
+    `computed_in` is the dtype to which the kernel's entries are accurate. None means the dtype of the kernel.
 
     Raises:
-        ValueError: The ridge is not one number of at least 0, or K + ρI has an eigenvalue more negative than rounding
-            makes it, by more than √ε of the largest.
+        ValueError: The ridge is not one number of at least 0, or K + ρI has an eigenvalue below −√ε of the largest,
+            more negative than rounding explains.
     """
     matrix, rho = with_ridge(kernel, ridge, relative_ridge)
     spectrum, lowest = _decompose(matrix, rho)
@@ -69,7 +76,7 @@ def decompose(kernel: jax.Array, ridge: Any, relative_ridge: bool, computed_in: 
 
 
 def check_semidefinite(lowest: float, largest: float, dtype: Any) -> None:
-    """Refuse eigenvalues of which the lowest is more negative than rounding makes it, or that are not finite."""
+    """Refuse a spectrum that is not finite, or whose lowest eigenvalue is more negative than rounding explains."""
     if not math.isfinite(lowest):
         raise ValueError(
             f"k_train_train and its ridge have eigenvalues beyond {float(jnp.finfo(dtype).max):.1e}, the range of"
@@ -77,9 +84,9 @@ def check_semidefinite(lowest: float, largest: float, dtype: Any) -> None:
         )
     if not lowest >= -(float(jnp.finfo(dtype).eps) ** 0.5) * largest:
         raise ValueError(
-            f"k_train_train has an eigenvalue of {lowest:.3g}, the largest being {largest:.3g}; expected a positive"
-            f" semidefinite kernel: a ridge above {-lowest:.3g}, or a kernel computed more accurately than in"
-            f" {jnp.dtype(dtype).name}."
+            f"k_train_train has an eigenvalue of {lowest:.3g}, and its largest is {largest:.3g}; expected a positive"
+            f" semidefinite kernel. What helps: a ridge above {-lowest:.3g}, or a kernel computed more accurately than"
+            f" in {jnp.dtype(dtype).name}."
         )
 
 
@@ -87,7 +94,7 @@ def check_semidefinite(lowest: float, largest: float, dtype: Any) -> None:
 def _decompose(matrix: jax.Array, rho: jax.Array) -> tuple[Spectrum, jax.Array]:
     mu, vectors = jnp.linalg.eigh(lax.stop_gradient(matrix))
     rounding = len(mu) * jnp.finfo(mu.dtype).eps * jnp.max(jnp.abs(mu))
-    # How negative an eigenvalue came out tells how far any of them may be off.
+    # The most negative eigenvalue shows how wrong any eigenvalue may be.
     noise = jnp.maximum(rounding, -(mu[0] - lax.stop_gradient(rho)))
     kept = (mu - lax.stop_gradient(rho) > noise) | (rho > noise)
     return Spectrum(matrix, jnp.where(kept, mu, 0), vectors, rho), mu[0]
@@ -104,11 +111,11 @@ def filtered(
     """h(A, t) times columns, for every t.
 
     Args:
-        spectrum: Of A = K + ρI.
-        kind: A filter's name, and which function h of it: "coefficients" for g, or "residual" for
-            q + ρg = 1 − (A − ρ)g, what is left of the error on the training points. Directions of eigenvalue 0 are not
-            trained: g = 0, q = 1.
-        t: (T,), inf included.
+        spectrum: The spectrum of A = K + ρI.
+        kind: The name of a filter, "flow" or "steps", and of a function h. "coefficients" is h = g. "residual" is
+            h = q + ρg = 1 − (A − ρ)g, the share of the error that is left on the training points. Directions of
+            eigenvalue 0 are not trained: g = 0, q = 1.
+        t: (T,). It may hold inf.
         rate: η, one number.
         momentum: β, one number.
         columns: (N, c).
@@ -127,7 +134,7 @@ def _weights(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...
     mu, t = mu[None], t.reshape(-1, *(1 for _ in mu.shape))
     trained, ended = mu > 0, jnp.isinf(t)
     positive = jnp.where(trained, mu, 1)
-    # The end is set apart, so that no derivative is 0 times infinity.
+    # t = inf is treated separately. Derivatives would be 0 times infinity.
     q, g = FILTERS[kind[0]](positive, jnp.where(ended, 0, t), rate, momentum)
     q, g = jnp.where(ended, 0, q), jnp.where(ended, 1 / positive, g)
     return jnp.where(trained, g, 0) if kind[1] == "coefficients" else jnp.where(trained, q + ridge * g, 1)
@@ -151,23 +158,23 @@ def _filtered_slope(kind: tuple[str, str], primals: Arrays, tangents: Arrays) ->
         differences = _divided_differences(kind, mu, (time[None], *numbers[1:]))[0]
         return highest_matmul(differences * in_basis, along[0])
 
-    # One time after the other: all at once would be an (N, N) for each of them.
+    # One time after another. All at once would need T arrays (N, N).
     change = d_weights[..., None] * along + weights[..., None] * d_along + lax.map(jax.checkpoint(turned), numbers[0])
     return (highest_matmul(vectors[None], change),)
 
 
 def _refused_twice(primals: Arrays, tangents: Arrays) -> Arrays:
-    """The derivative of eigenvalues and eigenvectors in the matrix, which would be that of a derivative."""
+    """Refuse to differentiate eigenvalues and eigenvectors in the matrix. Only a second derivative asks for it."""
     raise ValueError(
-        "a second derivative in the kernel is asked for; expected a first one: take differences of gradients, or"
-        " log_marginal_likelihood, which has all derivatives."
+        "a second derivative in the kernel is not available; expected a first derivative. What helps: differences of"
+        " gradients, or log_marginal_likelihood, which has all derivatives."
     )
 
 
 def _divided_differences(kind: tuple[str, str], mu: jax.Array, numbers: tuple[jax.Array, ...]) -> jax.Array:
-    """(h(μᵢ) − h(μⱼ))/(μᵢ − μⱼ), and the derivative between them where they are close, (T, N, N)."""
+    """(h(μᵢ) − h(μⱼ))/(μᵢ − μⱼ), (T, N, N). For close eigenvalues it is the derivative of h at their middle."""
     gap, middle = mu[:, None] - mu[None], (mu[:, None] + mu[None]) / 2
-    # Rounding costs ε/gap and the derivative gap² of it: the same at the cube root of ε.
+    # The quotient is wrong by ε/gap, the derivative by gap². They are equal at the cube root of ε.
     close = jnp.abs(gap) <= jnp.finfo(mu.dtype).eps ** (1 / 3) * middle
     weights = _weights(kind, mu, numbers)
     slope = jax.jvp(lambda mu: _weights(kind, mu, numbers), (middle,), (jnp.ones_like(middle),))[1]

@@ -10,7 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float, Integer, Num
 
 from ntk.dtypes import at_least_float32, of_one_dtype
-from ntk.finite_width.rules.contraction import OutputAxes, gradients, gram_kernel, parts_kernel
+from ntk.finite_width.rules.axes import OutputAxes
+from ntk.finite_width.rules.contraction import gradients, gram_kernel, parts_kernel
 from ntk.finite_width.rules.linear_ops import Convolution, LinearOp, Lookup
 from ntk.finite_width.rules.plan import Family
 from ntk.finite_width.rules.reading import Reading, Side, leaf_place

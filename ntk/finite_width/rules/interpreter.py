@@ -11,6 +11,7 @@ share one tap and one δ, and the factors go to the operands.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -255,7 +256,7 @@ class Interpreter:
         over = [self.value(v) if isinstance(v, Joined) else v for v in rest[num_carry:]]
         depth, lengths = len(here.lengths), (*here.lengths, scan.options["length"])
 
-        def step(carry: list, slices: tuple[list, Taps]) -> tuple[list, tuple[list, Taps]]:
+        def step(carry: list[Any], slices: tuple[list[Any], Taps]) -> tuple[list[Any], tuple[list[Any], Taps]]:
             values, taps = slices
             elements = [
                 replace(v, steps=(*v.steps, "each"), value=x, paired=v.paired | {depth}) if isinstance(v, View) else x

@@ -90,7 +90,7 @@ class Convolution:
 
     @property
     def matrix(self) -> Hashable:
-        """See `Product`."""
+        """Which axes of the parameter are B, P and Q, and in which order. The operation itself says it."""
         return self
 
     @property
@@ -134,7 +134,7 @@ class Convolution:
         return self._in_groups(jnp.transpose(delta, self.specs[2]))
 
     def layout(self, shape: tuple[int, ...]) -> Hashable:
-        """See `Product`; a convolution in groups has a layout of its own."""
+        """How `right` reads an output of this shape. A convolution in groups has a layout of its own."""
         batch, features, *space = self.specs[2]
         return _without_unit_axes(shape, ((), (batch, *space), (features,))) if self.groups == 1 else self
 
@@ -156,7 +156,7 @@ class Lookup:
 
     @property
     def matrix(self) -> Hashable:
-        """See `Product`."""
+        """Which axes of the parameter are B, P and Q, and in which order. The operation itself says it."""
         return self
 
     @property
@@ -175,7 +175,7 @@ class Lookup:
         return delta.reshape(1, -1, self.sizes[2])
 
     def layout(self, shape: tuple[int, ...]) -> Hashable:
-        """See `Product`."""
+        """How `right` reads an output of this shape. Operations of one layout read it in the same way."""
         num_features = len(self.parameter_shape) - 1
         first = len(shape) - num_features
         return _without_unit_axes(shape, ((), range(first), range(first, len(shape))))
@@ -196,7 +196,7 @@ class Sum:
 
     @property
     def matrix(self) -> Hashable:
-        """See `Product`."""
+        """Which axes of the parameter are B, P and Q, and in which order. The operation itself says it."""
         return self
 
     @property
@@ -213,7 +213,7 @@ class Sum:
         return _merged(delta, (), self._positions, self.axes)
 
     def layout(self, shape: tuple[int, ...]) -> Hashable:
-        """See `Product`."""
+        """How `right` reads an output of this shape. Operations of one layout read it in the same way."""
         return _without_unit_axes(shape, ((), self._positions, self.axes))
 
     @property

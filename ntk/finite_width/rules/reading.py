@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -172,9 +172,9 @@ def in_common(reading1: Reading, reading2: Reading) -> tuple[Reading, Reading]:
         reading1, reading2 = directly(reading1, leaves), directly(reading2, leaves)
 
 
-def _keys(reading: Reading) -> dict[int, list[tuple]]:
+def _keys(reading: Reading) -> dict[int, list[tuple[Any, ...]]]:
     """For every linear parameter, what has to agree between readings at inputs of two shapes."""
-    keys: dict[int, list[tuple]] = {}
+    keys: dict[int, list[tuple[Any, ...]]] = {}
     for place, use in reading.uses.items():
         # The shape of a sum's output may differ between the readings; the axes of the parameter may not.
         op = use.op.sizes if isinstance(use.op, Sum) else use.op

@@ -99,7 +99,7 @@ def cnn_2d(
         v_std: σ_v.
 
     Raises:
-        ValueError: As for `cnn_1d`.
+        ValueError: A count is not a positive integer, a choice is unknown, or no position is left after some layer.
 
     Example:
         >>> import jax.numpy as jnp

@@ -14,7 +14,7 @@ from ntk.finite_width import empirical_ntk
 from ntk.linalg import highest_matmul
 from ntk.programs.at_width.model import FiniteProgram, forward
 from ntk.programs.language.options import numbers_as
-from ntk.programs.language.program import Recording, TensorProgram, program_inputs
+from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
 from ntk.programs.results import Limits, ProgramKernels
 
 
@@ -49,8 +49,7 @@ def measured(
         >>> k.ntk.shape, bool(jnp.all(jnp.diag(k.nngp) < jnp.diag(k.ntk)))
         ((2, 2), True)
     """
-    if not isinstance(program, TensorProgram):
-        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+    check_program(program)
     x1 = program_inputs("x1", x1)
     x2 = None if x2 is None else program_inputs("x2", x2)
     recording = program.record(x1.shape[1:])

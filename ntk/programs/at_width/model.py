@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ntk.checks import check_key, check_sizes, shown
 from ntk.programs.at_width.forward import BATCH, ForwardPass
 from ntk.programs.language.options import check_options, numbers_as
-from ntk.programs.language.program import Recording, TensorProgram, program_inputs
+from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
 from ntk.programs.language.vectors import Bias
 
 
@@ -47,8 +47,7 @@ def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "F
         >>> model.apply(params, x).shape, params["w"].shape, params["v"].shape
         ((5, 10), (3, 64), (64, 10))
     """
-    if not isinstance(program, TensorProgram):
-        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+    check_program(program)
     check_sizes(width, outputs)
     return FiniteProgram(program, width, outputs)
 
@@ -116,8 +115,9 @@ class FiniteProgram:
                 gradient in the vector.
 
         Raises:
-            TypeError: As for `apply`, or `taps` is not a dictionary of arrays.
-            ValueError: As for `apply`, or a tap belongs to no watched vector or has another shape.
+            TypeError: `params` or `taps` is not a dictionary of arrays, or `x` is not floating-point.
+            ValueError: The parameters are not the program's, `x` is not what it reads, or a tap belongs to no watched
+                vector or has another shape.
         """
         x = program_inputs("x", x)
         recording = self.program.record(x.shape[1:])

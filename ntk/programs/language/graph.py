@@ -37,8 +37,7 @@ def users_line() -> Line:
     while frame.f_back is not None:
         file = frame.f_code.co_filename
         package = frame.f_globals.get("__name__", "").partition(".")[0]
-        wrapper = file.startswith("<@beartype") or package in ("jax", "jaxtyping")
-        if not (wrapper or file in _NOTATION):
+        if not (package in ("jax", "jaxtyping") or file in _NOTATION):
             break
         frame = frame.f_back
     return Line(frame.f_code.co_filename, frame.f_lineno)
@@ -88,8 +87,8 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self._made: dict[tuple, Node] = {}
-        self._found: dict[tuple, Any] = {}
+        self._made: dict[tuple[Any, ...], Node] = {}
+        self._found: dict[tuple[Any, ...], Any] = {}
 
     def once(self, fn: Callable[..., Any], *args: Any) -> Any:
         """fn(*args), computed once and kept for as long as the graph lives."""

@@ -59,7 +59,7 @@ class Input:
             *shape: Integers or one tuple of them, as for `numpy.reshape`.
 
         Raises:
-            ValueError: The shape has another number of entries, or NumPy takes it for no shape.
+            ValueError: The shape has another number of entries, or is not a shape.
         """
         try:
             return Input(self.places.reshape(*shape))

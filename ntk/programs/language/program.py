@@ -115,6 +115,12 @@ class TensorProgram(Description):
         return recordings[key]
 
 
+def check_program(program: Any) -> None:
+    """Refuse what is not a tensor program."""
+    if not isinstance(program, TensorProgram):
+        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+
+
 def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
     """A network written as a Python function `fn(net, x)` over vectors, to be read three ways (theory.md 3.1).
 

@@ -17,7 +17,7 @@ from ntk.decomposition import gram, unit_scaled
 from ntk.dtypes import common_dtype
 from ntk.programs.language.graph import reachable
 from ntk.programs.language.options import check_options, numbers_as
-from ntk.programs.language.program import Recording, TensorProgram, program_batches
+from ntk.programs.language.program import Recording, TensorProgram, check_program, program_batches
 from ntk.programs.language.scalars import Moment
 from ntk.programs.language.vectors import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.limit.draws.coordinates import Coordinates, num_variables
@@ -132,8 +132,7 @@ def corrected_kernels(
         2.00 8.0
         0.00 4.0
     """
-    if not isinstance(program, TensorProgram):
-        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+    check_program(program)
     x1, x2 = program_batches(x1, x2)
     check_count("samples", samples)
     check_seed(seed)

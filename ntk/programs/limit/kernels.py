@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.programs.language.options import check_options, numbers_as
-from ntk.programs.language.program import TensorProgram, program_batches
+from ntk.programs.language.program import TensorProgram, check_program, program_batches
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
     Averages,
@@ -22,8 +22,8 @@ from ntk.programs.limit.evaluation import (
     warn_of_heavy_tails,
 )
 from ntk.programs.limit.forms import Forms
-from ntk.programs.limit.scalar_limits import check_results, check_scalars
-from ntk.programs.refusals import check_batch, check_covered
+from ntk.programs.limit.scalar_limits import check_kernels, check_scalars
+from ntk.programs.refusals import check_covered, check_span
 from ntk.programs.results import ProgramKernels
 
 JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs are sampled together
@@ -105,7 +105,7 @@ def infinite_ntk(
     """The NTK alone, (N1, N2), without C and D of watched vectors.
 
     Args:
-        program: As for `infinite`, like all arguments here.
+        program: A `tensor_program` for which the Simple GIA Check holds.
         x1: Inputs (N1, …).
         x2: The other inputs (N2, …), or None.
         samples: The least number of samples.
@@ -114,8 +114,13 @@ def infinite_ntk(
         tile_size: The number of inputs in a tile, or None.
 
     Raises:
-        TypeError: As for `infinite`.
-        ValueError: As for `infinite`.
+        TypeError: `program` is not a tensor program, or an array is not floating-point.
+        ValueError: The Simple GIA Check fails; the theory covers no limit of some quantity; a function of scalars jumps
+            where these have their limits; an argument has a wrong shape or value; `rtol` is not reached; or the kernel
+            is too large for the dtype.
+
+    Warns:
+        RuntimeWarning: Few samples dominate an average, as for a variable without a second moment.
 
     Example:
         >>> import jax.numpy as jnp
@@ -136,8 +141,7 @@ def _kernels(
     tile_size: int | None,
     only_ntk: bool,
 ) -> ProgramKernels:
-    if not isinstance(program, TensorProgram):
-        raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
+    check_program(program)
     x1, x2 = program_batches(x1, x2)
     check_count("samples", samples)
     if tile_size is not None:
@@ -148,7 +152,7 @@ def _kernels(
     recording = program.record(x1.shape[1:])
     check_covered(recording)
     check_options(program, recording)
-    check_batch(recording, program.numbers, x1, x2)
+    check_span(recording, program.numbers, x1, x2)
     forms = forms_of(recording)
     # Roots of covariances are not taken in half precision.
     dtype = x1.dtype if forms.is_exact else common_dtype(x1.dtype, jnp.float32)
@@ -170,7 +174,7 @@ def _kernels(
                 raise ValueError(f"rtol is {rtol}; expected one that {result.samples} samples can reach.")
             result = _sampled(forms, only_ntk, tile_size, 2 * result.samples, seed, arguments)
     result = jax.tree.map(lambda kernel: kernel.astype(x1.dtype), result)
-    check_results(forms, *arguments, ntk=result.ntk, nngp=result.nngp)
+    check_kernels(forms, *arguments, ntk=result.ntk, nngp=result.nngp)
     return result
 
 

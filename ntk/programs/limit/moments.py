@@ -225,7 +225,7 @@ class OwnInputs(Moments):
                 return applied_to_each(node, (yield [(self.scalar, arg) for arg in args]), self.x)
             case Entry(of=of, place=place):
                 return (yield [(self.scalar, of)])[0][..., place]
-        raise TypeError(f"{type(node).__name__} is no scalar with a limit.")
+        raise TypeError(f"{type(node).__name__} has no limit as a scalar.")
 
     def variance(self, parameter: Parameter) -> Rule:
         """σ²."""
@@ -287,7 +287,7 @@ class PairsOfInputs(Moments):
         return gram(draws1.T, draws2.T) / len(draws1)
 
     def nonlinear(self, p: Nonlin, q: Nonlin) -> Rule:
-        """As for any two; where it is one vector of one input twice, its correlation is exactly 1."""
+        """The same for any two vectors. If both are one vector of one input, the correlation is exactly 1."""
         if p is not q or self.forms.couples_inputs:
             return (yield from super().nonlinear(p, q))
         phi, u = self.forms.unary(p)

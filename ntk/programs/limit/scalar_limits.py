@@ -31,7 +31,7 @@ def check_scalars(forms: Forms, samples: int, numbers: dict[str, Array], x1: Arr
         check_jumps(forms.recording, numbers, jnp.stack(limits, axis=1))
 
 
-def check_results(forms: Forms, numbers: dict[str, Array], x1: Array, x2: Array | None, **results: Array) -> None:
+def check_kernels(forms: Forms, numbers: dict[str, Array], x1: Array, x2: Array | None, **results: Array) -> None:
     """Refuse concrete results that are not finite, and name the scalar that is to blame where one is."""
     if is_concrete(results, numbers, x1, x2) and _any_nan(results):
         scalars = tuple(node for node in forms.recording.nodes if isinstance(node, Moment | Apply | Entry))

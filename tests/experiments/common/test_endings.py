@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
-from experiments.common.endings import end_in_a_sentence
+from experiments.common import environment, script, workdir
+from experiments.common.endings import FULL, end_in_a_sentence
 
 ROOT = Path(__file__).parents[3]
 # The main thread is in C and does not come back to Python, as it is in a compiled program.
@@ -43,12 +45,28 @@ def test_signals_are_as_before_afterwards():
     assert signal.getsignal(signal.SIGINT) == before
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("number", FULL, ids=errno.errorcode.get)
 def test_a_disk_that_takes_no_more_is_one_sentence(number):
     reason = os.strerror(number)
     sentence = rf"The disk of --workdir 'runs/a' is full \({reason}\); free some space, and the same command goes on"
     with pytest.raises(SystemExit, match=sentence), end_in_a_sentence(Path("runs/a"), "the same command goes on"):
         raise OSError(number, reason)
+
+
+@pytest.mark.parametrize("number", FULL, ids=errno.errorcode.get)
+@pytest.mark.parametrize("module", [workdir, environment], ids=["config", "environment"])
+def test_a_disk_that_is_full_when_a_folder_is_opened_is_the_same_sentence(tmp_path, monkeypatch, module, number):
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module, "write_text", full)
+    sentence = rf"The disk of --workdir '{tmp_path}' is full \({os.strerror(number)}\); free some space, and go on"
+    with (
+        pytest.raises(SystemExit, match=sentence),
+        end_in_a_sentence(tmp_path, "go on"),
+        script.opened(tmp_path, ConfigDict()),
+    ):
+        pytest.fail("opened on a full disk")
 
 
 def test_other_errors_keep_their_trace():

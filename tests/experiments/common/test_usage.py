@@ -80,15 +80,26 @@ def test_the_text_has_every_field_with_meaning_and_default():
     assert all(f"--config.{field}=" in text for field in flat_fields(config.to_dict()))
 
 
+def check_help(name, text):
+    assert f"python -m experiments.{name}" in text
+    assert "  --workdir\n" in text
+    assert "  --config.seed=" in text or name == "benchmark_sweep"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_helps_without_a_config(name):
     command = [sys.executable, "-m", f"experiments.{name}", "--help"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
-    assert f"python -m experiments.{name}" in run.stdout
-    assert "  --workdir\n" in run.stdout
-    assert "  --config.seed=" in run.stdout or name == "benchmark_sweep"
+    check_help(name, run.stdout)
+
+
+@pytest.mark.parametrize("name", ["vc_growth", "regularization_sweep"])
+def test_scripts_help_without_a_config(name):
+    run = command_line(name, "--help")
+    assert run.status == 0, run.said
+    check_help(name, run.printed)
 
 
 def test_help_is_of_the_config_that_is_named():

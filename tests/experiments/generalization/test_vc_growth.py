@@ -1,12 +1,15 @@
 """Growth functions counted and the chain of symmetrization: a small run, exact values, refusals."""
 
 import functools
+import os
+import subprocess
+import sys
 from itertools import product
 
 import jax
 import numpy as np
 import pytest
-from small_runs import adam_promotes, contents_of, names_of_files, records_of, small_config
+from small_runs import ROOT, adam_promotes, contents_of, names_of_files, records_of, small_config
 
 from bounds.counting.dichotomies import linear_separators
 from experiments import vc_growth
@@ -14,9 +17,7 @@ from experiments.generalization.symmetrization import massart_bound, simulate_ch
 from experiments.generalization.vc_report import SQUARE, TRIANGLE, centred_boundary
 
 SMALL = {
-    "max_points.1": 4,
-    "max_points.2": 5,
-    "max_points.3": 4,
+    "max_points": (4, 5, 4),
     "network.max_points": 1,
     "network.steps": 20,
     "network.restarts": 1,
@@ -40,6 +41,18 @@ def test_a_run_leaves_its_files(finished, no_figures):
     before = (finished / "metrics.jsonl").read_bytes()
     vc_growth.main(small(), finished)
     assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_command_line_runs_in_a_process_of_its_own(tmp_path):
+    fields = {"max_points": "2,2,2", "sample_sizes": "4,"}
+    flags = [f"--config.{name}={value}" for name, value in (SMALL | fields).items()]
+    command = [sys.executable, "-m", "experiments.vc_growth", "--config=configs/vc_growth.py", f"--workdir={tmp_path}"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    run = subprocess.run([*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == (tmp_path / "summary.md").read_text()
+    assert set(contents_of(tmp_path)) == names_of_files("growth", "shattering", "chain")
+    assert "Traceback" not in run.stderr
 
 
 def test_counts_are_the_published_ones(finished):
@@ -101,7 +114,11 @@ def test_pictured_boundaries_separate(points):
     ("changes", "sentence"),
     [
         ({"num_draws": 1}, "num_draws is 1; expected an integer of at least 2"),
-        ({"max_points.2": 0}, "max_points.2 is 0; expected an integer of at least 1"),
+        ({"max_points": (4, 0, 4)}, "max_points is 0; expected an integer of at least 1"),
+        (
+            {"max_points": (4, 4, 4, 4)},
+            r"max_points is \(4, 4, 4, 4\); expected a number of points in one to three dim",
+        ),
         ({"network.width": 0}, "network.width is 0; expected an integer of at least 1"),
         ({"noise": 0.5}, "noise is 0.5; expected a number from 0 to 1/2"),
         ({"sample_sizes": (0,)}, "sample_sizes is 0; expected an integer of at least 1"),

@@ -75,7 +75,9 @@ def test_hessians_without_a_closed_form_follow_from_gradients(name):
     """Differences of gradients, themselves held to Price's theorem: 1e-10 from step 1e-5, and 1e-11 of rounding."""
     q, h = jnp.asarray(GENERIC[:2]), 1e-5
     gradient = jax.jit(jax.vmap(jax.jacfwd(lambda q: both_maps(name, q))))
-    expected = np.stack([(gradient(q + step) - gradient(q - step)) / (2 * h) for step in h * np.eye(3)], axis=-1)
+    expected = np.stack(
+        [(gradient(q + step) - gradient(q - step)) / (2 * h) for step in h * np.eye(3)[:, None]], axis=-1
+    )
     found = jax.jit(jax.vmap(HESSIANS["forward over reverse"](in_a_loop(lambda q: both_maps(name, q)))))(q)
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-8)
 

@@ -87,7 +87,7 @@ def test_second_derivatives_in_the_kernel_are_refused():
     def score(scale, t):
         return jnp.sum(dynamics.squared_loss_flow(scale * k, y)(t, start) ** 2)
 
-    sentence = "a second derivative in the kernel is asked for; expected a first one"
+    sentence = "a second derivative in the kernel is not available; expected a first"
     for twice in (jax.jacfwd(jax.grad(score)), jax.grad(jax.grad(score, argnums=1))):
         with pytest.raises(ValueError, match=sentence):
             jax.jit(twice)(1.0, 0.5)

@@ -187,10 +187,10 @@ ROWS: list[Row] = [
         "trained is 'some'; expected one of 'all'",
     ),
     (
-        "squared_loss_ensemble: momentum is 0.5 of a flow",
+        "squared_loss_ensemble: momentum is 0.5, but a flow has none",
         lambda d: d.squared_loss_ensemble(kernels(K, K), Y, momentum=0.5),
         ValueError,
-        "momentum is 0.5 of a flow; expected 0, or",
+        "momentum is 0.5, but a flow has none; expected 0, or",
     ),
     (
         "squared_loss_ensemble: nngp has shape (2, 2)",

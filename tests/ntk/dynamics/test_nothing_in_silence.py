@@ -54,7 +54,7 @@ MISMATCHED = {
 @pytest.mark.parametrize("loss", [each, summed])
 def test_outputs_are_not_compared_with_targets_of_other_points(d, call, loss):
     """Also where the loss sums and its shape does not tell."""
-    sentence = r"y_train has shape \(3,.*\) where the outputs have \(3,.*\), and the loss compares every output with"
+    sentence = r"y_train has shape \(3,.*\), but the outputs have shape \(3,.*\): the loss compares every output with"
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=sentence):
         call(d, loss)
 

@@ -27,7 +27,7 @@ ROWS: list[Row] = [
         "loss_flow: y_train has shape (2, 2)",
         lambda d: d.loss_flow(K, Y[:2], optax.l2_loss),
         ValueError,
-        r"y_train has shape \(2, 2\); expected \(3, …\) as k_t",
+        r"y_train has shape \(2, 2\); expected \(3, …\): k_train_train has 3 rows",
     ),
     (
         "loss_flow: k_train_train has an eigenvalue of -1",
@@ -82,7 +82,7 @@ ROWS: list[Row] = [
         "train: optimizer is 0.1",
         lambda d: d.train(linear, w, x, y, 0.1, 1),
         TypeError,
-        "optimizer is 0.1; expected one of Optax, such as optax.sgd",
+        "optimizer is 0.1; expected an Optax optimizer, such as optax.sgd",
     ),
     (
         "train: num_steps is 0",
@@ -100,7 +100,7 @@ ROWS: list[Row] = [
         "conjugate_gradients: kernel has shape (3, 3)",
         lambda d: d.conjugate_gradients(K, Y[:2]),
         ValueError,
-        r"kernel has shape \(3, 3\); expected \(2, 2\) as b has rows",
+        r"kernel has shape \(3, 3\); expected \(2, 2\): b has 2 rows",
     ),
     (
         "conjugate_gradients: b has shape (3, 0)",
@@ -121,10 +121,10 @@ ROWS: list[Row] = [
         "ridge is -1.0; expected one finite number",
     ),
     (
-        "conjugate_gradients: kernel makes … of float64[3, 2]",
+        "conjugate_gradients: kernel returns … for float64[3, 2]",
         lambda d: d.conjugate_gradients(lambda v: v[:2], Y),
         TypeError,
-        r"kernel makes .* of float64\[3, 2\]; expected the same sh",
+        r"kernel returns .* for float64\[3, 2\]; expected the same sh",
     ),
     (
         "nystrom_preconditioner: rank is 4",

@@ -46,7 +46,7 @@ def test_agrees_with_neural_tangents(name, batches, depth, dtype):
     found = ntk.infinite_kernels(net, x1, x2)
     assert found.ntk.dtype == dtype
     # The reference is always evaluated in float64. Where an input meets itself its arccosine is off by √ε = 1.5e-8,
-    # depending on how it is compiled; these entries are the test after this one.
+    # depending on how it is compiled; `test_where_an_input_meets_itself` has these.
     double = (None if x is None else jnp.asarray(x, "float64") for x in (x1, x2))
     expected = stax_kernel_fn(net)(*double, ("nngp", "ntk"))
     distinct = (x1[:, None] != (x1 if x2 is None else x2)[None]).any(axis=-1)
@@ -55,17 +55,46 @@ def test_agrees_with_neural_tangents(name, batches, depth, dtype):
     assert relative_error(found.ntk[distinct], expected.ntk[distinct]) <= PEER[dtype]
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("float32", 4e-6)])
-def test_a_relu_network_where_an_input_meets_itself(dtype, tolerance):
-    """C = K/2 and Ċ = 1/2 there, however the kernel is compiled: a few roundings a layer."""
-    net = ntk.MLP(depth=3, activation="relu", w_std=1.3, b_std=0.3, v_std=0.7)
-    x = np.random.default_rng(3).normal(size=(9, 10)).astype(dtype)
-    C, theta = np.mean(x.astype(float) ** 2, axis=1), 0.0
-    for _ in range(net.depth):
-        K = 1.3**2 * C + 0.3**2
-        C, theta = K / 2, (K + 1.3**2 * theta) / 2
-    for found in (ntk.infinite_ntk(net, x), ntk.infinite_kernels(net, x).ntk, ntk.infinite_ntk(net, x, x.copy())):
-        np.testing.assert_allclose(np.diagonal(found), 0.7**2 * (C + theta), rtol=tolerance)
+# (E φ(u)², E φ'(u)²) of u ~ N(0, K).
+OF_ONE_INPUT = {
+    "identity": lambda K: (K, 1 + 0 * K),
+    "relu": lambda K: (K / 2, 0.5 + 0 * K),
+    "abs": lambda K: (K, 1 + 0 * K),
+    "square": lambda K: (3 * K**2, 4 * K),
+    "erf": lambda K: (2 / np.pi * np.arcsin(2 * K / (1 + 2 * K)), 4 / np.pi / np.sqrt(1 + 4 * K)),
+    "sin": lambda K: ((1 - np.exp(-2 * K)) / 2, (1 + np.exp(-2 * K)) / 2),
+    "cos": lambda K: ((1 + np.exp(-2 * K)) / 2, (1 - np.exp(-2 * K)) / 2),
+    "gaussian": lambda K: (1 / np.sqrt(1 + 4 * K), 4 * K / (1 + 4 * K) ** 1.5),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", OF_ONE_INPUT)
+def test_where_an_input_meets_itself(name, dtype):
+    """Variances from 1e-4 to 1e4, an input twice; the kernel is that of one input, however it is compiled."""
+    x = np.sqrt(np.repeat(np.geomspace(1e-4, 1e4, 9), 2))[:, None].astype(dtype) * np.ones((1, 3), dtype)
+    net = ntk.MLP(depth=1, activation=name, w_std=1.0, b_std=0.0)
+    K = np.mean(x.astype(float) ** 2, axis=1)
+    C, dot = OF_ONE_INPUT[name](K)
+    # A variance is some roundings ε off; E φ(u)² of sin moves by 2K exp(−2K) ≤ 1 times that, the others by less.
+    tolerance = 1e-14 if dtype == "float64" else 2e-6
+    for kernels in (ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x, x.copy())):
+        for twins in (np.diagonal, lambda kernel: np.diagonal(kernel, 1)[::2]):
+            rows = slice(None) if twins is np.diagonal else slice(0, None, 2)
+            np.testing.assert_allclose(twins(kernels.C[1]), C[rows], rtol=tolerance, atol=tolerance)
+            np.testing.assert_allclose(twins(kernels.ntk), (C + K * dot)[rows], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("net", [ntk.MLP(depth=2), ntk.RNN()], ids=["mlp", "rnn"])
+def test_kernels_in_half_precision(net, dtype):
+    """Some ten roundings of 2⁻⁸ and 2⁻¹¹ each: two layers of a few operations."""
+    x = np.random.default_rng(4).normal(size=(3, 5) if isinstance(net, ntk.MLP) else (3, 2, 5)).astype("float32")
+    x = jnp.asarray(x, dtype)
+    found = ntk.infinite_ntk(net, x)
+    assert found.dtype == dtype
+    expected = ntk.infinite_ntk(net, x.astype("float32"))
+    np.testing.assert_allclose(found.astype("float32"), expected, rtol=4e-2 if dtype == jnp.bfloat16 else 5e-3)
 
 
 @pytest.mark.parametrize("name", ["tanh", *(pytest.param(name, marks=pytest.mark.slow) for name in ("relu", "erf"))])

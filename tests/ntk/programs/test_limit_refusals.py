@@ -97,9 +97,7 @@ def zero_times_infinity_inside_a_mean(net, x):
     return net.output("v") @ net.phi("relu")(u + (u * (1.0 / w.mean())).mean())
 
 
-JUMPS = (
-    r"a function of scalars jumps where these have their limits, at .* # jumps; expected .*some lie on either side\."
-)
+JUMPS = r"a function of scalars jumps at its limit, at .* # jumps \(in .*\); expected .*some lie on either side\."
 QUOTIENT = "divides by a Gaussian vector at .*; expected a divisor"
 NOT_FINITE = "ntk is not a number; expected functions that are finite"
 NO_SCALAR = r"the scalar at test_limit_refusals.py, line .*mean.* expected a number"
@@ -232,7 +230,7 @@ def test_batches_too_small_for_batch_norm():
     x = np.random.default_rng(0).normal(size=(5, 4))
     batch_norm = architectures.batch_norm_mlp
     for small in (x[:3], x[[0, 1, 2, 2]], x[:, :2], x[:1]):
-        message = rf"x1 holds {len(small)} inputs that span less than 3 dimensions .* at batch_normalized.py, line"
+        message = rf"x1 holds {len(small)} inputs that span fewer than 3 dimensions .* at batch_normalized.py, line"
         with pytest.raises(ValueError, match=message):
             infinite(batch_norm, small)
     assert np.isfinite(infinite(batch_norm(epsilon=0.1), x[:3], samples=256).ntk).all()

@@ -8,11 +8,11 @@ left, so that singular covariances (an input twice, a vector of zeros) do no har
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntk.duals.quadrature import ratio
+from ntk.duals.rules import Arrays, with_rule
 from ntk.linalg import highest_matmul
 
 
@@ -69,18 +69,20 @@ def root_of(
     return root * deviations, inverse / deviations
 
 
-@jax.custom_jvp
-def _roots(matrix: Float[Array, "N N"]) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
-    """A^(1/2) and A^(-1/2) of a symmetric matrix A of scale one, its negative eigenvalues taken for 0.
+def _roots(matrix: Float[Array, "N N"]) -> Arrays:
+    """A^(1/2) and A^(-1/2) of a symmetric matrix A of scale one. Negative eigenvalues count as 0.
 
     Differentiable where eigenvalues coincide too, as those of orthogonal inputs do, in directions that keep the rank.
     """
+    return with_rule(_roots_of_spectrum, _slopes_of_roots, matrix)
+
+
+def _roots_of_spectrum(matrix: Float[Array, "N N"]) -> Arrays:
     spectrum = _spectrum(matrix)
     return _turned_back(spectrum, jnp.diag(spectrum.root)), _turned_back(spectrum, jnp.diag(spectrum.inverse))
 
 
-@_roots.defjvp
-def _roots_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+def _slopes_of_roots(primals: Arrays, tangents: Arrays) -> Arrays:
     """The derivative of f(A) is VᵀdAV times the divided differences of f, turned back (Daleckii & Krein 1965)."""
     (matrix,), (change,) = primals, tangents
     spectrum = _spectrum(matrix)
@@ -93,7 +95,7 @@ def _roots_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     # (1/r − 1/s)/(r² − s²) = −1/(rs(r + s)); where 1/s counts as 0 it is 1/(r (r² − s²)).
     gaps = jnp.where(either & ~both, values.T - values, 0.0)
     differences = -inverse.T * inverse * sums + ratio(inverse.T - inverse, gaps)
-    return _roots(matrix), (_turned_back(spectrum, sums * turned), _turned_back(spectrum, differences * turned))
+    return _turned_back(spectrum, sums * turned), _turned_back(spectrum, differences * turned)
 
 
 class _Spectrum(NamedTuple):
@@ -104,7 +106,7 @@ class _Spectrum(NamedTuple):
 
 
 def _spectrum(matrix: Float[Array, "N N"]) -> _Spectrum:
-    """Eigenvalues λ and vectors, √λ, and 1/√λ where that is no rounding, else 0."""
+    """Eigenvalues λ, eigenvectors, √λ, and 1/√λ. An eigenvalue that is rounding has 0 for 1/√λ."""
     values, vectors = jnp.linalg.eigh(matrix)
     root = jnp.sqrt(jnp.maximum(values, 0.0))
     kept = values > 10.0 * jnp.finfo(matrix.dtype).eps * jnp.maximum(jnp.max(values), 1.0)
