@@ -7,9 +7,8 @@ to the package that reads it.
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, overload
 
-import jax
 from jax.typing import ArrayLike
-from jaxtyping import Float, Integer
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ntk import finite_width, infinite_width, programs
 from ntk.checks import shown
@@ -17,8 +16,6 @@ from ntk.decomposition import Kernels
 from ntk.finite_width.models import FiniteMLP, FiniteRNN
 from ntk.networks import MLP, RNN
 from ntk.programs import FiniteProgram, ProgramKernels, TensorProgram
-
-DEFAULT_SAMPLES = 2**14
 
 # Of an MLP (N, d), of an RNN (N, T, d), of a program (N, …).
 Inputs1 = Float[ArrayLike, "N1 ..."]
@@ -40,19 +37,19 @@ class NetworkKernels(Protocol):
     """
 
     @property
-    def ntk(self) -> Float[jax.Array, "N1 N2"]:
+    def ntk(self) -> Float[Array, "N1 N2"]:
         """Θ, (N1, N2)."""
 
     @property
-    def nngp(self) -> Float[jax.Array, "N1 N2"]:
+    def nngp(self) -> Float[Array, "N1 N2"]:
         """Σ, (N1, N2)."""
 
     @property
-    def C(self) -> jax.Array | dict[str, jax.Array]:
+    def C(self) -> Float[Array, "..."] | dict[str, Float[Array, "N1 N2"]]:
         """Second moments of activations."""
 
     @property
-    def D(self) -> jax.Array | dict[str, jax.Array]:
+    def D(self) -> Float[Array, "..."] | dict[str, Float[Array, "N1 N2"]]:
         """Second moments of gradients."""
 
 
@@ -71,9 +68,9 @@ def infinite_kernels(
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
-    samples: int = DEFAULT_SAMPLES,
+    samples: int | None = None,
     rtol: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     tile_size: int | None = None,
 ) -> ProgramKernels: ...
 def infinite_kernels(
@@ -97,9 +94,9 @@ def infinite_kernels(
         x2: The other inputs. None means `x1` itself; the diagonal is then exact.
         lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
         lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
-        samples: For a program whose limit is sampled: the least number of samples. The default is 2¹⁴.
+        samples: For a program whose limit is sampled: the least number of samples. None means 2¹⁴.
         rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
-        seed: For a program: the seed of the samples, by default 0. The same seed gives the same numbers.
+        seed: For a program: the seed of the samples. None means 0. The same seed gives the same numbers.
         tile_size: For a program: how many inputs a tile has.
 
     Returns:
@@ -136,18 +133,18 @@ def infinite_ntk(
     *,
     lengths1: Lengths1 | None = None,
     lengths2: Lengths2 | None = None,
-) -> Float[jax.Array, "N1 N2"]: ...
+) -> Float[Array, "N1 N2"]: ...
 @overload
 def infinite_ntk(
     net: TensorProgram,
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
-    samples: int = DEFAULT_SAMPLES,
+    samples: int | None = None,
     rtol: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     tile_size: int | None = None,
-) -> Float[jax.Array, "N1 N2"]: ...
+) -> Float[Array, "N1 N2"]: ...
 def infinite_ntk(
     net: MLP | RNN | TensorProgram,
     x1: Inputs1,
@@ -159,7 +156,7 @@ def infinite_ntk(
     rtol: float | None = None,
     seed: int | None = None,
     tile_size: int | None = None,
-) -> Float[jax.Array, "N1 N2"]:
+) -> Float[Array, "N1 N2"]:
     """The NTK of an infinitely wide network alone, on the fastest path (theory.md 1.6, 2.6, 3.6).
 
     The recursion runs forward only and keeps nothing of a layer. An RNN that reads its last state follows one diagonal
@@ -175,9 +172,9 @@ def infinite_ntk(
         x2: The other inputs. None means `x1` itself.
         lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
         lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
-        samples: For a program whose limit is sampled: the least number of samples. The default is 2¹⁴.
+        samples: For a program whose limit is sampled: the least number of samples. None means 2¹⁴.
         rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
-        seed: For a program: the seed of the samples, by default 0. The same seed gives the same numbers.
+        seed: For a program: the seed of the samples. None means 0. The same seed gives the same numbers.
         tile_size: For a program: how many inputs a tile has.
 
     Returns:
@@ -250,7 +247,7 @@ def finite(
 @overload
 def empirical_kernels(
     net: MLP | RNN,
-    params: Any,
+    params: PyTree,
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
@@ -258,10 +255,10 @@ def empirical_kernels(
     lengths2: Lengths2 | None = None,
 ) -> Kernels: ...
 @overload
-def empirical_kernels(net: TensorProgram, params: Any, x1: Inputs1, x2: Inputs2 | None = None) -> ProgramKernels: ...
+def empirical_kernels(net: TensorProgram, params: PyTree, x1: Inputs1, x2: Inputs2 | None = None) -> ProgramKernels: ...
 def empirical_kernels(
     net: MLP | RNN | TensorProgram,
-    params: Any,
+    params: PyTree,
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,

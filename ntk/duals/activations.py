@@ -16,6 +16,7 @@ from jaxtyping import Float, Real
 
 from ntk.caches.lifetimes import compiled, kept_with
 from ntk.caches.rebinding import content, copied
+from ntk.calls import of_user
 from ntk.checks import check_finite, check_nonnegative, check_representable, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.duals import closed_forms as forms
@@ -266,12 +267,10 @@ def _by_quadrature(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> Activa
 
 def _check_coordinate_wise(name: str, fn: ScalarFunction) -> None:
     probe = jnp.array([[-1.3, 0.2, 0.9], [0.4, -0.6, 2.1]])
-    expected = f"activation {name} is not coordinate-wise; expected a function that acts on each entry alone"
-    try:
-        whole, alone = fn(probe), jax.vmap(jax.vmap(fn))(probe)
-    except Exception as error:
-        message = f"{expected}, but it fails on an array of shape {probe.shape} ({type(error).__name__})."
-        raise ValueError(message) from error
+    each_alone = "a function that acts on each entry alone"
+    expected = f"activation {name} is not coordinate-wise; expected {each_alone}"
+    whole = of_user(f"activation {name} of an array of shape {probe.shape}", each_alone, fn, probe)
+    alone = of_user(f"activation {name} of one number", each_alone, jax.vmap(jax.vmap(fn)), probe)
     if not isinstance(whole, jax.Array) or not jnp.issubdtype(whole.dtype, jnp.floating):
         raise ValueError(f"{expected}, but it does not return an array of real floating-point numbers.")
     if jnp.shape(whole) != probe.shape:

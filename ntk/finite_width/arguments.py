@@ -13,9 +13,10 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from ntk.caches.lifetimes import kept_with
+from ntk.calls import of_user
 from ntk.checks import check_flag, check_results, is_concrete, shown
 from ntk.dtypes import at_least_float32
-from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs, of_user
+from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs
 from ntk.finite_width.trained import ParamFilter, trained_leaves
 from ntk.jaxprs import Program, equations
 from ntk.networks import Description

@@ -12,23 +12,6 @@ ModelFunction = Callable[[PyTree, PyTree], Array]  # f(params, x), to one row fo
 Values = list[Array]  # the trained leaves of the parameters, in their order
 
 
-def of_user(called: str, expected: str, function: Callable[..., PyTree], *args: PyTree) -> PyTree:
-    """What a function of the user returns. What it raises is told in one sentence, with the error itself as its cause.
-
-    Args:
-        called: The call as a message shows it.
-        expected: What the message says is expected.
-        function: The function of the user.
-        *args: Its arguments.
-    """
-    try:
-        return function(*args)
-    except Exception as error:
-        (reason, *_) = str(error).strip().splitlines() or [""]
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{called} fails with {type(error).__name__}: {reason[:200]}; expected {expected}.") from error
-
-
 def of_trained(
     f: Callable[..., PyTree], params: PyTree, trained: tuple[int, ...]
 ) -> tuple[Callable[..., PyTree], Values]:

@@ -15,8 +15,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import PyTree
 
+from ntk.calls import of_user
 from ntk.checks import shown
-from ntk.finite_width.functions import of_user
 from ntk.trees import leaf_paths
 
 ParamFilter = Callable[[str], bool]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 
 class Limits(NamedTuple):
@@ -22,10 +22,10 @@ class Limits(NamedTuple):
     Where only the NTK is asked for, C and D are both empty.
     """
 
-    ntk: Array
-    nngp: Array
-    C: dict[str, Array]
-    D: dict[str, Array]
+    ntk: Float[Array, "N1 N2"]
+    nngp: Float[Array, "N1 N2"]
+    C: dict[str, Float[Array, "N1 N2"]]
+    D: dict[str, Float[Array, "N1 N2"]]
 
 
 @functools.partial(

@@ -43,7 +43,7 @@ ALWAYS = [
         "activation: activation",
         lambda ntk: ntk.activation(jax.nn.softmax),
         ValueError,
-        "activation softmax is not coordinate-wise; expected a function",
+        "activation softmax of one number fails with .*; expected a function that acts on each entry alone",
     ),
     (
         "activation: breakpoints",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ntk.calls import of_user
 from ntk.checks import shown
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
 
@@ -134,12 +135,8 @@ def coordinatewise(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def shape_of_result(fn: Callable[..., Any], count: int, name: str) -> tuple[int, ...]:
     """The shape of what a function returns for so many numbers; refused where it cannot be applied to them."""
-    try:
-        result = jax.eval_shape(fn, *(jnp.zeros(()) for _ in range(count)))
-    except Exception as error:
-        said = shown(" ".join(str(error).split())).strip("'\"")
-        kind = type(error) if isinstance(error, TypeError | ValueError) else TypeError
-        raise kind(f"{name} is not a function of {count} numbers: {said}.") from error
+    numbers = f"{count} number{'s' * (count != 1)}"
+    result = of_user(f"{name} of {numbers}", f"a function of {numbers}", jax.eval_shape, fn, *[jnp.zeros(())] * count)
     if not isinstance(result, jax.ShapeDtypeStruct):
         raise TypeError(f"{name} returns {shown(result)}; expected an array.")
     return result.shape

@@ -35,13 +35,13 @@ SomeGaussian = TypeVar("SomeGaussian", bound=Gaussian)
 class CorrectedLimits(NamedTuple):
     """The sampled limits of a program; see `CorrectedKernels`."""
 
-    ntk: Array
-    nngp: Array
-    theta: Array
-    C: dict[str, Array]
-    D: dict[str, Array]
-    mean: dict[str, Array]
-    gradient_mean: dict[str, Array]
+    ntk: Float[Array, "N1 N2"]
+    nngp: Float[Array, "N1 N2"]
+    theta: Float[Array, " N1"]
+    C: dict[str, Float[Array, "N1 N2"]]
+    D: dict[str, Float[Array, "N1 N2"]]
+    mean: dict[str, Float[Array, " N1"]]
+    gradient_mean: dict[str, Float[Array, " N1"]]
 
 
 @functools.partial(

@@ -106,7 +106,7 @@ def test_neither_a_name_nor_a_function(thing):
     ],
 )
 def test_functions_that_are_not_coordinate_wise(fn):
-    with pytest.raises((ValueError, TypeError), match=r"is not coordinate-wise; expected a"):
+    with pytest.raises((ValueError, TypeError), match="expected a function that acts on each entry alone"):
         activation(fn)
 
 
