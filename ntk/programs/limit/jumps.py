@@ -89,8 +89,8 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[A
             line, primitive = _what_jumps(recording, numbers, node, found.below[worst], found.above[worst])
             raise ValueError(
                 f"a function of scalars jumps at its limit{', or too close by' if sampled else ''}, at {line} (in"
-                f" '{primitive}'); expected a function that is continuous there{', or more samples' if sampled else ''}:"
-                " of networks of finite width some lie on either side."
+                f" '{primitive}'); expected a function that is continuous there{', or more samples' if sampled else ''}"
+                ": of networks of finite width some lie on either side."
             )
 
 
