@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_changes_no_metrics(finished, tmp_path, monkeypatch
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
     regularization_sweep.main(small(), tmp_path)
-    assert f"checkpoint {last} is damaged" in caplog.text
+    assert f"checkpoint {last} does not agree with its checksum" in caplog.text
     assert saved == [0, 1, 1, 2, 3]
     assert (tmp_path / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
 
