@@ -84,12 +84,42 @@ def estimators(a):
     return module.NTKRegressor(net).fit(X, np.ones(2)).predict(X)
 
 
+# The same families in one call each.
+
+
+def a_network(a):
+    return ntk.infinite_ntk(ntk.MLP(depth=1, activation=lambda x: jnp.sin(a[0] * x)), X[:1])
+
+
+def a_program(a):
+    @ntk.tensor_program
+    def program(net, x):
+        u = net.input_matrix("u") @ x
+        scale = net.scalar(lambda q: jnp.where(q > -1.0, q * a[0], q))((u * u).mean())  # is looked at for jumps
+        return net.output("v") @ (scale * u)
+
+    return ntk.infinite_ntk(program, X[:1])
+
+
+def a_sampled_program(a):
+    @ntk.tensor_program
+    def program(net, x):
+        u, w = net.input_matrix("u") @ x, net.input_matrix("w") @ x
+        return net.output("v") @ net.phi(lambda u, w: a[0] * u * w)(u, w)
+
+    return ntk.infinite_ntk(program, X[:1], samples=256)
+
+
+def an_estimator(a):
+    module = pytest.importorskip("ntk.estimators")
+    net = ntk.MLP(depth=1, activation=lambda x: jnp.sin(a[0] * x))
+    return module.NNGPRegressor(net).fit(X[:1], np.ones(1)).predict(X[:1])
+
+
 @pytest.mark.parametrize(
     "use",
     [
-        activation_duals,
-        error_estimates,
-        empirical,
+        *(activation_duals, error_estimates, empirical, a_network, a_program, a_sampled_program, an_estimator),
         *(pytest.param(use, marks=pytest.mark.slow) for use in (networks, programs, sampled_programs, estimators)),
     ],
     ids=lambda use: use.__name__,
