@@ -50,15 +50,20 @@ def unit(module, name):
 MODULES = dict(modules())
 
 
-@pytest.mark.parametrize("package", ["ntk", "bounds"])
-def test_rows_import_rows_above_only(package):
-    rows = rows_of(package)
+def units_of(package):
+    """The modules and folders of a package; of experiments the folders, since a script may import all of them."""
     found = {name.split(".")[1] for name in MODULES if name.startswith(f"{package}.")}
+    return found - {file.stem for file in (ROOT / package).glob("*.py")} if package == "experiments" else found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rows_import_rows_above_only(package):
+    rows, found = rows_of(package), units_of(package)
     assert found == set(rows)
     for name, tree in MODULES.items():
-        if not name.startswith(f"{package}."):
+        own = unit(name, None)
+        if name.split(".")[0] != package or own not in rows:
             continue
-        own = name.split(".")[1]
         for module, imported in imports(tree):
             if module.split(".")[0] == package and (other := unit(module, imported)) in rows and other != own:
                 assert rows[other] < rows[own], f"{name} imports {module}.{imported}"
@@ -77,6 +82,14 @@ def test_nothing_is_imported_upwards_between_packages():
     for name, tree in MODULES.items():
         for module, _ in imports(tree):
             assert order[module.split(".")[0]] <= order[name.split(".")[0]], f"{name} imports {module}"
+
+
+def test_scripts_are_imported_by_none():
+    scripts = {file.stem for file in (ROOT / "experiments").glob("*.py")}
+    for name, tree in MODULES.items():
+        for module, imported in imports(tree):
+            if module.split(".")[0] == "experiments":
+                assert unit(module, imported) not in scripts, f"{name} imports {module}.{imported}"
 
 
 def test_private_names_stay_at_home():
