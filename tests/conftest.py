@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 # Tests choose their dtype explicitly; without this flag float64 inputs would be cut to float32 unasked.
 jax.config.update("jax_enable_x64", True)
 
-MOST_MAPS = 20_000  # after a file of tests; none adds half of what is left
+MOST_MAPS = 8_000  # after a file of tests; some 2 GB of memory
 
 with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
     import bounds  # noqa: F401

@@ -72,6 +72,8 @@ def judge(call: Callable[[], Any], argument: str, bad: str, doors: tuple[str, ..
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UserWarning)  # said on purpose
+        # NumPy 2.0 asks every object for a dtype, Flax's modules too.
+        warnings.filterwarnings("ignore", "in the future the `.dtype` attribute", DeprecationWarning)
         try:
             result = call()
             if inspect.isgenerator(result):
