@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 
 from ntk.checks import as_number, check_flag
 from ntk.dynamics import GaussianProcess, gp_posterior, log_marginal_likelihood, squared_loss_flow
-from ntk.networks import MLP
+from ntk.networks import MLP, RNN
 from ntk.programs import TensorProgram
 from ntk.programs.limit.evaluation import forms_of
 from ntk.readings import infinite_kernels, infinite_ntk
@@ -30,6 +30,7 @@ except ImportError:
 
 __all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
 
+Described = MLP | RNN | TensorProgram
 MeanAndStd = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, " M"]]
 MeanAndCovariance = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, "M M"]]
 
@@ -37,7 +38,7 @@ MeanAndCovariance = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, "M M"]]
 class _KernelEstimator(BaseEstimator):
     """The base of the estimators: checked inputs, and kernels in float64, with or without JAX's x64 flag."""
 
-    net: Any
+    net: Described | None
     ridge: float
     relative_ridge: bool
 
@@ -47,7 +48,7 @@ class _KernelEstimator(BaseEstimator):
     X_fit_: np.ndarray
     y_fit_: np.ndarray
 
-    def _network(self) -> Any:
+    def _network(self) -> Described:
         return MLP(depth=2, activation="relu", w_std=2**0.5, b_std=0.1) if self.net is None else self.net
 
     def __sklearn_tags__(self) -> Any:
@@ -88,7 +89,9 @@ class _NTKEstimator(_KernelEstimator):
 
     dual_coef_: np.ndarray
 
-    def __init__(self, net: Any = None, *, t: float | None = None, ridge: float = 1e-6, relative_ridge: bool = True):
+    def __init__(
+        self, net: Described | None = None, *, t: float | None = None, ridge: float = 1e-6, relative_ridge: bool = True
+    ):
         self.net = net
         self.t = t
         self.ridge = ridge
@@ -223,7 +226,7 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
     posterior_: GaussianProcess
     log_marginal_likelihood_: float
 
-    def __init__(self, net: Any = None, *, ridge: float = 1e-3, relative_ridge: bool = True):
+    def __init__(self, net: Described | None = None, *, ridge: float = 1e-3, relative_ridge: bool = True):
         self.net = net
         self.ridge = ridge
         self.relative_ridge = relative_ridge

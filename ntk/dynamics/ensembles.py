@@ -62,7 +62,7 @@ class SquaredLossEnsemble:
         return self.predictor.float64
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype[Any]:
         """The dtype of the results."""
         return self.predictor.dtype
 
@@ -148,8 +148,8 @@ def squared_loss_ensemble(
 
         mean A_t y,   covariance Σ_** − A_t Σ_*ᵀ − Σ_* A_tᵀ + A_t Σ A_tᵀ
 
-    (Lee et al. 2019, arXiv:1902.06720, equations 13 to 16). If the read-out alone is trained, Θ is replaced by Σ; the
-    end without a ridge is then the Bayesian posterior of the NNGP.
+    (Lee et al. 2019, arXiv:1902.06720, equations 13 to 16). If the read-out alone is trained, Θ is replaced by Σ.
+    The end without a ridge is then the Bayesian posterior of the NNGP.
 
     Args:
         kernels_train_train: `ntk.infinite_kernels(net, x)`, or anything with `ntk` and `nngp` of shape (N, N).

@@ -55,7 +55,7 @@ class GaussianProcess:
     spectrum: Spectrum
     targets: Array
     layout: Layout
-    dtype: Any
+    dtype: np.dtype[Any]
     float64: bool
 
     @overload

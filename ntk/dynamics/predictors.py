@@ -58,7 +58,7 @@ class SquaredLossPredictor:
     momentum: Array
     filter: str
     layout: Layout
-    dtype: Any
+    dtype: np.dtype[Any]
     float64: bool
 
     @overload

@@ -88,6 +88,7 @@ def test_descent_in_function_space_is_linearized_training(network, momentum):
 
 
 @pytest.mark.slow
+@pytest.mark.implicit_promotion  # by Optax, of a number to the power of a count
 def test_training_is_a_loop_of_optax(network):
     model, params, x, _, y, *_ = network
     optimizer = optax.adam(0.05)
