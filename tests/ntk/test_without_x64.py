@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import x64_tables
 from tolerances import CLOSED_FORM
 
 # Run twice: in a fresh interpreter without x64, and here in float64. Parameters come from NumPy, the same in both.
@@ -72,3 +73,27 @@ def test_kernels(without_x64):
         # Relative to the largest entry; duplicates and opposites are among the inputs.
         atol = CLOSED_FORM["float32"] * float(np.max(np.abs(kernel)))
         np.testing.assert_allclose(found, kernel, rtol=0, atol=atol, err_msg=name)
+
+
+@pytest.mark.implicit_promotion  # of Optax
+@pytest.mark.parametrize("one_in", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_public_function_gives_the_same_in_float32(tmp_path, one_in):
+    """A fixed part of the calls that are lowered, and all of them: without a warning, and nothing in float64."""
+    path = tmp_path / "results.npz"
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", x64_tables.__file__, path, str(one_in)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found, expected = np.load(path), x64_tables.results(one_in)
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        assert found[name].dtype in ("float32", "int32", "bool"), name
+        finite = np.isfinite(values)
+        np.testing.assert_array_equal(np.isfinite(found[name]), finite, err_msg=name)
+        # The same formula in the same dtype, in which a constant or two may be rounded elsewhere.
+        atol = CLOSED_FORM["float32"] * float(np.max(np.abs(values), initial=0.0, where=finite))
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=atol, err_msg=name)
