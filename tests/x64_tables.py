@@ -12,6 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+ROOT = Path(__file__).parents[1]
+# As a script it is found beside tests/ntk and tests/bounds, which are not packages.
+sys.path.insert(0, str(ROOT))
+
 TABLES = {
     "ntk": "test_lowering",
     "ntk/dynamics": "test_dynamics_lowering",
