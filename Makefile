@@ -47,12 +47,13 @@ FAST_COMPILATION = XLA_FLAGS='--xla_backend_optimization_level=0 --xla_llvm_disa
 OLDER_EMITTERS = $(shell $(BIN)/python -c \
   "import jaxlib.version as v; print('--xla_cpu_use_fusion_emitters=false' * (v.__version_info__ < (0, 11)))")
 
-AS_USERS = tests/ntk/duals tests/ntk/infinite_width
+AS_USERS = $(addprefix tests/ntk/duals/test_,arcsine.py dual_extremes.py dual_gradients.py dual_hessians.py \
+  dual_references.py) $(addprefix tests/ntk/infinite_width/test_,kernel_gradients.py mlp.py)
 
 test: lint test-fast
 
 test-fast: install
-	$(FAST_COMPILATION) $(PYTEST) $(foreach folder,$(AS_USERS),--ignore=$(folder))
+	$(FAST_COMPILATION) $(PYTEST) $(addprefix --ignore=,$(AS_USERS))
 	$(PYTEST) $(AS_USERS)
 
 test-slow: install
