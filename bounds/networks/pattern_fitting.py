@@ -1,6 +1,5 @@
 """Dichotomies of a sample that training finds for a network: a lower bound on how many there are."""
 
-import functools
 import itertools
 from typing import Any
 
@@ -15,6 +14,7 @@ from bounds import batches
 from bounds.arrays import as_labels, as_nonnegative_scalar, check_repeats
 from bounds.calls import shapes_returned
 from bounds.networks.rounding import rounded_at_random
+from ntk.caches.lifetimes import compiled
 from ntk.checks import as_floating, check_finite, check_key, is_concrete
 
 _LARGEST_SAMPLE = 16  # 65,536 networks
@@ -79,7 +79,7 @@ def fitted_dichotomies(
     check_repeats("steps", steps)
     check_repeats("restarts", restarts)
     check_key(key)
-    found: Bool[Array, " P"] = _fitted(model, x, patterns, key, steps, learning_rate, restarts)
+    found: Bool[Array, " P"] = _fitted(model, restarts, x, patterns, key, jnp.asarray(steps), learning_rate)
     return found
 
 
@@ -133,15 +133,15 @@ def network_dichotomies(
     return dichotomies
 
 
-@functools.partial(jax.jit, static_argnames=("model", "restarts"))
+@compiled(static=1)
 def _fitted(
     model: Any,
+    restarts: int,
     x: Float[Array, "N ..."],
     patterns: Float[Array, "P N"],
     key: Array,
     steps: Array,
     learning_rate: Array,
-    restarts: int,
 ) -> Bool[Array, " P"]:
     optimizer = optax.adam(learning_rate)
 

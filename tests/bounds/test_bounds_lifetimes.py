@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bounds.networks.lipschitz import lipschitz_lower_estimate
+from bounds.networks.pattern_fitting import fitted_dichotomies
 from bounds.pac_bayes.gaussian_posterior import posterior_risks
 from bounds.rademacher import LinearBall, rademacher_complexity
 from bounds.reports.entries import pac_bayes_entries
@@ -47,7 +48,20 @@ def of_report(scale):
     return lambda step: pac_bayes_entries(apply, np.ones(2), np.zeros(2), data, KEY, 0.1, (step,), num_draws=2)
 
 
-USES = [of_network, of_draws, of_risk, of_report]
+def of_model(scale):
+    class Model:
+        def init(self, key, x):
+            return jax.random.normal(key, (2,))
+
+        def apply(self, w, x):
+            return scale()[0] * (x @ w)
+
+    model = Model()
+    return lambda step: fitted_dichotomies(model, X, np.ones((1, 2)), KEY, steps=2, learning_rate=step)
+
+
+# Adam (Optax) promotes on its own.
+USES = [of_network, of_draws, of_risk, of_report, pytest.param(of_model, marks=pytest.mark.implicit_promotion)]
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
