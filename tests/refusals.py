@@ -4,7 +4,9 @@ A sentence is a regular expression for the beginning of the message or a part of
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
 import pytest
 
 COUNT = "expected an integer of at least 1"
@@ -26,3 +28,12 @@ def assert_refused(call: Callable[[], object], exception: type[Exception], sente
     assert refusal.type is exception
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
+
+
+def assert_refused_under_jit_too(
+    call: Callable[..., object], arrays: Sequence[Any], exception: type[Exception], sentence: str
+) -> None:
+    """The call of these arrays is refused, eager and with the arrays traced."""
+    assert_refused(lambda: call(*arrays), exception, sentence)
+    traced = jax.jit(lambda *arrays: call(*arrays) and None)
+    assert_refused(lambda: traced(*arrays), exception, sentence)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from held import is_let_go
 
 import ntk
 from ntk.caches.rebinding import content
@@ -125,12 +126,7 @@ def an_estimator(a):
     ids=lambda use: use.__name__,
 )
 def test_nothing_of_a_function_is_held(use):
-    a = jnp.linspace(0.5, 1.0, 1000)
-    held = weakref.ref(a)
-    jax.block_until_ready(use(a))
-    del a
-    gc.collect()
-    assert held() is None
+    assert is_let_go(use)
 
 
 def test_what_is_alive_is_compiled_once():

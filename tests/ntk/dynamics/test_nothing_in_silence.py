@@ -190,9 +190,11 @@ def test_ensembles_and_steps_tell_it_too(d):
     k, y = smooth_problem(2)
     k, y = k.astype(np.float32), y.astype(np.float32)
     with pytest.warns(UserWarning, match="digits on the training points"):
-        d.squared_loss_ensemble(SimpleNamespace(ntk=k, nngp=k), y)(1e6)
+        trained = d.squared_loss_ensemble(SimpleNamespace(ntk=k, nngp=k), y)(1e6)
+    assert np.isfinite(trained.mean).all()
     with pytest.warns(UserWarning, match="digits on the training points"):
-        d.squared_loss_descent(k, y, learning_rate=0.05)(2**24)
+        trained = d.squared_loss_descent(k, y, learning_rate=0.05)(2**24)
+    assert np.isfinite(trained).all()
 
 
 def test_an_indefinite_kernel_has_no_learning_rate_and_no_preconditioner(d):
