@@ -132,7 +132,7 @@ plt.show()
 # %% [markdown]
 # ## Cross-entropy
 #
-# For any other loss there is no closed form, but still one equation in the outputs alone: by steps, as here, or by an
+# Any other loss has no closed form, but still one equation in the outputs alone: by steps, as here, or by an
 # ODE solver, `dynamics.loss_flow`.
 
 # %%

@@ -82,7 +82,7 @@ def hoeffding_sample_size(epsilon: float, delta: float, num_hypotheses: int = 1,
 
 
 def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1, two_sided: bool = True) -> Result:
-    """2M e^{−2ε²N}, at most 1: the probability that |E_in − E_out| > ε for one of M hypotheses is no larger.
+    """A bound on the probability that |E_in − E_out| > ε for one of M hypotheses: 2M e^{−2ε²N}, at most 1.
 
     Hoeffding 1963, Theorem 2; theory.md 8.1.
 
@@ -134,7 +134,7 @@ def mcdiarmid_epsilon(differences: Reals, delta: Reals, two_sided: bool = True) 
 
 
 def mcdiarmid_delta(differences: Reals, epsilon: Reals, two_sided: bool = True) -> Result:
-    """2 exp(−2ε²/Σc_i²), at most 1: the probability that |F − EF| ≥ ε is no larger.
+    """A bound on the probability that |F − EF| ≥ ε: 2 exp(−2ε²/Σc_i²), at most 1.
 
     McDiarmid 1989, Lemma 1.2; theory.md 8.2. F is a function of m independent variables.
 

@@ -100,7 +100,7 @@ def devroye_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "
     """The ε with ε = sqrt((4ε(1 + ε) + ln(4 m_H(N²)/δ))/(2N)), the bound of Devroye 1982.
 
     Two-sided (Learning From Data, problem 2.20; theory.md 9.5). Squared, it is (2N−4)ε² − 4ε − A = 0 with
-    A = ln(4 m_H(N²)/δ). For N ≤ 2 there is no solution, and ε is infinite.
+    A = ln(4 m_H(N²)/δ). For N ≤ 2 no ε solves it, and ε is infinite.
 
     Args:
         num_samples: N.

@@ -99,7 +99,7 @@ class SquaredLossEnsemble:
             t: Times of a flow, or whole numbers of steps, of any shape. None and inf mean the end.
             kernels_test_train: `ntk.Kernels` between test and training points, or anything with `ntk` and `nngp` of
                 shape (M, N). None means the training points themselves.
-            nngp_test_test: (M, M), the NNGP of the test points. Without it there is no covariance.
+            nngp_test_test: (M, M), the NNGP of the test points. The covariance needs it.
 
         Returns:
             A `Gaussian`. With `kernels_test_train` and without `nngp_test_test`: the mean alone, (*t, M) or (*t, M, O).

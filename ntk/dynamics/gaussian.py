@@ -75,7 +75,7 @@ class GaussianProcess:
         Args:
             k_test_train: (M, N), the kernel between test and training points. None means the training points
                 themselves.
-            k_test_test: (M, M), the kernel of the test points. Without it there is no covariance.
+            k_test_test: (M, M), the kernel of the test points. The covariance needs it.
 
         Returns:
             A `Gaussian`. With `k_test_train` and without `k_test_test`: the mean alone, (M,) or (M, O).

@@ -17,7 +17,7 @@ _BITS = MOST_STEPS.bit_length()
 
 
 def flow(mu: jax.Array, t: jax.Array, learning_rate: jax.Array, momentum: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The filters of gradient flow, q = e^{−ημt} and g = (1 − e^{−ημt})/μ, for positive μ. There is no momentum."""
+    """The filters of gradient flow, q = e^{−ημt} and g = (1 − e^{−ημt})/μ, for positive μ. They have no momentum."""
     exponent = learning_rate * mu * t
     return jnp.exp(-exponent), -jnp.expm1(-exponent) / mu
 
