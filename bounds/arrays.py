@@ -11,11 +11,9 @@ from ntk.checks import (
     as_floating,
     as_numpy,
     as_symmetric,
-    check_count,
     check_finite,
     check_nonnegative,
     is_concrete,
-    shown,
 )
 
 # Relative to the largest entry. Rounding of a kernel lies far below this, other matrices far above.
@@ -24,8 +22,6 @@ _TOLERANCE = 1e-2
 _HOST_TOLERANCE = 1e-5
 # Relative to the largest eigenvalue: a negative eigenvalue beyond this is not rounding.
 NEGATIVE = 1e-4
-_REAL = (jnp.floating, jnp.integer)
-_LARGEST_COUNT = 2**31 - 1  # of steps or draws, which programs count in int32
 
 
 def as_data(name: str, array: Any, shape: str) -> jax.Array:
@@ -139,23 +135,6 @@ def _against_its_diagonal(gram: jax.Array) -> tuple[jax.Array, jax.Array, jax.Ar
     return jnp.min(jnp.diagonal(gram)), jnp.max(entries - roots[:, None] * roots[None, :]), jnp.max(entries)
 
 
-def as_nonnegative_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
-    """One finite number of at least 0, which may be traced, in the dtype of the data."""
-    numbers = as_numpy(name, value, "one real number") if is_concrete(value) else value
-    if numbers.shape != () or not any(jnp.issubdtype(numbers.dtype, kind) for kind in _REAL):
-        raise ValueError(f"{name} is {shown(value)}; expected one real number.")
-    check_nonnegative(name, value)
-    return jnp.asarray(value, dtype)
-
-
-def as_positive_scalar(name: str, value: Any, dtype: Any) -> jax.Array:
-    """One finite number above 0, which may be traced, in the dtype of the data."""
-    number = as_nonnegative_scalar(name, value, dtype)
-    if is_concrete(number) and not number > 0:
-        raise ValueError(f"{name} is {shown(value)}; expected a positive number.")
-    return number
-
-
 def as_labels(name: str, labels: Any, shape: str) -> jax.Array:
     """Labels or signs as a JAX array of integers or floating-point numbers, with as many axes as `shape` names."""
     if is_concrete(labels):
@@ -163,13 +142,6 @@ def as_labels(name: str, labels: Any, shape: str) -> jax.Array:
     if labels.ndim != _num_axes(shape):
         raise ValueError(f"{name} has shape {labels.shape}; expected {shape}.")
     return jnp.asarray(labels)
-
-
-def check_repeats(name: str, value: Any, minimum: int = 1) -> None:
-    """Refuse a number of steps or draws that is not an integer of at least `minimum`, or that int32 does not hold."""
-    check_count(name, value, minimum)
-    if value > _LARGEST_COUNT:
-        raise ValueError(f"{name} is {shown(int(value))}; expected at most {_LARGEST_COUNT}.")
 
 
 def _num_axes(shape: str) -> int:

@@ -1,39 +1,42 @@
-"""Functions that a caller passes: their errors name the function and its arguments."""
+"""Functions that a caller passes, called by the names of their arguments."""
 
-from collections.abc import Hashable
-from types import FunctionType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
+from ntk.calls import check_function, check_hashable, hint_of_method, of_user
 from ntk.checks import shown
 
 
-def called(name: str, function: Any, arguments: dict[str, Any]) -> Any:
-    """`function` of the arguments; an error in it becomes one sentence, with its traceback above.
+def called(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """`function` of the arguments. An error in it becomes one sentence, with the error itself as its cause.
 
     Args:
         name: What the message calls the function.
         function: The function to call.
         arguments: Its arguments, each under the name by which the message calls it.
+
+    Raises:
+        TypeError: `function` cannot be called, or raises a TypeError.
+        ValueError: It raises anything else.
     """
-    check_function(name, function, tuple(arguments))
-    try:
-        return function(*arguments.values())
-    except Exception as error:
-        given = " and ".join(arguments)
-        what = "" if isinstance(function, FunctionType) else f", {shown(function)},"
-        raise ValueError(
-            f"{name}{what} raises {type(error).__name__} for {given} as given; expected a function of"
-            f" {given}{_hint(function)}."
-        ) from error
+    expected = f"a function of {' and '.join(arguments)}"
+    check_function(name, function, expected)
+    call = f"{name}({', '.join(arguments)})"
+    return of_user(call, expected + hint_of_method(function), function, *arguments.values())
 
 
-def shapes_returned(name: str, function: Any, arguments: dict[str, Any]) -> Any:
-    """The shapes of what a function of JAX returns; refused where the function cannot be a static argument of `jit`."""
-    check_function(name, function, tuple(arguments))
-    if not isinstance(function, Hashable):
-        raise TypeError(f"{name} is {shown(function)}, which has no hash; expected a hashable function.")
+def shapes_returned(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """The shapes of what a function of JAX returns. A function that `jit` cannot take as a static argument is refused.
+
+    Raises:
+        TypeError: `function` cannot be called, has no hash, or raises a TypeError, or an argument holds what is not an
+            array.
+        ValueError: `function` raises anything else.
+    """
+    check_function(name, function, f"a function of {' and '.join(arguments)}")
+    check_hashable(name, function)
 
     def evaluated(*values: Any) -> Any:
         return called(name, function, dict(zip(arguments, values, strict=True)))
@@ -41,14 +44,6 @@ def shapes_returned(name: str, function: Any, arguments: dict[str, Any]) -> Any:
     for argument, value in arguments.items():
         check_leaves(argument, value)
     return jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(evaluated, *arguments.values()))
-
-
-def check_function(name: str, function: Any, arguments: tuple[str, ...]) -> None:
-    """Refuse what cannot be called."""
-    if not callable(function):
-        raise TypeError(
-            f"{name} is {shown(function)}; expected a function of {' and '.join(arguments)}{_hint(function)}."
-        )
 
 
 def check_leaves(name: str, tree: Any) -> None:
@@ -65,7 +60,3 @@ def _has_shapes(tree: Any) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     return True
-
-
-def _hint(function: Any) -> str:
-    return ", such as its method apply" if hasattr(function, "apply") else ""

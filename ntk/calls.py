@@ -3,7 +3,40 @@
 from collections.abc import Callable
 from typing import Any
 
+from ntk.checks import shown
+
 _LONGEST = 200  # characters of what an error says
+
+
+def check_function(name: str, function: object, expected: str) -> None:
+    """Refuse what cannot be called. Of an object with a method `apply`, such as a model, the message names the method.
+
+    Raises:
+        TypeError: `function` cannot be called.
+
+    Example:
+        >>> from ntk.calls import check_function
+        >>> check_function("loss", "mse", "a function of outputs and targets")
+        Traceback (most recent call last):
+        TypeError: loss is 'mse'; expected a function of outputs and targets.
+    """
+    if not callable(function):
+        raise TypeError(f"{name} is {shown(function)}; expected {expected}{hint_of_method(function)}.")
+
+
+def check_hashable(name: str, function: object) -> None:
+    """Refuse a function without a hash: it is compiled once, and found again by its hash.
+
+    Raises:
+        TypeError: `function` has no hash.
+    """
+    try:
+        hash(function)
+    except TypeError:
+        message = (
+            f"{name} is {shown(function)}, which has no hash; expected a function or a method, to compile it once."
+        )
+        raise TypeError(message) from None
 
 
 def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -31,3 +64,8 @@ def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any
         (reason, *_) = str(error).strip().splitlines() or [""]
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{called} fails with {type(error).__name__}: {reason[:_LONGEST]}; expected {expected}.") from error
+
+
+def hint_of_method(function: object) -> str:
+    """What a message adds about an object that is given in place of its method `apply`."""
+    return ", such as its method apply" if hasattr(function, "apply") else ""

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 # Relative to the largest entry. The rounding of a kernel lies far below, a matrix that is not a kernel lies far above.
 _SYMMETRY_TOLERANCE = 1e-2
@@ -100,6 +101,14 @@ def _as_array(name: str, array: Any, expected: str) -> jax.Array:
         return jnp.asarray(array)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} is {shown(array)}; expected {expected}.") from None
+
+
+def as_arrays(name: str, tree: PyTree) -> PyTree:
+    """A pytree with its leaves as JAX arrays; what JAX does not take is refused."""
+    try:
+        return jax.tree.map(jnp.asarray, tree)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {shown(tree)}; expected an array or a pytree of arrays.") from None
 
 
 def as_number(name: str, value: Any, dtype: Any, allowed: Callable[[float], bool], expected: str) -> jax.Array:

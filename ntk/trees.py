@@ -1,11 +1,17 @@
 """The leaves of parameter trees by name: one dialect of paths for Linen, NNX and any other pytree."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from flax import nnx
 
+from ntk.calls import check_function, of_user
+from ntk.checks import shown
+
+ParamFilter = Callable[[str], bool]  # takes the path of a leaf and returns whether it is chosen
 KeyPath = tuple[Any, ...]  # keys of jax.tree_util, which have no type in common
 
 
@@ -36,6 +42,34 @@ def leaf_paths(tree: Any) -> list[str]:
         inner = [below[1:] for below, _ in jax.tree_util.tree_leaves_with_path(node)] if _is_wrapper(node) else [()]
         paths += [(*path, *below) for below in inner]
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
+
+
+def check_filter(param_filter: object) -> None:
+    """Refuse a `param_filter` that cannot be called.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    check_function("param_filter", param_filter, "a function of a path such as 'params/w'")
+
+
+def is_chosen(param_filter: ParamFilter, path: str) -> bool:
+    """Whether a filter chooses the parameter at a path.
+
+    Raises:
+        TypeError: The filter returns neither True nor False, or raises a TypeError.
+        ValueError: It raises anything else.
+
+    Example:
+        >>> from ntk.trees import is_chosen
+        >>> is_chosen(lambda path: path.endswith("kernel"), "params/Dense_0/kernel")
+        True
+    """
+    called, expected = f"param_filter({path!r})", "a function of a path that returns True or False"
+    chosen = of_user(called, expected, param_filter, path)
+    if not isinstance(chosen, bool | np.bool_):
+        raise TypeError(f"{called} returns {shown(chosen)}; expected {expected}.")
+    return bool(chosen)
 
 
 def _is_wrapper(node: Any) -> bool:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("ntk", "bounds", "experiments")
 LARGEST_FOLDER = 12
 # Modules of ntk that bounds may import beside the package itself: `networks`, and what knows nothing of networks.
-SHARED = {"caches", "checks", "dtypes", "jaxprs", "linalg", "networks", "trees"}
+SHARED = {"caches", "calls", "checks", "dtypes", "jaxprs", "linalg", "networks", "trees"}
 
 
 def modules():

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from bounds.arrays import check_repeats
-from bounds.calls import called, check_function
+from bounds.calls import called
 from bounds.checks import Reals
-from ntk.checks import as_numpy, check_count, check_flag, shown
+from ntk.calls import check_function
+from ntk.checks import MOST_STEPS, as_numpy, check_count, check_flag, shown
 
 Dichotomies = Callable[[np.ndarray], np.ndarray]
 
@@ -60,14 +60,14 @@ def find_shattered_set(dichotomies: Dichotomies, configurations: Iterable[np.nda
         >>> find_shattered_set(rectangle_dichotomies, plane_configurations(5)) is None
         True
     """
-    check_function("dichotomies", dichotomies, ("points",))
+    check_function("dichotomies", dichotomies, "a function of points")
     try:
         points = iter(configurations)
     except TypeError:
         raise TypeError(f"configurations is {shown(configurations)}; expected arrays of points.") from None
 
     def shattered(x: np.ndarray) -> bool:
-        return _has_all("what dichotomies returns", called("dichotomies", dichotomies, {"configurations": x}))
+        return _has_all("what dichotomies returns", called("dichotomies", dichotomies, {"points": x}))
 
     return next((x for x in points if shattered(x)), None)
 
@@ -104,7 +104,7 @@ def vc_dimension(
     check_count("limit", limit)
 
     def shattered(size: int) -> np.ndarray | None:
-        return find_shattered_set(dichotomies, called("configurations", configurations, {"a size": size}))
+        return find_shattered_set(dichotomies, called("configurations", configurations, {"size": size}))
 
     return next((size - 1 for size in range(1, limit + 1) if shattered(size) is None), None)
 
@@ -126,7 +126,7 @@ def line_configurations(size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
         >>> [x.tolist() for x in line_configurations(3)]
         [[0, 1, 2]]
     """
-    check_repeats("size", size)
+    check_count("size", size, maximum=MOST_STEPS)
     yield np.arange(size)
 
 
@@ -147,7 +147,7 @@ def plane_configurations(size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
         >>> [x.tolist() for x in plane_configurations(2)]
         [[[0, 0], [1, 1]], [[0, 1], [1, 0]]]
     """
-    check_repeats("size", size)
+    check_count("size", size, maximum=MOST_STEPS)
     for heights in itertools.permutations(range(size)):
         yield np.column_stack([np.arange(size), heights])
 
@@ -174,8 +174,8 @@ def half_space_configurations(size: int, dim: int, affine: bool = True) -> Itera
         >>> [x[-1].tolist() for x in half_space_configurations(4, dim=2)]  # beside (0, 0), (4, 0) and (0, 4)
         [[1, 1], [-4, 1], [-4, -4]]
     """
-    check_repeats("size", size)
-    check_repeats("dim", dim)
+    check_count("size", size, maximum=MOST_STEPS)
+    check_count("dim", dim, maximum=MOST_STEPS)
     check_flag("affine", affine)
     corners = np.vstack([np.zeros((int(affine), dim), dtype=int), 2 * dim * np.eye(dim, dtype=int)])
     if size > len(corners) + 1:
@@ -203,7 +203,7 @@ def subset_configurations(x: Reals, size: int) -> Iterator[Shaped[np.ndarray, "s
         >>> [x.tolist() for x in subset_configurations([0.5, 1.5, 2.5], 2)]
         [[0.5, 1.5], [0.5, 2.5], [1.5, 2.5]]
     """
-    check_repeats("size", size)
+    check_count("size", size, maximum=MOST_STEPS)
     points = as_numpy("x", x, "points (N,) or (N, dim)")
     if points.ndim == 0:
         raise ValueError(f"x is {shown(x)}; expected points (N,) or (N, dim).")

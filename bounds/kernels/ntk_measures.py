@@ -8,8 +8,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
 
-from bounds.arrays import as_data, as_gram, as_nonnegative_scalar, check_spectrum, epsilon, euclidean_norm
-from ntk.checks import as_floating, check_representable, is_concrete
+from bounds.arrays import as_data, as_gram, check_spectrum, epsilon, euclidean_norm
+from ntk.checks import as_floating, as_nonnegative_number, check_representable, is_concrete
 
 _FEWEST_DIGITS = 3
 
@@ -49,7 +49,7 @@ def ntk_complexity(
     y = as_data("y", y, "(n, O)" if y.ndim == 2 else "(n,)")
     if len(y) != len(H):
         raise ValueError(f"y has {len(y)} rows; expected {len(H)} as H has.")
-    ridge = as_nonnegative_scalar("ridge", ridge, H.dtype)
+    ridge = as_nonnegative_number("ridge", ridge, H.dtype)
     complexity: Float[Array, ""]
     complexity, smallest, largest = _ntk_complexity(H, y.reshape(len(y), -1).astype(H.dtype), ridge)
     if is_concrete(complexity):

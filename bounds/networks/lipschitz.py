@@ -10,12 +10,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
 
 from bounds import batches
-from bounds.arrays import as_nonnegative_scalar, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.arrays import euclidean_norm, scale_of, square_root
 from bounds.calls import shapes_returned
 from bounds.networks import trees
 from bounds.networks.weights import WeightMatrices, in_one_dtype, matrices_of
 from ntk.caches.lifetimes import compiled
-from ntk.checks import as_floating, check_finite, check_representable
+from ntk.checks import MOST_STEPS, as_floating, as_nonnegative_number, check_count, check_finite, check_representable
 from ntk.linalg import highest_matmul
 
 
@@ -50,7 +50,7 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
     others = [name for name in weights.ignored if not trees.is_bias(name)]
     if others:
         raise ValueError(f"params has {', '.join(others)}; expected weights and biases alone, in a chain of layers.")
-    constant = as_nonnegative_scalar("activation_lipschitz", activation_lipschitz, weights.matrices[0].dtype)
+    constant = as_nonnegative_number("activation_lipschitz", activation_lipschitz, weights.matrices[0].dtype)
     result: Float[Array, ""] = _upper_bound(weights, constant)
     check_representable(lipschitz_upper_bound=result)
     return result
@@ -99,13 +99,13 @@ def lipschitz_lower_estimate(
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"x has shape {x.shape}; expected (N, …) with no empty axis.")
     check_finite("x", x)
-    check_repeats("num_steps", num_steps)
+    check_count("num_steps", num_steps, maximum=MOST_STEPS)
     shape = shapes_returned("f", f, {"params": params, "x": x})
     if not isinstance(shape, tuple) or shape[:1] != (len(x),):
         raise ValueError(
             f"f returns {shape} for x {x.shape}; expected one array ({len(x)}, …), an output for each input."
         )
-    result = _lower_estimate(f, num_steps, params, x, as_nonnegative_scalar("step_size", step_size, x.dtype))
+    result = _lower_estimate(f, num_steps, params, x, as_nonnegative_number("step_size", step_size, x.dtype))
     check_representable(lipschitz_lower_estimate=result)
     return result
 

@@ -8,11 +8,11 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
 
-from bounds.arrays import as_data, as_labels, as_positive_scalar, euclidean_norm
+from bounds.arrays import as_data, as_labels, euclidean_norm
 from bounds.networks.norms import layer_norms
 from bounds.networks.weights import dense_matrices, in_one_dtype, layer_matrices, matrices_of
 from bounds.rademacher.networks import golowich_complexity
-from ntk.checks import as_floating, check_nonnegative, check_representable, is_concrete
+from ntk.checks import as_floating, as_positive_number, check_nonnegative, check_representable, is_concrete
 from ntk.dtypes import common_dtype
 
 
@@ -89,7 +89,7 @@ def ramp_risk(margins: Shaped[ArrayLike, " N"], gamma: ArrayLike) -> Float[Array
         0.5625
     """
     margins = as_data("margins", margins, "(N,)")
-    return jnp.mean(ramp(margins, as_positive_scalar("gamma", gamma, margins.dtype)))
+    return jnp.mean(ramp(margins, as_positive_number("gamma", gamma, margins.dtype)))
 
 
 def ramp(margins: Any, gamma: Any) -> Any:
@@ -128,7 +128,7 @@ def normalized_margins(
         raise ValueError(f"margins has {len(margins)} entries; expected {len(x)} as x has rows.")
     dtype = common_dtype(margins, x)
     margins, x = margins.astype(dtype), x.astype(dtype)
-    complexity = as_positive_scalar("complexity", complexity, dtype)
+    complexity = as_positive_number("complexity", complexity, dtype)
     # One division at a time: the product of the divisors may leave the range of the dtype where the result does not.
     result: Float[Array, " N"] = margins / complexity / (euclidean_norm(x) / len(x))
     check_representable(normalized_margins=result)

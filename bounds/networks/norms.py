@@ -11,10 +11,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Shaped
 
-from bounds.arrays import as_data, check_repeats, euclidean_norm, scale_of, square_root
+from bounds.arrays import as_data, euclidean_norm, scale_of, square_root
 from bounds.checks import as_positive, as_scalar
 from bounds.networks.weights import dense_matrices, layer_matrices
-from ntk.checks import check_choice, check_representable, is_concrete
+from ntk.checks import MOST_STEPS, check_choice, check_count, check_representable, is_concrete
 from ntk.linalg import highest_matmul
 
 # How many vectors are iterated at once. They are not all orthogonal to the vector sought, and the rate is set by the
@@ -104,7 +104,7 @@ def spectral_norm(
     """
     matrix = as_data("matrix", matrix, "(in, out)")
     tolerance = as_scalar(as_positive, "tolerance", tolerance)
-    check_repeats("max_steps", max_steps)
+    check_count("max_steps", max_steps, maximum=MOST_STEPS)
     found: SpectralNorm = _spectral_norm(matrix, tolerance, max_steps)
     return found
 

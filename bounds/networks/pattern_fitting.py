@@ -11,11 +11,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int8, Shaped
 
 from bounds import batches
-from bounds.arrays import as_labels, as_nonnegative_scalar, check_repeats
+from bounds.arrays import as_labels
 from bounds.calls import shapes_returned
 from bounds.networks.rounding import rounded_at_random
 from ntk.caches.lifetimes import compiled
-from ntk.checks import as_floating, check_finite, check_key, is_concrete
+from ntk.checks import MOST_STEPS, as_floating, as_nonnegative_number, check_count, check_finite, check_key, is_concrete
 
 _LARGEST_SAMPLE = 16  # 65,536 networks
 # Relative to the largest |f|: an output nearer to zero than this may owe its sign to rounding.
@@ -76,8 +76,8 @@ def fitted_dichotomies(
         [ True False False  True]
     """
     x, patterns, learning_rate = _check(model, x, patterns, learning_rate)
-    check_repeats("steps", steps)
-    check_repeats("restarts", restarts)
+    check_count("steps", steps, maximum=MOST_STEPS)
+    check_count("restarts", restarts, maximum=MOST_STEPS)
     check_key(key)
     found: Bool[Array, " P"] = _fitted(model, restarts, x, patterns, key, jnp.asarray(steps), learning_rate)
     return found
@@ -218,4 +218,4 @@ def _check(model: Any, x: ArrayLike, patterns: ArrayLike, learning_rate: ArrayLi
     shape = shapes_returned("model", outputs, {"x": x})
     if shape not in ((len(x),), (len(x), 1)):
         raise ValueError(f"model returns outputs of shape {shape}; expected (N,) or (N, 1), one number per point.")
-    return x, signs.astype(x.dtype), as_nonnegative_scalar("learning_rate", learning_rate, x.dtype)
+    return x, signs.astype(x.dtype), as_nonnegative_number("learning_rate", learning_rate, x.dtype)

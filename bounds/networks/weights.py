@@ -1,7 +1,6 @@
 """Which leaves of a parameter tree are weight matrices, and which are not."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +10,10 @@ import numpy as np
 
 import ntk
 from bounds.arrays import as_data, as_host_array
-from bounds.calls import called
 from bounds.networks import trees
 from ntk.checks import as_floating, is_concrete, shown
 from ntk.dtypes import common_dtype
+from ntk.trees import ParamFilter, check_filter, is_chosen
 
 
 @functools.partial(
@@ -44,7 +43,7 @@ class WeightMatrices:
         return "\n".join([*rows, *(f"{name}: ignored" for name in self.ignored)])
 
 
-def weight_matrices(params: Any, param_filter: Callable[[str], bool] | None = None) -> WeightMatrices:
+def weight_matrices(params: Any, param_filter: ParamFilter | None = None) -> WeightMatrices:
     """The weight matrices of a network, from a Flax parameter tree or any other pytree.
 
     All floating-point leaves with two axes or more are taken. Two axes are (in, out), as in a dense layer or an
@@ -77,7 +76,7 @@ def weight_matrices(params: Any, param_filter: Callable[[str], bool] | None = No
     return matrices_of("params", params, param_filter)
 
 
-def matrices_of(argument: str, params: Any, param_filter: Callable[[str], bool] | None = None) -> WeightMatrices:
+def matrices_of(argument: str, params: Any, param_filter: ParamFilter | None = None) -> WeightMatrices:
     """`weight_matrices`, whose messages call the tree by the name `argument`."""
     if isinstance(params, WeightMatrices):
         return params
@@ -174,14 +173,15 @@ def _place(argument: str, name: str) -> str:
     return f"{argument} at {name}" if name else argument
 
 
-def _taken(argument: str, params: Any, param_filter: Callable[[str], bool] | None) -> WeightMatrices:
+def _taken(argument: str, params: Any, param_filter: ParamFilter | None) -> WeightMatrices:
     """The leaves that are taken, unchanged, in place of matrices."""
     leaves = trees.named_leaves(params)
     matrices = [name for name in leaves if leaves[name].ndim >= 2]
     if param_filter is None:
         taken = matrices
     else:
-        taken = [name for name in matrices if called("param_filter", param_filter, {"a path": name})]
+        check_filter(param_filter)
+        taken = [name for name in matrices if is_chosen(param_filter, name)]
     if not taken:
         listed = ", ".join(leaves) or "no leaves"
         raise ValueError(f"{argument} has no weight matrix among {listed}; expected at least one.")

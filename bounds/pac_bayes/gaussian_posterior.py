@@ -10,13 +10,21 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from bounds import batches
-from bounds.arrays import as_positive_scalar, check_repeats
 from bounds.calls import shapes_returned
 from bounds.checks import Reals, as_delta, as_positive, as_risk, as_scalar
 from bounds.concentration.averages import chernoff_upper
 from bounds.pac_bayes.closed_forms import seeger_bound
 from ntk.caches.lifetimes import compiled
-from ntk.checks import as_floating, check_count, check_finite, check_key, is_concrete, shown
+from ntk.checks import (
+    MOST_STEPS,
+    as_floating,
+    as_positive_number,
+    check_count,
+    check_finite,
+    check_key,
+    is_concrete,
+    shown,
+)
 from ntk.dtypes import common_dtype
 
 
@@ -65,7 +73,7 @@ def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLik
         10.0
     """
     dtype = _check_trees(params, prior)
-    scales = (as_positive_scalar(name, s, dtype) for name, s in (("sigma", sigma), ("prior_sigma", prior_sigma)))
+    scales = (as_positive_number(name, s, dtype) for name, s in (("sigma", sigma), ("prior_sigma", prior_sigma)))
     kl: Float[Array, ""] = _kl(params, prior, *scales)
     return kl
 
@@ -113,11 +121,11 @@ def posterior_risks(
     """
     dtype = _check_trees(params, params)
     check_key(key)
-    check_repeats("num_draws", num_draws)
+    check_count("num_draws", num_draws, maximum=MOST_STEPS)
     shape = shapes_returned("risk", risk, {"params": params, "data": data})
     if shape != ():
         raise ValueError(f"risk returns {shape}; expected a scalar, of shape ().")
-    risks = _risks(risk, num_draws, params, data, as_positive_scalar("sigma", sigma, dtype), key)
+    risks = _risks(risk, num_draws, params, data, as_positive_number("sigma", sigma, dtype), key)
     if is_concrete(risks):
         as_risk("risk", risks)
     return risks
@@ -182,7 +190,7 @@ def pac_bayes_gaussian(
         as_scalar(as_delta, name, value) for name, value in (("delta", delta), ("monte_carlo_share", monte_carlo_share))
     )
     check_count("num_samples", num_samples)
-    check_repeats("num_draws", num_draws, minimum=2)
+    check_count("num_draws", num_draws, minimum=2, maximum=MOST_STEPS)
     check_key(key)
     _check_trees(params, prior)
     draws = np.array(

@@ -15,17 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from bounds.arrays import (
-    as_data,
-    as_gram,
-    as_gram_stack,
-    as_nonnegative_scalar,
-    as_radius,
-    as_stack,
-    euclidean_norm,
-    square_root,
-)
-from ntk.checks import check_choice
+from bounds.arrays import as_data, as_gram, as_gram_stack, as_radius, as_stack, euclidean_norm, square_root
+from ntk.checks import as_nonnegative_number, check_choice
 from ntk.linalg import highest_matmul
 
 T = TypeVar("T")
@@ -138,7 +129,7 @@ class LinearBall:
     def checked(self) -> "LinearBall":
         """The class with its data as arrays; bad data is refused."""
         x = as_data("x", self.x, "(m, d)")
-        return replace(self, x=x, radius=as_nonnegative_scalar("radius", self.radius, x.dtype))
+        return replace(self, x=x, radius=as_nonnegative_number("radius", self.radius, x.dtype))
 
     def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """(B/m) ‖Σ σ_i x_i‖_q for signs (m,); a scalar."""
@@ -209,7 +200,7 @@ class KernelBall:
     def checked(self) -> "KernelBall":
         """The class with its data as arrays; bad data is refused."""
         gram = as_gram("gram", self.gram)
-        return replace(self, gram=gram, radius=as_nonnegative_scalar("radius", self.radius, gram.dtype))
+        return replace(self, gram=gram, radius=as_nonnegative_number("radius", self.radius, gram.dtype))
 
     def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:
         """(B/m) √(σᵀKσ) for signs (m,); a scalar."""

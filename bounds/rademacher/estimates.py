@@ -13,11 +13,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from bounds import batches
-from bounds.arrays import check_repeats, square_root
+from bounds.arrays import square_root
 from bounds.calls import shapes_returned
 from bounds.rademacher.classes import FunctionClass
 from ntk.caches.lifetimes import compiled
-from ntk.checks import check_key, check_representable, shown
+from ntk.checks import MOST_STEPS, check_count, check_key, check_representable, shown
 
 _LARGEST_ENUMERATED = 16
 _METHODS = ("checked", "supremum", "upper_bound", "largest_value")
@@ -65,7 +65,7 @@ def empirical_rademacher(function_class: FunctionClass, key: jax.Array, num_draw
     """
     function_class = _checked(function_class)
     check_key(key)
-    check_repeats("num_draws", num_draws, 2)
+    check_count("num_draws", num_draws, minimum=2, maximum=MOST_STEPS)
     result: Estimate = _empirical(function_class, key, num_draws)
     check_representable(**result._asdict())
     return result
@@ -135,8 +135,8 @@ def rademacher_complexity(
         True
     """
     check_key(key)
-    check_repeats("num_resamples", num_resamples, 2)
-    check_repeats("num_draws", num_draws)
+    check_count("num_resamples", num_resamples, minimum=2, maximum=MOST_STEPS)
+    check_count("num_draws", num_draws, maximum=MOST_STEPS)
     shapes_returned("draw_class", draw_class, {"key": key})
     result = _resampled(draw_class, num_resamples, num_draws, key)
     check_representable(**result._asdict())

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
 
-from bounds.arrays import as_gram, as_nonnegative_scalar, check_spectrum, square_root
-from ntk.checks import check_representable
+from bounds.arrays import as_gram, check_spectrum, square_root
+from ntk.checks import as_nonnegative_number, check_representable
 
 
 def local_rademacher(gram: Shaped[ArrayLike, "m m"], r: ArrayLike, radius: ArrayLike = 1.0) -> Float[Array, ""]:
@@ -40,7 +40,7 @@ def local_rademacher(gram: Shaped[ArrayLike, "m m"], r: ArrayLike, radius: Array
         1.4142
     """
     gram = as_gram("gram", gram)
-    r, radius = (as_nonnegative_scalar(name, value, gram.dtype) for name, value in (("r", r), ("radius", radius)))
+    r, radius = (as_nonnegative_number(name, value, gram.dtype) for name, value in (("r", r), ("radius", radius)))
     result: Float[Array, ""]
     result, spectrum = _local(gram, r, radius)
     check_spectrum("gram", spectrum[0], spectrum[-1])
@@ -78,7 +78,7 @@ def local_fixed_point(gram: Shaped[ArrayLike, "m m"], radius: ArrayLike = 1.0) -
     """
     gram = as_gram("gram", gram)
     result: Float[Array, ""]
-    result, spectrum = _fixed_point(gram, as_nonnegative_scalar("radius", radius, gram.dtype))
+    result, spectrum = _fixed_point(gram, as_nonnegative_number("radius", radius, gram.dtype))
     check_spectrum("gram", spectrum[0], spectrum[-1])
     check_representable(local_fixed_point=result)
     return result

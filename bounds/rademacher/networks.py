@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Real
 
-from bounds.arrays import as_data, as_stack, check_repeats, euclidean_norm
+from bounds.arrays import as_data, as_stack, euclidean_norm
 from bounds.rademacher.classes import pytree_of, set_fields
-from ntk.checks import check_key, check_nonnegative
+from ntk.checks import MOST_STEPS, check_count, check_key, check_nonnegative
 from ntk.linalg import highest_matmul
 
 
@@ -56,7 +56,7 @@ class NetworkBall:
 
     def __post_init__(self) -> None:
         for name in ("width", "num_steps", "num_restarts"):
-            check_repeats(name, getattr(self, name))
+            check_count(name, getattr(self, name), maximum=MOST_STEPS)
         set_fields(self, x=as_stack("x", self.x, "(m, d)"), radii=as_stack("radii", self.radii, "(L,)"))
 
     @property

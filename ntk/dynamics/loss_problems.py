@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real, Shaped
 
+from ntk.calls import check_function, of_user
 from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout, arranged
 from ntk.dynamics.linear_algebra.spectral import check_semidefinite
@@ -67,10 +68,9 @@ def outputs_layout(
     return Layout(shape[1:], full)
 
 
-def check_loss(loss: Any) -> None:
+def check_loss(loss: object) -> None:
     """Refuse a loss that is not a function."""
-    if not callable(loss):
-        raise TypeError(f"loss is {shown(loss)}; expected a function of outputs and targets.")
+    check_function("loss", loss, "a function of outputs and targets")
 
 
 def as_targets(name: str, y: Any) -> jax.Array:
@@ -92,17 +92,12 @@ def check_loss_takes(loss: Loss, outputs: Any, targets: Any, advice: str) -> Non
         advice: What the message recommends if the loss fails.
 
     Raises:
-        TypeError: The loss does not return real numbers.
-        ValueError: The loss fails, or compares outputs with targets of other points.
+        TypeError: The loss does not return real numbers, or raises a TypeError.
+        ValueError: The loss raises another error, or compares outputs with targets of other points.
     """
     of_outputs, of_targets = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (outputs, targets))
     given = f"outputs of shape {_joined(of_outputs)} and targets of shape {_joined(of_targets)}"
-    try:
-        found = jax.eval_shape(loss, outputs, targets)
-    except Exception as error:
-        raise ValueError(
-            f"loss fails on {given} ({type(error).__name__}); expected another loss, or {advice}."
-        ) from error
+    found = of_user(f"loss of {given}", f"another loss, or {advice}", jax.eval_shape, loss, outputs, targets)
     if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
         raise TypeError(f"loss returns {shown(found)} for {given}; expected real numbers.")
     if len(of_outputs) == len(of_targets) == 1 and _mixes_points(loss, outputs, targets):

@@ -9,9 +9,11 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from ntk.caches.lifetimes import compiled
-from ntk.checks import MOST_STEPS, as_floating, check_count, check_finite, check_flag, is_concrete, shown
+from ntk.calls import of_user
+from ntk.checks import MOST_STEPS, as_arrays, as_floating, check_count, check_finite, check_flag, is_concrete, shown
 from ntk.dynamics.loss_problems import Loss, as_targets, check_loss, check_loss_takes
 from ntk.finite_width import linearize
+from ntk.finite_width.arguments import check_model_function
 
 
 class Trajectory(NamedTuple):
@@ -82,8 +84,7 @@ def train(
         >>> print(trajectory.loss, trajectory.params)  # w ← w − 0.1 · 5 (w − 1)
         [2.5     0.625   0.15625] [0.75]
     """
-    if not callable(f):
-        raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")
+    check_model_function(f)
     check_loss(loss)
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(f"optimizer is {shown(optimizer)}; expected an Optax optimizer, such as optax.sgd(0.1).")
@@ -132,13 +133,10 @@ def _as_params(params: Any) -> Any:
 
 def _as_inputs(name: str, x: Any) -> Any:
     """The inputs as a pytree of JAX arrays. Floating-point numbers must be finite."""
-    try:
-        arrays = jax.tree.map(jnp.asarray, x)
-    except (TypeError, ValueError, OverflowError):
-        arrays = None
+    arrays = as_arrays(name, x)
     leaves = jax.tree.leaves(arrays)
     if not leaves:
-        raise TypeError(f"{name} is {shown(x)}; expected an array, or a pytree of arrays.")
+        raise TypeError(f"{name} is {shown(x)}; expected an array or a pytree of arrays.")
     for leaf in leaves:
         if jnp.issubdtype(leaf.dtype, jnp.floating):
             check_finite(name, leaf)
@@ -163,13 +161,8 @@ def _as_targets(y: Any, outputs: jax.ShapeDtypeStruct) -> Any:
 def _outputs_of(f: Callable[[Any, Any], jax.Array], params: Any, x: Any, name: str) -> Any:
     """Shape and dtype of f for inputs of that name. An f that fails, or does not return real numbers, is refused."""
     shapes = ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(x)[:3])
-    try:
-        found = jax.eval_shape(f, params, x)
-    except Exception as error:
-        raise ValueError(
-            f"f fails on params and {name}, of shape {shapes} ({type(error).__name__}: {shown(str(error))}); expected"
-            " f(params, x) to return the outputs."
-        ) from error
+    expected = f"a function of such params and {name}, of shape {shapes}"
+    found = of_user(f"f(params, {name})", expected, jax.eval_shape, f, params, x)
     if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
         raise TypeError(f"f returns {shown(found)} for {name}; expected one real floating-point array.")
     if not found.shape:

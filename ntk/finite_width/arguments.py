@@ -13,14 +13,14 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from ntk.caches.lifetimes import kept_with
-from ntk.calls import of_user
-from ntk.checks import check_flag, check_results, is_concrete, shown
+from ntk.calls import check_function, check_hashable, of_user
+from ntk.checks import as_arrays, check_flag, check_results, is_concrete, shown
 from ntk.dtypes import at_least_float32
 from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs
-from ntk.finite_width.trained import ParamFilter, trained_leaves
+from ntk.finite_width.trained import trained_leaves
 from ntk.jaxprs import Program, equations
 from ntk.networks import Description
-from ntk.trees import leaf_paths
+from ntk.trees import ParamFilter, check_filter, leaf_paths
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ def checked_arguments(
 
 def checked_trained(f: ModelFunction, params: PyTree, param_filter: ParamFilter | None = None) -> tuple[int, ...]:
     """Which leaves of the parameters are trained, after a look at the function and all of them."""
-    if param_filter is not None and not callable(param_filter):
-        raise TypeError(f"param_filter is {shown(param_filter)}; expected a function of a path such as 'params/w'.")
-    _check_function(f)
+    if param_filter is not None:
+        check_filter(param_filter)
+    check_model_function(f)
     return trained_leaves(f, params, param_filter)
 
 
@@ -158,7 +158,7 @@ def _shapes(tree: PyTree) -> str:
     return shown([leaf.shape for leaf in jax.tree.leaves(tree)])
 
 
-def _check_function(f: Callable[..., PyTree]) -> None:
+def check_model_function(f: Callable[..., PyTree]) -> None:
     """Refuse what is not a function f(params, x) with a hash, and say how to make one of a model."""
     name = type(f).__name__
     if isinstance(f, nnx.Module):
@@ -170,21 +170,13 @@ def _check_function(f: Callable[..., PyTree]) -> None:
         raise TypeError(f"f is a model, {name}; expected its method `apply`, with params = model.init(key, x).")
     if isinstance(f, Description):
         raise TypeError(f"f is a description, {name}; expected ntk.finite(net, width).apply, or another function.")
-    if not callable(f):
-        raise TypeError(f"f is {shown(f)}; expected a function f(params, x).")
-    try:
-        hash(f)
-    except TypeError:
-        message = f"f is {shown(f)}, which has no hash; expected a function or a method, to compile it once."
-        raise TypeError(message) from None
+    check_function("f", f, "a function f(params, x)")
+    check_hashable("f", f)
 
 
 def _checked_inputs(name: str, x: PyTree) -> PyTree:
     """A pytree of arrays with one leading axis of inputs in common."""
-    try:
-        x = jax.tree.map(jnp.asarray, x)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} is {shown(x)}; expected an array or a pytree of arrays.") from None
+    x = as_arrays(name, x)
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
     if len(lengths) != 1 or lengths <= {(), (0,)}:
         shapes = [leaf.shape for leaf in jax.tree.leaves(x)]

@@ -9,8 +9,8 @@ from ntk.finite_width.arguments import checked_arguments
 from ntk.finite_width.columns import kernel_by_columns
 from ntk.finite_width.functions import ModelFunction, batch_of_one, loops_refused, num_inputs
 from ntk.finite_width.task import Options, Task, checked_options, prepared, reading, tile_size
-from ntk.finite_width.trained import ParamFilter
 from ntk.tiles import kernel_by_tiles
+from ntk.trees import ParamFilter
 
 
 def empirical_ntk(

@@ -10,8 +10,7 @@ from ntk.finite_width.functions import ModelFunction, num_inputs
 from ntk.finite_width.rules.memory import bytes_per_input
 from ntk.finite_width.rules.plan import Family
 from ntk.finite_width.task import Task, checked_options, prepared
-from ntk.finite_width.trained import ParamFilter
-from ntk.trees import leaf_paths
+from ntk.trees import ParamFilter, leaf_paths
 
 
 @dataclass(frozen=True)

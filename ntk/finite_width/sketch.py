@@ -20,9 +20,9 @@ from ntk.checks import check_choice, check_count, check_key
 from ntk.dtypes import at_least_float32, common_dtype
 from ntk.finite_width.arguments import checked_arguments
 from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, loops_refused, of_trained
-from ntk.finite_width.trained import ParamFilter
 from ntk.finite_width.vector_products import OfValues, jacobian_times
 from ntk.linalg import highest_einsum
+from ntk.trees import ParamFilter
 
 
 def _signs(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Float[Array, "..."]:

@@ -15,11 +15,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import PyTree
 
-from ntk.calls import of_user
 from ntk.checks import shown
-from ntk.trees import leaf_paths
+from ntk.trees import ParamFilter, is_chosen, leaf_paths
 
-ParamFilter = Callable[[str], bool]
 DType: TypeAlias = Any  # of NumPy, or one of JAX's own such as that of random keys
 
 # The collections that Linen's own layers keep beside "params". A user's own function may take entries of other names.
@@ -36,7 +34,7 @@ def trained_leaves(f: Callable[..., PyTree], params: PyTree, param_filter: Param
     paths, dtypes, state = leaf_paths(params), leaf_dtypes(params), _state(f, params)
 
     def is_trained(leaf: int) -> bool:
-        return leaf not in state and (param_filter is None or _is_chosen(param_filter, paths[leaf]))
+        return leaf not in state and (param_filter is None or is_chosen(param_filter, paths[leaf]))
 
     inexact = [i for i, dtype in enumerate(dtypes) if jnp.issubdtype(dtype, jnp.inexact)]
     trained = tuple(filter(is_trained, inexact))
@@ -56,14 +54,6 @@ def trained_leaves(f: Callable[..., PyTree], params: PyTree, param_filter: Param
     raise ValueError(
         f"params has {found}{beside}; expected a pytree with at least one floating-point leaf that is trained."
     )
-
-
-def _is_chosen(param_filter: ParamFilter, path: str) -> bool:
-    called, expected = f"param_filter({path!r})", "a function of a path that returns True or False"
-    chosen = of_user(called, expected, param_filter, path)
-    if not isinstance(chosen, bool | np.bool_):
-        raise TypeError(f"{called} returns {shown(chosen)}; expected {expected}.")
-    return bool(chosen)
 
 
 def leaf_dtypes(params: PyTree) -> list[DType]:

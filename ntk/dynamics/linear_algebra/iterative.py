@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Real
 
 from ntk.caches.lifetimes import compiled
+from ntk.calls import check_function, of_user
 from ntk.checks import (
     MOST_STEPS,
     as_floating,
@@ -104,8 +105,8 @@ def conjugate_gradients(
     rho = as_nonnegative_number("ridge", ridge, b.dtype)
     columns = b.reshape(len(b), -1)
     product = _as_product(kernel, len(b), f"b has {len(b)} rows", b.dtype)
-    if preconditioner is not None and not callable(preconditioner):
-        raise TypeError(f"preconditioner is {shown(preconditioner)}; expected a function v → P⁻¹ v.")
+    if preconditioner is not None:
+        check_function("preconditioner", preconditioner, "a function v → P⁻¹ v")
     precondition = Partial(_unchanged) if preconditioner is None else preconditioner
     for name, function in (("kernel", product), ("preconditioner", precondition)):
         _check_product(name, function, columns)
@@ -200,18 +201,10 @@ def _check_semidefinite(core: jax.Array) -> None:
 
 
 def _check_product(name: str, function: Product, columns: Any) -> None:
-    try:
-        found = jax.eval_shape(function, columns)
-    except Exception as error:
-        raise ValueError(
-            f"{name} fails on {columns.dtype}{list(columns.shape)} ({type(error).__name__}); expected a function"
-            " from (N, c) to (N, c)."
-        ) from error
+    given = f"{columns.dtype}{list(columns.shape)}"
+    found = of_user(f"{name} of {given}", "a function from (N, c) to (N, c)", jax.eval_shape, function, columns)
     if (getattr(found, "shape", None), getattr(found, "dtype", None)) != (columns.shape, columns.dtype):
-        raise TypeError(
-            f"{name} returns {shown(found)} for {columns.dtype}{list(columns.shape)}; expected the same shape"
-            " and dtype."
-        )
+        raise TypeError(f"{name} returns {shown(found)} for {given}; expected the same shape and dtype.")
 
 
 def _as_product(kernel: Any, num_rows: int, reason: str, dtype: Any) -> Product:

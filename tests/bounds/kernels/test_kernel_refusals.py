@@ -18,7 +18,7 @@ REFUSED = [
         "ntk_complexity: ridge",
         lambda bounds: bounds.ntk_complexity(GRAM, X[:, 0], -1.0),
         ValueError,
-        "ridge is -1.0; expected a finite number that is not negative",
+        "ridge is -1.0; expected one finite number that is not negative",
     ),
     (
         "ntk_complexity: H",
@@ -142,7 +142,7 @@ REFUSED_UNDER_JIT = [
         "ntk_complexity: ridge",
         lambda bounds, x, gram: bounds.ntk_complexity(gram, x[:, 0], "small"),
         TypeError,
-        "ridge is 'small'; expected one real number",
+        "ridge is 'small'; expected one finite number that is not negative",
     ),
 ]
 

@@ -17,7 +17,7 @@ REFUSED = [
         "ramp_risk: gamma",
         lambda bounds: bounds.ramp_risk(X[0], 0.0),
         ValueError,
-        "gamma is 0.0; expected a positive number",
+        "gamma is 0.0; expected one finite positive number",
     ),
     (
         "classification_margins: labels",
@@ -41,7 +41,7 @@ REFUSED = [
         "normalized_margins: complexity",
         lambda bounds: bounds.normalized_margins(X[:, 0], 0.0, X),
         ValueError,
-        "complexity is 0.0; expected a positive number",
+        "complexity is 0.0; expected one finite positive number",
     ),
     (
         "golowich_margin_bound: x",

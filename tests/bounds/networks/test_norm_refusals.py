@@ -18,6 +18,24 @@ def identity(params, x):
 
 REFUSED = [
     (
+        "weight_matrices: param_filter fails",
+        lambda bounds: bounds.weight_matrices({"w": X}, lambda path: path.missing),
+        ValueError,
+        r"param_filter\('w'\) fails with AttributeError: .*missing.*; expected a function of a path that returns",
+    ),
+    (
+        "weight_matrices: param_filter returns",
+        lambda bounds: bounds.weight_matrices({"w": X}, lambda path: None),
+        TypeError,
+        r"param_filter\('w'\) returns None; expected a function of a path that returns True or False",
+    ),
+    (
+        "weight_matrices: param_filter",
+        lambda bounds: bounds.weight_matrices({"w": X}, "kernel"),
+        TypeError,
+        "param_filter is 'kernel'; expected a function of a path such as 'params/w'",
+    ),
+    (
         "weight_matrices: 0",
         lambda bounds: bounds.weight_matrices([X * jnp.nan]),
         ValueError,
@@ -45,7 +63,7 @@ REFUSED = [
         "lipschitz_upper_bound: activation_lipschitz",
         lambda bounds: bounds.lipschitz_upper_bound([X], -1.0),
         ValueError,
-        "activation_lipschitz is -1.0; expected a finite number that",
+        "activation_lipschitz is -1.0; expected one finite number that",
     ),
 ]
 
@@ -153,7 +171,7 @@ REFUSED_UNDER_JIT = [
         "lipschitz_upper_bound: activation_lipschitz",
         lambda bounds, x, gram: bounds.lipschitz_upper_bound([x], "relu"),
         TypeError,
-        "activation_lipschitz is 'relu'; expected one real number",
+        "activation_lipschitz is 'relu'; expected one finite number that is not negative",
     ),
     (
         "lipschitz_lower_estimate: f",

@@ -1,5 +1,6 @@
 """Every bad input of any loss, of training and of solvers is refused by one sentence, as in test_dynamics_refusals."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -12,6 +13,10 @@ KEY = jax.random.key(0)
 
 def linear(w, x):
     return x @ w
+
+
+def fails(*args):
+    raise ZeroDivisionError("of the user\nand more")
 
 
 w, x, y, sgd = np.ones(2), np.ones((3, 2)), np.ones(3), optax.sgd(0.1)
@@ -54,10 +59,10 @@ ROWS: list[Row] = [
         "atol is nan; expected one finite positive number",
     ),
     (
-        "loss_flow: loss fails on outputs of shape (3,) and targets of",
+        "loss_flow: loss of outputs of shape (3,) and targets of",
         lambda d: d.loss_flow(K, np.arange(3), CLASSES)(1.0),
         ValueError,
-        r"loss fails on outputs of shape \(3,\) and targets of",
+        r"loss of outputs of shape \(3,\) and targets of shape \(3,\) fails with ValueError",
     ),
     (
         "loss_descent: expected another loss, or fx_train_0 of the shape of the outputs, such as (3, classes)",
@@ -78,6 +83,36 @@ ROWS: list[Row] = [
         r"fx_train_0 has shape \(2, 2\); expected that of the",
     ),
     ("train: f is None", lambda d: d.train(None, w, x, y, sgd, 1), TypeError, "f is None; expected a function"),
+    (
+        "train: f fails",
+        lambda d: d.train(fails, w, x, y, sgd, 1),
+        ValueError,
+        r"f\(params, x_train\) fails with ZeroDivisionError: of the user; expected a function of such params and",
+    ),
+    (
+        "loss_descent: loss fails",
+        lambda d: d.loss_descent(K, Y, fails, 1, learning_rate=0.1),
+        ValueError,
+        "loss of outputs of shape .* fails with ZeroDivisionError: of the user; expected another loss",
+    ),
+    (
+        "conjugate_gradients: kernel fails",
+        lambda d: d.conjugate_gradients(fails, y),
+        ValueError,
+        r"kernel of float64\[3, 1\] fails with ZeroDivisionError: of the user; expected a function from",
+    ),
+    (
+        "conjugate_gradients: preconditioner fails",
+        lambda d: d.conjugate_gradients(K, y, preconditioner=fails),
+        ValueError,
+        r"preconditioner of float64\[3, 1\] fails with ZeroDivisionError: of the user; expected a function from",
+    ),
+    (
+        "train: f is a model",
+        lambda d: d.train(nn.Dense(1), w, x, y, sgd, 1),
+        TypeError,
+        "f is a model, Dense; expected its method `apply`",
+    ),
     (
         "train: optimizer is 0.1",
         lambda d: d.train(linear, w, x, y, 0.1, 1),
