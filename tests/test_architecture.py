@@ -1,6 +1,7 @@
 """The layout of docs/architecture.md: what may import what, how large a folder may be, which names are private."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -13,13 +14,16 @@ LARGEST_FOLDER = 12
 SHARED = {"caches", "calls", "checks", "dtypes", "jaxprs", "linalg", "networks", "trees"}
 
 
+@functools.cache
 def modules():
     """Every module of the packages with its tree."""
+    found = {}
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
             parts = file.relative_to(ROOT).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            yield name, ast.parse(file.read_text(encoding="utf-8"))
+            found[name] = ast.parse(file.read_text(encoding="utf-8"))
+    return found
 
 
 def imports(tree):
@@ -47,12 +51,9 @@ def unit(module, name):
     return parts[1] if len(parts) > 1 else None
 
 
-MODULES = dict(modules())
-
-
 def units_of(package):
     """The modules and folders of a package; of experiments the folders, since a script may import all of them."""
-    found = {name.split(".")[1] for name in MODULES if name.startswith(f"{package}.")}
+    found = {name.split(".")[1] for name in modules() if name.startswith(f"{package}.")}
     return found - {file.stem for file in (ROOT / package).glob("*.py")} if package == "experiments" else found
 
 
@@ -60,7 +61,7 @@ def units_of(package):
 def test_rows_import_rows_above_only(package):
     rows, found = rows_of(package), units_of(package)
     assert found == set(rows)
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         own = unit(name, None)
         if name.split(".")[0] != package or own not in rows:
             continue
@@ -70,7 +71,7 @@ def test_rows_import_rows_above_only(package):
 
 
 def test_bounds_use_the_public_face_of_ntk():
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         if name.split(".")[0] == "bounds":
             for module, imported in imports(tree):
                 if module.startswith("ntk"):
@@ -79,21 +80,21 @@ def test_bounds_use_the_public_face_of_ntk():
 
 def test_nothing_is_imported_upwards_between_packages():
     order = {"ntk": 0, "bounds": 1, "experiments": 2}
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for module, _ in imports(tree):
             assert order[module.split(".")[0]] <= order[name.split(".")[0]], f"{name} imports {module}"
 
 
 def test_scripts_are_imported_by_none():
     scripts = {file.stem for file in (ROOT / "experiments").glob("*.py")}
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for module, imported in imports(tree):
             if module.split(".")[0] == "experiments":
                 assert unit(module, imported) not in scripts, f"{name} imports {module}.{imported}"
 
 
 def test_private_names_stay_at_home():
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for module, imported in imports(tree):
             private = [part for part in f"{module}.{imported or ''}".split(".") if re.match(r"_[a-z]", part)]
             assert not private, f"{name} imports {module}.{imported}"
@@ -108,13 +109,13 @@ def test_folders_can_be_read_at_a_glance():
 
 
 def test_no_module_shares_its_name_with_a_function_of_the_packages_above_it():
-    packages = [name for name in MODULES if (ROOT / name.replace(".", "/")).is_dir()]
+    packages = [name for name in modules() if (ROOT / name.replace(".", "/")).is_dir()]
     public = {
-        name: {imported for module, imported in imports(MODULES[name]) if f"{module}.{imported}" not in MODULES}
+        name: {imported for module, imported in imports(modules()[name]) if f"{module}.{imported}" not in modules()}
         for name in packages
     }
     assert {"infinite_kernels", "dynamics"} & public["ntk"] == {"infinite_kernels"}
-    for name in MODULES:
+    for name in modules():
         for package in packages:
             if name.startswith(f"{package}."):
                 assert name.rpartition(".")[2] not in public[package], f"{name} and a function of {package}"
@@ -126,17 +127,17 @@ def test_the_readings_of_a_program_know_its_language_and_not_each_other():
     def room(module):
         return next((room for room in rooms if module == room or module.startswith(f"{room}.")), None)
 
-    assert rooms == {room(name) for name in MODULES if room(name)}
-    for name, tree in MODULES.items():
+    assert rooms == {room(name) for name in modules() if room(name)}
+    for name, tree in modules().items():
         for module, imported in imports(tree):
             if room(name) and (other := room(module)):
                 assert other in (room(name), "ntk.programs.language"), f"{name} imports {module}.{imported}"
 
 
 def test_rules_import_nothing_of_the_package_that_uses_them():
-    used = {name for name in MODULES if name.startswith("ntk.finite_width.rules.")}
+    used = {name for name in modules() if name.startswith("ntk.finite_width.rules.")}
     assert used
     for name in used:
-        for module, imported in imports(MODULES[name]):
+        for module, imported in imports(modules()[name]):
             if module.startswith("ntk.finite_width"):
                 assert module.startswith("ntk.finite_width.rules"), f"{name} imports {module}.{imported}"

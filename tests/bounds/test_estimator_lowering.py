@@ -112,7 +112,12 @@ def functions(dtype):
     yield "rademacher_complexity", resampled, (key,)
 
 
-LOWERED = {f"{name}-{dtype}": (dtype, *call) for dtype in ("float32", "float64") for name, *call in functions(dtype)}
+@functools.cache
+def table(dtype):
+    return {name: call for name, *call in functions(dtype)}
+
+
+LOWERED = {f"{name}-{dtype}": (dtype, *call) for dtype in ("float32", "float64") for name, call in table(dtype).items()}
 
 
 # Of float64 a few with products, eigenvalues and draws; the others take a minute.

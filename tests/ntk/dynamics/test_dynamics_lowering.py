@@ -99,11 +99,16 @@ def functions(dtype):
         yield f"parameterized_model-{name}", lambda key, x, m=network: m.apply(m.init(key, x), x), (key, x)
 
 
-CALLS = {dtype: {name: call for name, *call in functions(dtype)} for dtype in ("float32", "float64")}
+@functools.cache
+def table(dtype):
+    return {name: call for name, *call in functions(dtype)}
+
+
+LOWERED = table("float32")
 
 
 def test_every_public_name_is_lowered_or_listed_with_its_reason():
-    lowered = {name.partition("-")[0] for name in CALLS["float32"]}
+    lowered = {name.partition("-")[0] for name in LOWERED}
     assert not lowered & ON_THE_HOST.keys()
     assert lowered | ON_THE_HOST.keys() == set(dynamics.__all__)
 
@@ -114,14 +119,12 @@ OF_NETWORKS = {"train", "train-linearized", "parameterized_model-standard", "par
 
 # The bias correction of optax.adam promotes a count to a number.
 OF_OPTAX = {"train", "train-linearized"}
-NAMES = [
-    pytest.param(name, marks=pytest.mark.implicit_promotion) if name in OF_OPTAX else name for name in CALLS["float32"]
-]
+NAMES = [pytest.param(name, marks=pytest.mark.implicit_promotion) if name in OF_OPTAX else name for name in LOWERED]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lowers_for_every_platform_without_callbacks(name):
-    f, arguments = CALLS["float32"][name]
+    f, arguments = LOWERED[name]
     text = export.export(jax.jit(f), platforms=PLATFORMS)(*arguments).mlir_module()
     assert re.findall(r"custom_call @\w*callback", text) == []
     if name != "nystrom_preconditioner":  # JAX's own SVD has constants that it rounds to float32
@@ -134,6 +137,6 @@ def test_lowers_for_every_platform_without_callbacks(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_keeps_float64(name):
-    f, arguments = CALLS["float64"][name]
+    f, arguments = table("float64")[name]
     text = jax.jit(f).lower(*arguments).as_text()
     assert re.findall(r"stablehlo.convert.*f64>\) -> tensor<.*f32>", text) == []

@@ -63,7 +63,7 @@ def measure(name, width, keys, x1, x2, lengths):
 @functools.cache
 def samples(name, width, number):
     _, x1, x2, lengths = case(name)
-    keys = jax.random.split(jax.random.key(width), number)
+    keys = jax.random.split(jax.random.key(width, impl="rbg"), number)  # draws faster than the default
     found = measure(name[:8], width, keys, x1.astype("float32"), x2.astype("float32"), lengths)
     return {field: np.asarray(value, np.float64) for field, value in found.items()}
 
