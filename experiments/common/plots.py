@@ -15,7 +15,9 @@ from ntk.saving.files import replacing
 
 # Okabe & Ito (2008), "Color Universal Design": readers with any common colour vision deficiency can tell them apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*X<>"
+LINES = ("-", "--", "-.", ":")
+LINE_OF_LIMIT = (0, (5, 1, 1, 1, 1, 1))  # unlike all of LINES
 STYLE: dict[Any, Any] = {
     "font.family": "serif",
     "font.serif": ["STIXGeneral", "DejaVu Serif"],
@@ -47,12 +49,15 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(STYLE)
 
 
-def make_figure(columns: int, *, size: tuple[float, float], **options: Any) -> tuple[Figure, list[Axes]]:
-    """One row of axes, drawn off screen.
+def make_figure(
+    panels: int, *, size: tuple[float, float], columns: int | None = None, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Axes in rows, drawn off screen.
 
     Args:
-        columns: The number of axes.
-        size: Width and height in inches.
+        panels: The number of axes.
+        size: Width and height in inches. More than 9 inches are too wide for a page.
+        columns: The axes of a row. None puts all into one row.
         **options: For `Figure.subplots`, for example `sharey=True`.
 
     Example:
@@ -65,8 +70,31 @@ def make_figure(columns: int, *, size: tuple[float, float], **options: Any) -> t
         >>> len(axes.lines)
         2
     """
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
+    figure, columns = Figure(figsize=size, layout="constrained"), columns or panels
+    axes = list(figure.subplots(-(-panels // columns), columns, squeeze=False, **options).flat)
+    for unused in axes[panels:]:
+        unused.remove()
+    return figure, axes[:panels]
+
+
+def describe(figure: Figure, *sentences: str) -> None:
+    """Say below a figure what its lines, bands and bars are. The figure must have no legend of its own below it."""
+    figure.supxlabel(" ".join(sentences), fontsize=8, color="0.35")
+
+
+def band_sentence(quantiles: Sequence[float], samples: str) -> str:
+    """What `plot_band` draws.
+
+    Example:
+        >>> band_sentence((0.1, 0.9), "networks")
+        'Lines are medians over networks, bands go from their 10 % to their 90 % quantile.'
+        >>> band_sentence((0, 1), "seeds")
+        'Lines are medians over seeds, bands go from the least to the largest.'
+    """
+    low, high = quantiles
+    ends = f"their {100 * low:g} % to their {100 * high:g} % quantile"
+    ends = "the least to the largest" if (low, high) == (0, 1) else ends
+    return f"Lines are medians over {samples}, bands go from {ends}."
 
 
 def save_figure(figure: Figure, stem: Path) -> None:

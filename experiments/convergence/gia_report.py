@@ -79,17 +79,17 @@ def _draw(stem: Path, records: Records, at_zero: Limits, programs: list[str], co
     widths = np.array(config.widths)
     blue, red = plots.PALETTE[:2]
     with plots.style():
-        figure, panels = plots.make_figure(2 + len(programs), size=(14.5, 3.2))
+        figure, panels = plots.make_figure(2 + len(programs), size=(8.8, 5.6), columns=3)
         for axes, name, title in (
             (panels[0], "mean", "Mean of $dx^1 = 2W^{2\\top}W^2x^1$"),
             (panels[1], "second_moment", "Second moment of $dx^1$"),
         ):
             values = _values(records, GRADIENT, name, config)
             plots.plot_band(axes, widths, values, quantiles=(0.1, 0.9), color="0.2", marker="o", label="networks")
-            for label, key, color in (("corrected", "corrected", blue), ("GIA", "gia", red)):
+            for label, key, color, line in (("corrected", "corrected", blue, "--"), ("GIA", "gia", red, "-.")):
                 limit = at_zero[key]
                 height = float(limit.gradient_mean["x1"][0] if name == "mean" else limit.D["x1"][0, 0])
-                axes.axhline(height, color=color, linestyle="--", label=label)
+                axes.axhline(height, color=color, linestyle=line, label=label)
             if name == "second_moment":
                 axes.plot(widths, 8 + 4 / widths, ":", color="0.2", label="$8 + 4/n$")
             axes.set_xscale("log", base=2)
@@ -104,5 +104,6 @@ def _draw(stem: Path, records: Records, at_zero: Limits, programs: list[str], co
             plots.use_log_axes(axes, "Width $n$")
             axes.set(title=f"NTK of {what}")
             axes.legend()
-        panels[2].set_ylabel("Relative error")
+            axes.set_ylabel("Relative Frobenius error")
+        plots.describe(figure, plots.band_sentence((0.1, 0.9), "networks"))
         plots.save_figure(figure, stem)

@@ -181,6 +181,7 @@ def _draw(
             axes.set_title(title)
             axes.legend(title="Slope", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
         panels[0].set_ylabel("Relative Frobenius error")
+        plots.describe(figure, plots.band_sentence(config.quantiles, "networks"))
         plots.save_figure(figure, stem)
 
 
@@ -210,6 +211,8 @@ def _draw_comparison(
         axes.set_ylabel("Relative Frobenius error of $\\Theta$")
         axes.set_title(_title(config))
         axes.legend(title="Slope", loc="center left", bbox_to_anchor=(1.02, 0.5))
+        lines = plots.band_sentence(config.quantiles, "networks")
+        plots.describe(figure, lines if opacity else "Lines are medians over networks.")
         plots.save_figure(figure, stem)
 
 

@@ -1,5 +1,7 @@
 """The report of `experiments.training_dynamics`: exponents in the width, a table, and two figures."""
 
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +119,7 @@ def _summary(config: ConfigDict, problem: Problem, records: Records, exponents: 
 
 
 def _draw_trajectories(stem: Path, config: ConfigDict, problem: Problem, records: Records) -> None:
-    figure, panels = plots.make_figure(4, size=(13.0, 3.5))
+    figure, panels = plots.make_figure(4, size=(7.8, 6.6), columns=2)
     figure.suptitle(f"{_title(config)}, NTK parameterization")
     steps = recorded_steps(config)
     _draw_losses(panels[0], config, problem, records, steps)
@@ -127,25 +129,25 @@ def _draw_trajectories(stem: Path, config: ConfigDict, problem: Problem, records
     else:
         _draw_errors(panels[2], config, records, steps)
     _draw_spectrum(panels[3], config, problem, records)
+    plots.describe(figure, plots.band_sentence(config.quantiles, "networks"), "Outputs are those of one network.")
     plots.save_figure(figure, stem)
 
 
 def _draw_losses(axes: Axes, config: ConfigDict, problem: Problem, records: Records, steps: np.ndarray) -> None:
-    colors = plots.sequence_colors(len(config.widths))
-    for width, color in zip(config.widths, colors, strict=True):
+    for width, (color, line) in _looks(config.widths).items():
         values = np.array(records["ntk", width]["loss"]).T
         low, median, high = np.quantile(values, [config.quantiles[0], 0.5, config.quantiles[1]], axis=1)
         axes.fill_between(steps, low, high, color=color, alpha=0.1, linewidth=0)
-        axes.plot(steps, median, color=color, label=f"$n={width}$")
+        axes.plot(steps, median, line, color=color, label=f"$n={width}$")
     if config.loss == "squared":
         predicted, label = ensemble_loss(problem, config), "$n=\\infty$, mean"
     else:
         widest = records["ntk", config.widths[-1]]["loss_predicted"]
         predicted, label = np.median(widest, axis=0), "by $\\Theta_\\infty$"
-    axes.plot(steps, predicted, "--", color="black", label=label)
+    axes.plot(steps, predicted, color="black", linestyle=plots.LINE_OF_LIMIT, label=label)
     axes.set_xscale("symlog", linthresh=1)
     axes.set(yscale="log", xlabel="Step", ylabel="Training loss", title="Loss: networks and prediction")
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", handlelength=2.4)
 
 
 def _draw_outputs(axes: Axes, config: ConfigDict, records: Records, steps: np.ndarray) -> None:
@@ -164,22 +166,21 @@ def _draw_outputs(axes: Axes, config: ConfigDict, records: Records, steps: np.nd
 def _draw_decay(axes: Axes, config: ConfigDict, records: Records, steps: np.ndarray) -> None:
     record = records["ntk", config.widths[-1]]
     left, linear = (np.median(np.array(record[name]), axis=0) for name in ("left", "left_linear"))
-    colors = plots.sequence_colors(len(config.directions))
     apart = steps % config.every == 0
-    for index, (number, color) in enumerate(zip(config.directions, colors, strict=True)):
+    for index, (number, (color, line)) in enumerate(_looks(config.directions).items()):
         axes.plot(steps[apart], left[apart, index], ".", color=color, markersize=4)
-        axes.plot(steps, linear[:, index], color=color, label=f"$i={number + 1}$")
+        axes.plot(steps, linear[:, index], line, color=color, label=f"$i={number + 1}$")
     axes.plot([], [], ".", color="0.35", label="networks")
     shown = steps[: 1 + int(np.argmax(linear[:, -1] < _LEAST) or len(steps) - 1)]
-    axes.set(yscale="log", xlim=(0, shown[-1]), ylim=(_LEAST, 1.5), xlabel="Step", ylabel="share of the error left")
+    axes.set(yscale="log", xlim=(0, shown[-1]), ylim=(_LEAST, 1.5), xlabel="Step", ylabel="Share of the error left")
     axes.set_title(f"Along eigenvectors of $\\Theta_0$, $n={config.widths[-1]}$")
-    axes.legend(title="$(1-\\eta\\lambda_i)^t$", loc="upper right")
+    axes.legend(title="$(1-\\eta\\lambda_i)^t$", loc="upper right", handlelength=2.4)
 
 
 def _draw_errors(axes: Axes, config: ConfigDict, records: Records, steps: np.ndarray) -> None:
-    for width, color in zip(config.widths, plots.sequence_colors(len(config.widths)), strict=True):
+    for width, (color, line) in _looks(config.widths).items():
         values = 100 * np.median(np.array(records["ntk", width]["error_test"]), axis=0)
-        axes.plot(steps, values, color=color, label=f"$n={width}$")
+        axes.plot(steps, values, line, color=color, label=f"$n={width}$")
     axes.set_xscale("symlog", linthresh=1)
     axes.set(xlabel="Step", ylabel="Test error, %", title="Error on test digits, median")
     axes.legend()
@@ -187,18 +188,18 @@ def _draw_errors(axes: Axes, config: ConfigDict, records: Records, steps: np.nda
 
 def _draw_spectrum(axes: Axes, config: ConfigDict, problem: Problem, records: Records) -> None:
     numbers = np.arange(1, config.num_train + 1)
-    for width, color in zip(config.widths, plots.sequence_colors(len(config.widths)), strict=True):
+    for width, (color, line) in _looks(config.widths).items():
         values = np.median(np.array(records["ntk", width]["spectrum"]), axis=0)
-        axes.plot(numbers, values, color=color, label=f"$n={width}$")
+        axes.plot(numbers, values, line, color=color, label=f"$n={width}$")
     limit = np.asarray(jnp.linalg.eigvalsh(limit_kernels(problem, "ntk")[0]))[::-1]
-    axes.plot(numbers, limit, "--", color="black", label="$n=\\infty$")
+    axes.plot(numbers, limit, color="black", linestyle=plots.LINE_OF_LIMIT, label="$n=\\infty$")
     axes.set(xscale="log", yscale="log", xlabel="Number $i$", title="Eigenvalues of $\\Theta_0$, median")
     axes.set_ylabel("$\\lambda_i$")
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", handlelength=2.4)
 
 
 def _draw_drift(stem: Path, config: ConfigDict, records: Records, exponents: dict[tuple[str, str], Exponent]) -> None:
-    figure, panels = plots.make_figure(4, size=(13.0, 3.5))
+    figure, panels = plots.make_figure(4, size=(7.8, 6.6), columns=2)
     figure.suptitle(f"{_title(config)}: what training changes, against width")
     widths = np.array(config.widths)
     titles = {"drift": "Movement of the kernel", "movement": "Movement of the weights"}
@@ -220,19 +221,25 @@ def _draw_drift(stem: Path, config: ConfigDict, records: Records, exponents: dic
         axes.set(ylim=(10 ** np.floor(low), 10 ** np.ceil(high)))
         axes.set(ylabel=MEASURES[measure], title=titles.get(measure, "Distance from own linearization"))
         axes.legend(title="Exponent (theory)", loc="best")
-    panels[2].set_ylabel("largest over time, test points")
+    panels[2].set_ylabel("Largest over time, on test points")
     for number, name in enumerate(config.parameterizations):
         color, marker = plots.PALETTE[number], plots.MARKERS[number]
         before, after = (
             np.median(_over_widths(records, config, name, key), axis=1) for key in ("alignment_before", "alignment")
         )
-        panels[3].plot(widths, before, ":", color=color)
+        panels[3].plot(widths, before, ":", color=color, marker=marker, markerfacecolor="w")
         panels[3].plot(widths, after, color=color, marker=marker, markeredgewidth=0, label=NAMES[name])
-    panels[3].plot([], [], ":", color="0.35", label="before training")
+    panels[3].plot([], [], ":", color="0.35", marker="o", markerfacecolor="w", label="before training")
     panels[3].set_xscale("log", base=2)
-    panels[3].set(xlabel="Width $n$", ylabel="alignment with the labels", title="Kernel alignment after training")
+    panels[3].set(xlabel="Width $n$", ylabel="Alignment with the labels", title="Kernel alignment after training")
     panels[3].legend(loc="best")
+    plots.describe(figure, plots.band_sentence(config.quantiles, "networks"))
     plots.save_figure(figure, stem)
+
+
+def _looks(curves: Sequence[int]) -> dict[int, tuple[Any, str]]:
+    """Colour and line of every ordered curve."""
+    return dict(zip(curves, zip(plots.sequence_colors(len(curves)), cycle(plots.LINES)), strict=True))
 
 
 def _digits(value: float) -> str:

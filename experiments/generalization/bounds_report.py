@@ -12,7 +12,7 @@ from experiments.common.environment import write_summary
 from experiments.common.metrics import Record
 from experiments.common.tables import markdown_table
 
-TITLES = {"teacher": "linear classifier, Gaussian inputs", "digits": "ReLU network, odd against even digits"}
+TITLES = {"teacher": "Linear classifier, Gaussian inputs", "digits": "ReLU network, odd against even digits"}
 # One curve for each kind of bound. The other VC bounds are close to the one that is drawn.
 DRAWN = (
     "binomial tail, test data",
@@ -99,9 +99,11 @@ def _draw(stem: Path, records: list[Record], config: ConfigDict) -> None:
             _draw_task(axes, records, task, config)
         # This limit is of all panels. It is set last, because Matplotlib then stops fitting limits to curves.
         panels[0].set_ylim(top=_CEILING)
-        panels[0].set_ylabel("Above the training error")
+        panels[0].set_ylabel("Bound less training error")
         handles, labels = panels[-1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=3, handlelength=2.0, title="Medians over seeds"
+        )
         plots.save_figure(figure, stem)
 
 
@@ -111,7 +113,7 @@ def _draw_task(axes: Axes, records: list[Record], task: str, config: ConfigDict)
         sizes, gaps = _bound_curve(records, task, name)
         axes.plot(sizes, gaps, color=color, marker=marker, markeredgewidth=0, label=name)
     sizes, gaps = _gap_curve(records, task)
-    axes.plot(sizes, gaps, "k--", linewidth=2, label="true gap")
+    axes.plot(sizes, gaps, "k--", linewidth=2, label="true gap, absolute value")
     sizes, guessing = _guessing_curve(records, task)
     axes.fill_between(sizes, guessing, _CEILING, color="0.93", linewidth=0, zorder=0)
     axes.plot(sizes, guessing, color="0.6", linewidth=1, zorder=0.5, label="error of guessing")

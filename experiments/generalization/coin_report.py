@@ -1,5 +1,6 @@
 """The report of `experiments.random_labels`: two tables, and the figure random_labels."""
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def _draw(stem: Path, records: Records, config: ConfigDict) -> None:
     fractions, widths = tuple(config.fractions), tuple(config.widths)
     shares = 100 * np.array(fractions)
     with plots.style():
-        figure, panels = plots.make_figure(4, size=(12.5, 3.3))
+        figure, panels = plots.make_figure(4, size=(7.6, 6.2), columns=2)
         for name, label, color, marker in (
             ("test_error", "on new digits", plots.PALETTE[1], "s"),
             ("train_error", "on the sample", plots.PALETTE[0], "o"),
@@ -59,18 +60,19 @@ def _draw(stem: Path, records: Records, config: ConfigDict) -> None:
             plots.plot_band(panels[1], shares, values, quantiles=(0, 1), color=color, marker=marker, label=label)
         panels[1].set(xlabel="Random labels, %", title="Complexity grows with noise", yscale="log")
         panels[1].legend()
-        for fraction, color in zip(fractions, plots.sequence_colors(len(fractions)), strict=True):
+        for fraction, color, line in zip(fractions, plots.sequence_colors(len(fractions)), cycle(plots.LINES)):
             margins = np.sort(_values(records, "fraction", (fraction,), "margins").ravel())
             levels = np.arange(1, len(margins) + 1) / len(margins)
-            panels[2].plot(margins, levels, color=color, label=f"{100 * fraction:g} %")
+            panels[2].plot(margins, levels, line, color=color, label=f"{100 * fraction:g} %")
         panels[2].set(xlabel="Margin / (spectral complexity · $\\|X\\|_F/N$)", ylabel="Share of points below")
         panels[2].set_title("Normalized margins shrink")
-        panels[2].legend(title="Random")
+        panels[2].legend(title="Random labels", handlelength=2.4)
         fits = _values(records, "width", widths, "fit")
         plots.plot_band(
             panels[3], np.array(widths), fits, quantiles=(0, 1), color=plots.PALETTE[0], marker="o", label="networks"
         )
         panels[3].set_xscale("log", base=2)
-        panels[3].set(xlabel="Width", ylim=(0, 1.05), title="Fit of noise, at most the complexity")
+        panels[3].set(xlabel="Width", ylim=(0, 1.05), title="Fit of coins, at most the Rademacher complexity")
         panels[3].set_ylabel("$\\frac{1}{m}\\sum\\sigma_i\\,\\mathrm{sign}\\,f(x_i)$")
+        plots.describe(figure, plots.band_sentence((0, 1), "seeds"))
         plots.save_figure(figure, stem)

@@ -39,7 +39,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
         for dim, color, marker in zip(dims, plots.PALETTE, plots.MARKERS, strict=False):
             sizes = _draw_counts(left, records, f"half-spaces in R^{dim}", f"$d={dim}$", color, marker)
             left.plot(sizes, [sauer(int(n), dim + 1) for n in sizes], ":", color=color)
-        left.set_title("Affine half-spaces of $\\mathbb{R}^d$: counts, Cover (lines), Sauer (dots)")
+        left.set_title("Affine half-spaces of $\\mathbb{R}^d$")
         for what, label, vc_dim, color, marker in (
             ("intervals", "intervals on the line", 2, plots.PALETTE[3], "v"),
             ("half-spaces in R^2", "half-planes", 3, plots.PALETTE[1], "s"),
@@ -49,7 +49,7 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
             sizes = _draw_counts(right, records, what, label, color, marker)
             if vc_dim is not None:
                 right.plot(sizes, [sauer(int(n), vc_dim) for n in sizes], ":", color=color)
-        right.set_title("Other classes: most dichotomies found, growth function, Sauer")
+        right.set_title("Classes on the line and in the plane")
         for axes in (left, right):
             sizes = np.arange(1, max(config.max_points) + 1)
             axes.plot(sizes, 2.0**sizes, "--", color="0.35", linewidth=1, label="$2^N$, shattered")
@@ -57,6 +57,9 @@ def draw_growth(stem: Path, config: ConfigDict, records: Records) -> None:
             axes.set_xlabel("Points $N$")
             axes.set_ylabel("Dichotomies")
             axes.legend()
+        plots.describe(
+            figure, "Markers are the most dichotomies found, solid lines growth functions, dotted lines Sauer's bound."
+        )
         plots.save_figure(figure, stem)
 
 
@@ -93,6 +96,7 @@ def draw_chain(stem: Path, chain: Records) -> None:
         axes.set_ylabel("Mean over samples")
         axes.set_title("Symmetrization, for thresholds on $[0,1]$")
         axes.legend()
+        plots.describe(figure, "Bars are two standard errors, mostly smaller than the markers.")
         plots.save_figure(figure, stem)
 
 
@@ -116,9 +120,9 @@ def _draw_dichotomy(axes: Axes, points: np.ndarray, pattern: tuple[int, ...]) ->
         axes.contourf(grid[..., 0], grid[..., 1], grid @ w[:2] + w[2], [-1e9, 0, 1e9], colors=["#F6DDCC", "#CCE3F0"])
     else:
         axes.text(0, 0, "no line", ha="center", va="center")
-    for value, color in ((1, plots.PALETTE[0]), (-1, plots.PALETTE[1])):
+    for value, color, marker in ((1, plots.PALETTE[0], "o"), (-1, plots.PALETTE[1], "s")):
         chosen = points[np.array(pattern) == value]
-        axes.plot(chosen[:, 0], chosen[:, 1], "o", color=color, markersize=6)
+        axes.plot(chosen[:, 0], chosen[:, 1], marker, color=color, markersize=6)
     axes.set(xticks=[], yticks=[], xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
 
 

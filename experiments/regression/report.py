@@ -50,9 +50,9 @@ def _summary(config: ConfigDict, records: Records) -> str:
 def _draw_regression(stem: Path, config: ConfigDict, records: Records) -> None:
     """Learning curves and reliability of the networks that were also trained."""
     shown = [label for label in config.finite.networks if label in records] or list(records)[:1]
-    figure, panels = plots.make_figure(2 + len(shown), size=(3.1 * (2 + len(shown)), 3.5))
+    figure, panels = plots.make_figure(2 + len(shown), size=(7.6, 3.1 * -(-(2 + len(shown)) // 2)), columns=2)
     figure.suptitle(_title(config, sizes=False))
-    lines = dict(zip(shown, cycle(("-", "--", ":", "-.")), strict=False))
+    lines = dict(zip(shown, cycle(plots.LINES), strict=False))
     for score, axes in zip(("error", "nll"), panels, strict=False):
         for label, line in lines.items():
             _draw_learning_curves(axes, config, records[label], score, line)
@@ -60,14 +60,15 @@ def _draw_regression(stem: Path, config: ConfigDict, records: Records) -> None:
         axes.set_xticks(config.sizes, labels=map(str, config.sizes), minor=False)
         axes.set_xticks([], minor=True)
         axes.set(xlabel="Training points $N$", ylabel=SCORES[score], ylim=(0, None))
-    panels[0].set_title("Error on new digits")
-    panels[1].set_title("Log likelihood of their labels")
+    panels[0].set_title("Error on new images")
+    panels[1].set_title("Negative log likelihood of their labels")
     _explain_colors(panels[0], [method for method in METHODS if any(method in records[label] for label in shown)])
     for label, line in lines.items():
         panels[1].plot([], [], line, color="0.35", label=label)
     panels[1].legend(loc="upper right", handlelength=2.4)
     for label, axes in zip(shown, panels[2:], strict=True):
         _draw_reliability(axes, config, label, records[label])
+    plots.describe(figure, "Areas of markers are shares of predictions, bars are one standard error.")
     plots.save_figure(figure, stem)
 
 
@@ -100,14 +101,14 @@ def _draw_reliability(axes: Axes, config: ConfigDict, label: str, record: dict[s
         text = f"{METHODS[method]}: {record[method][-1]['ece']:.3f}"
         axes.scatter(confidence, accuracy, s=areas, color=color, marker=marker, linewidth=0)
         axes.plot([], [], marker, color=color, label=text)
-    axes.set(xlim=(0, 1.05), ylim=(0, 1.05), xlabel="Confidence", ylabel="Accuracy")
+    axes.set(xlim=(0, 1.05), ylim=(-0.05, 1.05), xlabel="Confidence", ylabel="Accuracy")
     axes.set_title(f"Reliability of {label}, $N={config.sizes[-1]}$")
     axes.legend(title="ECE", loc="lower right")
 
 
 def _draw_networks(stem: Path, config: ConfigDict, records: Records) -> None:
     """Scores of all networks at the largest sample size, and the ascent of the marginal likelihood."""
-    figure, panels = plots.make_figure(4, size=(13.0, max(3.2, 1.4 + 0.24 * len(records))))
+    figure, panels = plots.make_figure(4, size=(8.4, 2 * max(2.9, 1.2 + 0.26 * len(records))), columns=2)
     figure.suptitle(_title(config))
     places = np.arange(len(records))[::-1]
     for (score, name), axes in zip(SCORES.items(), panels, strict=False):
@@ -116,13 +117,13 @@ def _draw_networks(stem: Path, config: ConfigDict, records: Records) -> None:
             found = {place: r[method] for place, r in zip(places, records.values(), strict=True) if method in r}
             values = [factor * scores[-1][score] for scores in found.values()]
             axes.plot(values, [place + shift for place in found], marker, color=color, label=METHODS[method])
-        axes.set(xlabel=name, yticks=places, yticklabels=list(records) if score == "error" else [])
+        axes.set(xlabel=name, yticks=places, yticklabels=[] if score == "nll" else list(records))
         axes.set_ylim(-0.6, len(records) - 0.4)
-    panels[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
-    for label, color in zip(records, plots.sequence_colors(len(records)), strict=True):
-        panels[3].plot(records[label]["evidence"], color=color, label=label)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
+    for label, color, line in zip(records, plots.sequence_colors(len(records)), cycle(plots.LINES)):
+        panels[3].plot(records[label]["evidence"], line, color=color, label=label)
     panels[3].set(xlabel="Step of gradient ascent", ylabel="$\\ln p(y)$ per target", title="Marginal likelihood (NNGP)")
-    panels[3].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    panels[3].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=2.4)
     plots.save_figure(figure, stem)
 
 

@@ -1,5 +1,6 @@
 """Figures against the other axes of a sweep: double descent in width, label noise, training points."""
 
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -10,7 +11,16 @@ from matplotlib.ticker import NullLocator
 from ml_collections import ConfigDict
 
 from experiments.common import plots
-from experiments.regularization.figures.selection import AXES, COLORS, Record, base_fields, label_of, last, select
+from experiments.regularization.figures.selection import (
+    AXES,
+    COLORS,
+    MARKERS,
+    Record,
+    base_fields,
+    label_of,
+    last,
+    select,
+)
 
 _TITLES = {
     "width": "Width $n$",
@@ -33,13 +43,16 @@ def draw_axes(stem: Path, records: list[Record], config: ConfigDict) -> None:
     if not varied:
         return
     with plots.style():
-        figure, panels = plots.make_figure(len(varied), size=(1.2 + 3.4 * len(varied), 3.6), sharey=True)
+        columns = min(len(varied), 2)
+        size = (1.2 + 3.4 * columns, 3.6 * -(-len(varied) // columns))
+        figure, panels = plots.make_figure(len(varied), size=size, columns=columns, sharey=True)
         for axes, field in zip(panels, varied, strict=True):
             _draw_axis(axes, records, field, config)
             held = {name: value for name, value in base_fields(config).items() if name in varied and name != field}
             if held:
                 axes.set_title("at " + ", ".join(_HELD[name].format(value) for name, value in held.items()))
-        panels[0].set_ylabel("Error, %")
+        for axes in panels[::columns]:
+            axes.set_ylabel("Median error, %")
         handles, labels = panels[0].get_legend_handles_labels()
         styles = [Line2D([], [], color="0.35", linestyle=line) for line in ("-", "--")]
         names = ["new points, labels without noise", "training points"]
@@ -47,11 +60,17 @@ def draw_axes(stem: Path, records: list[Record], config: ConfigDict) -> None:
         plots.save_figure(figure, stem)
 
 
+def _markers(name: str) -> Iterator[str]:
+    """The marker of a regularizer for its first strength, and the others for the following ones."""
+    first = plots.MARKERS.index(MARKERS[name])
+    return cycle(plots.MARKERS[first:] + plots.MARKERS[:first])
+
+
 def _draw_axis(axes: Axes, records: list[Record], field: str, config: ConfigDict) -> None:
     fixed = {name: value for name, value in base_fields(config).items() if name != field}
     values = sorted(config[AXES[field]])
     for name, strengths in config.regularizers.items():
-        for strength, marker in zip(strengths, cycle(plots.MARKERS)):
+        for strength, marker in zip(strengths, _markers(name), strict=False):
             cells = [
                 select(records, regularizer=name, strength=float(strength), **fixed, **{field: value})
                 for value in values

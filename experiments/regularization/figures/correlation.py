@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from scipy import stats
 
 from experiments.common import plots
-from experiments.regularization.figures.selection import COLORS, LABELS, Record, last, select
+from experiments.regularization.figures.selection import COLORS, LABELS, MARKERS, Record, last, select
 from experiments.regularization.members import REGULARIZERS
 
 _FEWEST = 3
@@ -131,18 +131,20 @@ def draw_correlations(stem: Path, records: list[Record]) -> None:
     with plots.style():
         widths = [2.0, *[1.0] * len(shown)]
         height = max(3.4, 0.9 + 0.19 * len(rows))
-        figure, panels = plots.make_figure(1 + len(shown), size=(4.0 + 2.1 * len(shown), height), width_ratios=widths)
+        figure, panels = plots.make_figure(1 + len(shown), size=(4.2 + 1.6 * len(shown), height), width_ratios=widths)
         places = np.arange(len(without), len(rows))
-        panels[0].barh(places + 0.2, [found[name].overall for name in names], 0.4, color=plots.PALETTE[0], label="all")
-        within = [found[name].within for name in names]
-        if not np.isnan(within).all():
-            panels[0].barh(places - 0.2, within, 0.4, color=plots.PALETTE[4], label="strength alone")
+        overall, within = ([found[name][field] for name in names] for field in (0, 1))
+        two = not np.isnan(within).all()
+        panels[0].barh(places + 0.2 * two, overall, 0.4, color=plots.PALETTE[0], label="all members")
+        if two:
+            style = {"color": plots.PALETTE[4], "hatch": "////", "edgecolor": "w", "label": "strength alone"}
+            panels[0].barh(places - 0.2, within, 0.4, linewidth=0, **style)
+            panels[0].legend(loc="upper left", frameon=True)
         for place, name in enumerate(rows[: len(without)]):
             panels[0].text(0.04, place, without[name], va="center", color="0.35", fontsize="small")
         panels[0].set_yticks(range(len(rows)), rows)
         panels[0].axvline(0, color="k", linewidth=0.8)
         panels[0].set(xlabel=r"Kendall's $\tau$ with the gap", xlim=(-1, 1), ylim=(-0.6, len(rows) - 0.4))
-        panels[0].legend(loc="upper left", frameon=True)
         for axes in panels[2:]:
             axes.sharey(panels[1])
             axes.tick_params(labelleft=False)
@@ -160,12 +162,13 @@ def _draw_against_gap(axes: Axes, records: list[Record], name: str) -> None:
         own = [record for record in select(records, regularizer=regularizer) if name in measures_of(record)]
         if own:
             values = [measures_of(record)[name] for record in own]
-            axes.plot(values, 100 * last(own, "gap"), "o", color=COLORS[regularizer], label=LABELS[regularizer])
+            look = {"color": COLORS[regularizer], "marker": MARKERS[regularizer], "label": LABELS[regularizer]}
+            axes.plot(values, 100 * last(own, "gap"), linestyle="none", **look)
             everything += values
     axes.set_xlabel(_SHOWN.get(name, name[0].upper() + name[1:]))
     if max(everything) > 10 * min(everything) > 0:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(everything) < 100 * min(everything) else (1,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:

@@ -23,7 +23,7 @@ LABELS = {
     "batch_norm": "batch norm",
     "spectral_norm": "spectral normalization",
 }
-STRENGTHS = {"dropout": "share of units dropped", "spectral_norm": r"$\Vert W\Vert_\sigma$ of every layer"}
+STRENGTHS = {"dropout": "Share of units dropped", "spectral_norm": r"$\Vert W\Vert_\sigma$ of every layer"}
 # Every figure has the same colours. Regularizers without a strength are grey and black.
 COLORS = dict(zip(("l1", "l2", "spectral", "nuclear", "elastic_net", "weight_decay"), plots.PALETTE, strict=False)) | {
     "none": "0.35",
@@ -31,6 +31,8 @@ COLORS = dict(zip(("l1", "l2", "spectral", "nuclear", "elastic_net", "weight_dec
     "batch_norm": "#000000",
     "spectral_norm": "#7A3EB1",
 }
+# And the same markers.
+MARKERS = dict(zip(LABELS, plots.MARKERS, strict=True))
 
 
 def select(records: Iterable[Record], **fields: Any) -> list[Record]:

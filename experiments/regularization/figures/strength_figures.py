@@ -13,6 +13,7 @@ from experiments.common import plots
 from experiments.regularization.figures.selection import (
     COLORS,
     LABELS,
+    MARKERS,
     STRENGTHS,
     Record,
     base_fields,
@@ -40,7 +41,7 @@ def draw_gaps(stem: Path, records: list[Record], config: ConfigDict) -> None:
             else:
                 _draw_gap(axes, records, name, config)
         for axes in panels[:, 0]:
-            axes.set_ylabel("Error, %")
+            axes.set_ylabel("Median error, %")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         # Below a full row of panels the legend fits on one line; below fewer panels it needs several.
         entries = len(labels) if columns == _COLUMNS else columns
@@ -72,6 +73,7 @@ def draw_sparsity(stem: Path, records: list[Record], config: ConfigDict) -> None
         for axes in (left, right):
             _use_strength_axis(axes, "l1")
         left.legend(loc="upper left")
+        plots.describe(figure, plots.band_sentence((0, 1), "seeds"))
         plots.save_figure(figure, stem)
 
 
@@ -110,11 +112,11 @@ def _by_strength(records: list[Record], name: str, curve: str, config: ConfigDic
 
 
 def _plot(axes: Axes, strengths: np.ndarray, values: np.ndarray, name: str, label: str) -> None:
-    plots.plot_band(axes, strengths, values, quantiles=(0, 1), color=COLORS[name], marker="o", label=label)
+    plots.plot_band(axes, strengths, values, quantiles=(0, 1), color=COLORS[name], marker=MARKERS[name], label=label)
 
 
 def _use_strength_axis(axes: Axes, name: str) -> None:
     if name not in STRENGTHS:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(STRENGTHS.get(name, r"strength $\lambda$"))
+    axes.set_xlabel(STRENGTHS.get(name, r"Strength $\lambda$"))

@@ -1,16 +1,19 @@
 """Figures of trained networks: singular values before and after training, reliability, robustness."""
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
 from experiments.common import plots
 from experiments.regularization.figures.selection import (
     COLORS,
     LABELS,
+    MARKERS,
     Record,
     base_fields,
     best_of_each,
@@ -43,7 +46,8 @@ def draw_spectra(stem: Path, records: list[Record], config: ConfigDict) -> None:
             _draw_relative(axes, records, name, layer, config)
         for axes in panels:
             axes.set_xlabel("Index $i$")
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, handlelength=2.4)
         plots.save_figure(figure, stem)
 
 
@@ -55,9 +59,9 @@ def draw_reliability(stem: Path, records: list[Record], config: ConfigDict) -> N
     with plots.style():
         figure, (left, right) = plots.make_figure(2, size=(6.8, 3.6))
         left.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1)
-        for (name, found), marker in zip(chosen.items(), plots.MARKERS * 2, strict=False):
+        for name, found in chosen.items():
             confidences, accuracies = _pooled_reliability(found)
-            style: dict[str, Any] = {"color": COLORS[name], "marker": marker, "markeredgewidth": 0}
+            style: dict[str, Any] = {"color": COLORS[name], "marker": MARKERS[name], "markeredgewidth": 0}
             ece = float(np.median(last(found, "ece")))
             left.plot(confidences, accuracies, **style, label=f"{LABELS[name]}: {ece:.3f}")
             if config.noise_levels:
@@ -72,10 +76,10 @@ def draw_reliability(stem: Path, records: list[Record], config: ConfigDict) -> N
 
 def _draw_best(axes: Axes, chosen: dict[str, list[Record]], layer: str) -> None:
     before = _spectrum(next(iter(chosen.values())), layer, _BEFORE)
-    axes.plot(np.arange(1, len(before) + 1), before, "k--", linewidth=1, label="before training")
-    for name, found in chosen.items():
+    axes.plot(_indices(before), before, "k:", linewidth=1, label="before training")
+    for (name, found), line in zip(chosen.items(), cycle(plots.LINES), strict=False):
         after = _spectrum(found, layer, _AFTER)
-        axes.plot(np.arange(1, len(after) + 1), after, color=COLORS[name], label=label_of(name, found[0]["strength"]))
+        axes.plot(_indices(after), after, line, color=COLORS[name], label=label_of(name, found[0]["strength"]))
     axes.set(ylabel=r"Singular value $\sigma_i$", title="Each at its best strength")
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set_ylim(bottom=0)
@@ -83,12 +87,17 @@ def _draw_best(axes: Axes, chosen: dict[str, list[Record]], layer: str) -> None:
 
 def _draw_relative(axes: Axes, records: list[Record], name: str, layer: str, config: ConfigDict) -> None:
     strengths = strengths_of(config, name)
-    for strength, color in zip(strengths, plots.sequence_colors(max(len(strengths), 4)), strict=False):
+    for strength, color, line in zip(strengths, plots.sequence_colors(max(len(strengths), 4)), cycle(plots.LINES)):
         found = select(records, regularizer=name, strength=strength, **base_fields(config))
         if found:
             values = _spectrum(found, layer, _AFTER)
-            axes.plot(np.arange(1, len(values) + 1), values / max(values[0], 1e-30), color=color, label=f"{strength:g}")
+            relative = values / max(values[0], 1e-30)
+            axes.plot(_indices(values), relative, line, color=color, label=f"{strength:g}")
     axes.set(ylabel=r"$\sigma_i/\sigma_1$", title=LABELS[name], ylim=(0, 1.02))
+
+
+def _indices(values: np.ndarray) -> np.ndarray:
+    return np.arange(1, len(values) + 1)
 
 
 def _spectrum(records: list[Record], layer: str, evaluation: int) -> np.ndarray:
