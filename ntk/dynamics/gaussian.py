@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
 from ntk.checks import as_symmetric, is_concrete, shown
-from ntk.dynamics.linear_algebra.layout import Layout, arranged
+from ntk.dynamics.linear_algebra.layout import Layout, checked_problem
 from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
 from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered, with_ridge
 from ntk.linalg import highest_matmul
@@ -138,14 +138,11 @@ def gp_posterior(
         [0.5] [[0.875]]
     """
     with working_precision(float64, k_train_train, y_train, ridge):
-        matrix, targets, layout = arranged(k_train_train, y_train)
-        check_shared(layout)
-        dtype = matrix.dtype
-        if float64:
-            matrix, targets = (jnp.asarray(part) for part in in_double((matrix, targets)))
-        arrays = decompose(matrix, ridge, relative_ridge, dtype), targets
+        problem = checked_problem(k_train_train, y_train, float64)
+        check_shared(problem.layout)
+        arrays = decompose(problem.matrix, ridge, relative_ridge, problem.given_in), problem.targets
         spectrum, targets = in_double(arrays) if float64 else arrays
-    return GaussianProcess(spectrum, targets, layout, dtype, float64)
+    return GaussianProcess(spectrum, targets, problem.layout, problem.given_in, float64)
 
 
 def log_marginal_likelihood(
@@ -186,12 +183,12 @@ def log_marginal_likelihood(
         >>> print(f"{slope:.4f}")  # 1/8 − 1/4
         -0.1250
     """
-    matrix, targets, layout = arranged(k_train_train, y_train)
-    check_shared(layout)
-    result = _log_marginal_likelihood(with_ridge(matrix, ridge, relative_ridge)[0], targets)
+    problem = checked_problem(k_train_train, y_train)
+    check_shared(problem.layout)
+    result = _log_marginal_likelihood(with_ridge(problem.matrix, ridge, relative_ridge)[0], problem.targets)
     if is_concrete(result) and not np.isfinite(float(result)):
         raise ValueError(
-            f"k_train_train with ridge {shown(ridge)} is not positive definite in {matrix.dtype}; expected a larger"
+            f"k_train_train with ridge {shown(ridge)} is not positive definite in {problem.given_in}; expected a larger"
             " ridge or float64 (see ntk.dynamics.condition_report)."
         )
     return result

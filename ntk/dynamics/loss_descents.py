@@ -1,20 +1,20 @@
 """Gradient descent in function space for any loss, step by step (theory.md 6.6)."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real, Shaped
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import as_positive_number
-from ntk.dynamics.linear_algebra.layout import Layout
-from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
+from ntk.dynamics.linear_algebra.layout import Layout, Start
+from ntk.dynamics.loss_problems import Loss, checked_loss_problem
 from ntk.dynamics.squared_loss import as_momentum
 from ntk.dynamics.weight_space import Trajectory, check_steps, check_trained
 from ntk.linalg import highest_matmul
+
+State = tuple[jax.Array, jax.Array]  # the dual coefficients and their velocity
+Record = tuple[jax.Array, jax.Array, jax.Array | None]  # the loss, the outputs on the training and on the test points
 
 
 def loss_descent(
@@ -69,16 +69,11 @@ def loss_descent(
          [0.4375 0.75  ]]
     """
     check_steps(num_steps, every)
-    matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
-    layout = outputs_layout(loss, matrix, targets, full, fx_train_0)
-    num_train, dtype = len(targets), matrix.dtype
-    start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
-    kernel = start_test = None
-    if k_test_train is not None:
-        kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
-        start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
+    problem = checked_loss_problem(k_train_train, y_train, loss)
+    layout, start = problem.start(fx_train_0, fx_test_0, k_test_train)
+    dtype = problem.matrix.dtype
     rates = as_positive_number("learning_rate", learning_rate, dtype), as_momentum(momentum, dtype)
-    trajectory = _descend(loss, layout, num_steps, every, matrix, targets, rates, start, kernel, start_test)
+    trajectory = _descend(loss, layout, num_steps, every, problem.matrix, problem.targets, rates, start)
     check_trained(trajectory)
     return trajectory
 
@@ -92,31 +87,31 @@ def _descend(
     matrix: jax.Array,
     targets: jax.Array,
     rates: tuple[jax.Array, jax.Array],
-    start: jax.Array,
-    kernel: jax.Array | None,
-    start_test: Any,
+    start: Start,
 ) -> Trajectory:
     def total(columns: jax.Array) -> jax.Array:
         return jnp.sum(loss(layout.values(columns, ()), targets))
 
     def outputs(coefficients: jax.Array) -> jax.Array:
-        return start + highest_matmul(matrix, coefficients)
+        return start.train + highest_matmul(matrix, coefficients)
 
-    def step(_: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def step(_: jax.Array, state: State) -> State:
         coefficients, velocity = state
         velocity = rates[1] * velocity + jax.grad(total)(outputs(coefficients))
         return coefficients - rates[0] * velocity, velocity
 
-    def record(coefficients: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    def record(coefficients: jax.Array) -> Record:
         train = outputs(coefficients)
-        test = None if kernel is None else layout.values(start_test + highest_matmul(kernel, coefficients), ())
-        return total(train), layout.values(train, ()), test
+        if start.test is None or start.k_test_train is None:
+            return total(train), layout.values(train, ()), None
+        test = start.test + highest_matmul(start.k_test_train, coefficients)
+        return total(train), layout.values(train, ()), layout.values(test, ())
 
-    def advance(state: Any, _: None) -> tuple[Any, Any]:
+    def advance(state: State, _: None) -> tuple[State, Record]:
         state = jax.lax.fori_loop(0, every, step, state)
         return state, record(state[0])
 
-    nothing = jnp.zeros_like(start)
+    nothing = jnp.zeros_like(start.train)
     (coefficients, _), records = jax.lax.scan(advance, (nothing, nothing), length=num_steps // every)
     joined = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), record(nothing), records)
     return Trajectory(layout.values(coefficients, ()), jnp.arange(0, num_steps + 1, every), *joined)

@@ -8,14 +8,13 @@ from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real, Shaped
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_positive_number, as_real, check_count, check_nonnegative, is_concrete, shown
 from ntk.dynamics.linear_algebra.layout import Layout
-from ntk.dynamics.loss_problems import Loss, check_loss_problem, outputs_layout
+from ntk.dynamics.loss_problems import Loss, LossProblem, checked_loss_problem
 from ntk.dynamics.predictors import Prediction
 from ntk.dynamics.results import check_in_range
 from ntk.linalg import highest_matmul
@@ -27,28 +26,24 @@ from ntk.linalg import highest_matmul
     meta_fields=["loss", "full", "solver", "max_steps"],
 )
 @dataclass(frozen=True, eq=False)
-class LossFlowPredictor:
+class LossFlowPredictor(LossProblem):
     """A network trained by gradient flow on any loss; made by `loss_flow`. A pytree.
 
     Attributes:
-        matrix: The kernel on the training points, as one matrix.
-        targets: y, which the loss takes.
-        learning_rate: η.
-        rtol: Relative tolerance of the solver.
-        atol: Absolute tolerance of the solver.
+        matrix: The kernel on the training points, as one matrix (N', N').
+        targets: y, (N, …), which the loss takes.
         loss: loss(f, y). Training minimizes its sum.
         full: Whether the kernel has output axes.
+        learning_rate: η, ().
+        rtol: Relative tolerance of the solver, ().
+        atol: Absolute tolerance of the solver, ().
         solver: A Diffrax solver, or None.
         max_steps: The most steps of the solver from one time to the next.
     """
 
-    matrix: jax.Array
-    targets: jax.Array
     learning_rate: jax.Array
     rtol: jax.Array
     atol: jax.Array
-    loss: Loss
-    full: bool
     solver: Any
     max_steps: int
 
@@ -106,13 +101,11 @@ class LossFlowPredictor:
             RuntimeError: The solver stopped before the last time. Under a transformation the results are NaN instead.
         """
         check_nonnegative("t", t)
-        dtype, num_train = self.matrix.dtype, len(self.targets)
-        layout = outputs_layout(self.loss, self.matrix, self.targets, self.full, fx_train_0)
-        start = layout.columns("fx_train_0", fx_train_0, num_train, dtype)
-        times = as_real("t", t).astype(dtype)
-        numbers = self.learning_rate, self.rtol, self.atol
+        layout, start = self.start(fx_train_0, fx_test_0, k_test_train)
+        times = as_real("t", t).astype(self.matrix.dtype)
+        numbers, flat = (self.learning_rate, self.rtol, self.atol), jnp.ravel(times)
         coefficients, arrived = _integrate(
-            self.loss, layout, self.solver, self.max_steps, self.matrix, self.targets, numbers, jnp.ravel(times), start
+            self.loss, layout, self.solver, self.max_steps, self.matrix, self.targets, numbers, flat, start.train
         )
         if is_concrete(coefficients) and not bool(arrived):
             raise RuntimeError(
@@ -120,15 +113,13 @@ class LossFlowPredictor:
                 f" above {self.max_steps}, looser tolerances, or an implicit solver such as diffrax.Kvaerno5()."
             )
         advice = "shorter times, or smaller targets, outputs or kernels"
-        on_train = _outputs(start, self.matrix, coefficients)
-        check_in_range("outputs", on_train, jnp.ravel(times), advice)
+        on_train = _outputs(start.train, self.matrix, coefficients)
+        check_in_range("outputs", on_train, flat, advice)
         train = layout.values(on_train, times.shape)
-        if k_test_train is None:
+        if start.test is None or start.k_test_train is None:
             return train
-        kernel = layout.matrix("k_test_train", k_test_train, num_train, dtype)
-        start_test = layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
-        on_test = _outputs(start_test, kernel, coefficients)
-        check_in_range("outputs", on_test, jnp.ravel(times), advice)
+        on_test = _outputs(start.test, start.k_test_train, coefficients)
+        check_in_range("outputs", on_test, flat, advice)
         return Prediction(train, layout.values(on_test, times.shape))
 
 
@@ -186,10 +177,19 @@ def loss_flow(
     check_count("max_steps", max_steps, maximum=MOST_STEPS)
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
         raise TypeError(f"solver is {shown(solver)}; expected a Diffrax solver, such as diffrax.Kvaerno5().")
-    matrix, targets, full = check_loss_problem(k_train_train, y_train, loss)
-    rate = as_positive_number("learning_rate", learning_rate, matrix.dtype)
-    tolerances = as_positive_number("rtol", rtol, matrix.dtype), as_positive_number("atol", atol, matrix.dtype)
-    return LossFlowPredictor(matrix, targets, rate, *tolerances, loss, full, solver, max_steps)
+    problem = checked_loss_problem(k_train_train, y_train, loss)
+    dtype = problem.matrix.dtype
+    return LossFlowPredictor(
+        problem.matrix,
+        problem.targets,
+        problem.loss,
+        problem.full,
+        learning_rate=as_positive_number("learning_rate", learning_rate, dtype),
+        rtol=as_positive_number("rtol", rtol, dtype),
+        atol=as_positive_number("atol", atol, dtype),
+        solver=solver,
+        max_steps=max_steps,
+    )
 
 
 @compiled(static=3)

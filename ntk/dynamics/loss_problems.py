@@ -1,6 +1,7 @@
 """Checks of a loss, its outputs and its targets before training."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,17 +12,59 @@ from jaxtyping import Float, Real, Shaped
 
 from ntk.calls import check_function, of_user
 from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
-from ntk.dynamics.linear_algebra.layout import Layout, arranged
+from ntk.dynamics.linear_algebra.layout import Layout, Start, as_matrix
 from ntk.dynamics.linear_algebra.spectral import check_semidefinite
 
 # loss(f, y) returns real numbers. Training minimizes their sum.
 Loss = Callable[[Any, Any], jax.Array]
 
 
-def check_loss_problem(
+@dataclass(frozen=True, eq=False)
+class LossProblem:
+    """A kernel, the targets and the loss, as `checked_loss_problem` found them.
+
+    Attributes:
+        matrix: The kernel on the training points, as one matrix (N', N').
+        targets: y, (N, …), which the loss takes.
+        loss: loss(f, y). Training minimizes its sum.
+        full: Whether the kernel has output axes.
+    """
+
+    matrix: Float[jax.Array, "R R"]
+    targets: Shaped[jax.Array, "N ..."]
+    loss: Loss
+    full: bool
+
+    def start(
+        self,
+        fx_train_0: Real[ArrayLike, "..."],
+        fx_test_0: Real[ArrayLike, "..."],
+        k_test_train: Float[ArrayLike, "M N ..."] | None,
+    ) -> tuple[Layout, Start]:
+        """The layout of the outputs, and the checked outputs before training.
+
+        The shape of the outputs is that of fx_train_0, or of the targets if fx_train_0 is one number.
+
+        Raises:
+            TypeError: An array is not of numbers, or the loss does not return real numbers or raises a TypeError.
+            ValueError: A shape does not fit the kernel, a value is not finite, or the loss fails on such outputs.
+        """
+        given = as_real("fx_train_0", fx_train_0).shape
+        shape, num_train = given or self.targets.shape, len(self.targets)
+        expected = (num_train, len(self.matrix) // num_train) if self.full else None
+        if shape[:1] != self.targets.shape[:1] or len(shape) > 2 or (expected and shape != expected):
+            wanted = expected or f"that of the outputs, (N,) or (N, O) with N = {num_train}"
+            raise ValueError(f"fx_train_0 has shape {given}; expected {wanted}.")
+        advice = f"fx_train_0 of the shape of the outputs, such as ({num_train}, classes)"
+        check_loss_takes(self.loss, jax.ShapeDtypeStruct(shape, self.matrix.dtype), self.targets, advice)
+        layout = Layout(shape[1:], self.full)
+        return layout, layout.start(fx_train_0, fx_test_0, k_test_train, num_train, self.matrix.dtype)
+
+
+def checked_loss_problem(
     k_train_train: Float[ArrayLike, "N N ..."], y_train: Shaped[ArrayLike, "N ..."], loss: Loss
-) -> tuple[Float[jax.Array, "R R"], Shaped[jax.Array, "N ..."], bool]:
-    """The kernel as one matrix, the targets as an array, and whether the kernel has output axes.
+) -> LossProblem:
+    """The kernel as one matrix, and the targets as an array.
 
     Raises:
         TypeError: The kernel is not floating-point, the targets are not numbers, or loss is not a function.
@@ -32,8 +75,7 @@ def check_loss_problem(
     kernel, targets = as_floating("k_train_train", k_train_train), as_targets("y_train", y_train)
     if jnp.issubdtype(targets.dtype, jnp.floating):
         targets = targets.astype(kernel.dtype)
-    outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
-    matrix, _, layout = arranged(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype))
+    matrix = as_matrix(kernel)
     if targets.ndim < 1 or targets.shape[0] != len(kernel):
         raise ValueError(
             f"y_train has shape {targets.shape}; expected ({len(kernel)}, …): k_train_train has {len(kernel)} rows."
@@ -41,31 +83,7 @@ def check_loss_problem(
     if is_concrete(matrix):
         spectrum = np.linalg.eigvalsh(np.asarray(matrix))
         check_semidefinite(float(spectrum[0]), float(spectrum[-1]), matrix.dtype)
-    return matrix, targets, layout.full
-
-
-def outputs_layout(
-    loss: Loss,
-    matrix: Float[jax.Array, "R R"],
-    targets: Shaped[jax.Array, "N ..."],
-    full: bool,
-    fx_train_0: Real[ArrayLike, "..."],
-) -> Layout:
-    """The layout of the outputs. Their shape is that of fx_train_0, or of the targets if fx_train_0 is one number.
-
-    Raises:
-        TypeError: fx_train_0 is not an array of numbers.
-        ValueError: The shape does not fit the kernel, or the loss fails on outputs of that shape.
-    """
-    given = as_real("fx_train_0", fx_train_0).shape
-    shape = given or targets.shape
-    expected = (len(targets), len(matrix) // len(targets)) if full else None
-    if shape[:1] != targets.shape[:1] or len(shape) > 2 or (expected and shape != expected):
-        wanted = expected or f"that of the outputs, (N,) or (N, O) with N = {len(targets)}"
-        raise ValueError(f"fx_train_0 has shape {given}; expected {wanted}.")
-    advice = f"fx_train_0 of the shape of the outputs, such as ({len(targets)}, classes)"
-    check_loss_takes(loss, jax.ShapeDtypeStruct(shape, matrix.dtype), targets, advice)
-    return Layout(shape[1:], full)
+    return LossProblem(matrix, targets, loss, full=kernel.ndim == 4)
 
 
 def check_loss(loss: object) -> None:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
 from ntk.checks import MOST_STEPS, as_numpy, as_real, is_concrete
-from ntk.dynamics.linear_algebra.layout import Layout
+from ntk.dynamics.linear_algebra.layout import Layout, Start
 from ntk.dynamics.linear_algebra.precision import float64_on_request
 from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, filtered
 from ntk.dynamics.results import check_in_range, warn_of_lost_digits
@@ -116,17 +116,11 @@ class SquaredLossPredictor:
                 steps, t is inf although the steps diverge, or the outputs leave the range of their dtype.
         """
         times, shape = self.times(t)
-        dtype = self.targets.dtype
-        start = self.layout.columns("fx_train_0", fx_train_0, self.num_train, dtype)
-        if k_test_train is None:
-            found = _train(self, times, start)
-            self.look_at("outputs", found, times, self.targets - start)
-            return self.layout.values(found, shape)
-        kernel = self.layout.matrix("k_test_train", k_test_train, self.num_train, dtype)
-        start_test = self.layout.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype)
-        pair = _train_and_test(self, times, start, start_test, kernel)
-        self.look_at("outputs", pair, times, self.targets - start)
-        return Prediction(*(self.layout.values(columns, shape) for columns in pair))
+        start = self.layout.start(fx_train_0, fx_test_0, k_test_train, self.num_train, self.targets.dtype)
+        train, test = _outputs(self, times, start)
+        self.look_at("outputs", (train, test), times, self.targets - start.train)
+        on_train = self.layout.values(train, shape)
+        return on_train if test is None else Prediction(on_train, self.layout.values(test, shape))
 
     @float64_on_request
     def coefficients(
@@ -206,17 +200,16 @@ class SquaredLossPredictor:
 
 
 @jax.jit
-def _train(predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array) -> jax.Array:
-    error = start - predictor.targets
-    return predictor.targets[None] + _filtered(predictor, "residual", t, error)
-
-
-@jax.jit
-def _train_and_test(
-    predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array, start_test: jax.Array, k_test_train: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    coefficients = _coefficients(predictor, t, start)
-    return _train(predictor, t, start), start_test[None] + highest_matmul(k_test_train[None], coefficients)
+def _outputs(
+    predictor: SquaredLossPredictor, t: Float[jax.Array, " T"], start: Start
+) -> tuple[Float[jax.Array, "T R c"], Float[jax.Array, "T S c"] | None]:
+    """The outputs on the training and on the test points; None without test points."""
+    error = start.train - predictor.targets
+    train = predictor.targets[None] + _filtered(predictor, "residual", t, error)
+    if start.test is None or start.k_test_train is None:
+        return train, None
+    moved = highest_matmul(start.k_test_train[None], _coefficients(predictor, t, start.train))
+    return train, start.test[None] + moved
 
 
 @jax.jit

@@ -3,15 +3,12 @@
 The loss is L = ½ Σ (f − y)², a sum over points and outputs.
 """
 
-from typing import Any
-
 import jax
-import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Real
 
 from ntk.checks import as_number, as_positive_number
-from ntk.dynamics.linear_algebra.layout import arranged
+from ntk.dynamics.linear_algebra.layout import checked_problem
 from ntk.dynamics.linear_algebra.precision import in_double, working_precision
 from ntk.dynamics.linear_algebra.spectral import decompose
 from ntk.dynamics.predictors import SquaredLossPredictor
@@ -127,17 +124,14 @@ def _predictor(
     float64: bool,
 ) -> SquaredLossPredictor:
     with working_precision(float64, k_train_train, y_train, learning_rate, momentum, ridge):
-        matrix, targets, layout = arranged(k_train_train, y_train)
-        dtype = matrix.dtype
-        if float64:
-            matrix, targets = (jnp.asarray(part) for part in in_double((matrix, targets)))
-        rate = as_positive_number("learning_rate", learning_rate, matrix.dtype)
-        beta = as_momentum(momentum, matrix.dtype)
-        arrays = decompose(matrix, ridge, relative_ridge, dtype), targets, rate, beta
+        problem = checked_problem(k_train_train, y_train, float64)
+        rate = as_positive_number("learning_rate", learning_rate, problem.matrix.dtype)
+        beta = as_momentum(momentum, problem.matrix.dtype)
+        arrays = decompose(problem.matrix, ridge, relative_ridge, problem.given_in), problem.targets, rate, beta
         spectrum, targets, rate, beta = in_double(arrays) if float64 else arrays
-    return SquaredLossPredictor(spectrum, targets, rate, beta, name, layout, dtype, float64)
+    return SquaredLossPredictor(spectrum, targets, rate, beta, name, problem.layout, problem.given_in, float64)
 
 
-def as_momentum(momentum: Real[ArrayLike, ""], dtype: Any) -> Float[jax.Array, ""]:
+def as_momentum(momentum: Real[ArrayLike, ""], dtype: DTypeLike) -> Float[jax.Array, ""]:
     """A momentum in a dtype. Numbers outside [0, 1) are refused."""
     return as_number("momentum", momentum, dtype, lambda beta: 0 <= beta < 1, "one number of at least 0 and below 1")

@@ -3,14 +3,13 @@
 import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ntk.checks import as_floating, is_concrete
-from ntk.dynamics.linear_algebra.layout import arranged
+from ntk.checks import is_concrete
+from ntk.dynamics.linear_algebra.layout import as_matrix
 from ntk.dynamics.linear_algebra.spectral import check_semidefinite, with_ridge
 from ntk.dynamics.squared_loss import as_momentum
 from ntk.spectra.spectrum import eigenvalues
@@ -44,7 +43,7 @@ def max_learning_rate(
         >>> print(dynamics.max_learning_rate(jnp.diag(jnp.array([1.0, 4.0]))))
         0.5
     """
-    spectrum = eigenvalues(_matrix(k_train_train))
+    spectrum = eigenvalues(as_matrix(k_train_train))
     beta = as_momentum(momentum, spectrum.dtype)
     if is_concrete(spectrum):
         check_semidefinite(float(spectrum[-1]), float(jnp.max(jnp.abs(spectrum))), spectrum.dtype)
@@ -123,7 +122,7 @@ def condition_report(
         2 x 2 kernel in float32: eigenvalues from 1 to 4, rank 2, condition number 4.
         Solves keep about 6 digits.
     """
-    matrix, rho = with_ridge(_matrix(k_train_train), ridge, relative_ridge)
+    matrix, rho = with_ridge(as_matrix(k_train_train), ridge, relative_ridge)
     spectrum = np.asarray(eigenvalues(matrix), float)
     eps, largest, smallest = float(jnp.finfo(matrix.dtype).eps), float(spectrum[0]), float(spectrum[-1])
     rounding = max(len(spectrum) * eps * abs(largest), -(smallest - float(rho)))
@@ -133,10 +132,3 @@ def condition_report(
     semidefinite = smallest >= -(eps**0.5) * abs(largest)
     name = matrix.dtype.name
     return ConditionReport(len(matrix), name, largest, smallest, rank, float(rho), condition, digits, semidefinite)
-
-
-def _matrix(kernel: Float[ArrayLike, "N N ..."]) -> Float[jax.Array, "M M"]:
-    """The kernel as one symmetric matrix."""
-    kernel = as_floating("k_train_train", kernel)
-    outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
-    return arranged(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype))[0]

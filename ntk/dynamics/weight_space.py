@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from ntk.caches.lifetimes import compiled
@@ -14,6 +15,9 @@ from ntk.checks import MOST_STEPS, as_arrays, as_floating, check_count, check_fi
 from ntk.dynamics.loss_problems import Loss, as_targets, check_loss, check_loss_takes
 from ntk.finite_width import linearize
 from ntk.finite_width.arguments import check_model_function
+from ntk.finite_width.functions import ModelFunction
+
+_State = tuple[PyTree, PyTree]  # the parameters and the state of the optimizer
 
 
 class Trajectory(NamedTuple):
@@ -31,11 +35,11 @@ class Trajectory(NamedTuple):
     steps: Int[Array, " S"]
     loss: Float[Array, " S"]
     fx_train: Float[Array, "S N ..."]
-    fx_test: Float[Array, "S M ..."] | Any
+    fx_test: Float[Array, "S M ..."] | Any  # or None, which callers with test points need not rule out
 
 
 def train(
-    f: Callable[[Any, Any], jax.Array],
+    f: ModelFunction,
     params: PyTree,
     x_train: PyTree,
     y_train: PyTree,
@@ -90,15 +94,8 @@ def train(
         raise TypeError(f"optimizer is {shown(optimizer)}; expected an Optax optimizer, such as optax.sgd(0.1).")
     check_steps(num_steps, every)
     check_flag("linearized", linearized)
-    params = _as_params(params)
-    x_train, x_test = _as_inputs("x_train", x_train), None if x_test is None else _as_inputs("x_test", x_test)
-    outputs = _outputs_of(f, params, x_train, "x_train")
-    y_train = _as_targets(y_train, outputs)
-    if x_test is not None:
-        _outputs_of(f, params, x_test, "x_test")
-    check_loss_takes(loss, outputs, y_train, "y_train of the shape that f returns for params and x_train")
-    owners = f, loss, *optimizer
-    trajectory = _train(*owners, num_steps, every, bool(linearized), params, x_train, y_train, x_test)
+    data = _checked_data(f, loss, params, x_train, y_train, x_test)
+    trajectory = _train(f, loss, *optimizer, num_steps, every, bool(linearized), data)
     check_trained(trajectory)
     return trajectory
 
@@ -120,7 +117,35 @@ def check_trained(trajectory: Trajectory) -> None:
         )
 
 
-def _as_params(params: Any) -> Any:
+class _Data(NamedTuple):
+    """What training starts from and reads, as `_checked_data` found it. Each field is a pytree of arrays.
+
+    Attributes:
+        params: The parameters before training.
+        x_train: Inputs (N, …).
+        y_train: Targets (N, …).
+        x_test: Inputs (M, …). None without test points.
+    """
+
+    params: PyTree
+    x_train: PyTree
+    y_train: PyTree
+    x_test: PyTree
+
+
+def _checked_data(f: ModelFunction, loss: Loss, params: PyTree, x_train: PyTree, y: PyTree, x_test: PyTree) -> _Data:
+    """All arrays of a run, after a look at what f returns for them and whether the loss takes it."""
+    params, x_train = _as_params(params), _as_inputs("x_train", x_train)
+    outputs = _outputs_of(f, params, x_train, "x_train")
+    y_train = _as_targets(y, outputs)
+    if x_test is not None:
+        x_test = _as_inputs("x_test", x_test)
+        _outputs_of(f, params, x_test, "x_test")
+    check_loss_takes(loss, outputs, y_train, "y_train of the shape that f returns for params and x_train")
+    return _Data(params, x_train, y_train, x_test)
+
+
+def _as_params(params: PyTree) -> PyTree:
     """The parameters as a pytree of JAX arrays. They must be floating-point and finite."""
     leaves, structure = jax.tree.flatten(params)
     if not leaves:
@@ -131,7 +156,7 @@ def _as_params(params: Any) -> Any:
     return jax.tree.unflatten(structure, arrays)
 
 
-def _as_inputs(name: str, x: Any) -> Any:
+def _as_inputs(name: str, x: PyTree) -> PyTree:
     """The inputs as a pytree of JAX arrays. Floating-point numbers must be finite."""
     arrays = as_arrays(name, x)
     leaves = jax.tree.leaves(arrays)
@@ -143,10 +168,10 @@ def _as_inputs(name: str, x: Any) -> Any:
     return arrays
 
 
-def _as_targets(y: Any, outputs: jax.ShapeDtypeStruct) -> Any:
+def _as_targets(y: PyTree, outputs: jax.ShapeDtypeStruct) -> PyTree:
     """The targets: an array with as many rows as the outputs, or a dictionary or tuple of such arrays."""
 
-    def checked(part: Any) -> jax.Array:
+    def checked(part: ArrayLike) -> jax.Array:
         targets = as_targets("y_train", part)
         if targets.shape[:1] != outputs.shape[:1]:
             raise ValueError(
@@ -158,7 +183,7 @@ def _as_targets(y: Any, outputs: jax.ShapeDtypeStruct) -> Any:
     return jax.tree.map(checked, y) if isinstance(y, dict | tuple) and jax.tree.leaves(y) else checked(y)
 
 
-def _outputs_of(f: Callable[[Any, Any], jax.Array], params: Any, x: Any, name: str) -> Any:
+def _outputs_of(f: ModelFunction, params: PyTree, x: PyTree, name: str) -> jax.ShapeDtypeStruct:
     """Shape and dtype of f for inputs of that name. An f that fails, or does not return real numbers, is refused."""
     shapes = ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(x)[:3])
     expected = f"a function of such params and {name}, of shape {shapes}"
@@ -180,37 +205,35 @@ def check_steps(num_steps: int, every: int) -> None:
 
 @compiled(owners=4, static=3)
 def _train(
-    f: Callable[[Any, Any], jax.Array],
+    f: ModelFunction,
     loss: Loss,
-    start_optimizer: Callable[[Any], Any],
-    update: Callable[[Any, Any, Any], tuple[Any, Any]],
+    start_optimizer: Callable[[PyTree], PyTree],
+    update: Callable[[PyTree, PyTree, PyTree], _State],
     num_steps: int,
     every: int,
     linearized: bool,
-    params: Any,
-    x_train: Any,
-    y_train: Any,
-    x_test: Any,
+    data: _Data,
 ) -> Trajectory:
-    model = linearize(f, params) if linearized else f
+    model = linearize(f, data.params) if linearized else f
 
-    def total(params: Any) -> tuple[jax.Array, jax.Array]:
-        outputs = model(params, x_train)
-        return jnp.sum(loss(outputs, y_train)), outputs
+    def total(params: PyTree) -> tuple[jax.Array, jax.Array]:
+        outputs = model(params, data.x_train)
+        return jnp.sum(loss(outputs, data.y_train)), outputs
 
-    def step(_: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def step(_: jax.Array, state: _State) -> _State:
         params, memory = state
         updates, memory = update(jax.grad(total, has_aux=True)(params)[0], memory, params)
         return optax.apply_updates(params, updates), memory
 
-    def record(params: Any) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-        return *total(params), None if x_test is None else model(params, x_test)
+    def record(params: PyTree) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+        return *total(params), None if data.x_test is None else model(params, data.x_test)
 
-    def advance(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], Any]:
+    def advance(state: _State, _: None) -> tuple[_State, tuple[jax.Array, jax.Array, jax.Array | None]]:
         state = jax.lax.fori_loop(0, every, step, state)
         return state, record(state[0])
 
-    (trained, _), records = jax.lax.scan(advance, (params, start_optimizer(params)), length=num_steps // every)
-    first = record(params)
-    losses, train, test = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, records)
+    start = data.params, start_optimizer(data.params)
+    (trained, _), records = jax.lax.scan(advance, start, length=num_steps // every)
+    first = record(data.params)
+    losses, train, test = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, records)
     return Trajectory(trained, jnp.arange(0, num_steps + 1, every), losses, train, test)

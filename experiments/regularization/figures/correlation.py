@@ -137,8 +137,10 @@ def draw_correlations(stem: Path, records: list[Record]) -> None:
         two = not np.isnan(within).all()
         panels[0].barh(places + 0.2 * two, overall, 0.4, color=plots.PALETTE[0], label="all members")
         if two:
-            style = {"color": plots.PALETTE[4], "hatch": "////", "edgecolor": "w", "label": "strength alone"}
-            panels[0].barh(places - 0.2, within, 0.4, linewidth=0, **style)
+            hatched = panels[0].barh(places - 0.2, within, 0.4, color=plots.PALETTE[4], linewidth=0, hatch="////")
+            hatched.set_label("strength alone")
+            for bar in hatched:
+                bar.set_edgecolor("w")
             panels[0].legend(loc="upper left", frameon=True)
         for place, name in enumerate(rows[: len(without)]):
             panels[0].text(0.04, place, without[name], va="center", color="0.35", fontsize="small")
@@ -162,8 +164,8 @@ def _draw_against_gap(axes: Axes, records: list[Record], name: str) -> None:
         own = [record for record in select(records, regularizer=regularizer) if name in measures_of(record)]
         if own:
             values = [measures_of(record)[name] for record in own]
-            look = {"color": COLORS[regularizer], "marker": MARKERS[regularizer], "label": LABELS[regularizer]}
-            axes.plot(values, 100 * last(own, "gap"), linestyle="none", **look)
+            (dots,) = axes.plot(values, 100 * last(own, "gap"), MARKERS[regularizer], color=COLORS[regularizer])
+            dots.set_label(LABELS[regularizer])
             everything += values
     axes.set_xlabel(_SHOWN.get(name, name[0].upper() + name[1:]))
     if max(everything) > 10 * min(everything) > 0:

@@ -1,15 +1,29 @@
-"""Kernels and targets of several outputs as one matrix and its columns."""
+"""Kernels and targets of several outputs as one matrix and its columns, checked here and handed on as typed objects."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
-from jaxtyping import Float
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Float, Real
 
 from ntk.checks import as_floating, as_real, as_symmetric, check_finite
+
+
+class Start(NamedTuple):
+    """Outputs before training as columns; made by `Layout.start`.
+
+    Attributes:
+        train: f_0 on the training points, (N', c).
+        test: f_0 on the test points, (M', c). None without test points.
+        k_test_train: The kernel between test and training points, (M', N'). None without test points.
+    """
+
+    train: Float[jax.Array, "R c"]
+    test: Float[jax.Array, "S c"] | None
+    k_test_train: Float[jax.Array, "S R"] | None
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,22 @@ class Layout:
     outputs: tuple[int, ...]
     full: bool
 
-    def matrix(self, name: str, kernel: Any, num_train: int, dtype: Any) -> jax.Array:
+    def start(
+        self,
+        fx_train_0: Real[ArrayLike, "..."],
+        fx_test_0: Real[ArrayLike, "..."],
+        k_test_train: Float[ArrayLike, "M N ..."] | None,
+        num_train: int,
+        dtype: DTypeLike,
+    ) -> Start:
+        """The checked outputs before training, and with test points the kernel between them and the training points."""
+        train = self.columns("fx_train_0", fx_train_0, num_train, dtype)
+        if k_test_train is None:
+            return Start(train, None, None)
+        kernel = self.matrix("k_test_train", k_test_train, num_train, dtype)
+        return Start(train, self.columns("fx_test_0", fx_test_0, np.shape(k_test_train)[0], dtype), kernel)
+
+    def matrix(self, name: str, kernel: ArrayLike, num_train: int, dtype: DTypeLike) -> Float[jax.Array, "S R"]:
         """The checked kernel between test and training points, as a matrix."""
         kernel = as_floating(name, kernel)
         expected = (*self.outputs, *self.outputs) if self.full else ()
@@ -42,7 +71,7 @@ class Layout:
         m, n, o, _ = kernel.shape
         return kernel.transpose(0, 2, 1, 3).reshape(m * o, n * o)
 
-    def columns(self, name: str, values: ArrayLike, num_points: int, dtype: Any) -> jax.Array:
+    def columns(self, name: str, values: ArrayLike, num_points: int, dtype: DTypeLike) -> Float[jax.Array, "R c"]:
         """Outputs at the rows of a kernel as columns. They are given as one number or an array (M, *outputs)."""
         values = as_real(name, values).astype(dtype)
         shape = (num_points, *self.outputs)
@@ -61,10 +90,26 @@ class Layout:
         return columns.reshape(*axes, num_points, *self.outputs)
 
 
-def arranged(
-    k_train_train: Float[ArrayLike, "N N ..."], y_train: Float[ArrayLike, "N ..."]
-) -> tuple[Float[jax.Array, "R R"], Float[jax.Array, "R c"], Layout]:
-    """The kernel as a symmetric matrix, the targets as columns in its dtype, and their layout.
+class KernelProblem(NamedTuple):
+    """A kernel on training points and its targets, as `checked_problem` found them.
+
+    Attributes:
+        matrix: The kernel as one symmetric matrix, (N', N').
+        targets: y as columns, (N', c), in the dtype of the matrix.
+        layout: The axes of the outputs.
+        given_in: The dtype of the kernel as the caller gave it.
+    """
+
+    matrix: Float[jax.Array, "R R"]
+    targets: Float[jax.Array, "R c"]
+    layout: Layout
+    given_in: jnp.dtype
+
+
+def checked_problem(
+    k_train_train: Float[ArrayLike, "N N ..."], y_train: Float[ArrayLike, "N ..."], float64: bool = False
+) -> KernelProblem:
+    """The kernel and the targets as a matrix and columns, in float64 on request, and their layout.
 
     Raises:
         TypeError: An array is not floating-point.
@@ -83,4 +128,13 @@ def arranged(
         raise ValueError(f"y_train has shape {y.shape}; expected at least one point and one output.")
     layout = Layout(outputs, full)
     matrix = as_symmetric("k_train_train", layout.flat(kernel))
-    return matrix, layout.columns("y_train", y, len(y), matrix.dtype), layout
+    targets = layout.columns("y_train", y, len(y), matrix.dtype)
+    dtype = jnp.float64 if float64 else matrix.dtype
+    return KernelProblem(matrix.astype(dtype), targets.astype(dtype), layout, matrix.dtype)
+
+
+def as_matrix(k_train_train: Float[ArrayLike, "N N ..."]) -> Float[jax.Array, "R R"]:
+    """A kernel alone as one symmetric matrix, checked as by `checked_problem`."""
+    kernel = as_floating("k_train_train", k_train_train)
+    outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
+    return checked_problem(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype)).matrix
