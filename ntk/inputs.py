@@ -27,10 +27,24 @@ class Batch(NamedTuple):
     lengths: jax.Array | None
 
 
-def check_batches(
+class Task(NamedTuple):
+    """A network and both sides of a kernel, as `checked_task` found them: all of one dtype.
+
+    Attributes:
+        net: The network.
+        batch1: The first side.
+        batch2: The second side. None if it equals the first.
+    """
+
+    net: Network
+    batch1: Batch
+    batch2: Batch | None
+
+
+def checked_task(
     net: Network, x1: ArrayLike, x2: ArrayLike | None, lengths1: ArrayLike | None, lengths2: ArrayLike | None
-) -> tuple[Batch, Batch | None]:
-    """Both sides of a kernel as `Batch`es of one dtype. The second is None if it equals the first.
+) -> Task:
+    """What every kernel of a description is computed from.
 
     Raises:
         TypeError: An array is not floating-point.
@@ -41,12 +55,13 @@ def check_batches(
         raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
     batch1 = check_batch(net, x1, lengths1, "1")
     if x2 is None or (x2 is x1 and lengths2 is lengths1):
-        return batch1, None
+        return Task(with_dtype(net, batch1.x.dtype), batch1, None)
     batch2 = check_batch(net, x2, lengths2, "2")
     if batch1.x.shape[-1] != batch2.x.shape[-1]:
         raise ValueError(f"x2 has {batch2.x.shape[-1]} features; expected {batch1.x.shape[-1]} as in x1.")
     dtype = common_dtype(batch1.x, batch2.x)
-    return batch1._replace(x=batch1.x.astype(dtype)), batch2._replace(x=batch2.x.astype(dtype))
+    batch1, batch2 = (batch._replace(x=batch.x.astype(dtype)) for batch in (batch1, batch2))
+    return Task(with_dtype(net, dtype), batch1, batch2)
 
 
 def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str) -> Batch:

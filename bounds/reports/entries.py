@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree, Shaped
 
 from bounds.checks import Reals
 from bounds.concentration.averages import empirical_bernstein_epsilon, hoeffding_epsilon
@@ -41,8 +41,75 @@ VC_NAMES = {
 }
 
 
-def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
+@dataclass(frozen=True)
+class Architecture:
+    """What bounds know of a network.
+
+    Attributes:
+        activation: The name of its activation.
+        weights: Its weight matrices.
+        layers: Its layers as VC bounds count them. None for several outputs.
+    """
+
+    activation: str
+    weights: WeightMatrices
+    layers: DenseLayers | None
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier with its data, as `bounds.report` found it. Every row of a report is computed from it.
+
+    Attributes:
+        apply: Takes (params, x) and returns scores (N, C), or (N,).
+        params: The trained parameters.
+        x: The training inputs, (N, …).
+        labels: Their labels, (N,).
+        margins: Their margins, (N,).
+        test_margins: The margins of the test data, (M,). None without test data.
+        one_output: Whether the scores are (N,).
+        architecture: None where it is unknown.
+        gram: A kernel of the training inputs, (N, N), or None.
+        ridge: What is added to the diagonal of the kernel.
+        delta: δ.
+    """
+
+    apply: Callable[[PyTree, PyTree], Array]
+    params: PyTree
+    x: Shaped[ArrayLike, "N ..."]
+    labels: Shaped[Array, " N"]
+    margins: Float[np.ndarray, " N"]
+    test_margins: Float[np.ndarray, " M"] | None
+    one_output: bool
+    architecture: Architecture | None
+    gram: Float[Array, "N N"] | None
+    ridge: float
+    delta: float
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return len(self.margins)
+
+    @property
+    def train_error(self) -> float:
+        """The share of training points that it does not classify rightly."""
+        return float(np.mean(self.margins <= 0))
+
+    @property
+    def test_error(self) -> float | None:
+        """The same share of test points. None without test data."""
+        return None if self.test_margins is None else float(np.mean(self.test_margins <= 0))
+
+    @property
+    def guessing_error(self) -> float:
+        """The training error of always naming the most frequent class."""
+        return 1 - float(np.unique_counts(np.asarray(self.labels)).counts.max()) / self.num_samples
+
+
+def held_out_entries(classifier: Classifier) -> list[Entry]:
     """Bounds from points that training never saw (theory.md 8.1, 8.3 and 8.5)."""
+    margins, delta = classifier.test_margins, classifier.delta
     if margins is None:
         return [LeftOut("bounds from test data", "there are none")]
     n, num_errors = len(margins), int(np.sum(margins <= 0))
@@ -61,39 +128,47 @@ def held_out_entries(margins: np.ndarray | None, delta: float) -> list[Entry]:
     return [replace(first, at_ceiling=tail >= 1), *others]
 
 
-def bits_entries(params: Any, train_error: float, n: int, delta: float) -> list[Entry]:
+def bits_entries(classifier: Classifier) -> list[Entry]:
     """Hoeffding's bound for the finite class of networks that the bits of the parameters describe (theory.md 8.1)."""
-    bits = sum(8 * leaf.size * leaf.dtype.itemsize for leaf in map(jnp.asarray, jax.tree.leaves(params)))
-    epsilon = float(hoeffding_epsilon(n, delta, num_hypotheses=1 << bits, two_sided=False))
+    bits = sum(8 * leaf.size * leaf.dtype.itemsize for leaf in map(jnp.asarray, jax.tree.leaves(classifier.params)))
+    epsilon = hoeffding_epsilon(classifier.num_samples, classifier.delta, num_hypotheses=1 << bits, two_sided=False)
     note = f"all networks of {bits} bits, chosen beforehand"
-    return [_bound("Hoeffding, all parameters", train_error, epsilon, None, note, "Hoeffding 1963, Thm 2")]
+    source = "Hoeffding 1963, Thm 2"
+    return [_bound("Hoeffding, all parameters", classifier.train_error, float(epsilon), None, note, source)]
 
 
-def vc_entries(layers: DenseLayers | None, activation: str, train_error: float, n: int, delta: float) -> list[Entry]:
+def vc_entries(classifier: Classifier, architecture: Architecture) -> list[Entry]:
     """The bounds of theory.md 9.4 and 9.5, with an upper bound on the network's VC dimension."""
+    layers, activation = architecture.layers, architecture.activation
     if layers is None:
         return [LeftOut("VC bounds", "they are for one output")]
     if activation not in WITH_VC_BOUNDS:
         return [LeftOut("VC bounds", f"no bound on the VC dimension is known for {activation}")]
     upper = network_vc_bounds(layers, activation).upper
-    curves = vc_curves([n], upper, delta, growth="sauer")
+    curves = vc_curves([classifier.num_samples], upper, classifier.delta, growth="sauer")
+    error = classifier.train_error
     note = f"architecture chosen beforehand; d_vc ≤ {upper}"
-    return [_bound(name, train_error, float(curves[key][0]), None, note, by) for key, (name, by) in VC_NAMES.items()]
+    return [_bound(name, error, float(curves[key][0]), None, note, by) for key, (name, by) in VC_NAMES.items()]
 
 
-def margin_entries(
-    margins: np.ndarray, weights: WeightMatrices, x: Any, activation: str, one_output: bool, delta: float
-) -> list[Entry]:
+def margin_entries(classifier: Classifier, architecture: Architecture) -> list[Entry]:
     """The bounds of theory.md 12.6 and 12.7, each at the best of the deciles of the positive margins.
 
     They hold for all margins at once.
     """
+    margins, weights, activation = classifier.margins, architecture.weights, architecture.activation
     positive = margins[margins > 0]
     deciles = np.unique(np.quantile(positive, np.linspace(0.1, 1, 10))) if positive.size else positive
     note = "architecture chosen beforehand; margin {:.3g}, the best decile"
     entries: list[Entry] = []
     for name, bound, activations, outputs, source in (
-        ("Frobenius norms and margins", golowich_margin_bound, HOMOGENEOUS, one_output, "Golowich et al. 2018, Thm 1"),
+        (
+            "Frobenius norms and margins",
+            golowich_margin_bound,
+            HOMOGENEOUS,
+            classifier.one_output,
+            "Golowich et al. 2018, Thm 1",
+        ),
         ("spectral norms and margins", spectral_margin_bound, CONTRACTIONS, True, "Bartlett et al. 2017, Lemma A.8"),
     ):
         if weights.ignored:
@@ -105,7 +180,7 @@ def margin_entries(
         elif not positive.size:
             entries.append(LeftOut(name, "no margin is positive"))
         else:
-            found = [(bound(margins, weights, x, gamma, delta), gamma) for gamma in deciles]
+            found = [(bound(margins, weights, classifier.x, gamma, classifier.delta), gamma) for gamma in deciles]
             best, gamma = min(found, key=lambda pair: pair[0].bound)
             row = _of_parts(name, best, note.format(gamma), source)
             at_ceiling = bound is spectral_margin_bound and best.complexity >= SPECTRAL_CEILING
@@ -114,30 +189,23 @@ def margin_entries(
 
 
 def pac_bayes_entries(
-    apply: Callable[[Any, Any], Array],
-    params: Any,
-    prior: Any,
-    data: tuple[Any, Any],
-    key: Any,
-    delta: float,
-    sigmas: Reals,
-    num_draws: int,
+    classifier: Classifier, prior: PyTree, key: Array | None, sigmas: Reals, num_draws: int
 ) -> list[Entry]:
     """The PAC-Bayes bound of the network with Gaussian noise on its parameters, and how far training moved them.
 
     The bound is theory.md 13.1, with 13.4 for the draws.
     """
-    name = "PAC-Bayes, Gaussian noise"
+    name, params = "PAC-Bayes, Gaussian noise", classifier.params
     if prior is None:
         return [LeftOut(name, "prior is None; it takes parameters that do not depend on the data")]
     found = pac_bayes_gaussian(
-        _error_rate(apply),
+        _error_rate(classifier.apply),
         params,
         prior,
-        data,
+        (classifier.x, classifier.labels),
         key,
-        num_samples=len(data[1]),
-        delta=delta,
+        num_samples=classifier.num_samples,
+        delta=classifier.delta,
         sigmas=sigmas,
         num_draws=num_draws,
     )
@@ -152,8 +220,9 @@ def pac_bayes_entries(
     ]
 
 
-def kernel_entries(gram: Any, labels: Any, one_output: bool, ridge: float, delta: float) -> list[Entry]:
+def kernel_entries(classifier: Classifier) -> list[Entry]:
     """The bound and the measures that a kernel gives for its own regression (theory.md 11.9, 14.1 and 14.2)."""
+    gram, labels, one_output, ridge = classifier.gram, classifier.labels, classifier.one_output, classifier.ridge
     if gram is None:
         return [LeftOut("NTK measures and kernel ridge regression", "gram is None")]
     targets = labels if one_output else jax.nn.one_hot(labels, int(labels.max()) + 1)
@@ -167,7 +236,7 @@ def kernel_entries(gram: Any, labels: Any, one_output: bool, ridge: float, delta
     name = "kernel ridge regression, trace"
     if not one_output or ridge == 0:
         return [LeftOut(name, "it is for one output and a ridge above 0"), *entries]
-    found = kernel_ridge_margin_bound(gram, labels, ridge, delta)
+    found = kernel_ridge_margin_bound(gram, labels, ridge, classifier.delta)
     note = f"the error is that of kernel regression with ridge {ridge:.3g}; kernel chosen beforehand"
     return [_of_parts(name, found, note, "Bartlett & Mendelson 2002, Thm 21"), *entries]
 
@@ -184,15 +253,15 @@ def norm_entries(weights: WeightMatrices) -> list[Entry]:
     ]
 
 
-def _error_rate(apply: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Array]:
+def _error_rate(apply: Callable[[PyTree, PyTree], Array]) -> Callable[[PyTree, PyTree], Array]:
     """The share of wrong labels, as one function for as long as `apply` lives, so that it is compiled once."""
     kept, network = kept_with(apply), reference(apply)
 
-    def error_rate(params: Any, data: tuple[Any, Any]) -> Array:
+    def error_rate(params: PyTree, data: tuple[PyTree, Array]) -> Array:
         x, labels = data
         return jnp.mean(classification_margins(network()(params, x), labels) <= 0, dtype=jnp.float32)
 
-    found: Callable[[Any, Any], Array] = kept.setdefault(_error_rate, error_rate)
+    found: Callable[[PyTree, PyTree], Array] = kept.setdefault(_error_rate, error_rate)
     return found
 
 

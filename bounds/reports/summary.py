@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Float, PyTree, Shaped
 
 import ntk
 from bounds.arrays import as_gram
@@ -16,7 +14,7 @@ from bounds.calls import called, check_leaves
 from bounds.checks import Reals, as_delta, as_nonnegative, as_scalar
 from bounds.networks.layers import mlp_layers, tree_layers
 from bounds.networks.margins import margins_of
-from bounds.networks.weights import WeightMatrices, ntk_weight_matrices, weight_matrices
+from bounds.networks.weights import ntk_weight_matrices, weight_matrices
 from bounds.reports import entries
 from bounds.reports.tables import LeftOut, Report, ReportRow
 from ntk.checks import as_floating, check_choice, is_concrete, shown
@@ -25,8 +23,8 @@ _SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def report(
-    apply: Callable[[Any, Any], Array],
-    params: Any,
+    apply: Callable[[PyTree, PyTree], Array],
+    params: PyTree,
     x: Shaped[ArrayLike, "N ..."],
     labels: Shaped[ArrayLike, " N"],
     *,
@@ -36,7 +34,7 @@ def report(
     network: ntk.MLP | str | None = None,
     gram: Shaped[ArrayLike, "N N"] | None = None,
     ridge: float = 0.0,
-    prior: Any = None,
+    prior: PyTree = None,
     sigmas: Reals = _SIGMAS,
     num_draws: int = 300,
     key: Array | None = None,
@@ -107,39 +105,49 @@ def report(
     if (x_test is None) != (labels_test is None):
         raise ValueError("x_test and labels_test come together; expected both or neither.")
     outputs, margins = _predicted(apply, params, "x", x, "labels", labels)
-    labels, one_output = jnp.asarray(labels), outputs.ndim == 1
     test_margins = (
         None if x_test is None else _predicted(apply, params, "x_test", x_test, "labels_test", labels_test)[1]
     )
-    n, train_error = len(margins), float(np.mean(margins <= 0))
-    guessing = 1 - float(np.unique_counts(np.asarray(labels)).counts.max()) / n
     if gram is not None:
         gram = as_gram("gram", gram)
-        if len(gram) != n:
-            raise ValueError(f"gram has shape {gram.shape}; expected {(n, n)} for {n} points x.")
-
-    found = entries.held_out_entries(test_margins, delta)
-    found += entries.bits_entries(params, train_error, n, delta)
-    if network is None:
+        if len(gram) != len(margins):
+            raise ValueError(
+                f"gram has shape {gram.shape}; expected {2 * (len(margins),)} for {len(margins)} points x."
+            )
+    one_output = outputs.ndim == 1
+    classifier = entries.Classifier(
+        apply=apply,
+        params=params,
+        x=x,
+        labels=jnp.asarray(labels),
+        margins=margins,
+        test_margins=test_margins,
+        one_output=one_output,
+        architecture=None if network is None else _read(network, params, one_output),
+        gram=gram,
+        ridge=ridge,
+        delta=delta,
+    )
+    found = entries.held_out_entries(classifier) + entries.bits_entries(classifier)
+    if classifier.architecture is None:
         found.append(LeftOut("VC, margin bounds and norms", "network is None"))
     else:
-        activation, weights, layers = _read(network, params, one_output)
-        found += entries.vc_entries(layers, activation, train_error, n, delta)
-        found += entries.margin_entries(margins, weights, x, activation, one_output, delta)
-        found += entries.norm_entries(weights)
-    found += entries.pac_bayes_entries(apply, params, prior, (x, labels), key, delta, sigmas, num_draws)
-    found += entries.kernel_entries(gram, labels, one_output, ridge, delta)
+        found += entries.vc_entries(classifier, classifier.architecture)
+        found += entries.margin_entries(classifier, classifier.architecture)
+        found += entries.norm_entries(classifier.architecture.weights)
+    found += entries.pac_bayes_entries(classifier, prior, key, sigmas, num_draws)
+    found += entries.kernel_entries(classifier)
 
-    rows = [_judged(entry, guessing) for entry in found if isinstance(entry, ReportRow)]
+    rows = [_judged(entry, classifier.guessing_error) for entry in found if isinstance(entry, ReportRow)]
     return Report(
         rows=tuple(sorted(rows, key=lambda row: row.kind != "bound")),
         left_out=tuple(entry for entry in found if isinstance(entry, LeftOut)),
         delta=delta,
-        num_samples=n,
-        train_error=train_error,
-        guessing_error=guessing,
+        num_samples=classifier.num_samples,
+        train_error=classifier.train_error,
+        guessing_error=classifier.guessing_error,
         num_test=0 if test_margins is None else len(test_margins),
-        test_error=None if test_margins is None else float(np.mean(test_margins <= 0)),
+        test_error=classifier.test_error,
     )
 
 
@@ -148,8 +156,13 @@ def _judged(row: ReportRow, guessing: float) -> ReportRow:
 
 
 def _predicted(
-    apply: Any, params: Any, x_argument: str, x: Any, labels_argument: str, labels: Any
-) -> tuple[jax.Array, np.ndarray]:
+    apply: Callable[[PyTree, PyTree], Array],
+    params: PyTree,
+    x_argument: str,
+    x: ArrayLike,
+    labels_argument: str,
+    labels: ArrayLike | None,
+) -> tuple[Float[Array, "N ..."], Float[np.ndarray, " N"]]:
     """The outputs for x, and the margins."""
     check_leaves("params", params)
     outputs = called("apply", apply, {"params": params, x_argument: x})
@@ -157,13 +170,14 @@ def _predicted(
     return as_floating(argument, outputs), np.asarray(margins_of(argument, outputs, labels_argument, labels))
 
 
-def _read(network: Any, params: Any, one_output: bool) -> tuple[str, WeightMatrices, Any]:
-    """The activation's name, the weight matrices, and for one output the layers as VC bounds count them."""
+def _read(network: ntk.MLP | str, params: PyTree, one_output: bool) -> entries.Architecture:
+    """The activation, the weight matrices, and for one output the layers as VC bounds count them."""
     if isinstance(network, ntk.MLP):
         weights = ntk_weight_matrices(network, params)
         dim, width = weights.matrices[0].shape
-        return network.activation.name, weights, mlp_layers(network, dim, width) if one_output else None
+        layers = mlp_layers(network, dim, width) if one_output else None
+        return entries.Architecture(network.activation.name, weights, layers)
     if not isinstance(network, str):
         raise TypeError(f"network is {shown(network)}; expected an ntk.MLP, the name of an activation, or None.")
     check_choice("network", network, (*entries.CONTRACTIONS, "square", "cube", "step", "sign", "sigmoid"))
-    return network, weight_matrices(params), tree_layers(params) if one_output else None
+    return entries.Architecture(network, weight_matrices(params), tree_layers(params) if one_output else None)

@@ -17,7 +17,7 @@ from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
 from ntk.duals import Activation
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
-from ntk.inputs import Batch, Network, check_batches, with_dtype
+from ntk.inputs import Batch, Network, checked_task
 from ntk.linalg import highest_einsum
 from ntk.networks import MLP, with_activation
 from ntk.trees import leaf_paths
@@ -35,9 +35,8 @@ def kernels_of(
 
     `ntk.empirical_kernels` documents the arguments and what is raised.
     """
-    batch1, batch2 = check_batches(net, x1, x2, lengths1, lengths2)
+    net, batch1, batch2 = checked_task(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
-    net = with_dtype(net, batch1.x.dtype)
     result = _measure(net.activation, size, with_activation(net, None), params, batch1, batch2)
     check_results(vars(result), lambda: {f"params '{path}'": leaf for path, leaf in _leaves(params).items()})
     return result
