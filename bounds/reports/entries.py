@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -203,7 +204,7 @@ def pac_bayes_entries(
         params,
         prior,
         (classifier.x, classifier.labels),
-        key,
+        cast(Array, key),  # None is refused there
         num_samples=classifier.num_samples,
         delta=classifier.delta,
         sigmas=sigmas,
