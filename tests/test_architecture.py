@@ -141,3 +141,62 @@ def test_rules_import_nothing_of_the_package_that_uses_them():
         for module, imported in imports(modules()[name]):
             if module.startswith("ntk.finite_width"):
                 assert module.startswith("ntk.finite_width.rules"), f"{name} imports {module}.{imported}"
+
+
+TOLERANCES = {"atol", "rtol", "rel", "abs"}
+COMPARISONS = {"assert_allclose", "allclose", "approx"}
+
+
+def bare_tolerances(source):
+    """Lines of tolerances written as numbers, without a comment on their statement, above it or above its run.
+
+    A comment above a run of assertions holds for all of them, and one above a loop for what is in it.
+    """
+    lines = source.splitlines()
+
+    def commented(first, last):
+        return any(re.search(r"(^|\s)# ", line) for line in lines[max(first - 2, 0) : last])
+
+    def visit(block, reason):
+        run = reason
+        for statement in block:
+            body = getattr(statement, "body", [])
+            run = commented(statement.lineno, body[0].lineno - 1 if body else statement.end_lineno) or (
+                run and (reason or isinstance(statement, ast.Assert | ast.Expr))
+            )
+            inner = run and isinstance(statement, ast.For | ast.With | ast.If)
+            yield from visit([*body, *getattr(statement, "orelse", [])], inner)
+            if not body and not run:
+                yield from (number.lineno for number in numbers_of(statement))
+
+    return list(visit(ast.parse(source).body, False))
+
+
+def numbers_of(statement):
+    """The floating-point constants in tolerances; neither guards against zero nor exponents of ½."""
+    for call in ast.walk(statement):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", None) in COMPARISONS:
+            for option in call.keywords:
+                if option.arg in TOLERANCES:
+                    yield from (
+                        node
+                        for node in ast.walk(option.value)
+                        if isinstance(node, ast.Constant)
+                        and isinstance(node.value, float)
+                        and 1e-100 < node.value < 0.5
+                    )
+
+
+def test_tolerances_have_a_name_or_a_reason():
+    """Those of rounding are rows of tests/tolerances.py; all others say where they come from."""
+    bare = "def test():\n    x = 1.0\n    assert x == pytest.approx(1, rel=1e-9)\n"
+    assert bare_tolerances(bare) == [3]
+    assert bare_tolerances(bare.replace("    assert", "    # Why.\n    assert")) == []
+    assert bare_tolerances(bare.replace("1e-9)", "1e-9)  # why")) == []
+    assert bare_tolerances(bare.replace("1e-9", "ROW")) == []
+    found = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in sorted((ROOT / "tests").rglob("*.py"))
+        for line in bare_tolerances(file.read_text(encoding="utf-8"))
+    ]
+    assert found == []

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, DIFFERENCE, REORDERED
 
 import ntk
 
@@ -116,7 +117,9 @@ def test_vmap_over_standard_deviations_is_a_loop(name):
             expected = np.asarray(getattr(alone, field))
             tolerance = 1e-14 * np.abs(expected).max()
             np.testing.assert_allclose(getattr(together, field)[i], expected, rtol=0, atol=tolerance)
-        np.testing.assert_allclose(ntks[i], alone.ntk, rtol=1e-12, atol=1e-13 * np.abs(alone.ntk).max())
+        np.testing.assert_allclose(
+            ntks[i], alone.ntk, rtol=CLOSED_FORM["float64"], atol=REORDERED["float64"] * np.abs(alone.ntk).max()
+        )
 
 
 @pytest.mark.slow
@@ -128,7 +131,7 @@ def test_described_under_jit():
         return ntk.infinite_ntk(ntk.MLP(depth=2, activation=lambda x: x / (1 + x**2), w_std=w_std), VECTORS)
 
     outside = ntk.infinite_ntk(ntk.MLP(depth=2, activation=lambda x: x / (1 + x**2), w_std=1.5), VECTORS)
-    np.testing.assert_allclose(kernel(1.5), outside, rtol=1e-13)
+    np.testing.assert_allclose(kernel(1.5), outside, rtol=REORDERED["float64"])
 
 
 def readings(name):
@@ -194,7 +197,7 @@ def test_gradients_in_the_data():
 
     slope = jnp.sum(jax.jit(jax.grad(f))(x) * direction)
     difference = (f(x + 1e-5 * direction) - f(x - 1e-5 * direction)) / 2e-5
-    np.testing.assert_allclose(slope, difference, rtol=1e-7)
+    np.testing.assert_allclose(slope, difference, rtol=DIFFERENCE["float64"])
 
 
 def every_kernel(net, params, lengths, x):
@@ -244,4 +247,6 @@ def test_deep_networks():
     gram = VECTORS @ VECTORS.T / 3
     # Each of the 200 layers adds a rounding.
     np.testing.assert_allclose(ntk.infinite_ntk(net, VECTORS), (depth + 1) * gram, rtol=0, atol=1e-13 * depth)
-    np.testing.assert_allclose(ntk.infinite_kernels(net, VECTORS).ntk, (depth + 1) * gram, rtol=0, atol=1e-13 * depth)
+    np.testing.assert_allclose(
+        ntk.infinite_kernels(net, VECTORS).ntk, (depth + 1) * gram, rtol=0, atol=REORDERED["float64"] * depth
+    )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
+from tolerances import SOLVED
 
 import ntk
 from ntk import dynamics
@@ -97,7 +98,7 @@ def test_second_derivatives_of_a_dual_map():
     expected = 2 * mean_of(lambda u: 4 * np.tanh(u) ** 2 * np.cosh(u) ** -4)
     f = functools.partial(looped, tanh_kernel, "scan")
     for second in (jax.grad(jax.grad(f)), jax.jacfwd(jax.grad(f)), jax.jacfwd(jax.jacfwd(f))):
-        np.testing.assert_allclose(jax.jit(second)(1.0, 1.0), expected, rtol=1e-9)
+        np.testing.assert_allclose(jax.jit(second)(1.0, 1.0), expected, rtol=SOLVED["float64"])
 
 
 def test_second_derivatives_in_a_kernel_that_changes_in_a_loop_are_refused():

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tolerances import CLOSED_FORM, PEER
 
 import ntk
 from ntk.estimators import NNGPRegressor, NTKClassifier, NTKRegressor
@@ -40,11 +41,13 @@ def test_regressor_is_kernel_ridge_regression(data):
     theta, across = np.asarray(ntk.infinite_ntk(NET, x)), np.asarray(ntk.infinite_ntk(NET, x_test, x))
     ridge = KernelRidge(alpha=0.1, kernel="precomputed").fit(theta, y)
     model = NTKRegressor(NET, ridge=0.1, relative_ridge=False).fit(x, y)
-    np.testing.assert_allclose(model.predict(x_test), ridge.predict(across), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(model.dual_coef_, ridge.dual_coef_, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.predict(x_test), ridge.predict(across), rtol=0, atol=PEER["float64"])
+    np.testing.assert_allclose(model.dual_coef_, ridge.dual_coef_, rtol=0, atol=PEER["float64"])
     stopped = NTKRegressor(NET, t=0.7, ridge=0.0).fit(x, y[:, 0])
     predict = ntk.dynamics.squared_loss_flow(theta, y[:, 0])
-    np.testing.assert_allclose(stopped.predict(x_test), predict(0.7, k_test_train=across).test, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        stopped.predict(x_test), predict(0.7, k_test_train=across).test, rtol=0, atol=PEER["float64"]
+    )
 
 
 def test_gaussian_process_is_its_posterior(data):
@@ -54,13 +57,13 @@ def test_gaussian_process_is_its_posterior(data):
     noise = 0.2 * np.mean(np.diag(kernels[0])) * np.eye(12)
     mean = kernels[1] @ np.linalg.solve(kernels[0] + noise, y)
     covariance = kernels[2] - kernels[1] @ np.linalg.solve(kernels[0] + noise, kernels[1].T)
-    np.testing.assert_allclose(model.predict(x_test), mean, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.predict(x_test), mean, rtol=0, atol=PEER["float64"])
     for name, expected in (("return_std", np.sqrt(np.diag(covariance))), ("return_cov", covariance)):
         found = model.predict(x_test, **{name: True})
-        np.testing.assert_allclose(found[0], mean, rtol=0, atol=1e-10)
-        np.testing.assert_allclose(found[1], expected, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(found[0], mean, rtol=0, atol=PEER["float64"])
+        np.testing.assert_allclose(found[1], expected, rtol=0, atol=PEER["float64"])
     evidence = ntk.dynamics.log_marginal_likelihood(kernels[0], y, ridge=0.2, relative_ridge=True)
-    assert model.log_marginal_likelihood_ == pytest.approx(float(evidence), rel=1e-12)
+    assert model.log_marginal_likelihood_ == pytest.approx(float(evidence), rel=CLOSED_FORM["float64"])
     with pytest.raises(ValueError, match="return_std and return_cov are both True; expected at most one"):
         model.predict(x_test, return_std=True, return_cov=True)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from held import is_let_go
+from tolerances import CLOSED_FORM
 
 import ntk
 from ntk.caches.rebinding import content
@@ -158,7 +159,7 @@ def test_methods_and_partial_functions_are_kept_by_their_objects():
     model, held = Model(a), weakref.ref(a)
     partial = functools.partial(lambda a, params, x: a[0] * x @ params, a)
     for f in (model.apply, partial):
-        np.testing.assert_allclose(ntk.empirical_ntk(f, jnp.ones(2), X), 4 * X @ X.T, rtol=1e-12)
+        np.testing.assert_allclose(ntk.empirical_ntk(f, jnp.ones(2), X), 4 * X @ X.T, rtol=CLOSED_FORM["float64"])
     del model, partial, f, a
     gc.collect()
     assert held() is None
@@ -197,8 +198,8 @@ def test_a_global_that_is_rebound_is_noticed(monkeypatch, read, power):
     act, before = ntk.activation(scaled), read()
     monkeypatch.setitem(globals(), "SCALE", 3.0)
     for found, was, times in zip(read(), before, (power, 2 * power), strict=True):
-        np.testing.assert_allclose(found, 3.0**times * was, rtol=1e-12)
-    np.testing.assert_allclose(act.fn(jnp.ones(3)), np.full(3, np.sin(1.0)), rtol=1e-12)
+        np.testing.assert_allclose(found, 3.0**times * was, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(act.fn(jnp.ones(3)), np.full(3, np.sin(1.0)), rtol=CLOSED_FORM["float64"])
     monkeypatch.undo()
     for found, was in zip(read(), before, strict=True):
         np.testing.assert_array_equal(found, was)
@@ -221,7 +222,7 @@ def test_a_variable_around_a_function_that_is_rebound_is_noticed():
     before = read()
     scale = 2.0
     for found, was, factor in zip(read(), before, (2.0, 4.0), strict=True):
-        np.testing.assert_allclose(found, factor * was, rtol=1e-12)
+        np.testing.assert_allclose(found, factor * was, rtol=CLOSED_FORM["float64"])
 
 
 def test_parts_of_a_mixture_are_noticed_too(monkeypatch):
@@ -231,7 +232,7 @@ def test_parts_of_a_mixture_are_noticed_too(monkeypatch):
     params = network.init(KEY, X)
     before = network.apply(params, X)
     monkeypatch.setitem(globals(), "SCALE", 3.0)
-    np.testing.assert_allclose(network.apply(params, X), 9.0 * before, rtol=1e-12)
+    np.testing.assert_allclose(network.apply(params, X), 9.0 * before, rtol=CLOSED_FORM["float64"])
 
 
 def test_contents_of_functions():

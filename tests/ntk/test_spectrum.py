@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import export
 from refusals import assert_refused, rows
+from tolerances import CLOSED_FORM, SAME_FORMULA, SOLVED
 
 from ntk.spectra import (
     alignment,
@@ -90,6 +91,7 @@ def test_effective_dimension_is_the_trace():
             expected = np.trace(kernel @ np.linalg.inv(kernel + ridge * np.eye(6)))
             # The inverse is known to ε times a condition number of up to 1e8.
             np.testing.assert_allclose(effective_dimension(kernel, ridge), expected, rtol=1e-7)
+    # Of six eigenvalues four are roundings, here over a ridge of 1e-9.
     np.testing.assert_allclose(effective_dimension(gram(rank=2), 1e-9), 2, rtol=1e-5)
 
 
@@ -118,8 +120,9 @@ def test_alignment_of_a_large_kernel_that_is_nearly_constant():
     kernel = np.exp(-((x[:, None] - x) ** 2).sum(-1) / (2 * 300**2)).astype("float32")
     y = np.sign(x[:, 0]).astype("float32")
     expected = cosine(centered(kernel.astype(float)), centered(np.outer(y, y).astype(float)))
+    # Roundings of 6e-8 of the kernel, over a centred part of 1e-4 of it.
     np.testing.assert_allclose(target_alignment(kernel, y), expected, rtol=1e-3)
-    np.testing.assert_allclose(alignment(kernel, kernel), 1, rtol=1e-5)
+    np.testing.assert_allclose(alignment(kernel, kernel), 1, rtol=CLOSED_FORM["float32"])
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3)])
@@ -135,9 +138,9 @@ def test_alignment_with_targets(shape):
 def test_distance_of_nearly_equal_kernels_keeps_its_digits():
     """Of cosine 1 − 1e-12/2, where 1 minus the cosine itself has four digits left, in float32 none."""
     kernel, other = np.diag([1.0, 0.0]), np.diag([1.0, 1e-6])
-    np.testing.assert_allclose(kernel_distance(kernel, other), 5e-13, rtol=1e-9)
+    np.testing.assert_allclose(kernel_distance(kernel, other), 5e-13, rtol=SOLVED["float64"])
     found = kernel_distance(kernel.astype("float32"), other.astype("float32"))
-    np.testing.assert_allclose(found, 5e-13, rtol=1e-6)
+    np.testing.assert_allclose(found, 5e-13, rtol=SAME_FORMULA["float32"])
 
 
 def duplicates():
@@ -196,7 +199,7 @@ def test_transformations(name):
     alone = np.stack([f(kernel) for kernel in kernels])
     # The same operations in another order, and for the condition number their amplification.
     np.testing.assert_allclose(jax.jit(f)(kernels[0]), alone[0], rtol=1e-9)
-    np.testing.assert_allclose(jax.vmap(f)(kernels), alone, rtol=1e-9)
+    np.testing.assert_allclose(jax.vmap(f)(kernels), alone, rtol=SOLVED["float64"])
 
     def value(kernel):
         return jnp.sum(jnp.sin(f(kernel)))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, REORDERED, SAME_FORMULA
 
 import ntk
 from ntk.infinite_width import mlp, rnn
@@ -34,7 +35,9 @@ def test_tiles_are_the_matrix(size, x2):
 def test_derivatives_pass_through_both_sides(size):
     weights = RNG.normal(size=(11, 11))
     found = jax.grad(lambda x: jnp.sum(weights * by_tiles(kernel, x, None, size)))(X1)
-    np.testing.assert_allclose(found, jax.grad(lambda x: jnp.sum(weights * kernel(x, x)))(X1), rtol=1e-12)
+    np.testing.assert_allclose(
+        found, jax.grad(lambda x: jnp.sum(weights * kernel(x, x)))(X1), rtol=CLOSED_FORM["float64"]
+    )
 
 
 def test_half_of_the_tiles_is_computed():
@@ -64,7 +67,7 @@ def test_a_side_is_found_once_for_each_row_of_tiles(x2):
 
     found = kernel_by_tiles((side("side 1"), side("side 2")), pair, jnp.transpose, X1, x2, 10)
     jax.effects_barrier()
-    np.testing.assert_allclose(found, 4 * X1 @ (X1 if x2 is None else X2).T, rtol=1e-13)
+    np.testing.assert_allclose(found, 4 * X1 @ (X1 if x2 is None else X2).T, rtol=REORDERED["float64"])
     assert [len(x) for x in evaluated["side 1"]] == [10, 10]  # of 11 inputs, two rows of tiles that overlap
     assert [len(x) for x in evaluated["side 2"]] == ([10, 10, 10] if x2 is None else [7, 7])
 
@@ -81,8 +84,8 @@ def test_trees_of_kernels_with_trailing_axes():
     for x2, other in ((None, X1), (X2, X2)):
         found = kernel_by_tiles((jnp.sin, jnp.sin), pair, transposed, X1, x2, 4)
         expected = np.einsum("io,jp->ijop", np.sin(X1), np.sin(other))
-        np.testing.assert_allclose(found["outer"], expected, rtol=1e-14)
-        np.testing.assert_allclose(found["inner"], np.einsum("ijoo->ij", expected), rtol=1e-13)
+        np.testing.assert_allclose(found["outer"], expected, rtol=SAME_FORMULA["float64"])
+        np.testing.assert_allclose(found["inner"], np.einsum("ijoo->ij", expected), rtol=REORDERED["float64"])
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
@@ -91,7 +94,7 @@ def test_rnn_in_tiles_that_do_not_fit(pooling, monkeypatch):
     net = ntk.RNN(activation="square", pooling=pooling)
     monkeypatch.setitem(rnn.TILE, pooling, 3)
     expected = ntk.infinite_kernels(net, x, lengths1=lengths).ntk
-    np.testing.assert_allclose(ntk.infinite_ntk(net, x, lengths1=lengths), expected, rtol=1e-12)
+    np.testing.assert_allclose(ntk.infinite_ntk(net, x, lengths1=lengths), expected, rtol=CLOSED_FORM["float64"])
 
 
 def test_mlp_of_more_inputs_than_a_tile(monkeypatch):
@@ -100,4 +103,6 @@ def test_mlp_of_more_inputs_than_a_tile(monkeypatch):
     net = ntk.MLP(depth=1, activation="square")
     for x2, other in ((None, X1), (X2, X2)):
         q1, K, q2 = (X1**2).sum(1) / 3 + 1, X1 @ other.T / 3 + 1, (other**2).sum(1) / 3 + 1
-        np.testing.assert_allclose(ntk.infinite_ntk(net, X1, x2), np.outer(q1, q2) + 6 * K**2, rtol=1e-12)
+        np.testing.assert_allclose(
+            ntk.infinite_ntk(net, X1, x2), np.outer(q1, q2) + 6 * K**2, rtol=CLOSED_FORM["float64"]
+        )

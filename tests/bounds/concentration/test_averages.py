@@ -7,6 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 from scipy import stats
+from tolerances import CLOSED_FORM, LAST_DIGITS, REORDERED, SAME_FORMULA, SOLVED
 
 from bounds.concentration import averages as c
 from bounds.concentration.binomial_tails import binomial_tail_inversion, clopper_pearson
@@ -51,11 +52,13 @@ def test_inverses_are_where_the_relative_entropy_is_c(q, c_value):
 
 
 def test_inverses_contain_q_and_everything():
-    assert kl_inverse_upper(0.3, 0.0) == pytest.approx(0.3, abs=1e-15)
+    assert kl_inverse_upper(0.3, 0.0) == pytest.approx(0.3, abs=LAST_DIGITS["float64"])
     assert kl_inverse_upper(0.3, 1e4) == 1.0
     assert kl_inverse_lower(0.3, 1e4) == 0.0
     q = np.linspace(0, 1, 7)
-    np.testing.assert_allclose(kl_inverse_lower(q, 0.1), 1 - kl_inverse_upper(1 - q, 0.1), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        kl_inverse_lower(q, 0.1), 1 - kl_inverse_upper(1 - q, 0.1), rtol=0, atol=LAST_DIGITS["float64"]
+    )
 
 
 @pytest.mark.parametrize(("num_hypotheses", "listed"), [(1, 1000), (10, 1500), (100, 2000)])
@@ -75,7 +78,7 @@ def test_hoeffding_inverts_itself(two_sided):
     sides = 2 if two_sided else 1
     for (i, j), value in np.ndenumerate(epsilon):
         expected = math.sqrt((math.log(sides * 7) - math.log(deltas[j])) / (2 * sizes[i, 0]))
-        assert value == pytest.approx(expected, rel=1e-14)
+        assert value == pytest.approx(expected, rel=SAME_FORMULA["float64"])
     # ε² N multiplies ε's rounding by ln(1/δ), here up to 700.
     np.testing.assert_allclose(c.hoeffding_delta(sizes, epsilon, 7, two_sided), np.tile(deltas, (3, 1)), rtol=1e-12)
     n = c.hoeffding_sample_size(1e-3, 1e-6, 7, two_sided)
@@ -85,21 +88,27 @@ def test_hoeffding_inverts_itself(two_sided):
 def test_hoeffding_with_more_hypotheses_than_a_float_holds():
     programs = 2**8192
     assert c.hoeffding_epsilon(10**6, 0.05, programs) == pytest.approx(
-        math.sqrt((8193 * math.log(2) + math.log(20)) / 2e6), rel=1e-14
+        math.sqrt((8193 * math.log(2) + math.log(20)) / 2e6), rel=SAME_FORMULA["float64"]
     )
     assert c.hoeffding_delta(10**6, 0.01, programs) == 1.0
     assert c.hoeffding_sample_size(1e-200, 0.05) > 10**400
-    assert c.hoeffding_epsilon(10**30, 0.05) == pytest.approx(1e-10 * c.hoeffding_epsilon(10**10, 0.05), rel=1e-14)
+    assert c.hoeffding_epsilon(10**30, 0.05) == pytest.approx(
+        1e-10 * c.hoeffding_epsilon(10**10, 0.05), rel=SAME_FORMULA["float64"]
+    )
 
 
 def test_mcdiarmid_of_an_average_is_hoeffding():
     differences = np.full(200, 1 / 200)
     for two_sided in (True, False):
         epsilon = c.mcdiarmid_epsilon(differences, DELTA, two_sided)
-        assert epsilon == pytest.approx(c.hoeffding_epsilon(200, DELTA, two_sided=two_sided), rel=1e-14)
-        assert c.mcdiarmid_delta(differences, epsilon, two_sided) == pytest.approx(DELTA, rel=1e-13)
+        assert epsilon == pytest.approx(
+            c.hoeffding_epsilon(200, DELTA, two_sided=two_sided), rel=SAME_FORMULA["float64"]
+        )
+        assert c.mcdiarmid_delta(differences, epsilon, two_sided) == pytest.approx(DELTA, rel=REORDERED["float64"])
     assert c.mcdiarmid_delta(np.zeros(3), 0.1) == 0.0
-    assert c.mcdiarmid_epsilon([3.0, 4.0], DELTA) == pytest.approx(5 * math.sqrt(math.log(20) / 2), rel=1e-14)
+    assert c.mcdiarmid_epsilon([3.0, 4.0], DELTA) == pytest.approx(
+        5 * math.sqrt(math.log(20) / 2), rel=SAME_FORMULA["float64"]
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-170, 1e200])
@@ -107,10 +116,10 @@ def test_squares_need_not_be_within_float64(scale):
     """Whatever the unit, and without a warning."""
     differences, epsilon = np.array([3.0, 4.0]), 7.0
     found = c.mcdiarmid_epsilon(scale * differences, DELTA)
-    assert found == pytest.approx(scale * c.mcdiarmid_epsilon(differences, DELTA), rel=1e-13)
+    assert found == pytest.approx(scale * c.mcdiarmid_epsilon(differences, DELTA), rel=REORDERED["float64"])
     found = c.mcdiarmid_delta(scale * differences, scale * epsilon)
-    assert found == pytest.approx(2 * math.exp(-2 * (epsilon / 5) ** 2), rel=1e-12)
-    assert c.mcdiarmid_delta([1e-200], 1e-200) == pytest.approx(2 * math.exp(-2), rel=1e-13)
+    assert found == pytest.approx(2 * math.exp(-2 * (epsilon / 5) ** 2), rel=CLOSED_FORM["float64"])
+    assert c.mcdiarmid_delta([1e-200], 1e-200) == pytest.approx(2 * math.exp(-2), rel=REORDERED["float64"])
     assert c.hoeffding_delta(10, 1e200) == 0.0
     assert c.mcdiarmid_delta([1e-300], 1e300) == 0.0
 
@@ -119,7 +128,9 @@ def test_empirical_bernstein_by_hand():
     expected = {False: math.log(2 * 3 / 0.05), True: math.log(3 * 3 / 0.05)}
     for two_sided, logarithm in expected.items():
         by_hand = math.sqrt(2 * 0.04 * logarithm / 100) + 7 * logarithm / (3 * 99)
-        assert c.empirical_bernstein_epsilon(0.04, 100, 0.05, 3, two_sided) == pytest.approx(by_hand, rel=1e-14)
+        assert c.empirical_bernstein_epsilon(0.04, 100, 0.05, 3, two_sided) == pytest.approx(
+            by_hand, rel=SAME_FORMULA["float64"]
+        )
     # Hoeffding is tighter for coins, the variance for losses that hardly vary.
     assert c.empirical_bernstein_epsilon(0.25, 1000, 0.05) > c.hoeffding_epsilon(1000, 0.05)
     assert c.empirical_bernstein_epsilon(0.001, 1000, 0.05) < c.hoeffding_epsilon(1000, 0.05)
@@ -137,13 +148,15 @@ def test_tail_inversion_against_exact_sums(k, n, delta):
     root = binomial_tail_inversion(k, n, delta)
     assert exact_tail(k, n, root * (1 - 1e-10)) > delta > exact_tail(k, n, min(root * (1 + 1e-10), 1.0))
     shared = binomial_tail_inversion(k, n, delta, num_hypotheses=4)
-    assert shared == pytest.approx(binomial_tail_inversion(k, n, delta / 4), rel=1e-13)
+    assert shared == pytest.approx(binomial_tail_inversion(k, n, delta / 4), rel=REORDERED["float64"])
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (20, 20)])
 def test_clopper_pearson_against_scipy(k, n):
     expected = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-    np.testing.assert_allclose(clopper_pearson(k, n, 0.05), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        clopper_pearson(k, n, 0.05), expected, rtol=SOLVED["float64"], atol=CLOSED_FORM["float64"]
+    )
     assert clopper_pearson(k, n, 0.05).upper == binomial_tail_inversion(k, n, 0.025)
 
 
@@ -153,7 +166,7 @@ def test_the_exact_inversion_is_tightest():
     chernoff = c.chernoff_upper(k / n, n, 0.05)
     hoeffding = k / n + c.hoeffding_epsilon(n, 0.05, two_sided=False)
     assert np.all(inversion <= chernoff)
-    assert np.all(chernoff <= np.minimum(hoeffding, 1.0) + 1e-15)
+    assert np.all(chernoff <= np.minimum(hoeffding, 1.0) + LAST_DIGITS["float64"])
     assert np.all(np.diff(inversion) > 0)
 
 
@@ -172,10 +185,10 @@ def test_exact_coverage_of_counts_of_errors(n):
         "one-sided hoeffding": p - k / n > c.hoeffding_epsilon(n, DELTA, two_sided=False),
     }
     rates = {name: (pmf * failed).sum(1).max() for name, failed in failures.items()}
-    assert max(rates.values()) <= DELTA * (1 + 1e-9), rates
+    assert max(rates.values()) <= DELTA * (1 + SOLVED["float64"]), rates
     # The inversion gives nothing away: just above one of its values, it fails with probability δ.
     at_root = stats.binom.cdf(0, n, upper[0])
-    assert at_root == pytest.approx(DELTA, rel=1e-9)
+    assert at_root == pytest.approx(DELTA, rel=SOLVED["float64"])
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (1.0, 30.0), (30.0, 1.0)])

@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import LAST_DIGITS, REORDERED, SAME_FORMULA
 
 from bounds.concentration import averages as c
 from bounds.concentration.binomial_tails import binomial_tail_inversion, clopper_pearson
@@ -58,8 +59,10 @@ def test_inverses_of_the_relative_entropy_are_monotone(one, other, small, more):
 def test_successes_and_failures_have_the_same_role(a, b, divergence):
     """kl(q‖p) = kl(1−q‖1−p), on a grid of binary fractions, where 1 − q has no rounding."""
     q, p = a / 2**20, b / 2**20
-    np.testing.assert_allclose(binary_kl(q, p), binary_kl(1 - q, 1 - p), rtol=1e-14)
-    np.testing.assert_allclose(kl_inverse_upper(q, divergence), 1 - kl_inverse_lower(1 - q, divergence), atol=1e-15)
+    np.testing.assert_allclose(binary_kl(q, p), binary_kl(1 - q, 1 - p), rtol=SAME_FORMULA["float64"])
+    np.testing.assert_allclose(
+        kl_inverse_upper(q, divergence), 1 - kl_inverse_lower(1 - q, divergence), atol=LAST_DIGITS["float64"]
+    )
 
 
 @given(st.integers(1, 10**4), st.data(), DELTA)
@@ -77,5 +80,7 @@ def test_the_order_of_variables_does_not_matter_and_their_unit_is_that_of_the_de
     differences = np.array(c_i)
     permuted = differences[[i for i in order if i < len(c_i)]]
     epsilon = c.mcdiarmid_epsilon(differences, delta)
-    np.testing.assert_allclose(c.mcdiarmid_epsilon(permuted, delta), epsilon, rtol=1e-14)
-    np.testing.assert_allclose(c.mcdiarmid_epsilon(unit * differences, delta), unit * epsilon, rtol=1e-13)
+    np.testing.assert_allclose(c.mcdiarmid_epsilon(permuted, delta), epsilon, rtol=SAME_FORMULA["float64"])
+    np.testing.assert_allclose(
+        c.mcdiarmid_epsilon(unit * differences, delta), unit * epsilon, rtol=REORDERED["float64"]
+    )

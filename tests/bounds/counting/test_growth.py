@@ -6,6 +6,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, LAST_DIGITS, REORDERED, SAME_FORMULA
 
 from bounds.counting import growth as g
 from bounds.counting.log_counts import log_growth, log_sauer
@@ -17,7 +18,7 @@ def test_sauer_is_its_sum(n):
         found = g.sauer(n, d)
         assert type(found) is int
         assert found == sum(math.comb(n, i) for i in range(d + 1))
-        assert log_sauer(n, d) == pytest.approx(math.log(found), rel=1e-12, abs=1e-15)
+        assert log_sauer(n, d) == pytest.approx(math.log(found), rel=CLOSED_FORM["float64"], abs=LAST_DIGITS["float64"])
         if n:
             assert found <= n**d + 1
 
@@ -26,7 +27,7 @@ def test_sauer_is_its_sum(n):
 @pytest.mark.parametrize("share", [0.001, 0.2, 0.49, 0.5, 0.51, 0.9, 0.999])
 def test_log_sauer_of_exact_integers(n, share):
     d = int(share * n)
-    assert log_sauer(n, d) == pytest.approx(math.log(g.sauer(n, d)), rel=1e-12)
+    assert log_sauer(n, d) == pytest.approx(math.log(g.sauer(n, d)), rel=CLOSED_FORM["float64"])
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,13 @@ def test_log_sauer_of_large_numbers_in_many_digits(n, d):
             term *= mpmath.mpf(d - i) / (n - d + 1 + i)
             total += term
         expected = log_comb + mpmath.log(total)
-    assert log_sauer(n, d) == pytest.approx(float(expected), rel=1e-13)
+    assert log_sauer(n, d) == pytest.approx(float(expected), rel=REORDERED["float64"])
 
 
 @pytest.mark.parametrize("d", [10, 10**4, 10**6, 10**9, 10**13, 10**18, 10**300])
 def test_half_of_all_subsets(d):
     """The smaller half of an odd number of binomial coefficients, where the series is longest, has 2^{N−1} subsets."""
-    assert log_sauer(2 * d + 1, d) == pytest.approx(2 * d * math.log(2), rel=1e-12)
+    assert log_sauer(2 * d + 1, d) == pytest.approx(2 * d * math.log(2), rel=CLOSED_FORM["float64"])
     # Beyond the middle the sum is counted from the other end.
     if d < 10**9:  # the logarithms of larger sums are not to be told from each other
         assert log_sauer(2 * d + 1, d + 1) > log_sauer(2 * d + 1, d)
@@ -58,10 +59,10 @@ def test_half_of_all_subsets(d):
 
 
 def test_log_growth_chooses():
-    assert log_growth(10, 3) == pytest.approx(math.log(1001), rel=1e-15)
-    assert log_growth(10, 3, growth="sauer") == pytest.approx(math.log(176), rel=1e-14)
-    assert log_growth(10**9, 10**6) == pytest.approx(10**6 * math.log(10**9), rel=1e-15)
-    assert log_growth(1, 5) == pytest.approx(math.log(2), rel=1e-15)
+    assert log_growth(10, 3) == pytest.approx(math.log(1001), rel=LAST_DIGITS["float64"])
+    assert log_growth(10, 3, growth="sauer") == pytest.approx(math.log(176), rel=SAME_FORMULA["float64"])
+    assert log_growth(10**9, 10**6) == pytest.approx(10**6 * math.log(10**9), rel=LAST_DIGITS["float64"])
+    assert log_growth(1, 5) == pytest.approx(math.log(2), rel=LAST_DIGITS["float64"])
 
 
 def test_cover_of_learning_from_data():

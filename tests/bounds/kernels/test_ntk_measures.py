@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, LAST_DIGITS, REORDERED, SAME_FORMULA
 
 import ntk
 from bounds.kernels.ntk_measures import ntk_complexity
@@ -25,7 +26,7 @@ def with_condition(condition):
 @pytest.mark.parametrize("y", [Y, Y[:, 0]], ids=["outputs", "one output"])
 def test_is_the_quadratic_form(y, ridge):
     expected = np.sqrt(2 / 7 * np.sum(y * (np.linalg.inv(H + ridge * np.eye(7)) @ y)))
-    np.testing.assert_allclose(ntk_complexity(H, y, ridge), expected, rtol=1e-13)
+    np.testing.assert_allclose(ntk_complexity(H, y, ridge), expected, rtol=REORDERED["float64"])
 
 
 def test_gradients_even_where_eigenvalues_are_equal():
@@ -33,7 +34,9 @@ def test_gradients_even_where_eigenvalues_are_equal():
     y = Y[:, 0]
     found = jax.grad(ntk_complexity)(2.0 * jnp.eye(7), y)
     value = np.sqrt(2 * y @ y / (2 * 7))
-    np.testing.assert_allclose(found, -np.outer(y, y) / (4 * 7) / value, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(
+        found, -np.outer(y, y) / (4 * 7) / value, rtol=CLOSED_FORM["float64"], atol=LAST_DIGITS["float64"]
+    )
 
 
 def test_a_singular_kernel_is_infinite_with_a_warning():
@@ -76,6 +79,6 @@ def test_random_labels_are_harder_than_true_ones():
 
 def test_squares_stay_within_float32():
     found = ntk_complexity(np.eye(2, dtype="float32"), np.float32([1e20, 1.0]))
-    np.testing.assert_allclose(found, 1e20, rtol=1e-6)
+    np.testing.assert_allclose(found, 1e20, rtol=SAME_FORMULA["float32"])
     with pytest.raises(ValueError, match=r"ntk_complexity exceeds 3\.4e\+38, the range of float32"):
         ntk_complexity(1e-4 * np.eye(2, dtype="float32"), np.float32([3e38, 1.0]))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, PEER, REORDERED, SOLVED
 
 from bounds import batches
 from bounds.networks.lipschitz import lipschitz_lower_estimate, lipschitz_upper_bound
@@ -24,15 +25,15 @@ def relu(weights, x):
 
 def test_upper_bound_is_the_product_of_spectral_norms():
     expected = np.linalg.norm(WEIGHTS[0], ord=2) * np.linalg.norm(WEIGHTS[1], ord=2)
-    np.testing.assert_allclose(lipschitz_upper_bound(WEIGHTS), expected, rtol=1e-13)
-    np.testing.assert_allclose(lipschitz_upper_bound(WEIGHTS, 0.25), expected / 4, rtol=1e-13)
+    np.testing.assert_allclose(lipschitz_upper_bound(WEIGHTS), expected, rtol=REORDERED["float64"])
+    np.testing.assert_allclose(lipschitz_upper_bound(WEIGHTS, 0.25), expected / 4, rtol=REORDERED["float64"])
 
 
 def test_upper_bound_is_none_less_where_singular_values_are_close():
     """A power iteration stops at 1, and so would be too small by 3e-4."""
     q, _ = np.linalg.qr(RNG.normal(size=(400, 400)))
     found = lipschitz_upper_bound([q * np.array([1.0003, *np.ones(399)]) @ q.T])
-    assert found == pytest.approx(1.0003, rel=1e-12)
+    assert found == pytest.approx(1.0003, rel=CLOSED_FORM["float64"])
 
 
 @pytest.mark.parametrize("strides", [1, 2])
@@ -43,7 +44,7 @@ def test_convolutions_stay_below_theirs(strides):
     for kernel in (RNG.normal(size=(4, 2, 3)), np.ones((4, 2, 3))):
         operator = np.reshape(layer.apply({"params": {"kernel": kernel}}, inputs), (24, -1))
         bound = float(lipschitz_upper_bound({"kernel": kernel}))
-        assert np.linalg.norm(operator, ord=2) <= bound * (1 + 1e-12)
+        assert np.linalg.norm(operator, ord=2) <= bound * (1 + CLOSED_FORM["float64"])
     # The last one, of stride 1, is an average over neighbours: constant inputs, but for the borders, attain √k.
     assert strides == 2 or np.linalg.norm(operator, ord=2) > 0.9 * bound
 
@@ -51,14 +52,14 @@ def test_convolutions_stay_below_theirs(strides):
 def test_linear_networks_attain_their_constant():
     expected = np.linalg.norm(WEIGHTS[0] @ WEIGHTS[1], ord=2)
     found = lipschitz_lower_estimate(linear, WEIGHTS, X)
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(found, expected, rtol=SOLVED["float64"])
 
 
 def test_starts_in_batches_give_the_same(monkeypatch):
     expected = lipschitz_lower_estimate(relu, WEIGHTS, X)
     monkeypatch.setattr(batches, "NUMBERS_AT_ONCE", 7 * 60)
     jax.clear_caches()
-    np.testing.assert_allclose(lipschitz_lower_estimate(relu, WEIGHTS, X), expected, rtol=1e-13)
+    np.testing.assert_allclose(lipschitz_lower_estimate(relu, WEIGHTS, X), expected, rtol=REORDERED["float64"])
 
 
 def test_ascent_finds_the_steepest_point():
@@ -71,7 +72,7 @@ def test_ascent_finds_the_steepest_point():
     found = lipschitz_lower_estimate(f, 2.0, np.array([[0.1]]), num_steps=60)
     np.testing.assert_allclose(found, 2 * np.sqrt(2) * np.exp(-0.5), rtol=1e-3)
     gradient = jax.grad(lambda scale: lipschitz_lower_estimate(f, scale, np.array([[0.1]]), num_steps=60))(2.0)
-    np.testing.assert_allclose(gradient, found / 2, rtol=1e-10)
+    np.testing.assert_allclose(gradient, found / 2, rtol=PEER["float64"])
 
 
 def test_relu_networks_between_their_regions():
@@ -81,5 +82,5 @@ def test_relu_networks_between_their_regions():
     jacobians = np.einsum("ij,nj,jk->nik", WEIGHTS[0], active, WEIGHTS[1])
     exact = np.linalg.norm(jacobians, ord=2, axis=(1, 2)).max()
     found = lipschitz_lower_estimate(relu, WEIGHTS, X)
-    assert 0.9 * exact < found <= exact * (1 + 1e-12)
+    assert 0.9 * exact < found <= exact * (1 + CLOSED_FORM["float64"])
     assert exact < lipschitz_upper_bound(WEIGHTS)

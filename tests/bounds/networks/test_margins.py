@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, LAST_DIGITS, REORDERED, SAME_FORMULA
 
 import ntk
 from bounds.concentration.union import round_up
@@ -28,7 +29,7 @@ REFERENCES = [RNG.normal(size=w.shape) for w in WEIGHTS]
 def test_margins_of_classes():
     outputs, labels = RNG.normal(size=(50, 4)), RNG.integers(4, size=50)
     expected = [row[y] - max(row[j] for j in range(4) if j != y) for row, y in zip(outputs, labels, strict=True)]
-    np.testing.assert_allclose(classification_margins(outputs, labels), expected, rtol=1e-15)
+    np.testing.assert_allclose(classification_margins(outputs, labels), expected, rtol=LAST_DIGITS["float64"])
     # Large outputs keep their digits: nothing is subtracted from them but each other.
     assert classification_margins(np.array([[1e16, 1.0, 3.0]]), np.array([1]))[0] == 1.0 - 1e16
     np.testing.assert_array_equal(classification_margins(np.array([2.0, -3.0]), np.array([-1, -1])), [-2, 3])
@@ -37,7 +38,7 @@ def test_margins_of_classes():
 def test_ramp_risk_lies_between_the_shares_of_margins():
     found = np.asarray(classification_margins(RNG.normal(size=(500, 3)), RNG.integers(3, size=500)))
     expected = np.mean([1 if m <= 0 else max(0, 1 - m / 0.7) for m in found])
-    np.testing.assert_allclose(ramp_risk(found, 0.7), expected, rtol=1e-13)
+    np.testing.assert_allclose(ramp_risk(found, 0.7), expected, rtol=REORDERED["float64"])
     assert np.mean(found <= 0) <= ramp_risk(found, 0.7) <= np.mean(found < 0.7)
 
 
@@ -45,10 +46,12 @@ def test_normalized_margins_do_not_depend_on_scale():
     """A network of three layers and twice the inputs: margins grow by 2, as the complexity times ‖X‖_F does."""
     x, found = RNG.normal(size=(8, 4)), RNG.normal(size=8)
     expected = found / (spectral_complexity(WEIGHTS) * np.linalg.norm(x) / 8)
-    np.testing.assert_allclose(normalized_margins(found, spectral_complexity(WEIGHTS), x), expected, rtol=1e-13)
+    np.testing.assert_allclose(
+        normalized_margins(found, spectral_complexity(WEIGHTS), x), expected, rtol=REORDERED["float64"]
+    )
     scaled = [3 * w for w in WEIGHTS]
     again = normalized_margins(54 * found, spectral_complexity(scaled), 2 * x)
-    np.testing.assert_allclose(again, expected, rtol=1e-12)
+    np.testing.assert_allclose(again, expected, rtol=CLOSED_FORM["float64"])
 
 
 def complexity_by_definition(weights, references, constants):
@@ -64,17 +67,17 @@ def test_spectral_complexity_by_hand():
     # the norm per output unit, 13, from that per input unit, 17.
     found = spectral_complexity([np.diag([3.0, 4.0]), np.array([[2.0], [0.0]])])
     np.testing.assert_allclose(found, (14 ** (2 / 3) + 8 ** (2 / 3)) ** 1.5, rtol=1e-4)
-    np.testing.assert_allclose(spectral_complexity([np.array([[5.0], [12.0]])]), 13, rtol=1e-12)
-    np.testing.assert_allclose(spectral_complexity([np.array([[5.0, 12.0]])]), 17, rtol=1e-12)
+    np.testing.assert_allclose(spectral_complexity([np.array([[5.0], [12.0]])]), 13, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(spectral_complexity([np.array([[5.0, 12.0]])]), 17, rtol=CLOSED_FORM["float64"])
 
 
 def test_spectral_complexity_by_its_definition():
-    # Half the tolerance of three power iterations.
+    rtol = 2e-4  # half the tolerance of three power iterations
     zeros = [0 * w for w in WEIGHTS]
-    np.testing.assert_allclose(spectral_complexity(WEIGHTS), complexity_by_definition(WEIGHTS, zeros, 1.0), rtol=2e-4)
+    np.testing.assert_allclose(spectral_complexity(WEIGHTS), complexity_by_definition(WEIGHTS, zeros, 1.0), rtol=rtol)
     constants = np.array([1.0, 0.25, 2.0])
     expected = complexity_by_definition(WEIGHTS, REFERENCES, constants)
-    np.testing.assert_allclose(spectral_complexity(WEIGHTS, REFERENCES, constants), expected, rtol=2e-4)
+    np.testing.assert_allclose(spectral_complexity(WEIGHTS, REFERENCES, constants), expected, rtol=rtol)
     assert spectral_complexity(WEIGHTS, WEIGHTS) == 0
 
 
@@ -91,7 +94,7 @@ def test_grid_shares_add_up_to_one():
     assert sum(shares) + 2 * 2 / (3 * 1002) == pytest.approx(1)
     for value in (1e-9, 0.999, 1.0, 3.7, 1e9):
         up, _ = round_up(value, 1.1)
-        assert value <= up < 1.1 * value * (1 + 1e-12)
+        assert value <= up < 1.1 * value * (1 + CLOSED_FORM["float64"])
 
 
 @pytest.mark.slow
@@ -100,7 +103,7 @@ def test_golowich_holds_for_networks_fitted_by_ascent():
     weights = [RNG.normal(size=(3, 4)), RNG.normal(size=(4, 1))]
     radii = np.array([np.linalg.norm(w) for w in weights])
     expected = np.prod(radii) * (math.sqrt(4 * math.log(2)) + 1) * np.linalg.norm(x) / 30
-    np.testing.assert_allclose(golowich_rademacher(weights, x), expected, rtol=1e-13)
+    np.testing.assert_allclose(golowich_rademacher(weights, x), expected, rtol=REORDERED["float64"])
     estimate = empirical_rademacher(NetworkBall(x, radii, jax.random.key(0)), jax.random.key(1), num_draws=20)
     assert expected / 10 < estimate.estimate < expected
 
@@ -135,7 +138,9 @@ def test_golowich_margin_bound_by_hand():
     product = math.prod(np.linalg.norm(w) for w in weights)
     for gamma in (0.3, 1000.0):
         found = golowich_margin_bound(values, weights, x, gamma, delta=0.05)
-        assert found == pytest.approx(golowich_by_hand(values, product, 3, np.linalg.norm(x), gamma, 0.05), rel=1e-12)
+        assert found == pytest.approx(
+            golowich_by_hand(values, product, 3, np.linalg.norm(x), gamma, 0.05), rel=CLOSED_FORM["float64"]
+        )
 
 
 def test_golowich_margin_bound_holds_for_trained_classifiers():
@@ -250,7 +255,7 @@ def test_margin_bounds_are_in_float64_whatever_jax_has(bound):
 def test_normalized_margins_divide_one_by_one():
     """The product of the divisors is 1e40, beyond float32, the quotient is not."""
     found = normalized_margins(np.float32([1e30, -1e30]), 1e30, np.full((2, 2), 1e10, "float32"))
-    np.testing.assert_allclose(found, [1e-10, -1e-10], rtol=1e-6)
+    np.testing.assert_allclose(found, [1e-10, -1e-10], rtol=SAME_FORMULA["float32"])
     with pytest.raises(ValueError, match="normalized_margins falls below the range of float32"):
         normalized_margins(np.float32([1.0, -1.0]), 1e30, np.full((2, 2), 1e10, "float32"))
 

@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import CLOSED_FORM, LAST_DIGITS
 
 from bounds.networks.lipschitz import lipschitz_upper_bound
 from bounds.networks.margin_bounds import golowich_margin_bound, spectral_margin_bound
@@ -78,12 +79,21 @@ def test_margins(seed, classes, points, shift, factor):
     renamed = classification_margins(outputs[:, classes], np.argsort(classes)[labels])
     np.testing.assert_array_equal(renamed, found)
     np.testing.assert_array_equal(classification_margins(outputs[points], labels[points]), found[points])
-    np.testing.assert_allclose(classification_margins(outputs + shift, labels), found, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(classification_margins(factor * outputs, labels), factor * found, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        classification_margins(outputs + shift, labels), found, rtol=0, atol=CLOSED_FORM["float64"]
+    )
+    np.testing.assert_allclose(
+        classification_margins(factor * outputs, labels),
+        factor * found,
+        rtol=CLOSED_FORM["float64"],
+        atol=CLOSED_FORM["float64"],
+    )
     # The risk depends on margins in units of γ, and a larger margin is harder to have.
     risk = ramp_risk(found, 1.0)
-    np.testing.assert_allclose(ramp_risk(factor * found, factor), risk, rtol=1e-12, atol=1e-15)
-    assert risk <= ramp_risk(found, 1.0 + factor) + 1e-15
+    np.testing.assert_allclose(
+        ramp_risk(factor * found, factor), risk, rtol=CLOSED_FORM["float64"], atol=LAST_DIGITS["float64"]
+    )
+    assert risk <= ramp_risk(found, 1.0 + factor) + LAST_DIGITS["float64"]
 
 
 @given(SEED, st.permutations(range(5)), st.floats(1e-6, 0.5), st.floats(1e-6, 0.5))

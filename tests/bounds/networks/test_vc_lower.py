@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy.special import expit
+from tolerances import LAST_DIGITS
 
 from bounds.networks.layers import DenseLayers
 from bounds.networks.vc_lower import (
@@ -226,7 +227,7 @@ def test_two_units_make_a_relu(activation):
     """And so twice the width makes the same networks."""
     z, phi = np.linspace(-3, 3, 61), ACTIVATIONS[activation]
     by_two = {"leaky_relu": (phi(z) + 0.1 * phi(-z)) / 0.99, "abs": (phi(z) + phi(z + 4) - 4) / 2}
-    np.testing.assert_allclose(by_two[activation], np.maximum(z, 0), atol=1e-15)
+    np.testing.assert_allclose(by_two[activation], np.maximum(z, 0), atol=LAST_DIGITS["float64"])
     for dim, widths, doubled in ((2, [7, 5, 5], [14, 10, 11]), (3, [9, 4, 5], [19, 8, 10])):
         found = bit_extraction_vc_lower(dense(dim, doubled), activation)
         assert found == bit_extraction_vc_lower(dense(dim, widths), "relu")

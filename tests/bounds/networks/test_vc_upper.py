@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tolerances import CLOSED_FORM
 
 import ntk
 from bounds.counting.growth import cover_count
@@ -47,7 +48,7 @@ def test_relu_bound_of_bartlett_harvey_liaw_mehrabian(layers):
     total, effective_depth = w[-1], w.sum() / w[-1]
     r = np.sum(i * k)
     closed = len(k) + effective_depth * total * np.log2(4 * math.e * r * np.log2(2 * math.e * r))
-    assert v.piecewise_vc_closed_form(layers) == pytest.approx(closed, rel=1e-12)
+    assert v.piecewise_vc_closed_form(layers) == pytest.approx(closed, rel=CLOSED_FORM["float64"])
     assert found <= closed
 
 
@@ -63,7 +64,7 @@ def test_piecewise_constant_bound(layers):
     assert found == root(log2_growth, w.sum())
     r = 2 * k.sum()
     closed = len(k) + w.sum() * np.log2(4 * math.e * r * np.log2(2 * math.e * r))
-    assert found <= v.piecewise_vc_closed_form(layers, 2, 0) == pytest.approx(closed, rel=1e-12)
+    assert found <= v.piecewise_vc_closed_form(layers, 2, 0) == pytest.approx(closed, rel=CLOSED_FORM["float64"])
 
 
 @pytest.mark.parametrize("layers", SHAPES)

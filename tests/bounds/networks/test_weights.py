@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tolerances import CLOSED_FORM, SAME_FORMULA
 
 import ntk
 from bounds.networks.margins import spectral_complexity
@@ -82,7 +83,9 @@ def test_the_matrices_of_an_mlp_compute_what_it_computes():
         for w in weights.matrices[:-1]:
             z = np.maximum(z @ w, 0)
         expected = np.reshape(model.apply(params, x), (6, -1))
-        np.testing.assert_allclose(z @ weights.matrices[-1], expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            z @ weights.matrices[-1], expected, rtol=CLOSED_FORM["float64"], atol=SAME_FORMULA["float64"]
+        )
         assert weights.ignored == ()
     assert ntk_weight_matrices(ntk.MLP(depth=2, b_std=0.1), params).ignored == ("b1", "b2")
 

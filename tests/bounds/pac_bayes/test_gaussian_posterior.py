@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import ndtr
+from tolerances import CLOSED_FORM, REORDERED, SAME_FORMULA
 
 from bounds import batches
 from bounds.concentration.averages import chernoff_upper
@@ -37,9 +38,9 @@ def exact_gibbs_risk(w, sigma, data):
     return ndtr(-y * (x @ w) / (sigma * np.linalg.norm(x, axis=1))).mean()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
+@pytest.mark.parametrize("dtype", REORDERED)
 @pytest.mark.parametrize(("sigma", "prior_sigma"), [(0.1, 0.1), (0.02, 3.0), (1.5, 0.3)])
-def test_kl_of_multivariate_normals(sigma, prior_sigma, dtype, tolerance):
+def test_kl_of_multivariate_normals(sigma, prior_sigma, dtype):
     """½ (tr Λ⁻¹Σ + (v−w)ᵀΛ⁻¹(v−w) − D + ln det Λ/det Σ)."""
     params = {"w": RNG.normal(size=(3, 2)).astype(dtype), "b": [RNG.normal(size=2).astype(dtype)]}
     prior = jax.tree.map(lambda leaf: np.full_like(leaf, 0.3), params)
@@ -50,7 +51,7 @@ def test_kl_of_multivariate_normals(sigma, prior_sigma, dtype, tolerance):
     expected = (np.trace(inverse @ posterior_covariance) + moved @ inverse @ moved - 8 + determinants) / 2
     found = gaussian_kl(params, prior, sigma, prior_sigma)
     assert found.dtype == dtype
-    np.testing.assert_allclose(found, expected, rtol=tolerance)
+    np.testing.assert_allclose(found, expected, rtol=REORDERED[dtype])
 
 
 def test_kl_is_differentiable_and_smallest_at_the_best_prior():
@@ -58,7 +59,7 @@ def test_kl_is_differentiable_and_smallest_at_the_best_prior():
     params, prior = jnp.array([1.0, 2.0, -1.0]), jnp.zeros(3)
     best = math.sqrt(0.25 + 6.0 / 3)
     slope = jax.jit(jax.grad(gaussian_kl, argnums=3))
-    assert abs(slope(params, prior, 0.5, best)) < 1e-12
+    assert abs(slope(params, prior, 0.5, best)) < CLOSED_FORM["float64"]
     scales = jnp.array([best / 1.1, best, best * 1.1])
     values = jax.vmap(gaussian_kl, in_axes=(None, None, None, 0))(params, prior, 0.5, scales)
     assert values.argmin() == 1
@@ -128,14 +129,18 @@ def test_parts_make_the_bound():
         zero_one, w, 0.5 * w, data, KEY, num_samples=N, delta=0.1, sigmas=grid, num_draws=30, monte_carlo_share=0.3
     )
     assert found.kl == pytest.approx(float(gaussian_kl(w, 0.5 * w, found.sigma, found.prior_sigma)))
-    assert found.risk_upper == pytest.approx(chernoff_upper(found.risk, 30, 0.03 / 2), rel=1e-12)
-    assert found.bound == pytest.approx(seeger_bound(found.risk_upper, found.kl, N, 0.07 / 2), rel=1e-12)
+    assert found.risk_upper == pytest.approx(chernoff_upper(found.risk, 30, 0.03 / 2), rel=CLOSED_FORM["float64"])
+    assert found.bound == pytest.approx(
+        seeger_bound(found.risk_upper, found.kl, N, 0.07 / 2), rel=CLOSED_FORM["float64"]
+    )
     # No other pair of scales is better, with the draws that each was given.
     for sigma, key in zip(grid, jax.random.split(KEY, 2), strict=True):
         risk = float(posterior_risks(zero_one, w, data, sigma, key, num_draws=30).mean())
         for prior_sigma in grid:
             kl = float(gaussian_kl(w, 0.5 * w, sigma, prior_sigma))
-            assert found.bound <= seeger_bound(chernoff_upper(risk, 30, 0.015), kl, N, 0.035) * (1 + 1e-12)
+            assert found.bound <= seeger_bound(chernoff_upper(risk, 30, 0.015), kl, N, 0.035) * (
+                1 + CLOSED_FORM["float64"]
+            )
 
 
 def test_scales_beyond_the_prior_that_pay_infinitely():
@@ -154,7 +159,7 @@ def test_kl_of_nearly_equal_scales_in_float32():
     sigma, prior_sigma = np.float32(1.00005), np.float32(1.0)
     r = 2 * math.log(float(sigma))
     found = gaussian_kl(params, params, sigma, prior_sigma)
-    np.testing.assert_allclose(found, 1e6 * (math.expm1(r) - r) / 2, rtol=1e-6)
+    np.testing.assert_allclose(found, 1e6 * (math.expm1(r) - r) / 2, rtol=SAME_FORMULA["float32"])
 
 
 def test_the_bound_takes_its_kl_in_float64(monkeypatch):
@@ -164,7 +169,7 @@ def test_the_bound_takes_its_kl_in_float64(monkeypatch):
     )
     r = 2 * math.log(found.sigma / found.prior_sigma)
     moved = np.sum((w.astype(float) - np.float32([0.9, 0.1]).astype(float)) ** 2) / found.prior_sigma**2
-    assert found.kl == pytest.approx((2 * (math.expm1(r) - r) + moved) / 2, rel=1e-12)
+    assert found.kl == pytest.approx((2 * (math.expm1(r) - r) + moved) / 2, rel=CLOSED_FORM["float64"])
 
 
 def test_draws_in_batches_are_the_same(monkeypatch):

@@ -5,6 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, SAME_FORMULA, SOLVED
 
 from bounds.concentration.relative_entropy import binary_kl
 from bounds.pac_bayes.closed_forms import mcallester_bound, seeger_bound
@@ -16,9 +17,9 @@ DELTA = 0.1
 @pytest.mark.parametrize(("kl", "n"), [(0.0, 20), (3.5, 500), (5000.0, 60_000)])
 def test_bounds_by_hand(risk, kl, n):
     c = (kl + math.log(2 * math.sqrt(n) / 0.05)) / n
-    assert mcallester_bound(risk, kl, n, 0.05) == pytest.approx(risk + math.sqrt(c / 2), rel=1e-14)
+    assert mcallester_bound(risk, kl, n, 0.05) == pytest.approx(risk + math.sqrt(c / 2), rel=SAME_FORMULA["float64"])
     bound = seeger_bound(risk, kl, n, 0.05)
-    assert binary_kl(risk, bound) == pytest.approx(c, rel=1e-9)
+    assert binary_kl(risk, bound) == pytest.approx(c, rel=SOLVED["float64"])
     assert risk < bound <= min(1.0, mcallester_bound(risk, kl, n, 0.05))
 
 
@@ -35,7 +36,7 @@ def test_maurers_constant():
             total = sum(
                 math.comb(n, i) * mpmath.mpf(i) ** i * mpmath.mpf(n - i) ** (n - i) for i in k
             ) / n ** mpmath.mpf(n)
-        assert total <= 2 * math.sqrt(n) * (1 + 1e-12)
+        assert total <= 2 * math.sqrt(n) * (1 + CLOSED_FORM["float64"])
 
 
 def test_arrays_broadcast():

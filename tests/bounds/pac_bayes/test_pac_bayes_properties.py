@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import CLOSED_FORM, REORDERED
 
 from bounds.pac_bayes.closed_forms import mcallester_bound, seeger_bound
 from bounds.pac_bayes.gaussian_posterior import gaussian_kl
@@ -41,4 +42,4 @@ def test_the_divergence_has_no_unit_and_no_origin(seed, sigma, prior_sigma, unit
         gaussian_kl(-w, -v, sigma, prior_sigma),
         gaussian_kl(unit * w, unit * v, unit * sigma, unit * prior_sigma),
     ):
-        np.testing.assert_allclose(other, found, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(other, found, rtol=CLOSED_FORM["float64"], atol=REORDERED["float64"])

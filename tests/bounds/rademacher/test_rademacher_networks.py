@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, SAME_FORMULA
 
 from bounds.rademacher import LinearBall, NetworkBall, empirical_rademacher, exact_rademacher, rademacher_upper_bound
 
@@ -35,7 +36,7 @@ def test_one_matrix_is_a_linear_ball(suprema):
     expected = RADII[0] * np.linalg.norm(SIGNS @ X, axis=1) / len(X)
     # The last steps are a hundredth of the radius: an angle of 0.01 costs 5e-5.
     np.testing.assert_allclose(suprema[1], expected, rtol=1e-4)
-    assert np.all(suprema[1] <= expected * (1 + 1e-12))
+    assert np.all(suprema[1] <= expected * (1 + CLOSED_FORM["float64"]))
 
 
 def test_two_matrices_attain_the_best_neuron_and_no_more(suprema, neurons):
@@ -56,7 +57,7 @@ def test_the_upper_bound_by_hand_and_above_the_estimate(suprema):
     for depth, found in suprema.items():
         ball = NetworkBall(X, RADII[:depth], jax.random.key(0))
         expected = np.prod(RADII[:depth]) * (np.sqrt(2 * np.log(2) * depth) + 1) * np.sqrt((X**2).sum()) / 12
-        np.testing.assert_allclose(rademacher_upper_bound(ball), expected, rtol=1e-14)
+        np.testing.assert_allclose(rademacher_upper_bound(ball), expected, rtol=SAME_FORMULA["float64"])
         assert found.mean() < expected
 
 

@@ -6,6 +6,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, REORDERED, SAME_FORMULA
 
 from bounds.rademacher import (
     FiniteClass,
@@ -72,7 +73,7 @@ def test_the_complexity_of_all_functions_by_enumeration():
     counts = np.array([1, 2, 4])
     functions = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
     exact = exact_rademacher(FiniteClass(np.repeat(functions, counts, axis=1)))
-    np.testing.assert_allclose(complexities_of_all_functions(counts), exact, rtol=1e-13)
+    np.testing.assert_allclose(complexities_of_all_functions(counts), exact, rtol=REORDERED["float64"])
 
 
 @pytest.mark.parametrize("empirical", [True, False])
@@ -130,7 +131,7 @@ def test_zero_one_losses_have_half_the_complexity_of_classifiers():
     predictions, labels = rng.choice([-1.0, 1.0], size=(5, 8)), rng.choice([-1.0, 1.0], size=8)
     losses = (predictions != labels).astype(float)
     halved = exact_rademacher(FiniteClass(predictions)) / 2
-    np.testing.assert_allclose(exact_rademacher(FiniteClass(losses)), halved, rtol=1e-14)
+    np.testing.assert_allclose(exact_rademacher(FiniteClass(losses)), halved, rtol=SAME_FORMULA["float64"])
 
 
 @pytest.mark.parametrize("lipschitz", [0.5, 3.0])
@@ -142,7 +143,7 @@ def test_contraction_of_scalar_predictions(lipschitz):
         losses = lipschitz * np.maximum(0, 1 - labels * predictions)
         bound = contracted_rademacher(float(exact_rademacher(FiniteClass(predictions))), lipschitz)
         found = float(exact_rademacher(FiniteClass(losses)))
-        assert found <= bound * (1 + 1e-12)
+        assert found <= bound * (1 + CLOSED_FORM["float64"])
         if scale < 1:
             assert found > 0.99 * bound
 

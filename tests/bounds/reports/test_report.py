@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, SOLVED
 
 import bounds
 import ntk
@@ -58,8 +59,8 @@ def test_errors_are_counted(found, arguments):
     wrong_test = np.sign(MODEL.apply(params, options["x_test"])) != np.asarray(options["labels_test"])
     assert 0 < wrong.sum() < N
     assert (found.num_samples, found.num_test) == (N, N_TEST)
-    assert found.train_error == pytest.approx(wrong.mean(), abs=1e-12)
-    assert found.test_error == pytest.approx(wrong_test.mean(), abs=1e-12)
+    assert found.train_error == pytest.approx(wrong.mean(), abs=CLOSED_FORM["float64"])
+    assert found.test_error == pytest.approx(wrong_test.mean(), abs=CLOSED_FORM["float64"])
 
 
 def test_every_bound_is_the_function_of_its_name(found, arguments):
@@ -81,7 +82,7 @@ def test_every_bound_is_the_function_of_its_name(found, arguments):
         "VC, Devroye": found.train_error + bounds.devroye_epsilon(N, d_vc, 0.1, growth="sauer"),
         "kernel ridge regression, trace": bounds.kernel_ridge_margin_bound(options["gram"], labels, 1.0, 0.1).bound,
     }
-    assert {name: rows(found)[name].value for name in expected} == pytest.approx(expected, rel=1e-9)
+    assert {name: rows(found)[name].value for name in expected} == pytest.approx(expected, rel=SOLVED["float64"])
     # The same draws from the same key; the bound is a function of their average.
     pac_bayes = rows(found)["PAC-Bayes, Gaussian noise"]
     assert bounds.seeger_bound(pac_bayes.empirical_risk, 0.0, N, 0.1) < pac_bayes.value < 1.01
@@ -123,7 +124,7 @@ def test_parts_add_up_and_measures_stand_apart(found):
     assert [row.kind for row in found] == ["bound"] * len(found.bounds) + ["measure"] * len(found.measures)
     for row in found.bounds:
         parts = [part for part in (row.empirical_risk, row.complexity, row.confidence) if part is not None]
-        assert row.value == pytest.approx(sum(parts), rel=1e-12)
+        assert row.value == pytest.approx(sum(parts), rel=CLOSED_FORM["float64"])
         assert row.vacuous == (row.value >= found.guessing_error)
         assert row.source
         assert row.assumptions
@@ -181,10 +182,10 @@ def test_vacuous_is_what_the_most_frequent_class_does_as_well(share, errors):
     labels_test = jnp.where(jnp.arange(100) < errors, -1, 1)
     params, x = {"b": jnp.zeros(())}, jnp.zeros((1000, 1))
     found = report(constant(1.0), params, x, labels, x_test=x[:100], labels_test=labels_test)
-    assert found.guessing_error == pytest.approx(1 - share, abs=1e-12)
+    assert found.guessing_error == pytest.approx(1 - share, abs=CLOSED_FORM["float64"])
     bound = errors / 100 + np.sqrt(np.log(20) / 200)
     row = rows(found)["Hoeffding, test data"]
-    assert row.value == pytest.approx(bound, rel=1e-9)
+    assert row.value == pytest.approx(bound, rel=SOLVED["float64"])
     assert row.vacuous == (bound >= 1 - share)
 
 
@@ -192,7 +193,7 @@ def test_guessing_among_balanced_classes_errs_on_all_but_one():
     x = jnp.zeros((12, 1))
     scores = {"b": jnp.zeros((3,))}
     found = report(lambda params, x: params["b"][None] + 0 * x, scores, x, jnp.arange(12) % 3)
-    assert found.guessing_error == pytest.approx(2 / 3, abs=1e-12)
+    assert found.guessing_error == pytest.approx(2 / 3, abs=CLOSED_FORM["float64"])
 
 
 def test_a_bound_at_its_ceiling_is_marked(found, arguments, data, params):

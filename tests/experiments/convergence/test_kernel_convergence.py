@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_runs import contents_of, names_of_files, records_of, small_config
+from tolerances import CLOSED_FORM, SOLVED
 
 import ntk
 from experiments import kernel_convergence
@@ -61,9 +62,9 @@ def assert_is_a_run(workdir, printed, num_blocks):
     assert len(rows) == 2 * num_blocks
     ntk = np.array([record["errors"]["ntk"] for record in records])
     assert (rows[0]["kernel"], rows[0]["width"]) == ("ntk", "8")
-    assert float(rows[0]["median"]) == pytest.approx(np.median(ntk[0]), rel=1e-12)
+    assert float(rows[0]["median"]) == pytest.approx(np.median(ntk[0]), rel=CLOSED_FORM["float64"])
     expected = np.polyfit(np.repeat(np.log([8, 16]), 3), np.log(ntk).ravel(), deg=1)[0]
-    assert float(rows[0]["slope"]) == pytest.approx(expected, rel=1e-9)
+    assert float(rows[0]["slope"]) == pytest.approx(expected, rel=SOLVED["float64"])
 
 
 def test_the_first_config_runs(finished_and_printed):

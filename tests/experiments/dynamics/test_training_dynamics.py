@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_runs import contents_of, names_of_files, records_of, small_config
+from tolerances import CLOSED_FORM
 
 import ntk
 from experiments import training_dynamics
@@ -65,6 +66,7 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     assert row[5] == "-1"
     assert row[6:8] == [f"{median:.2e}" for median in np.median(drifts, axis=1)]
     slope = np.polyfit(np.repeat(np.log([8, 16]), 2), np.log(drifts).ravel(), deg=1)[0]
+    # Printed with two decimals.
     assert float(row[3]) == pytest.approx(slope, abs=0.006)
 
     # Half a line is left by a kill, and what was whole is not measured again.
@@ -108,7 +110,9 @@ def test_measures_are_those_of_a_loop_over_steps(loss):
     model = ntk.finite(problem.net, 8)
     params = start = model.init(member_keys(0, 8, 2)[1], problem.x)
     rate = dynamics_runs.learning_rate(problem, "ntk", config)
-    assert rate == pytest.approx(0.1 * 2 / np.linalg.eigvalsh(ntk.infinite_ntk(problem.net, problem.x))[-1], rel=1e-5)
+    assert rate == pytest.approx(
+        0.1 * 2 / np.linalg.eigvalsh(ntk.infinite_ntk(problem.net, problem.x))[-1], rel=CLOSED_FORM["float32"]
+    )
 
     def slope(f):
         labels = problem.labels

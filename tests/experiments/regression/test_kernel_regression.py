@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 from small_runs import contents_of, names_of_files, records_of, small_config
+from tolerances import CLOSED_FORM, PEER, SOLVED
 
 import ntk
 from experiments import kernel_regression
@@ -46,9 +47,9 @@ def test_probabilities_of_classes_are_those_of_simulation():
     counted = np.mean(np.argmax(samples, axis=2)[:, :, None] == np.arange(4), axis=1)
     # Five standard errors of a share, and what a share of 0 may hide.
     assert np.all(np.abs(found - counted) < 5 * np.sqrt(found / draws) + 1e-5)
-    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=CLOSED_FORM["float64"])
     two = class_probabilities(np.array([[0.3, -0.5]]), np.array([0.7]))
-    np.testing.assert_allclose(two[0, 0], norm.cdf(0.8 / (0.7 * 2**0.5)), rtol=1e-9)
+    np.testing.assert_allclose(two[0, 0], norm.cdf(0.8 / (0.7 * 2**0.5)), rtol=SOLVED["float64"])
 
 
 def test_calibration_error_of_calibrated_and_overconfident_predictions():
@@ -60,7 +61,7 @@ def test_calibration_error_of_calibrated_and_overconfident_predictions():
         expected_calibration_error(reliability(jnp.asarray(right), jnp.asarray(labels == 0), 10)) < 4 * 0.5 / 4000**0.5
     )
     error = expected_calibration_error(reliability(jnp.full(20_000, 0.99), jnp.asarray(labels == 0), 10))
-    assert error == pytest.approx(0.99 - np.mean(labels == 0), abs=1e-12)
+    assert error == pytest.approx(0.99 - np.mean(labels == 0), abs=CLOSED_FORM["float64"])
 
 
 @pytest.mark.implicit_promotion  # Optax, in Adam
@@ -83,7 +84,7 @@ def test_evidence_finds_the_scale_that_the_data_have():
         for name in ("scale", "noise"):
             other = found.numbers | {name: factor * found.numbers[name]}
             assert float(dynamics.log_marginal_likelihood(other["scale"] * k, y, ridge=other["noise"])) < at_end
-    assert found.history.max() == pytest.approx(at_end / y.size, rel=1e-9)
+    assert found.history.max() == pytest.approx(at_end / y.size, rel=SOLVED["float64"])
 
 
 @pytest.mark.implicit_promotion  # Optax, in Adam
@@ -115,8 +116,8 @@ def test_scores_of_the_ntk_know_no_unit_of_the_kernel():
         across=blocks[1]._replace(ntk=50 * blocks[1].ntk),
     )
     expected, found = (regression_runs.measure_kernels(each, split, (12,))["ntk"][0] for each in (fitted, larger))
-    assert found["nll"] == pytest.approx(expected["nll"], rel=1e-9)
-    assert found["ece"] == pytest.approx(expected["ece"], rel=1e-9)
+    assert found["nll"] == pytest.approx(expected["nll"], rel=SOLVED["float64"])
+    assert found["ece"] == pytest.approx(expected["ece"], rel=SOLVED["float64"])
 
 
 @pytest.mark.slow
@@ -142,7 +143,7 @@ def test_standard_deviations_are_found_by_gradients_through_the_kernel():
         assert set(fitted.numbers) == {"w_std", "b_std", "v_std", "noise"}
         assert fitted.history[-1] > fitted.history[0] + 0.05
         again = ntk.infinite_kernels(with_standard_deviations(fitted.net, fitted.numbers), split.x).nngp
-        np.testing.assert_allclose(fitted.train.nngp, again, rtol=1e-10)
+        np.testing.assert_allclose(fitted.train.nngp, again, rtol=PEER["float64"])
         scores = regression_runs.measure_kernels(fitted, split, (6, 12))
         mean = fitted.across.nngp @ np.linalg.solve(
             fitted.train.nngp + fitted.noise["nngp"] * np.eye(12), split.targets

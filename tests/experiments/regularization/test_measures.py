@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, PEER, SAME_FORMULA, SOLVED
 
 from bounds.networks.weights import weight_matrices
 from experiments.regularization import measures
@@ -21,8 +22,10 @@ def test_losses_and_errors_are_of_the_points_that_count():
     squares = ((OUTPUTS - np.eye(4)[LABELS]) ** 2).sum(1) / 2
     for kind, losses in (("cross_entropy", -logs[np.arange(50), LABELS]), ("squared", squares)):
         found = measures.classification(kind, jnp.asarray(OUTPUTS), jnp.asarray(LABELS), jnp.asarray(OWN))
-        assert found["loss"] == pytest.approx(losses[:37].mean(), rel=1e-12)
-        assert found["error"] == pytest.approx(np.mean(OUTPUTS.argmax(1) != LABELS, where=OWN), rel=1e-12)
+        assert found["loss"] == pytest.approx(losses[:37].mean(), rel=CLOSED_FORM["float64"])
+        assert found["error"] == pytest.approx(
+            np.mean(OUTPUTS.argmax(1) != LABELS, where=OWN), rel=CLOSED_FORM["float64"]
+        )
 
 
 def test_outputs_that_are_nan_are_errors():
@@ -37,7 +40,9 @@ def test_margin_quantiles():
     right = OUTPUTS[np.arange(50), LABELS]
     others = np.where(np.eye(4, dtype=bool)[LABELS], -np.inf, OUTPUTS).max(1)
     found = measures.margin_quantiles(jnp.asarray(OUTPUTS), jnp.asarray(LABELS), jnp.asarray(OWN))
-    np.testing.assert_allclose(found, np.quantile((right - others)[:37], measures.QUANTILES), rtol=1e-12)
+    np.testing.assert_allclose(
+        found, np.quantile((right - others)[:37], measures.QUANTILES), rtol=CLOSED_FORM["float64"]
+    )
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "squared"])
@@ -52,7 +57,7 @@ def test_the_calibration_error_is_the_sum_over_bins(kind):
         if held.any():
             ece += held.mean() * abs(right[held].mean() - confidence[held].mean())
     found = measures.calibration(kind, jnp.asarray(OUTPUTS), jnp.asarray(LABELS))
-    assert found["ece"] == pytest.approx(ece, rel=1e-10)
+    assert found["ece"] == pytest.approx(ece, rel=PEER["float64"])
     assert found["shares"].sum() == pytest.approx(1)
 
 
@@ -61,15 +66,19 @@ def test_weights_against_the_svd():
     found = measures.weight_measures(weight_matrices({"a": w, "b": v}))
     values = np.linalg.svd(w)[1]
     p = values / values.sum()
-    np.testing.assert_allclose(found["spectra"]["a"], values, rtol=1e-12)
-    np.testing.assert_allclose(found["one"], [np.abs(w).sum(), 9], rtol=1e-12)
-    np.testing.assert_allclose(found["frobenius"], [np.linalg.norm(w), 45**0.5], rtol=1e-12)
-    np.testing.assert_allclose(found["spectral"], [values[0], 45**0.5], rtol=1e-12)
-    np.testing.assert_allclose(found["stable_rank"], [(values**2).sum() / values[0] ** 2, 1], rtol=1e-12)
-    np.testing.assert_allclose(found["effective_rank"], [np.exp(-(p * np.log(p)).sum()), 1], rtol=1e-6)
+    np.testing.assert_allclose(found["spectra"]["a"], values, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(found["one"], [np.abs(w).sum(), 9], rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(found["frobenius"], [np.linalg.norm(w), 45**0.5], rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(found["spectral"], [values[0], 45**0.5], rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(
+        found["stable_rank"], [(values**2).sum() / values[0] ** 2, 1], rtol=CLOSED_FORM["float64"]
+    )
+    np.testing.assert_allclose(
+        found["effective_rank"], [np.exp(-(p * np.log(p)).sum()), 1], rtol=CLOSED_FORM["float64"]
+    )
     np.testing.assert_allclose(found["sparsities"], [0, 4 / 6])
     assert found["sparsity"] == pytest.approx(4 / 30)
-    assert found["lipschitz_product"] == pytest.approx(values[0] * 45**0.5, rel=1e-12)
+    assert found["lipschitz_product"] == pytest.approx(values[0] * 45**0.5, rel=CLOSED_FORM["float64"])
 
 
 def test_a_zero_matrix_has_no_rank():
@@ -86,12 +95,16 @@ def test_the_function_is_between_its_lipschitz_bounds_and_its_kernel_has_moved()
     outputs = jax.jit(lambda params: model.apply({"params": params}, x[:32]))
     jacobian = jax.jacobian(outputs)(before["variables"]["params"])
     flat = np.concatenate([np.asarray(leaf).reshape(32, 3, -1) for leaf in jax.tree.leaves(jacobian)], axis=2)
-    np.testing.assert_allclose(theta0, np.einsum("nop,mop->nm", flat, flat) / 3, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        theta0, np.einsum("nop,mop->nm", flat, flat) / 3, rtol=SOLVED["float64"], atol=SOLVED["float64"]
+    )
     measured = jax.jit(lambda whole: measures.function_measures(model, whole, theta0, x[:32]))
     unmoved, moved = measured(before), measured(after)
-    assert unmoved["ntk_drift"] < 1e-14
+    assert unmoved["ntk_drift"] < SAME_FORMULA["float64"]
     theta = network_ntk(model, after, x[:32])
-    assert moved["ntk_drift"] == pytest.approx(np.linalg.norm(theta - theta0) / np.linalg.norm(theta0), rel=1e-12)
+    assert moved["ntk_drift"] == pytest.approx(
+        np.linalg.norm(theta - theta0) / np.linalg.norm(theta0), rel=CLOSED_FORM["float64"]
+    )
     product = np.prod([np.linalg.norm(layer["kernel"], 2) for layer in after["variables"]["params"].values()])
     slopes = jax.jit(jax.vmap(jax.jacobian(lambda x: model.apply(after["variables"], x[None])[0])))(x[:4])
     assert np.linalg.norm(slopes, 2, axis=(1, 2)).max() * (1 - 1e-3) <= moved["lipschitz_estimate"] <= product

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from tolerances import CLOSED_FORM, PEER
 
 from experiments.regularization.models import CNN, MLP, RNN, chain_apply, effective_weights, make_model
 
@@ -35,7 +36,7 @@ def test_effective_weights_are_those_of_the_function(layers, parameterization):
         weights = effective_weights(model, variables, X, gain=1.5)
         return chain_apply("tanh")(weights, X), model.apply(variables, X, gain=1.5)
 
-    np.testing.assert_allclose(*both(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(*both(), rtol=PEER["float64"], atol=CLOSED_FORM["float64"])
 
 
 def test_parameterizations_start_from_one_distribution_of_functions():
@@ -47,6 +48,7 @@ def test_parameterizations_start_from_one_distribution_of_functions():
         effective = effective_weights(model, variables, X).matrices[1]
         # The variance of 40,000 Gaussians of variance 1.3²/200, within 5 standard errors √(2/40000).
         assert np.var(effective) * 200 / 1.3**2 == pytest.approx(1, abs=5 * (2 / 40_000) ** 0.5)
+    # Five standard errors of 40,000 draws, 1/√80000 each.
     assert np.std(kernels["ntk"]) == pytest.approx(1, abs=0.02)
     assert np.std(kernels["standard"]) == pytest.approx(1.3 / 200**0.5, rel=0.02)
 
@@ -57,6 +59,7 @@ def test_normalized_layers_have_the_spectral_norm_they_are_given(kind):
     model = MODELS[kind](outputs=3, width=8, layers="spectral_norm", dtype=x.dtype)
     variables = trained_statistics(model, jax.jit(model.init)(jax.random.key(4), x), x, gain=2.0)
     for matrix in jax.jit(lambda variables: effective_weights(model, variables, x, gain=2.0).matrices)(variables):
+        # What the power iteration leaves.
         assert np.linalg.norm(matrix, 2) == pytest.approx(2.0, rel=1e-3)
 
 
@@ -69,7 +72,7 @@ def test_batch_normalization_has_running_statistics(kind):
     # With statistics of these very inputs both modes agree: a running mean after 60 steps of 0.9 is off by 0.9⁶⁰.
     trained, _ = model.apply(variables, x, train=True, mutable=["batch_stats"])
     np.testing.assert_allclose(model.apply(variables, x), trained, rtol=0.05, atol=0.02)
-    assert np.abs(model.apply(variables, x[:5]) - model.apply(variables, x)[:5]).max() < 1e-12
+    assert np.abs(model.apply(variables, x[:5]) - model.apply(variables, x)[:5]).max() < CLOSED_FORM["float64"]
 
 
 def test_dropout_keeps_the_mean_and_is_off_in_evaluation():
@@ -98,7 +101,7 @@ def test_the_recurrent_network_is_its_formula():
     state = np.zeros((20, 4))
     for time in range(3):
         state = np.tanh(np.asarray(x)[:, time] @ u + b + state @ w + c)
-    np.testing.assert_allclose(model.apply(variables, x), state @ v + d, rtol=1e-12)
+    np.testing.assert_allclose(model.apply(variables, x), state @ v + d, rtol=CLOSED_FORM["float64"])
 
 
 @pytest.mark.parametrize(

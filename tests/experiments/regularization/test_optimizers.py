@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
+from tolerances import CLOSED_FORM, SAME_FORMULA, SOLVED
 
 from experiments.regularization.optimizers import Strengths, regularized_optimizer
 from experiments.regularization.proximal import singular_value_shrinkage, soft_threshold
@@ -34,7 +35,7 @@ def linear_solution(strengths, steps=4000, **options):
 def test_l1_finds_the_lasso_with_exact_zeros(momentum):
     expected = Lasso(alpha=0.2, fit_intercept=False, tol=1e-10, max_iter=100_000).fit(X, Y).coef_
     found = linear_solution(Strengths(l1=0.2), momentum=momentum)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=SOLVED["float64"])
     assert 0 < np.sum(expected == 0) < D
     np.testing.assert_array_equal(found == 0, expected == 0)
 
@@ -42,18 +43,18 @@ def test_l1_finds_the_lasso_with_exact_zeros(momentum):
 def test_elastic_net_and_ridge():
     # scikit-learn: α ρ Σ|w| + α (1 − ρ)/2 Σw², and for ridge N times the loss with α Σw²/2 … here λ = α/(2N).
     net = ElasticNet(alpha=0.3, l1_ratio=0.5, fit_intercept=False, tol=1e-10, max_iter=100_000).fit(X, Y).coef_
-    np.testing.assert_allclose(linear_solution(Strengths(l1=0.15, l2=0.075)), net, atol=1e-4)
+    np.testing.assert_allclose(linear_solution(Strengths(l1=0.15, l2=0.075)), net, atol=SOLVED["float64"])
     ridge = Ridge(alpha=2 * 0.4 * N, fit_intercept=False).fit(X, Y).coef_
-    np.testing.assert_allclose(linear_solution(Strengths(l2=0.4)), ridge, atol=1e-8)
+    np.testing.assert_allclose(linear_solution(Strengths(l2=0.4)), ridge, atol=SOLVED["float64"])
     closed_form = np.linalg.solve(X.T @ X / N + 0.8 * np.eye(D), X.T @ Y / N)
-    np.testing.assert_allclose(ridge, closed_form, atol=1e-8)
+    np.testing.assert_allclose(ridge, closed_form, atol=SOLVED["float64"])
 
 
 @pytest.mark.implicit_promotion  # Optax, in Adam
 def test_weight_decay_is_l2_under_plain_descent_and_not_under_adam():
     decay, penalty = Strengths(weight_decay=0.2), Strengths(l2=0.1)
     plain = [linear_solution(strengths, steps=50, momentum=0.0) for strengths in (decay, penalty)]
-    np.testing.assert_allclose(*plain, rtol=1e-12)
+    np.testing.assert_allclose(*plain, rtol=CLOSED_FORM["float64"])
     adam = [linear_solution(strengths, steps=50, kind="adam") for strengths in (decay, penalty)]
     assert np.abs(adam[0] - adam[1]).max() > 1e-3
 
@@ -105,4 +106,4 @@ def test_proximal_steps_follow_a_schedule_of_rates():
     for _ in range(2):
         updates, state = optimizer.update(jnp.zeros(2), state, w)
         w = optax.apply_updates(w, updates)
-    np.testing.assert_allclose(w, [1 - 0.2 * 0.75, 0], rtol=1e-6)
+    np.testing.assert_allclose(w, [1 - 0.2 * 0.75, 0], rtol=SAME_FORMULA["float32"])

@@ -92,6 +92,7 @@ def test_the_summary_has_a_line_for_each_strength(finished):
     cells = {(line[0].strip(), line[1].strip(" *")): line for line in lines}
     own = select(records_of(finished), regularizer="l1", strength=0.01)
     errors = [record["curves"]["test_error"][-1] for record in own]
+    # Printed to a tenth of a percent.
     assert float(cells["l1", "0.01"][3]) == pytest.approx(100 * np.median(errors), abs=0.06)
     assert sum("*" in line[1] for line in lines) == 1
 
@@ -171,6 +172,7 @@ def test_a_run_goes_on_where_other_numbers_of_members_are_trained_together(finis
     monkeypatch.setattr(regularization_sweep, "make_plan", training.make_plan)
     regularization_sweep.main(small(), tmp_path)
     for found, expected in zip(records_of(tmp_path), records_of(finished), strict=True):
+        # Roundings of float32, which training makes some thousand times as large.
         np.testing.assert_allclose(found["curves"]["test_loss"], expected["curves"]["test_loss"], rtol=1e-3)
 
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from tolerances import CLOSED_FORM
 
 from experiments.regularization.figures.correlation import correlations, measures_of, without_part
 from experiments.regularization.figures.geometry import penalized_minima
@@ -42,10 +43,10 @@ def test_kendalls_tau_overall_and_along_strengths():
     ]
     wild = record("l1", 0.1, 5, 1.0, 1e9, diverged=10)
     tau = correlations([*found, wild])["Frobenius norm"]
-    assert tau.overall == pytest.approx(brute_force_tau(norms.ravel(), gaps.ravel()), abs=1e-12)
+    assert tau.overall == pytest.approx(brute_force_tau(norms.ravel(), gaps.ravel()), abs=CLOSED_FORM["float64"])
     # Groups of at least three strengths: those of L1.
     within = [brute_force_tau(norms[seed, 3:], gaps[seed, 3:]) for seed in range(2)]
-    assert tau.within == pytest.approx(np.mean(within), abs=1e-12)
+    assert tau.within == pytest.approx(np.mean(within), abs=CLOSED_FORM["float64"])
     assert tau.num_members == 12
 
 
@@ -98,9 +99,11 @@ def test_minima_of_two_weights():
     hessian, minimum = np.array([[1.0, 0.45], [0.45, 0.6]]), np.array([1.0, 0.55])
     strengths = np.array([0.1, 0.35, 2.0], np.float32)
     ridge = [np.linalg.solve(hessian + 2 * s * np.eye(2), hessian @ minimum) for s in strengths.astype(float)]
-    np.testing.assert_allclose(penalized_minima("l2", strengths), ridge, atol=1e-5)
+    np.testing.assert_allclose(penalized_minima("l2", strengths), ridge, atol=CLOSED_FORM["float32"])
     for s, w in zip(strengths, np.asarray(penalized_minima("l1", strengths)), strict=True):
         # 0 is in the subdifferential: −gradient is λ sign(w), or within λ where w is 0.
         gradient = hessian @ (w - minimum)
-        np.testing.assert_allclose(np.where(w == 0, np.clip(gradient, -s, s), -s * np.sign(w)), gradient, atol=1e-5)
+        np.testing.assert_allclose(
+            np.where(w == 0, np.clip(gradient, -s, s), -s * np.sign(w)), gradient, atol=CLOSED_FORM["float32"]
+        )
     np.testing.assert_array_equal(np.asarray(penalized_minima("l1", strengths))[2], 0.0)

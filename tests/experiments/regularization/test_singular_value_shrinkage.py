@@ -9,6 +9,7 @@ import optax
 import pytest
 from jax import export
 from scipy.optimize import brentq
+from tolerances import CLOSED_FORM, PEER, REORDERED, SAME_FORMULA
 
 from experiments.regularization.optimizers import Strengths, regularized_optimizer
 from experiments.regularization.proximal import singular_value_shrinkage
@@ -66,8 +67,10 @@ def shrink(weights, **thresholds):
 
 
 def test_the_closed_forms():
-    assert objective(minimum(3 * np.eye(4), 4.0), 3 * np.eye(4), 4.0) == pytest.approx(10.0, abs=1e-12)
-    np.testing.assert_allclose(minimum(np.diag([3.0, 2.5, 0.5]), 1.5), np.diag([2.0, 2.0, 0.5]), atol=1e-12)
+    assert objective(minimum(3 * np.eye(4), 4.0), 3 * np.eye(4), 4.0) == pytest.approx(10.0, abs=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(
+        minimum(np.diag([3.0, 2.5, 0.5]), 1.5), np.diag([2.0, 2.0, 0.5]), atol=CLOSED_FORM["float64"]
+    )
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -79,14 +82,18 @@ def test_training_ends_at_the_minimum(name):
     # Gradient descent halves what is left at each step: after 60 there is rounding alone, of an SVD each.
     found = np.asarray(trained(jnp.asarray(target), Strengths(spectral=strength)))
     assert found.dtype == np.float64
-    np.testing.assert_allclose(found, best, atol=1e-13 * size)
-    assert objective(found, target, strength) == pytest.approx(least, rel=1e-12, abs=1e-12)
+    np.testing.assert_allclose(found, best, atol=REORDERED["float64"] * size)
+    assert objective(found, target, strength) == pytest.approx(
+        least, rel=CLOSED_FORM["float64"], abs=CLOSED_FORM["float64"]
+    )
     # In float32 10⁻⁶ are 8 of its roundings. The objective is of the target in float32.
     single = np.asarray(trained(jnp.asarray(target, jnp.float32), Strengths(spectral=np.float32(strength))))
     assert single.dtype == np.float32
     rounded = target.astype(np.float32).astype(float)
     least = objective(minimum(rounded, strength), rounded, strength)
-    assert objective(single.astype(float), rounded, strength) == pytest.approx(least, rel=1e-6, abs=1e-6)
+    assert objective(single.astype(float), rounded, strength) == pytest.approx(
+        least, rel=SAME_FORMULA["float32"], abs=SAME_FORMULA["float32"]
+    )
     if name in ("zero", "huge"):
         np.testing.assert_array_equal(found, 0.0)
         np.testing.assert_array_equal(single, 0.0)
@@ -95,7 +102,7 @@ def test_training_ends_at_the_minimum(name):
 def test_momentum_ends_there_too():
     for target, strength in (TARGETS["identity"], TARGETS["square"]):
         found = trained(jnp.asarray(target), Strengths(spectral=strength), 0.1, steps=800, momentum=0.9)
-        np.testing.assert_allclose(found, minimum(target, strength), atol=1e-12)
+        np.testing.assert_allclose(found, minimum(target, strength), atol=CLOSED_FORM["float64"])
 
 
 def test_members_with_their_own_strengths_are_the_same_as_alone():
@@ -103,20 +110,20 @@ def test_members_with_their_own_strengths_are_the_same_as_alone():
     strengths = np.array([0.0, 0.3, 2.0, 100.0])
     together = jax.vmap(lambda strength: trained(target, Strengths(spectral=strength)))(strengths)
     for found, strength in zip(together, strengths, strict=True):
-        np.testing.assert_allclose(found, trained(target, Strengths(spectral=strength)), atol=1e-14)
-        np.testing.assert_allclose(found, minimum(np.asarray(target), strength), atol=1e-12)
+        np.testing.assert_allclose(found, trained(target, Strengths(spectral=strength)), atol=SAME_FORMULA["float64"])
+        np.testing.assert_allclose(found, minimum(np.asarray(target), strength), atol=CLOSED_FORM["float64"])
     # So too with a nuclear norm in one of them, and matrices of their own.
     targets = jnp.stack([target, 2 * target])
     pairs = np.array([2.0, 0.0]), np.array([0.0, 2.0])
     spectral, nuclear = jax.vmap(lambda t, s, n: trained(t, Strengths(spectral=s, nuclear=n)))(targets, *pairs)
-    np.testing.assert_allclose(spectral, minimum(np.asarray(targets[0]), 2.0), atol=1e-12)
-    np.testing.assert_allclose(nuclear, minimum(np.asarray(targets[1]), 0.0, 2.0), atol=1e-12)
+    np.testing.assert_allclose(spectral, minimum(np.asarray(targets[0]), 2.0), atol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(nuclear, minimum(np.asarray(targets[1]), 0.0, 2.0), atol=CLOSED_FORM["float64"])
 
 
 def test_both_penalties_end_at_the_minimum_of_their_sum():
     target, spectral, nuclear = RNG.normal(size=(6, 4)), 1.0, 0.7
     start = np.asarray(trained(jnp.asarray(target), Strengths(spectral=spectral, nuclear=nuclear)))
-    np.testing.assert_allclose(start, minimum(target, spectral, nuclear), atol=1e-12)
+    np.testing.assert_allclose(start, minimum(target, spectral, nuclear), atol=CLOSED_FORM["float64"])
     # The minimum of a convex function: no direction leads down.
     directions = RNG.normal(size=(200, 6, 4))
 
@@ -134,8 +141,8 @@ def test_the_step_is_the_proximal_point(thresholds):
     # W minimizes ½‖W − Z‖² + t‖W‖ exactly if the dual norm of Z − W is at most t and ⟨Z − W, W⟩ = t‖W‖.
     (name, threshold), rest = thresholds.popitem(), start - found
     norm, dual = ("nuc", 2) if name == "nuclear" else (2, "nuc")
-    assert np.linalg.norm(rest, dual) <= threshold * (1 + 1e-12)
-    assert np.sum(rest * found) == pytest.approx(threshold * np.linalg.norm(found, norm), rel=1e-10)
+    assert np.linalg.norm(rest, dual) <= threshold * (1 + CLOSED_FORM["float64"])
+    assert np.sum(rest * found) == pytest.approx(threshold * np.linalg.norm(found, norm), rel=PEER["float64"])
     values = np.linalg.svd(start)[1]
     if name == "nuclear":
         assert np.linalg.matrix_rank(found, tol=1e-10) == np.sum(values > threshold) < 4
@@ -147,7 +154,7 @@ def test_the_step_is_the_proximal_point(thresholds):
 def test_convolutions_are_matrices_of_all_axes_but_the_last():
     kernel = RNG.normal(size=(2, 2, 3, 4))
     found = shrink(jnp.asarray(kernel), spectral=2.0)
-    np.testing.assert_allclose(found.reshape(12, 4), minimum(kernel.reshape(12, 4), 2.0), atol=1e-12)
+    np.testing.assert_allclose(found.reshape(12, 4), minimum(kernel.reshape(12, 4), 2.0), atol=CLOSED_FORM["float64"])
 
 
 def test_zeros_of_l1_are_exact_beside_penalties_of_singular_values():

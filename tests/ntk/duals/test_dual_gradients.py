@@ -9,6 +9,7 @@ import pytest
 from dual_quadrature import QUADRATURES
 from dual_reference import CLOSED_FORMS, FUNCTIONS, exact, trapezoid
 from mpmath import mp, mpf
+from tolerances import PEER
 
 from ntk.duals import activation
 
@@ -144,4 +145,4 @@ def test_smooth_maps_have_the_one_sided_derivative_at_perfect_correlation(name):
         for order, gradient in enumerate(gradients(name)[covariance]):
             # The one-sided difference has an error of 1e-20 and 30 digits; 1e-10 as inside.
             expected = float((edge[order] - inside[order]) / inward)
-            assert gradient[1] == pytest.approx(expected, rel=1e-10, abs=1e-10)
+            assert gradient[1] == pytest.approx(expected, rel=PEER["float64"], abs=PEER["float64"])

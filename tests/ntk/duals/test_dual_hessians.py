@@ -10,6 +10,7 @@ import pytest
 from dual_reference import CLOSED_FORMS, FUNCTIONS, LOGISTIC, exact
 from jax import lax
 from mpmath import mpf
+from tolerances import DERIVATIVE, DIFFERENCE, REORDERED, SAME_FORMULA
 
 from ntk.duals import activation
 from ntk.duals.geometry import determinant
@@ -79,7 +80,7 @@ def test_hessians_without_a_closed_form_follow_from_gradients(name):
         [(gradient(q + step) - gradient(q - step)) / (2 * h) for step in h * np.eye(3)[:, None]], axis=-1
     )
     found = jax.jit(jax.vmap(HESSIANS["forward over reverse"](in_a_loop(lambda q: both_maps(name, q)))))(q)
-    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(found, expected, rtol=DIFFERENCE["float64"], atol=DERIVATIVE["float64"])
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,10 @@ def test_what_keeps_a_correlation_of_one_keeps_the_map(name, sign, compiled):
         gradients, hessians = jax.jit(gradients), jax.jit(hessians)
     value = np.asarray(along(q[0]))
     homogeneous = [0.0 if name in ("sign", "step") else value[0] / q[0], 0.0]
-    np.testing.assert_allclose(gradients(q), np.broadcast_to(homogeneous, (64, 2)), rtol=0, atol=1e-14)
-    np.testing.assert_allclose(hessians(q), np.zeros((64, 2)), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        gradients(q), np.broadcast_to(homogeneous, (64, 2)), rtol=0, atol=SAME_FORMULA["float64"]
+    )
+    np.testing.assert_allclose(hessians(q), np.zeros((64, 2)), rtol=0, atol=REORDERED["float64"])
 
 
 @pytest.mark.parametrize("order", [1, 2])

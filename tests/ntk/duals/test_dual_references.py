@@ -8,6 +8,7 @@ import pytest
 from dual_quadrature import QUADRATURES
 from dual_reference import CLOSED_FORMS, FUNCTIONS, KINKED, exact, stored, trapezoid
 from mpmath import mp, mpf
+from tolerances import CLOSED_FORM
 
 
 @pytest.mark.parametrize("name", QUADRATURES)
@@ -35,7 +36,7 @@ def test_references_agree_with_a_plain_quadrature(name):
         reference = (CLOSED_FORMS.get(name) or QUADRATURES[name])(*exact(q11, q12, q22))
         for f, value in zip((FUNCTIONS[name], derivative), reference, strict=True):
             scale = np.sqrt(trapezoid(f, f, q11, q11, q11) * trapezoid(f, f, q22, q22, q22))
-            assert trapezoid(f, f, q11, q12, q22) == pytest.approx(float(value), abs=1e-12 * scale)
+            assert trapezoid(f, f, q11, q12, q22) == pytest.approx(float(value), abs=CLOSED_FORM["float64"] * scale)
 
 
 def test_kinked_references_agree_with_monte_carlo():

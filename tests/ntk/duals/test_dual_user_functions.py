@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dual_reference import CLOSED_FORMS, exact, natural_scales, stored, trapezoid
 from scipy.special import ndtr
+from tolerances import CLOSED_FORM, QUADRATURE
 
 from ntk.duals import activation
 
@@ -163,9 +164,9 @@ def test_zero_variance_is_exact():
     one = trapezoid(shifted_sigmoid, jnp.ones_like, 3.0, 0.0, 3.0)
     mean_slope = trapezoid(slope, jnp.ones_like, 3.0, 0.0, 3.0)
     for q in ((0.0, 0.0, 3.0), (3.0, 0.0, 0.0)):
-        assert act.dual(*q) == pytest.approx(float(shifted_sigmoid(0.0)) * one, rel=1e-8)
-        assert act.dual_derivative(*q) == pytest.approx(float(slope(0.0)) * mean_slope, rel=1e-8)
-    assert act.dual(0.0, 0.0, 0.0) == pytest.approx(float(shifted_sigmoid(0.0)) ** 2, rel=1e-12)
+        assert act.dual(*q) == pytest.approx(float(shifted_sigmoid(0.0)) * one, rel=QUADRATURE["float64"])
+        assert act.dual_derivative(*q) == pytest.approx(float(slope(0.0)) * mean_slope, rel=QUADRATURE["float64"])
+    assert act.dual(0.0, 0.0, 0.0) == pytest.approx(float(shifted_sigmoid(0.0)) ** 2, rel=CLOSED_FORM["float64"])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from kernel_problems import N, joint_kernel, split, targets
+from tolerances import DIFFERENCE, SOLVED
 
 from ntk import dynamics
 
@@ -69,7 +70,7 @@ def test_float64_kernels_keep_their_digits_where_x64_is_off():
         assert found.dtype == jnp.float32
         # Rounding of float64 times the condition number.
         np.testing.assert_allclose(found, 1, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(ensemble(None).covariance, 0, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ensemble(None).covariance, 0, rtol=0, atol=SOLVED["float64"])
 
 
 def test_float32_kernels_solved_in_float64_may_be_as_indefinite_as_float32_makes_them():
@@ -94,7 +95,9 @@ def test_second_derivatives_in_the_kernel_are_refused():
     # In times alone there is no end to them: ∂²/∂t² Σ f² against a central difference of first derivatives.
     slope = jax.jit(jax.grad(score, argnums=1))
     expected = (slope(1.0, 0.5 + 1e-5) - slope(1.0, 0.5 - 1e-5)) / 2e-5
-    np.testing.assert_allclose(jax.jit(jax.grad(jax.grad(score, argnums=1), argnums=1))(1.0, 0.5), expected, rtol=1e-7)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(jax.grad(score, argnums=1), argnums=1))(1.0, 0.5), expected, rtol=DIFFERENCE["float64"]
+    )
 
 
 def test_empty_times_and_test_sets():

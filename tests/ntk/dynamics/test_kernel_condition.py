@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from kernel_problems import N, joint_kernel, split, targets
+from tolerances import CLOSED_FORM
 
 from ntk import dynamics
 
@@ -19,7 +20,7 @@ def test_learning_rates_above_the_largest_stable_one_diverge(momentum):
     k = split(joint_kernel())[0]
     y = targets()[0]
     largest = dynamics.max_learning_rate(k, momentum=momentum)
-    assert float(largest) == pytest.approx(2 * (1 + momentum) / np.linalg.eigvalsh(k)[-1], rel=1e-12)
+    assert float(largest) == pytest.approx(2 * (1 + momentum) / np.linalg.eigvalsh(k)[-1], rel=CLOSED_FORM["float64"])
     below, above = (
         dynamics.squared_loss_descent(k, y, learning_rate=factor * largest, momentum=momentum)
         for factor in (0.99, 1.01)
@@ -41,8 +42,9 @@ def test_zero_kernel_is_stable_at_every_rate():
 def test_report_of_a_regular_kernel():
     report = dynamics.condition_report(kernel_of([1e-3, 0.5, 2.0]), ridge=0.5)
     assert (report.size, report.rank, report.dtype, report.semidefinite) == (3, 3, "float64", True)
-    assert report.smallest == pytest.approx(0.501, rel=1e-12)
-    assert report.condition_number == pytest.approx(2.5 / 0.501, rel=1e-12)
+    assert report.smallest == pytest.approx(0.501, rel=CLOSED_FORM["float64"])
+    assert report.condition_number == pytest.approx(2.5 / 0.501, rel=CLOSED_FORM["float64"])
+    # To a tenth of a digit.
     assert report.digits == pytest.approx(-np.log10(2.2e-16 * 5), abs=0.1)
     assert "with a ridge of 0.5" in str(report)
     assert "Solves keep about 15 digits." in str(report)
@@ -54,6 +56,7 @@ def test_report_advises_where_digits_are_lost():
     assert "What helps: float64=True for a kernel computed in float64, or a ridge of at least 0.0001." in str(report)
     # With this ridge three digits are kept.
     again = dynamics.condition_report(kernel_of([1e-5, 1.0], np.float32), ridge=1.2e-4)
+    # To a tenth of a digit.
     assert again.digits == pytest.approx(3, abs=0.1)
 
 
@@ -82,7 +85,9 @@ def test_a_kernel_that_is_none_is_reported_and_refused():
             refused()
     # A ridge that lifts it is enough, and rounding is no offence.
     expected = np.linalg.solve(k + 0.2 * np.eye(3), y)
-    np.testing.assert_allclose(dynamics.squared_loss_flow(k, y, ridge=0.2)(None), k @ expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        dynamics.squared_loss_flow(k, y, ridge=0.2)(None), k @ expected, rtol=0, atol=CLOSED_FORM["float64"]
+    )
     barely = kernel_of([-1e-13, 1.0, 2.0])
     assert jnp.all(jnp.isfinite(dynamics.squared_loss_flow(barely, y)(None)))
 
@@ -92,4 +97,4 @@ def test_kernels_with_output_axes():
     blocks = np.einsum("nm,op->nmop", k, np.diag([1.0, 2.0]))
     assert dynamics.condition_report(blocks).size == 2 * N
     found = dynamics.max_learning_rate(blocks)
-    assert float(found) == pytest.approx(float(dynamics.max_learning_rate(k)) / 2, rel=1e-12)
+    assert float(found) == pytest.approx(float(dynamics.max_learning_rate(k)) / 2, rel=CLOSED_FORM["float64"])

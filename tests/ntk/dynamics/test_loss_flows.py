@@ -9,12 +9,14 @@ import pytest
 import scipy.optimize
 from kernel_problems import OUT, M, N, joint_kernel, split, targets
 from scipy.special import log_softmax, softmax
+from tolerances import FLOW, SOLVED
 
 import ntk
 from ntk import dynamics
 
 CLASSES = np.arange(N) % OUT
 ONE_HOT = np.eye(OUT)[CLASSES]
+# Asked of the solver at each step.
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}
 
 
@@ -25,7 +27,7 @@ def test_squared_loss_is_its_closed_form():
     found = dynamics.loss_flow(k, y, optax.l2_loss, learning_rate=0.7, **TIGHT)(times, start, start_test, k_test)
     expected = dynamics.squared_loss_flow(k, y, learning_rate=0.7)(times, start, start_test, k_test)
     for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(a, b, rtol=0, atol=FLOW["float64"])
 
 
 @pytest.mark.slow
@@ -33,6 +35,7 @@ def test_an_implicit_solver():
     k = split(joint_kernel())[0]
     y, start, _ = targets()
     found = dynamics.loss_flow(k, y, optax.l2_loss, solver=diffrax.Kvaerno5(), **TIGHT)(3.0, start)
+    # Of a lower order, at the same tolerance a step.
     np.testing.assert_allclose(found, dynamics.squared_loss_flow(k, y)(3.0, start), rtol=0, atol=1e-7)
 
 
@@ -54,7 +57,7 @@ def test_cross_entropy_agrees_with_neural_tangents():
         # Their solver has tolerances of 1.4e-8.
         np.testing.assert_allclose(a, b, rtol=0, atol=3e-6)
     integers = dynamics.loss_flow(k, CLASSES, optax.softmax_cross_entropy_with_integer_labels, **TIGHT)
-    np.testing.assert_allclose(integers(times, start), found.train, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(integers(times, start), found.train, rtol=0, atol=FLOW["float64"])
 
 
 @pytest.mark.slow
@@ -109,8 +112,9 @@ def test_cross_entropy_on_separable_data_has_the_loss_of_theory():
     predict = dynamics.loss_flow(np.full((1, 1), 0.8), np.array([0]), optax.softmax_cross_entropy_with_integer_labels)
     found = np.asarray(predict(times, np.zeros((1, 2))))
     margin = found[:, 0, 0] - found[:, 0, 1]
+    # The default tolerance of 1e-6 a step, over some hundred steps.
     np.testing.assert_allclose(margin + np.exp(margin), 1 + 1.6 * times, rtol=1e-4)
-    np.testing.assert_allclose(-log_softmax(found, axis=2)[:, 0, 0], np.log1p(np.exp(-margin)), rtol=1e-9)
+    np.testing.assert_allclose(-log_softmax(found, axis=2)[:, 0, 0], np.log1p(np.exp(-margin)), rtol=SOLVED["float64"])
 
 
 @pytest.mark.slow
@@ -128,10 +132,13 @@ def test_transformations_and_dtypes():
     expected = double(2.0, start)
     # The default tolerance of 1e-6 a step, over some ten steps.
     np.testing.assert_allclose(single.train, expected, rtol=0, atol=5e-5)
-    np.testing.assert_allclose(jax.jit(after)(k, 2.0), expected, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(jax.vmap(after, (None, 0))(k, jnp.array([1.0, 2.0]))[1], expected, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(jax.jit(after)(k, 2.0), expected, rtol=0, atol=SOLVED["float64"])
+    np.testing.assert_allclose(
+        jax.vmap(after, (None, 0))(k, jnp.array([1.0, 2.0]))[1], expected, rtol=0, atol=FLOW["float64"]
+    )
     slope = jax.grad(lambda t: jnp.sum(after(k, t) * start))(2.0)
     central = (jnp.sum(after(k, 2.001) * start) - jnp.sum(after(k, 1.999) * start)) / 0.002
+    # Off by h², and by 1e-9 of either value over h, which is 1e-3.
     np.testing.assert_allclose(slope, central, rtol=1e-5)
 
 
@@ -153,4 +160,5 @@ def test_kernel_with_output_axes():
     found = dynamics.loss_flow(blocks, ONE_HOT, optax.softmax_cross_entropy)(2.0, start, start_test, blocks_test)
     assert found.test.shape == (M, OUT)
     for a, b in zip(found, shared, strict=True):
+        # The default tolerance of 1e-6 a step, over some ten steps.
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)

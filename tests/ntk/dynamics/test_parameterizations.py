@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tolerances import CLOSED_FORM, PEER
 
 import ntk
 from ntk import dynamics
@@ -27,7 +28,9 @@ def test_functions_at_the_start(net):
     expected = reference.apply(reference.init(key, x), x)
     for name, scale in (("ntk", 1.0), ("standard", 1.0), ("mup", 0.25)):
         model = dynamics.parameterized_model(net, 16, 2, parameterization=name)
-        np.testing.assert_allclose(model.apply(model.init(key, x), x), scale * expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            model.apply(model.init(key, x), x), scale * expected, rtol=0, atol=CLOSED_FORM["float64"]
+        )
         assert model.learning_rate_scale == (1 / 16 if name == "standard" else 1.0)
 
 
@@ -39,7 +42,7 @@ def test_standard_parameters_are_the_weights_themselves():
     z = x
     for layer in (1, 2):
         z = jax.scipy.special.erf(z @ params[f"w{layer}"] + params[f"b{layer}"][None])
-    np.testing.assert_allclose(model.apply({"params": params}, x), z @ params["v"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(model.apply({"params": params}, x), z @ params["v"], rtol=0, atol=CLOSED_FORM["float64"])
     stds = {"w1": 1.3 / 5**0.5, "w2": 1.3 / 20, "v": 0.8 / 20, "b1": 0.4, "b2": 0.4}
     for name, std in stds.items():
         # The standard error of a standard deviation from m draws is σ/√(2m); five of them.
@@ -56,7 +59,9 @@ def test_maximal_update_multipliers_are_those_of_table_1():
     inputs, hidden, readout = n**0.5, n**0.0, n**-0.5
     z = jax.scipy.special.erf(1.3 / 5**0.5 * inputs * x @ params["w1"] + 0.4 * inputs * params["b1"][None])
     z = jax.scipy.special.erf(1.3 * hidden * z @ params["w2"] + 0.4 * inputs * params["b2"][None])
-    np.testing.assert_allclose(model.apply({"params": params}, x), 0.8 * readout * z @ params["v"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        model.apply({"params": params}, x), 0.8 * readout * z @ params["v"], rtol=0, atol=CLOSED_FORM["float64"]
+    )
     for leaf in params.values():
         assert np.std(leaf) == pytest.approx(n**-0.5, rel=5 / (2 * leaf.size) ** 0.5)
     assert model.learning_rate_scale == 1
@@ -70,7 +75,7 @@ def test_recurrent_standard_parameters_are_the_weights_themselves():
     s = np.zeros((4, 8))
     for t in range(3):
         s = jax.scipy.special.erf(s @ params["w"] + x[:, t] @ params["u"] + params["b"][None])
-    np.testing.assert_allclose(model.apply({"params": params}, x), s @ params["v"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(model.apply({"params": params}, x), s @ params["v"], rtol=0, atol=CLOSED_FORM["float64"])
 
 
 def test_kernels_at_the_start():
@@ -82,13 +87,13 @@ def test_kernels_at_the_start():
     parts = ntk.empirical_ntk(reference.apply, omega, x, per_layer=True)["params"]
     whole = ntk.empirical_ntk(reference.apply, omega, x)
     mup = dynamics.parameterized_model(MLP, width, parameterization="mup")
-    np.testing.assert_allclose(ntk.empirical_ntk(mup.apply, mup.init(key, x), x), whole, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(ntk.empirical_ntk(mup.apply, mup.init(key, x), x), whole, rtol=0, atol=PEER["float64"])
     standard = dynamics.parameterized_model(MLP, width, parameterization="standard")
     found = ntk.empirical_ntk(standard.apply, standard.init(key, x), x) * standard.learning_rate_scale
     # W = (σ/√m) ω: the gradient in W is √m/σ times that in ω, m the fan-in.
     expected = parts["w2"] / 1.3**2 + parts["v"] / 0.8**2
     expected += (5 * parts["w1"] / 1.3**2 + (parts["b1"] + parts["b2"]) / 0.4**2) / width
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=PEER["float64"])
 
 
 @pytest.mark.slow
@@ -108,7 +113,7 @@ def test_kernels_tend_to_their_limits(net):
         # bias of the mean, below the same here.
         assert np.all(np.abs(found.mean(axis=0) - limit) < 5 * standard_error + 8 / width * np.max(limit))
         assert np.max(standard_error) < 0.05 * np.max(limit)
-        np.testing.assert_allclose(model.kernel_limit(x[:2], x), limit[:2], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(model.kernel_limit(x[:2], x), limit[:2], rtol=0, atol=CLOSED_FORM["float64"])
 
 
 def drifts(net, name, width, seeds):

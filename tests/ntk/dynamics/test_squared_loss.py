@@ -9,6 +9,7 @@ import pytest
 import scipy.integrate
 import scipy.linalg
 from kernel_problems import OUT, M, N, joint_kernel, split, targets, with_duplicates
+from tolerances import CLOSED_FORM, FLOW, SAME_FORMULA, SOLVED
 
 import ntk
 from ntk import dynamics
@@ -87,8 +88,8 @@ def test_flow_agrees_with_neural_tangents(relative, kernel):
         _, train = theirs(t_theirs, start, start, k)
         _, test = theirs(t_theirs, start, start_test, k_test)
         found = ours(t_ours, start, start_test, k_test)
-        np.testing.assert_allclose(found.train, train, rtol=0, atol=1e-8)
-        np.testing.assert_allclose(found.test, test, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.train, train, rtol=0, atol=FLOW["float64"])
+        np.testing.assert_allclose(found.test, test, rtol=0, atol=FLOW["float64"])
 
 
 def kernel_with_output_axes():
@@ -123,7 +124,7 @@ def test_kernel_with_output_axes_agrees_with_neural_tangents():
     expected = theirs(full[:N, :N], y, trace_axes=())(TIMES * N * OUT, start, start_test, full[N:, :N])
     predict = dynamics.squared_loss_flow(full[:N, :N], y)
     for found, wanted in zip(predict(TIMES, start, start_test, full[N:, :N]), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=FLOW["float64"])
 
 
 @pytest.mark.parametrize(("momentum", "rate"), [(0.0, 0.4), (0.9, 0.3), (0.25, 1.2), (0.5, 1.6)])
@@ -140,7 +141,7 @@ def test_descent_is_its_loop(momentum, rate):
         f = f - rate * velocity
     predict = dynamics.squared_loss_descent(k, y, learning_rate=rate, momentum=momentum)
     found = np.concatenate(predict(steps, start, start_test, k_test), axis=1)
-    np.testing.assert_allclose(found, states, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(found, states, rtol=SOLVED["float64"], atol=CLOSED_FORM["float64"])
 
 
 def test_descent_of_small_steps_is_the_flow():
@@ -160,7 +161,7 @@ def test_start_and_end(make):
     options = {"learning_rate": 0.5, "momentum": 0.3} if make == "descent" else {}
     predict = getattr(dynamics, f"squared_loss_{make}")(k, y, **options)
     begin, end = predict(0, start, start_test, k_test), predict(np.inf, start, start_test, k_test)
-    np.testing.assert_allclose(begin.train, start, rtol=0, atol=1e-14 * 10)
+    np.testing.assert_allclose(begin.train, start, rtol=0, atol=SAME_FORMULA["float64"] * 10)
     np.testing.assert_array_equal(begin.test, start_test)
     np.testing.assert_array_equal(end.train, y)
     np.testing.assert_allclose(end.test, start_test + k_test @ np.linalg.solve(k, y - start), **TIGHT)
@@ -209,7 +210,7 @@ def test_float64_on_request():
     with pytest.warns(UserWarning, match="What helps: float64=True with a kernel computed in float64"):
         single = dynamics.squared_loss_flow(k, y)(1e6)
     assert double.dtype == single.dtype == jnp.float32
-    np.testing.assert_allclose(double, exact, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(double, exact, rtol=0, atol=SAME_FORMULA["float32"])
     assert np.abs(np.asarray(single) - exact).max() > 1e-3
     with pytest.raises(ValueError, match=r"float64 is True under jit"):
         jax.jit(lambda k: dynamics.squared_loss_flow(k, y, float64=True)(1.0))(k)
@@ -273,4 +274,5 @@ def test_dtype_is_that_of_the_kernel():
     assert found.train.dtype == found.test.dtype == jnp.float32
     expected = expm_flow(joint_kernel(), 2.0, 1.0, 0.0, True) - targets()[2]
     single = dynamics.squared_loss_flow(k, y)(2.0, targets()[1], 0.0, k_test).test
+    # Rounding times the condition number of 20, and sums of 13 terms.
     np.testing.assert_allclose(single, expected, rtol=0, atol=2e-5)

@@ -9,11 +9,13 @@ import pytest
 import scipy.linalg
 import scipy.stats
 from kernel_problems import OUT, M, N, joint_kernel, split, targets, with_duplicates
+from tolerances import CLOSED_FORM, DIFFERENCE, FLOW, SOLVED
 
 import ntk
 from ntk import dynamics
 from ntk.interop.neural_tangents import stax_kernel_fn
 
+# As in test_squared_loss.py: rounding times the condition number of 20, and sums of 13 terms.
 TIGHT = {"rtol": 0, "atol": 1e-11}
 TIMES = np.array([0.0, 0.5, 4.0])
 
@@ -39,14 +41,14 @@ def test_ensemble_agrees_with_neural_tangents(problem, trained, get):
         t_theirs = None if t is None else t * N * OUT
         expected = theirs(t=t_theirs, x_test=x_test, get=get, compute_cov=True)
         found = ours(t, across, test.nngp)
-        np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
-        np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=FLOW["float64"])
+        np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=FLOW["float64"])
         np.testing.assert_allclose(ours(t, across), found.mean, rtol=0, atol=0)
     expected = theirs(t=TIMES * N * OUT, get=get, compute_cov=True)
     found = ours(TIMES)
-    np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=FLOW["float64"])
     # For the read-out alone, they give e^{−2Σt}Σ, which is the same.
-    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=FLOW["float64"])
 
 
 @pytest.mark.slow
@@ -61,12 +63,12 @@ def test_ensemble_with_a_ridge_agrees_with_neural_tangents(problem):
         t_theirs = None if t is None else t * N * OUT
         expected = theirs(t=t_theirs, x_test=x_test, get="ntk", compute_cov=True)
         found = ours(t, across, test.nngp)
-        np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
-        np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=FLOW["float64"])
+        np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=FLOW["float64"])
     expected = theirs(x_test=x_test, get="nngp", compute_cov=True)
     found = dynamics.gp_posterior(train.nngp, y, ridge=0.1, relative_ridge=True)(across.nngp, test.nngp)
-    np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
-    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=FLOW["float64"])
+    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=FLOW["float64"])
 
 
 @pytest.mark.slow
@@ -81,8 +83,8 @@ def test_gp_posterior_agrees_with_neural_tangents(problem, relative):
         k_train, k_across, k_test = (getattr(kernels, ntk_or_nngp) for kernels in (train, across, test))
         posterior = dynamics.gp_posterior(k_train, y, ridge=relative, relative_ridge=True)
         found = posterior(k_across, k_test)
-        np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=1e-8)
-        np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=0, atol=FLOW["float64"])
+        np.testing.assert_allclose(found.covariance, expected.covariance, rtol=0, atol=FLOW["float64"])
         np.testing.assert_allclose(posterior(k_across), found.mean, rtol=0, atol=0)
 
 
@@ -144,7 +146,7 @@ def test_ensemble_starts_as_the_nngp_and_ends_at_the_targets(kernels):
     readout = dynamics.squared_loss_ensemble(train, y, trained="readout")(None, across, test.nngp)
     posterior = dynamics.gp_posterior(train.nngp, y)(across.nngp, test.nngp)
     for a, b in zip(readout, posterior, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(a, b, rtol=0, atol=SOLVED["float64"])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
@@ -185,13 +187,13 @@ def test_marginal_likelihood_is_the_gaussian_density():
     k = split(joint_kernel())[0]
     y = targets()[0]
     expected = sum(scipy.stats.multivariate_normal(np.zeros(N), k + 0.3 * np.eye(N)).logpdf(column) for column in y.T)
-    np.testing.assert_allclose(dynamics.log_marginal_likelihood(k, y, ridge=0.3), expected, rtol=1e-12)
+    np.testing.assert_allclose(dynamics.log_marginal_likelihood(k, y, ridge=0.3), expected, rtol=CLOSED_FORM["float64"])
     single = dynamics.log_marginal_likelihood(k.astype(np.float32), y, ridge=0.3)
     assert single.dtype == jnp.float32
-    np.testing.assert_allclose(single, expected, rtol=1e-5)
+    np.testing.assert_allclose(single, expected, rtol=CLOSED_FORM["float32"])
     relative = 0.3 / np.mean(np.diag(k))
     found = dynamics.log_marginal_likelihood(k, y, ridge=relative, relative_ridge=True)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(found, expected, rtol=CLOSED_FORM["float64"])
 
 
 @pytest.mark.slow
@@ -209,7 +211,7 @@ def test_marginal_likelihood_differentiates_through_the_kernel():
         (evidence(1.2 + h, 0.3) - evidence(1.2 - h, 0.3)) / (2 * h),
         (evidence(1.2, 0.3 + h) - evidence(1.2, 0.3 - h)) / (2 * h),
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    np.testing.assert_allclose(found, expected, rtol=DIFFERENCE["float64"])
 
 
 @pytest.mark.slow
@@ -230,5 +232,6 @@ def test_float64_on_request_and_transformations(problem):
     double = dynamics.gp_posterior(single[0].nngp, y, ridge=0.1, float64=True)(single[1].nngp, single[2].nngp)
     jitted = jax.jit(lambda posterior, a, b: posterior(a, b))(posterior, across.nngp, test.nngp)
     for a, b, c in zip(wanted, double, jitted, strict=True):
+        # The rounding of the kernels again.
         np.testing.assert_allclose(b, a, rtol=0, atol=2e-6)
         np.testing.assert_allclose(c, a, **TIGHT)

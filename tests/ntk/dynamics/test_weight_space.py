@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tolerances import CLOSED_FORM, PEER
 
 import ntk
 from ntk import dynamics
@@ -39,9 +40,11 @@ def test_linearized_training_is_its_closed_form(network, momentum):
     predict = dynamics.squared_loss_descent(k, y, learning_rate=RATE, momentum=momentum)
     expected = predict(found.steps, model.apply(params, x), model.apply(params, x_test), k_test)
     np.testing.assert_array_equal(found.steps, [0, 20, 40])
-    np.testing.assert_allclose(found.fx_train, expected.train, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found.fx_test, expected.test, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found.loss, 0.5 * np.sum((found.fx_train - y[None]) ** 2, axis=(1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(found.fx_train, expected.train, rtol=0, atol=PEER["float64"])
+    np.testing.assert_allclose(found.fx_test, expected.test, rtol=0, atol=PEER["float64"])
+    np.testing.assert_allclose(
+        found.loss, 0.5 * np.sum((found.fx_train - y[None]) ** 2, axis=(1, 2)), rtol=CLOSED_FORM["float64"]
+    )
     assert found.loss[-1] < 0.5 * found.loss[0]
 
 
@@ -81,10 +84,10 @@ def test_descent_in_function_space_is_linearized_training(network, momentum):
     options = {"fx_train_0": start, "fx_test_0": start_test, "k_test_train": k_test, "every": 10}
     found = dynamics.loss_descent(k, labels, loss, STEPS, learning_rate=RATE, momentum=momentum, **options)
     for name in ("steps", "loss", "fx_train", "fx_test"):
-        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=0, atol=PEER["float64"])
     # Its end from the coefficients themselves.
     at_end = start + np.einsum("nmop,mp->no", k, found.params)
-    np.testing.assert_allclose(at_end, found.fx_train[-1], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(at_end, found.fx_train[-1], rtol=0, atol=PEER["float64"])
 
 
 @pytest.mark.slow
@@ -105,9 +108,9 @@ def test_training_is_a_loop_of_optax(network):
         losses.append(value)
         updates, state = optimizer.update(gradient, state, current)
         current = optax.apply_updates(current, updates)
-    np.testing.assert_allclose(found.loss, [*losses, loss(current)[0]], rtol=1e-11)
+    np.testing.assert_allclose(found.loss, [*losses, loss(current)[0]], rtol=CLOSED_FORM["float64"])
     for a, b in zip(jax.tree.leaves(found.params), jax.tree.leaves(current), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(a, b, rtol=0, atol=CLOSED_FORM["float64"])
     assert found.fx_test is None
 
 
@@ -120,7 +123,7 @@ def test_many_networks_in_one_program(network):
     found = jax.vmap(lambda p: dynamics.train(model.apply, p, x, y, optax.sgd(RATE), 4, **options).fx_train)(both)
     for i, single in enumerate((params, other)):
         expected = dynamics.train(model.apply, single, x, y, optax.sgd(RATE), 4, **options).fx_train
-        np.testing.assert_allclose(found[i], expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found[i], expected, rtol=0, atol=CLOSED_FORM["float64"])
 
 
 @pytest.mark.slow

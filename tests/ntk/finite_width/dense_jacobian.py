@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from tolerances import CLOSED_FORM
 
 
 class Dense(NamedTuple):
@@ -47,7 +48,7 @@ def dense_ntk(f, params, x1, x2=None, *, equation="ip,jp->ij"):
     return np.einsum(equation, J1, J2)
 
 
-def assert_equal(found, expected, tolerance=1e-12):
+def assert_equal(found, expected, tolerance=CLOSED_FORM["float64"]):
     """Within rounding of the largest entry: sums of at most some thousand products in float64."""
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())

@@ -12,6 +12,7 @@ from dense_jacobian import assert_equal, dense, dense_ntk
 from flax import nnx
 from model_zoo import normal
 from refusals import assert_refused
+from tolerances import CLOSED_FORM
 
 import ntk
 
@@ -220,7 +221,7 @@ def test_dtype_is_that_of_the_function():
     found = ntk.empirical_ntk(function(2), params, x)
     assert found.dtype == np.float32
     expected = dense_ntk(function(2), PARAMS, X1, equation="iap,jap->ij") / 2
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSED_FORM["float32"] * np.abs(expected).max())
 
 
 def test_an_argument_that_is_not_finite_is_named():

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 from model_zoo import ZOO, Model, normal
+from tolerances import CLOSED_FORM
 
 import ntk
 
@@ -69,7 +70,9 @@ def test_parts_of_parameters_add_up(models, name):
         if path in parts:
             J1, J2 = (J[..., start : start + leaf.size] for J in jacobians)
             expected = np.einsum("iap,jap->ija", J1, J2)
-            np.testing.assert_allclose(parts[path], expected, rtol=0, atol=1e-12 * max(1.0, np.abs(expected).max()))
+            np.testing.assert_allclose(
+                parts[path], expected, rtol=0, atol=CLOSED_FORM["float64"] * max(1.0, np.abs(expected).max())
+            )
             start += leaf.size
     assert start == jacobians.J1.shape[-1]
 
@@ -248,7 +251,7 @@ def check_composition(data):
     scale = np.sqrt(
         dense_ntk(f, params, x1, equation="iap,iap->").max() * dense_ntk(f, params, x2, equation="iap,iap->")
     )
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(scale, 1e-300))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSED_FORM["float64"] * max(scale, 1e-300))
 
 
 test_compositions = pytest.mark.slow(settings(max_examples=60, deadline=None)(given(st.data())(check_composition)))

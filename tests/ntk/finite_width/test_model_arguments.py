@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from model_zoo import normal
+from tolerances import CLOSED_FORM
 
 import ntk
 
@@ -60,7 +61,7 @@ def test_what_is_to_be_written_works():
         (module.apply, module.init(jax.random.key(0), x)),
         (lambda state, x: nnx.merge(graph, state)(x), state),
     ):
-        np.testing.assert_allclose(ntk.empirical_ntk(f, params, x), expected, atol=1e-5)
+        np.testing.assert_allclose(ntk.empirical_ntk(f, params, x), expected, atol=CLOSED_FORM["float32"])
 
 
 def network(params, x):

@@ -10,6 +10,7 @@ import pytest
 from as_written import as_written
 from dense_jacobian import dense, dense_jacobians
 from jax import export
+from tolerances import PEER, SAME_FORMULA
 
 from ntk.finite_width import sketch
 from ntk.finite_width.sketch import sketched_ntk
@@ -103,12 +104,12 @@ def test_signs_are_exact_where_every_direction_says_the_same():
     """One parameter; or, on the diagonal, inputs that read one parameter each."""
     x = np.array([[1.0], [-3.0], [0.0]])
     found = sketched_ntk(linear, np.ones(1), x, num_projections=3, key=jax.random.key(0), kind="rademacher")
-    np.testing.assert_allclose(found.ntk, x @ x.T, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(found.standard_error, 0, atol=1e-14)
+    np.testing.assert_allclose(found.ntk, x @ x.T, rtol=0, atol=SAME_FORMULA["float64"])
+    np.testing.assert_allclose(found.standard_error, 0, atol=SAME_FORMULA["float64"])
     assert (np.abs(found.norm_check) <= 1).all()
     apart = sketched_ntk(linear, np.ones(5), np.eye(5), num_projections=50, key=jax.random.key(0), kind="rademacher")
-    np.testing.assert_allclose(np.diag(apart.ntk), 1, rtol=1e-14)
-    np.testing.assert_allclose(np.diag(apart.standard_error), 0, atol=1e-14)
+    np.testing.assert_allclose(np.diag(apart.ntk), 1, rtol=SAME_FORMULA["float64"])
+    np.testing.assert_allclose(np.diag(apart.standard_error), 0, atol=SAME_FORMULA["float64"])
     # A mean of 50 signs, known to their spread.
     np.testing.assert_allclose(apart.standard_error[~np.eye(5, dtype=bool)], 1 / 50**0.5, rtol=0.15)
 
@@ -160,7 +161,7 @@ def test_tiles_change_nothing():
     whole, *tiled = sketches(PARAMS, X1, X2)
     for field in FIELDS:
         for found in tiled:
-            np.testing.assert_allclose(getattr(found, field), getattr(whole, field), rtol=1e-10)
+            np.testing.assert_allclose(getattr(found, field), getattr(whole, field), rtol=PEER["float64"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,9 +176,9 @@ def test_one_batch_is_both_sides(kind):
     x = np.concatenate([X1, X2])
     found, twice = sketches(PARAMS, x, x.copy())
     for field in FIELDS:
-        np.testing.assert_allclose(getattr(found, field), getattr(twice, field), rtol=1e-10)
+        np.testing.assert_allclose(getattr(found, field), getattr(twice, field), rtol=PEER["float64"])
     # Rounding of sums of four products.
-    tolerance = 1e-14 * np.abs(found.ntk).max()
+    tolerance = SAME_FORMULA["float64"] * np.abs(found.ntk).max()
     np.testing.assert_allclose(found.ntk, found.ntk.T, rtol=0, atol=tolerance)
     spectrum = np.linalg.eigvalsh(found.ntk)
     assert spectrum[0] > -10 * tolerance

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerances import DERIVATIVE
+from tolerances import DERIVATIVE, SOLVED
 
 import ntk
 from ntk import dynamics
@@ -114,7 +114,7 @@ def test_hessian_at_two_generic_points():
     x, y = np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])
     _, expected = differences(lambda p: reference_mlp(1, p[0], 1.0, x, y)[0, 0], (1.2,))
     found = jax.jit(jax.hessian(lambda w: ntk.infinite_ntk(ntk.MLP(depth=1, w_std=w), x, y)[0, 0]))(1.2)
-    assert float(found) == pytest.approx(expected[0, 0], rel=1e-9)
+    assert float(found) == pytest.approx(expected[0, 0], rel=SOLVED["float64"])
 
 
 @pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.slow), 3])
@@ -217,7 +217,7 @@ def test_gradient_of_the_marginal_likelihood():
 
     p = jnp.array((1.3, 0.3))
     value, gradient = jax.jit(jax.value_and_grad(found))(p)
-    assert float(value) == pytest.approx(float(reference(np.asarray(p, np.longdouble))), rel=1e-7)
+    assert float(value) == pytest.approx(float(reference(np.asarray(p, np.longdouble))), rel=TOLERANCES["float64"])
     expected, _ = differences(reference, (1.3, 0.3))
     # An opposite and a duplicate under another index have a rounding √ε of angle, as above.
     np.testing.assert_allclose(gradient, expected, rtol=1e-7, atol=1e-7)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import export
 from ml_collections import ConfigDict
+from tolerances import CLOSED_FORM, REORDERED, SAME_FORMULA, SOLVED
 
 import ntk
 from experiments.common.networks import build_network
@@ -23,16 +24,16 @@ def linear_kernel(a, b):
 
 
 # A product of five numbers is right to a few roundings.
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("float32", 1e-6)])
+@pytest.mark.parametrize("dtype", SAME_FORMULA)
 @pytest.mark.parametrize("other", [None, X2], ids=["one batch", "two batches"])
-def test_limits(dtype, tolerance, other):
+def test_limits(dtype, other):
     x1, x2 = X1.astype(dtype), None if other is None else other.astype(dtype)
     expected = linear_kernel(X1, X1 if other is None else other)
     found = ntk.infinite_kernels(NET, x1, x2)
     assert found.ntk.dtype == dtype
-    np.testing.assert_allclose(found.ntk, expected, rtol=0, atol=tolerance * 10)
+    np.testing.assert_allclose(found.ntk, expected, rtol=0, atol=SAME_FORMULA[dtype] * 10)
     np.testing.assert_array_equal(found.nngp, found.ntk)
-    np.testing.assert_allclose(found.C, expected[None] / V_STD**2, rtol=0, atol=tolerance * 10)
+    np.testing.assert_allclose(found.C, expected[None] / V_STD**2, rtol=0, atol=SAME_FORMULA[dtype] * 10)
     assert found.D.shape == (0, *expected.shape)
     np.testing.assert_array_equal(ntk.infinite_ntk(NET, x1, x2), found.ntk)
 
@@ -48,11 +49,13 @@ def test_finite_networks_have_the_kernel_of_the_limit(width, outputs):
     v = params["params"]["v"]
     assert params["params"].keys() == {"v"}
     assert v.shape == ((D,) if outputs is None else (D, outputs))
-    np.testing.assert_allclose(model.apply(params, X1), V_STD / D**0.5 * X1 @ v, rtol=1e-12)
+    np.testing.assert_allclose(model.apply(params, X1), V_STD / D**0.5 * X1 @ v, rtol=CLOSED_FORM["float64"])
     measured, expected = ntk.empirical_kernels(NET, params, X1, X2), ntk.infinite_kernels(NET, X1, X2)
     for name in ("ntk", "nngp", "C", "D"):
-        np.testing.assert_allclose(getattr(measured, name), getattr(expected, name), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(ntk.empirical_ntk(model.apply, params, X1, X2), expected.ntk, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(getattr(measured, name), getattr(expected, name), rtol=0, atol=REORDERED["float64"])
+    np.testing.assert_allclose(
+        ntk.empirical_ntk(model.apply, params, X1, X2), expected.ntk, rtol=0, atol=REORDERED["float64"]
+    )
     sketch = ntk.sketched_ntk(model.apply, params, X1, num_projections=64, key=jax.random.key(1))
     assert np.all(np.abs(sketch.ntk - linear_kernel(X1, X1)) < 6 * sketch.standard_error)
 
@@ -75,10 +78,10 @@ def test_derivatives():
 
     s = X1.sum(0)
     for transform in (lambda f: f, jax.jit):
-        np.testing.assert_allclose(transform(jax.grad(total))(1.3, x), 2.6 * s @ s / D, rtol=1e-12)
-        np.testing.assert_allclose(transform(jax.hessian(total))(1.3, x), 2 * s @ s / D, rtol=1e-12)
+        np.testing.assert_allclose(transform(jax.grad(total))(1.3, x), 2.6 * s @ s / D, rtol=CLOSED_FORM["float64"])
+        np.testing.assert_allclose(transform(jax.hessian(total))(1.3, x), 2 * s @ s / D, rtol=CLOSED_FORM["float64"])
         gradient = transform(jax.grad(total, argnums=1))(1.3, x)
-        np.testing.assert_allclose(gradient, np.tile(2 * 1.69 * s / D, (4, 1)), rtol=1e-12)
+        np.testing.assert_allclose(gradient, np.tile(2 * 1.69 * s / D, (4, 1)), rtol=CLOSED_FORM["float64"])
 
 
 def test_parameterizations():
@@ -88,9 +91,9 @@ def test_parameterizations():
         name: ntk.dynamics.parameterized_model(NET, 16, parameterization=name) for name in ("ntk", "standard", "mup")
     }
     f = {name: model.apply(model.init(jax.random.key(0), x), x) for name, model in models.items()}
-    np.testing.assert_allclose(f["standard"], f["ntk"], rtol=1e-12)
-    np.testing.assert_allclose(f["mup"], f["ntk"] / 4, rtol=1e-12)
-    np.testing.assert_allclose(models["ntk"].kernel_limit(x), linear_kernel(x, x), rtol=1e-12)
+    np.testing.assert_allclose(f["standard"], f["ntk"], rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(f["mup"], f["ntk"] / 4, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(models["ntk"].kernel_limit(x), linear_kernel(x, x), rtol=CLOSED_FORM["float64"])
     standard = models["standard"]
     at_width = ntk.empirical_ntk(standard.apply, standard.init(jax.random.key(0), x), x)
     np.testing.assert_allclose(standard.learning_rate_scale * at_width, x @ x.T / 16, rtol=1e-12)  # falls like 1/n
@@ -102,12 +105,12 @@ def test_training_is_linear_regression():
     y = np.random.default_rng(3).normal(size=4)
     flow = ntk.dynamics.squared_loss_flow(ntk.infinite_ntk(NET, X1), y, ridge=0.0)
     prediction = ntk.infinite_ntk(NET, X2, X1) @ flow.coefficients()
-    np.testing.assert_allclose(prediction, X2 @ np.linalg.pinv(X1) @ y, rtol=1e-9)
+    np.testing.assert_allclose(prediction, X2 @ np.linalg.pinv(X1) @ y, rtol=SOLVED["float64"])
     model = ntk.finite(NET, 1)
     params = model.init(jax.random.key(4), X1)
     start = jax.tree.map(jnp.zeros_like, params)
     linear = ntk.linearize(model.apply, start)
-    np.testing.assert_allclose(linear(params, X1), model.apply(params, X1), rtol=1e-12)
+    np.testing.assert_allclose(linear(params, X1), model.apply(params, X1), rtol=CLOSED_FORM["float64"])
 
 
 def test_the_rest_that_reads_a_network(tmp_path):
@@ -118,7 +121,7 @@ def test_the_rest_that_reads_a_network(tmp_path):
     estimators = pytest.importorskip("ntk.estimators")
     y = X1 @ np.arange(D)
     model = estimators.NTKRegressor(NET, ridge=0.0).fit(X1, y)
-    np.testing.assert_allclose(model.predict(X1), y, rtol=1e-9)
+    np.testing.assert_allclose(model.predict(X1), y, rtol=SOLVED["float64"])
 
 
 def test_lowers_for_every_platform():

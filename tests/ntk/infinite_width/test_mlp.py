@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import CLOSED_FORM, PEER
+from tolerances import CLOSED_FORM, PEER, REORDERED, SAME_FORMULA
 
 import ntk
 from ntk.interop.neural_tangents import stax_kernel_fn
@@ -77,7 +77,7 @@ def test_where_an_input_meets_itself(name, dtype):
     K = np.mean(x.astype(float) ** 2, axis=1)
     C, dot = OF_ONE_INPUT[name](K)
     # A variance is some roundings ε off; E φ(u)² of sin moves by 2K exp(−2K) ≤ 1 times that, the others by less.
-    tolerance = 1e-14 if dtype == "float64" else 2e-6
+    tolerance = SAME_FORMULA[dtype]
     for kernels in (ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x, x.copy())):
         for twins in (np.diagonal, lambda kernel: np.diagonal(kernel, 1)[::2]):
             rows = slice(None) if twins is np.diagonal else slice(0, None, 2)
@@ -94,6 +94,7 @@ def test_kernels_in_half_precision(net, dtype):
     found = ntk.infinite_ntk(net, x)
     assert found.dtype == dtype
     expected = ntk.infinite_ntk(net, x.astype("float32"))
+    # Ten roundings.
     np.testing.assert_allclose(found.astype("float32"), expected, rtol=4e-2 if dtype == jnp.bfloat16 else 5e-3)
 
 
@@ -103,7 +104,10 @@ def test_forward_only_ntk_is_the_sum_over_layers(name):
     x1, x2 = inputs(), inputs(seed=1)
     for other in (None, x2):
         np.testing.assert_allclose(
-            ntk.infinite_ntk(net, x1, other), ntk.infinite_kernels(net, x1, other).ntk, rtol=0, atol=1e-13
+            ntk.infinite_ntk(net, x1, other),
+            ntk.infinite_kernels(net, x1, other).ntk,
+            rtol=0,
+            atol=REORDERED["float64"],
         )
 
 
@@ -147,7 +151,9 @@ def test_deep_linear_network_in_closed_form(depth):
     net = ntk.MLP(depth=depth, activation="identity", w_std=1.05, b_std=0.0, v_std=0.7)
     x = inputs()
     expected = (depth + 1) * 0.7**2 * 1.05 ** (2 * depth) * (x @ x.T) / 10
-    np.testing.assert_allclose(ntk.infinite_ntk(net, x), expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        ntk.infinite_ntk(net, x), expected, rtol=0, atol=CLOSED_FORM["float64"] * np.abs(expected).max()
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -185,8 +191,8 @@ def test_float32_diagonal_and_duplicates_are_exact(name):
     x = inputs(dim=784).astype(np.float32)
     found, expected = ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x.astype(np.float64))
     diagonal = np.diagonal(expected.ntk)
-    np.testing.assert_allclose(np.diagonal(found.ntk), diagonal, rtol=3e-6)
-    np.testing.assert_allclose(found.ntk[0, 1], diagonal[0], rtol=3e-6)
+    np.testing.assert_allclose(np.diagonal(found.ntk), diagonal, rtol=REORDERED["float32"])
+    np.testing.assert_allclose(found.ntk[0, 1], diagonal[0], rtol=REORDERED["float32"])
 
 
 @pytest.mark.parametrize("name", ["relu", "erf"])
@@ -195,7 +201,7 @@ def test_float32_duplicates_of_two_batches_are_exact(name):
     net = ntk.MLP(depth=3, activation=name, w_std=1.3, b_std=0.3)
     x = inputs(dim=784).astype(np.float32)
     found, expected = ntk.infinite_ntk(net, x, x[5:8].copy()), ntk.infinite_ntk(net, x.astype(np.float64))
-    np.testing.assert_allclose(found[5:8].diagonal(), expected.diagonal()[5:8], rtol=3e-6)
+    np.testing.assert_allclose(found[5:8].diagonal(), expected.diagonal()[5:8], rtol=REORDERED["float32"])
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
@@ -208,6 +214,7 @@ def test_no_two_corners_of_a_cube_are_taken_for_the_same(values, dtype):
     swapped = ntk.infinite_kernels(net, x, x.copy())
     expected = ntk.infinite_kernels(net, x.astype(np.float64) * (1 + 1e-13))  # rounded, so that no two products agree
     for theta in (found.ntk, swapped.ntk):
+        # The inputs were moved by 1e-13.
         np.testing.assert_allclose(theta, expected.ntk, rtol=0, atol=20 * jnp.finfo(dtype).eps + 1e-11)
         np.testing.assert_allclose(theta, theta.T, rtol=0, atol=20 * jnp.finfo(dtype).eps)
 
@@ -234,7 +241,7 @@ def test_one_input_and_one_feature():
     q = 4.0 + 1.0
     C = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
     D = 4 / np.pi / np.sqrt((1 + 2 * q) ** 2 - 4 * q**2)
-    np.testing.assert_allclose(k.ntk, [[C + D * q]], rtol=1e-14)
+    np.testing.assert_allclose(k.ntk, [[C + D * q]], rtol=SAME_FORMULA["float64"])
 
 
 networks = st.fixed_dictionaries(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import CLOSED_FORM
+from tolerances import CLOSED_FORM, SAME_FORMULA
 
 import ntk
 
@@ -118,13 +118,13 @@ def test_one_batch_is_both_sides(name, pooling, lengths):
     net = ntk.RNN(activation=name, pooling=pooling, **STDS)
     lengths = None if lengths is None else jnp.array(lengths)
     alone = ntk.infinite_kernels(net, x, lengths1=lengths)
-    # At ρ = ±1 the copy's correlation is off by the rounding of a product, and ReLU's Ċ by its square root.
     copy = ntk.infinite_kernels(net, x, x.copy(), lengths1=lengths, lengths2=lengths)
+    # At ρ = ±1 the copy's correlation is off by the rounding of a product, and ReLU's Ċ by its square root.
     for field in ("ntk", "nngp", "C", "D"):
         np.testing.assert_allclose(getattr(alone, field), getattr(copy, field), rtol=0, atol=1e-7)
     np.testing.assert_allclose(ntk.infinite_ntk(net, x, lengths1=lengths), alone.ntk, rtol=0, atol=1e-7)
     single = ntk.infinite_ntk(net, x.astype(np.float32), lengths1=lengths)
-    np.testing.assert_allclose(np.diagonal(single), np.diagonal(alone.ntk), rtol=1e-5)
+    np.testing.assert_allclose(np.diagonal(single), np.diagonal(alone.ntk), rtol=CLOSED_FORM["float32"])
 
 
 @pytest.mark.parametrize("constant", [False, True])
@@ -165,6 +165,7 @@ def test_what_lies_past_a_sequence_does_not_matter(pooling, name, padding):
 
     h = 1e-6
     slope = (total(STDS["w_std"] + h) - total(STDS["w_std"] - h)) / (2 * h)
+    # Rounding of 1e-16/h, times what cancels in the sum.
     np.testing.assert_allclose(jax.grad(total)(STDS["w_std"]), slope, rtol=1e-6)
 
 
@@ -175,8 +176,8 @@ def test_a_sequence_of_one_step_is_an_mlp(pooling):
     found = ntk.infinite_kernels(ntk.RNN(activation="gelu", pooling=pooling, **STDS), x)
     mlp = ntk.MLP(depth=1, activation="gelu", w_std=STDS["u_std"], b_std=STDS["b_std"], v_std=STDS["v_std"])
     expected = ntk.infinite_kernels(mlp, x[:, 0])
-    np.testing.assert_allclose(found.ntk, expected.ntk, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(found.D[:, 0, :, 0], expected.D[0], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(found.ntk, expected.ntk, rtol=0, atol=SAME_FORMULA["float64"])
+    np.testing.assert_allclose(found.D[:, 0, :, 0], expected.D[0], rtol=0, atol=SAME_FORMULA["float64"])
 
 
 @pytest.mark.parametrize("pooling", ["last", pytest.param("mean", marks=pytest.mark.slow)])
@@ -189,7 +190,7 @@ def test_a_long_sequence_reaches_the_fixed_point(pooling):
         q = 0.8**2 * c + 0.5**2
         c = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
     np.testing.assert_allclose(k.C[0, -1, 0, -1], c, rtol=EXACT)
-    np.testing.assert_allclose(ntk.infinite_ntk(net, np.zeros((1, 500, 1))), k.ntk, rtol=1e-11)
+    np.testing.assert_allclose(ntk.infinite_ntk(net, np.zeros((1, 500, 1))), k.ntk, rtol=EXACT)
 
 
 @pytest.mark.slow

@@ -9,11 +9,14 @@ import pytest
 import scipy.linalg
 from as_written import as_written
 from scipy.special import ndtr
+from tolerances import CLOSED_FORM
 
 import ntk
 from ntk.interop.neural_tangents import load_neural_tangents, stax_kernel_fn
 
 W_STD, B_STD, V_STD = 1.3, 0.4, 0.8
+# Tens of roundings of 2e-16; exp of a large K and values close to zero multiply them by some hundreds.
+CLOSE = 1e-11
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +92,8 @@ def test_infinite_kernels_are_the_closed_forms(nt, activation, depth):
     _, _, kernel_fn = stax.serial(*hidden, stax.Dense(1, V_STD, b_std=None))
     x1, x2 = inputs(4), inputs(3, seed=1)
     kernels = kernel_fn(x1, x2, ("nngp", "ntk"))
-    # Tens of roundings of 2e-16; exp of a large K and values close to zero multiply them by some hundreds.
     for measured, expected in zip(kernels, mlp_kernels(ACTIVATIONS[activation], depth, x1, x2), strict=True):
-        np.testing.assert_allclose(measured, expected, rtol=1e-11)
+        np.testing.assert_allclose(measured, expected, rtol=CLOSE)
 
 
 # The activations of `ntk` that have a layer there.
@@ -121,7 +123,7 @@ def test_the_kernel_function_of_a_network(activation, depth):
     x1, x2 = inputs(4), inputs(3, seed=1)
     kernels = stax_kernel_fn(net)(x1, x2, ("nngp", "ntk"))
     for measured, expected in zip(kernels, mlp_kernels(NAMED[activation], depth, x1, x2), strict=True):
-        np.testing.assert_allclose(measured, expected, rtol=1e-11)
+        np.testing.assert_allclose(measured, expected, rtol=CLOSE)
 
 
 @pytest.mark.slow
@@ -143,7 +145,7 @@ def test_a_convolution_over_the_whole_image_is_a_dense_layer(nt):
     x1, x2 = inputs(4, d=40), inputs(3, d=40, seed=1)
     kernels = kernel_fn(x1.reshape(-1, 4, 5, 2), x2.reshape(-1, 4, 5, 2), ("nngp", "ntk"))
     for measured, expected in zip(kernels, mlp_kernels(relu_maps, 1, x1, x2), strict=True):
-        np.testing.assert_allclose(measured, expected, rtol=1e-11)
+        np.testing.assert_allclose(measured, expected, rtol=CLOSE)
 
 
 @as_written
@@ -188,7 +190,7 @@ def test_empirical_kernels_of_a_scalar_output(nt, implementation):
     params, x = inputs(1)[0], inputs(4, seed=1)
     ntk_fn = nt.empirical_ntk_fn(lambda p, x: jnp.sin(x @ p), trace_axes=(), implementation=implementation)
     slope = np.cos(x @ params)
-    np.testing.assert_allclose(ntk_fn(x, None, params), np.outer(slope, slope) * (x @ x.T), rtol=1e-12)
+    np.testing.assert_allclose(ntk_fn(x, None, params), np.outer(slope, slope) * (x @ x.T), rtol=CLOSED_FORM["float64"])
 
 
 @pytest.mark.parametrize("implementation", [0, 3])
@@ -211,7 +213,7 @@ def test_gradient_descent_is_the_matrix_exponential_in_its_own_time(nt):
     # The condition number of `train` is 68, so roundings stay below 1e-13.
     np.testing.assert_allclose(f_train, y + decay @ (f0 - y), rtol=1e-11, atol=1e-12)
     change = test_train @ np.linalg.solve(train, (np.eye(5) - decay) @ (y - f0))
-    np.testing.assert_allclose(f_test, f0_test + change, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(f_test, f0_test + change, rtol=CLOSED_FORM["float64"], atol=CLOSED_FORM["float64"])
 
 
 @pytest.mark.slow
@@ -248,7 +250,7 @@ def test_batches_make_up_the_whole_kernel(nt):
     x1, x2 = inputs(4), inputs(6, seed=1)
     for device_count in (0, -1):
         tiled = nt.batch(kernel_fn, batch_size=2, device_count=device_count)(x1, x2, "ntk")
-        np.testing.assert_allclose(tiled, mlp_kernels(relu_maps, 1, x1, x2)[1], rtol=1e-11)
+        np.testing.assert_allclose(tiled, mlp_kernels(relu_maps, 1, x1, x2)[1], rtol=CLOSED_FORM["float64"])
 
 
 def test_monte_carlo_kernels_scatter_around_the_moments_of_the_weights(nt):

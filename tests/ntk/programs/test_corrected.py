@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refusals import assert_refused, rows
+from tolerances import SOLVED
 
 from ntk.programs import architectures, corrected_kernels, finite, infinite, tensor_program
 
@@ -16,7 +17,7 @@ K = X @ X.T / 2
 
 def assert_within(found, error, expected, times=6.0):
     """Student's t with 15 degrees of freedom exceeds 6 with probability 2.4e-5; exact values to rounding."""
-    assert np.all(np.abs(found - expected) <= times * np.asarray(error) + 1e-9 * np.abs(expected).max())
+    assert np.all(np.abs(found - expected) <= times * np.asarray(error) + SOLVED["float64"] * np.abs(expected).max())
 
 
 @tensor_program
@@ -190,7 +191,7 @@ def test_seeds_batches_and_dtypes():
     assert np.all(both.ntk != other.ntk)
     assert both.samples == 1024
     between = corrected_kernels(averaged, X[:1], X[1:2], samples=1024)
-    np.testing.assert_allclose(between.ntk, both.ntk[:1, 1:], rtol=1e-9)
+    np.testing.assert_allclose(between.ntk, both.ntk[:1, 1:], rtol=SOLVED["float64"])
 
     def leaves(x):
         return jax.tree.leaves(corrected_kernels(averaged, x, samples=1024))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refusals import assert_refused, rows
-from tolerances import CLOSED_FORM
+from tolerances import CLOSED_FORM, SOLVED
 
 import ntk
 from ntk.programs import architectures, corrected_kernels, finite, infinite, tensor_program
@@ -135,11 +135,13 @@ def test_a_scalar_times_a_read_out_of_the_input():
     weighing = 0.9**2 * np.outer(q**2, q**2) * own
     found = infinite(weighed, X1, samples=2**12)
     error = found.standard_error
-    assert np.all(np.abs(found.nngp - own - weighing) < 6 * np.asarray(error.nngp) + 1e-9)
-    assert np.all(np.abs(found.ntk - 2 * own - weighing) < 6 * np.asarray(error.ntk) + 1e-9)
+    assert np.all(np.abs(found.nngp - own - weighing) < 6 * np.asarray(error.nngp) + SOLVED["float64"])
+    assert np.all(np.abs(found.ntk - 2 * own - weighing) < 6 * np.asarray(error.ntk) + SOLVED["float64"])
     assert np.max(error.ntk) < 0.05 * np.max(weighing)
     corrected = corrected_kernels(weighed, X1, samples=2**12)
-    assert np.all(np.abs(corrected.ntk - 2 * own - weighing) < 6 * np.asarray(corrected.standard_error.ntk) + 1e-9)
+    assert np.all(
+        np.abs(corrected.ntk - 2 * own - weighing) < 6 * np.asarray(corrected.standard_error.ntk) + SOLVED["float64"]
+    )
 
 
 @pytest.mark.slow

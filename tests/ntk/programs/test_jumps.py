@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import SOLVED
 
 import ntk
 from ntk.programs import architectures, infinite, tensor_program
@@ -119,7 +120,9 @@ def test_continuous_functions_are_accepted_together():
         return net.output("v") @ (net.scalar(lambda *values: 1.0 + sum(values))(*values) * u)
 
     total = 1.0 + sum(float(function(*jnp.array([0.0, 0.0, 1.0]))) for function in functions)
-    np.testing.assert_allclose(infinite(program, X).nngp, total**2 * X @ X.T / 2, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        infinite(program, X).nngp, total**2 * X @ X.T / 2, rtol=SOLVED["float64"], atol=SOLVED["float64"]
+    )
 
 
 @pytest.mark.slow
@@ -128,7 +131,9 @@ def test_continuous_functions_are_accepted(name):
     """And the limit is that of the function's value there: Σ = (1 + t)² ξ·ξ̄/d."""
     value = float(CONTINUOUS[name](*jnp.array([0.0, 0.0, 1.0])))
     found = infinite(program_of(CONTINUOUS[name]), X)
-    np.testing.assert_allclose(found.nngp, (1.0 + value) ** 2 * X @ X.T / 2, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        found.nngp, (1.0 + value) ** 2 * X @ X.T / 2, rtol=SOLVED["float64"], atol=SOLVED["float64"]
+    )
 
 
 @pytest.mark.parametrize("name", first(JUMPING, "sign", "where", "argmax", "mod", "half a percent", "tanh of 1/a"))
@@ -222,7 +227,7 @@ def test_sampled_attention_against_finite_networks():
     kernels = np.stack([ntk_of(key) for key in jax.random.split(jax.random.key(1), 100)])
     error = np.hypot(kernels.std(0, ddof=1) / 10, limit.standard_error.ntk)
     assert np.all(np.abs(kernels.mean(0) - limit.ntk) < 5 * error + 5 / 1024 * np.abs(limit.ntk).max())
-    np.testing.assert_allclose(infinite(attention(jnp.array), x, samples=2**16).ntk, limit.ntk, rtol=1e-9)
+    np.testing.assert_allclose(infinite(attention(jnp.array), x, samples=2**16).ntk, limit.ntk, rtol=SOLVED["float64"])
 
 
 @pytest.mark.slow

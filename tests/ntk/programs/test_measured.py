@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from program_zoo import mlp
 from refusals import assert_refused, rows
+from tolerances import CLOSED_FORM, PEER, SOLVED
 
 import ntk
 from ntk.programs import finite, measured, tensor_program
@@ -20,7 +21,7 @@ def test_against_the_layers_of_an_mlp(other):
     expected = ntk.empirical_kernels(net, params, X1, other)
     found = ntk.empirical_kernels(mlp, params["params"], X1, other)
     # float64, sums of tens of numbers of order one.
-    close = {"rtol": 1e-12, "atol": 1e-12}
+    close = dict.fromkeys(("rtol", "atol"), CLOSED_FORM["float64"])
     np.testing.assert_allclose(found.ntk, expected.ntk, **close)
     np.testing.assert_allclose(found.nngp, expected.nngp, **close)
     for layer in range(3):
@@ -38,8 +39,8 @@ def test_ntk_is_that_of_the_jacobian():
     jacobian = jax.jit(jax.jacrev(model.apply))(params, x)
     parts = {name: np.tensordot(j.reshape(3, -1), j.reshape(3, -1), (1, 1)) for name, j in jacobian.items()}
     found = measured(ntk.architectures.tied_mlp, params, x)
-    np.testing.assert_allclose(found.ntk, sum(parts.values()), rtol=1e-10)
-    np.testing.assert_allclose(found.nngp, parts["v"], rtol=1e-10)
+    np.testing.assert_allclose(found.ntk, sum(parts.values()), rtol=PEER["float64"])
+    np.testing.assert_allclose(found.nngp, parts["v"], rtol=PEER["float64"])
 
 
 @pytest.mark.slow
@@ -51,7 +52,9 @@ def test_batch_norm_keeps_its_batches():
         np.concatenate([j.reshape(len(x), -1) for j in jax.jacobian(model.apply)(params, x).values()], axis=1)
         for x in (X1, X2)
     )
-    np.testing.assert_allclose(measured(program, params, X1, X2).ntk, J1 @ J2.T, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        measured(program, params, X1, X2).ntk, J1 @ J2.T, rtol=SOLVED["float64"], atol=CLOSED_FORM["float64"]
+    )
 
 
 @tensor_program

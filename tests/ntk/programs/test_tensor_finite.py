@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import program_zoo as zoo
 import pytest
+from tolerances import CLOSED_FORM, PEER
 
 import ntk
 from ntk.programs import finite, tensor_program
@@ -32,7 +33,7 @@ def test_lstm_by_hand():
             c = f * c + i * np.tanh(g)
             h = o * np.tanh(c)
         expected.append(h @ p["v"] / 4.0)
-    np.testing.assert_allclose(jax.jit(model.apply)(params, x), expected, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(model.apply)(params, x), expected, rtol=CLOSED_FORM["float64"])
 
 
 def test_batch_norm_and_transformer_by_hand():
@@ -41,7 +42,9 @@ def test_batch_norm_and_transformer_by_hand():
     params = model.init(jax.random.key(1), x)
     h = 1.2 * np.asarray(x) @ np.asarray(params["w1"]) / 3**0.5
     z = np.maximum(h - h.mean(0), 0.0) / h.std(0)
-    np.testing.assert_allclose(jax.jit(model.apply)(params, x), 0.9 * z @ np.asarray(params["v"]) / 3.0, rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jit(model.apply)(params, x), 0.9 * z @ np.asarray(params["v"]) / 3.0, rtol=CLOSED_FORM["float64"]
+    )
 
     def norm(z):
         return (z - z.mean(-1, keepdims=True)) / z.std(-1, keepdims=True)
@@ -56,7 +59,7 @@ def test_batch_norm_and_transformer_by_hand():
         z = norm(k + weights / weights.sum(1, keepdims=True) @ k)
         hidden = np.maximum(1.4 * z @ p["w1_1"] / 3.0 + 0.3 * p["b1_1"], 0.0)
         states = norm(z + 1.4 * hidden @ p["w2_1"] / 3.0 + 0.3 * p["b2_1"])
-        np.testing.assert_allclose(output, 1.2 * states.mean(0) @ p["v"] / 3.0, rtol=1e-12)
+        np.testing.assert_allclose(output, 1.2 * states.mean(0) @ p["v"] / 3.0, rtol=CLOSED_FORM["float64"])
 
 
 def test_parameters_and_outputs():
@@ -70,7 +73,9 @@ def test_parameters_and_outputs():
     assert outputs.shape == (4, 3)
     assert outputs.dtype == jnp.float32
     alone = finite(zoo.mlp(depth=2), 7)
-    np.testing.assert_allclose(jax.jit(alone.apply)(params | {"v": params["v"][:, 1]}, x), outputs[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(alone.apply)(params | {"v": params["v"][:, 1]}, x), outputs[:, 1], rtol=CLOSED_FORM["float32"]
+    )
     with pytest.raises(
         ValueError, match=r"params has 'v' of float32 of shape \(7, 3\); expected float32 of shape \(7,"
     ):
@@ -83,7 +88,9 @@ def test_the_same_network_as_a_flax_model():
     flax = ntk.finite(ntk.MLP(depth=3, w_std=1.3, b_std=0.3, v_std=0.7), 32)
     params = flax.init(jax.random.key(0), x)
     model = finite(zoo.mlp, 32)
-    np.testing.assert_allclose(jax.jit(model.apply)(params["params"], x), flax.apply(params, x), rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jit(model.apply)(params["params"], x), flax.apply(params, x), rtol=CLOSED_FORM["float64"]
+    )
 
 
 def test_taps_and_watched_vectors():
@@ -93,10 +100,12 @@ def test_taps_and_watched_vectors():
     params = model.init(jax.random.key(0), x)
     output, watched = jax.jit(model.trace)(params, x, {})
     h = 1.3 * np.asarray(x @ params["w1"]) / 3**0.5 + 0.3 * np.asarray(params["b1"])
-    np.testing.assert_allclose(watched["h1"], h, rtol=1e-12)
-    np.testing.assert_allclose(output, 0.7 * np.tanh(h) @ np.asarray(params["v"]) / 4.0, rtol=1e-12)
+    np.testing.assert_allclose(watched["h1"], h, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(output, 0.7 * np.tanh(h) @ np.asarray(params["v"]) / 4.0, rtol=CLOSED_FORM["float64"])
     gradient = jax.jit(jax.grad(lambda tap: model.trace(params, x, {"h1": tap})[0].sum()))(jnp.zeros((4, n)))
-    np.testing.assert_allclose(gradient, 0.7 / 4.0 * np.asarray(params["v"]) * (1.0 - np.tanh(h) ** 2), rtol=1e-10)
+    np.testing.assert_allclose(
+        gradient, 0.7 / 4.0 * np.asarray(params["v"]) * (1.0 - np.tanh(h) ** 2), rtol=PEER["float64"]
+    )
 
 
 def test_transposes_and_widths():
@@ -112,7 +121,7 @@ def test_transposes_and_widths():
     params = model.init(jax.random.key(0), x)
     W, U, v = (np.asarray(params[name]) for name in ("W", "U", "v"))
     expected = np.asarray(x) @ U / 3**0.5 @ W @ W.T / 5.0 / 5.0 @ v / 5**0.5
-    np.testing.assert_allclose(jax.jit(model.apply)(params, x), expected, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(model.apply)(params, x), expected, rtol=CLOSED_FORM["float64"])
 
 
 @pytest.mark.parametrize("program", [transformer, ntk.architectures.cnn_1d])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import program_zoo as zoo
 import pytest
+from tolerances import SAME_FORMULA
 
 import ntk
 from ntk.programs import architectures, finite, infinite, tensor_program
@@ -88,7 +89,7 @@ def test_options_may_be_computed_with():
         return net.output("v", 2.25) @ net.phi("relu")(1.5 * (net.input_matrix("U", 1.0) @ x))
 
     x = np.random.default_rng(0).normal(size=(3, 2))
-    np.testing.assert_allclose(infinite(program, x).ntk, infinite(plain, x).ntk, rtol=1e-14)
+    np.testing.assert_allclose(infinite(program, x).ntk, infinite(plain, x).ntk, rtol=SAME_FORMULA["float64"])
 
 
 def test_parameters_do_not_depend_on_the_length():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import CLOSED_FORM, DIFFERENCE, QUADRATURE
 
 import ntk
 from ntk.programs import infinite, tensor_program
@@ -29,7 +30,7 @@ def test_a_residual_around_a_jump(name, expected):
 
     k = infinite(program, X)
     assert k.samples == 0
-    np.testing.assert_allclose(k.nngp, [[expected]], rtol=1e-12)
+    np.testing.assert_allclose(k.nngp, [[expected]], rtol=CLOSED_FORM["float64"])
     np.testing.assert_allclose(k.ntk, [[expected + Q]], rtol=1e-12)  # as at finite width, φ' = 0 there
 
 
@@ -45,7 +46,7 @@ def test_functions_made_in_a_loop_keep_its_variable():
             z = z + net.phi(lambda t: t**k)(u)  # noqa: B023
         return net.output("v") @ z
 
-    np.testing.assert_allclose(infinite(program, X).nngp, [[Q + 6 * Q**2 + 15 * Q**3]], rtol=1e-8)
+    np.testing.assert_allclose(infinite(program, X).nngp, [[Q + 6 * Q**2 + 15 * Q**3]], rtol=QUADRATURE["float64"])
 
 
 def test_functions_made_in_a_loop_are_one_function_where_they_are_equal():
@@ -100,7 +101,7 @@ def test_kernels_of_one_matrix_are_semi_definite_however_it_is_fed():
         return net.output("v") @ (W @ a - W @ b)
 
     k = infinite(program, np.random.default_rng(0).normal(size=(4, 3)), samples=256)
-    assert np.linalg.eigvalsh(k.ntk).min() > -1e-12
+    assert np.linalg.eigvalsh(k.ntk).min() > -CLOSED_FORM["float64"]
 
 
 def test_an_option_called_weight_in_a_mixture():
@@ -110,7 +111,7 @@ def test_an_option_called_weight_in_a_mixture():
 
     linear = ntk.architectures.mlp(depth=1, activation="identity")
     found = infinite(ntk.architectures.mixture(part, linear, weights=(0.0, 1.0)), X)
-    np.testing.assert_allclose(found.ntk, infinite(linear, X).ntk, rtol=1e-12)
+    np.testing.assert_allclose(found.ntk, infinite(linear, X).ntk, rtol=CLOSED_FORM["float64"])
 
 
 def test_measured_kernels_under_transformations_and_compiled_once():
@@ -126,10 +127,10 @@ def test_measured_kernels_under_transformations_and_compiled_once():
 
     stds = np.array([0.5, 2.0])
     expected = np.stack([theta(std) for std in stds])
-    np.testing.assert_allclose(jax.vmap(theta)(stds), expected, rtol=1e-12)
-    np.testing.assert_allclose(jax.jit(theta)(0.5), expected[0], rtol=1e-12)
+    np.testing.assert_allclose(jax.vmap(theta)(stds), expected, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(jax.jit(theta)(0.5), expected[0], rtol=CLOSED_FORM["float64"])
     difference = (theta(1 + 1e-5).sum() - theta(1 - 1e-5).sum()) / 2e-5
-    np.testing.assert_allclose(jax.grad(lambda std: theta(std).sum())(1.0), difference, rtol=1e-7)
+    np.testing.assert_allclose(jax.grad(lambda std: theta(std).sum())(1.0), difference, rtol=DIFFERENCE["float64"])
     traced = itertools.count()  # a list would be another content of the function at every call
 
     @tensor_program
