@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from ntk.checks import (
     as_floating,
@@ -22,34 +23,35 @@ _TOLERANCE = 1e-2
 _HOST_TOLERANCE = 1e-5
 # Relative to the largest eigenvalue: a negative eigenvalue beyond this is not rounding.
 NEGATIVE = 1e-4
+Scalar = float | np.floating | jax.Array
 
 
-def as_data(name: str, array: Any, shape: str) -> jax.Array:
+def as_data(name: str, array: object, shape: str) -> jax.Array:
     """`array` as a finite JAX array of float32 or float64, with as many axes as `shape` names, such as "(m, d)"."""
-    data: jax.Array = as_stack(name, as_floating(name, array), shape)
+    data = as_floating(name, array)
+    as_stack(name, data, shape)
     if data.ndim != _num_axes(shape):
         raise ValueError(f"{name} has shape {data.shape}; expected {shape}.")
     check_finite(name, data)
     return data
 
 
-def as_stack(name: str, array: Any, shape: str) -> Any:
+def as_stack(name: str, array: object, shape: str) -> jax.Array | jax.ShapeDtypeStruct:
     """`array` or its abstract shape, with at least as many axes as `shape` names; its values are not checked."""
-    if not isinstance(array, jax.ShapeDtypeStruct):
-        array = as_floating(name, array)
-    if array.dtype not in (jnp.float32, jnp.float64):
-        raise TypeError(f"{name} has dtype {array.dtype}; expected float32 or float64.")
-    if array.ndim < _num_axes(shape) or array.size == 0:
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape} with no empty axis.")
-    return array
+    stack = array if isinstance(array, jax.ShapeDtypeStruct) else as_floating(name, array)
+    if stack.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(f"{name} has dtype {stack.dtype}; expected float32 or float64.")
+    if stack.ndim < _num_axes(shape) or stack.size == 0:
+        raise ValueError(f"{name} has shape {stack.shape}; expected {shape} with no empty axis.")
+    return stack
 
 
-def as_gram_stack(name: str, gram: Any) -> Any:
+def as_gram_stack(name: str, gram: object) -> jax.Array | jax.ShapeDtypeStruct:
     """`gram` or its abstract shape, (…, m, m); its values are not checked."""
-    gram = as_stack(name, gram, "(m, m)")
-    if gram.shape[-2] != gram.shape[-1]:
-        raise ValueError(f"{name} has shape {gram.shape}; expected (m, m) with m at least 1.")
-    return gram
+    stack = as_stack(name, gram, "(m, m)")
+    if stack.shape[-2] != stack.shape[-1]:
+        raise ValueError(f"{name} has shape {stack.shape}; expected (m, m) with m at least 1.")
+    return stack
 
 
 def as_radius(name: str, radius: Any) -> Any:
@@ -60,12 +62,12 @@ def as_radius(name: str, radius: Any) -> Any:
     return jnp.asarray(radius) if isinstance(radius, list | tuple) else radius
 
 
-def as_host_array(name: str, array: Any, shape: str) -> np.ndarray:
+def as_host_array(name: str, array: object, shape: str) -> np.ndarray:
     """`array` in float64 on the host, finite and not traced, with as many axes as `shape` names."""
     return as_host_numbers(name, array, shape).astype(np.float64)
 
 
-def as_host_numbers(name: str, array: Any, shape: str) -> np.ndarray:
+def as_host_numbers(name: str, array: object, shape: str) -> np.ndarray:
     """Like `as_host_array`, but integers stay integers: float64 does not hold every one of them."""
     if not is_concrete(array):
         raise TypeError(f"{name} is traced by JAX; expected {shape} real numbers: this is computed on the host.")
@@ -77,7 +79,7 @@ def as_host_numbers(name: str, array: Any, shape: str) -> np.ndarray:
     return numbers if jnp.issubdtype(numbers.dtype, jnp.integer) else numbers.astype(np.float64)
 
 
-def as_gram(name: str, gram: Any) -> jax.Array:
+def as_gram(name: str, gram: object) -> jax.Array:
     """`gram` as a finite JAX array (m, m), symmetric up to rounding, with |K_ij|² ≤ K_ii K_jj if concrete."""
     matrix = as_symmetric(name, gram, size="m")
     if is_concrete(matrix):
@@ -93,7 +95,7 @@ def as_gram(name: str, gram: Any) -> jax.Array:
     return matrix
 
 
-def as_host_gram(name: str, gram: Any) -> np.ndarray:
+def as_host_gram(name: str, gram: object) -> np.ndarray:
     """`gram` in float64 on the host, (m, m) and symmetric; its eigenvalues are not checked."""
     numbers = as_host_array(name, gram, "(m, m)")
     if numbers.shape[0] != numbers.shape[1]:
@@ -108,7 +110,7 @@ def as_host_gram(name: str, gram: Any) -> np.ndarray:
     return mean
 
 
-def check_spectrum(name: str, smallest: Any, largest: Any, shift: Any = 0.0) -> None:
+def check_spectrum(name: str, smallest: Scalar, largest: Scalar, shift: Scalar = 0.0) -> None:
     """Refuse a spectrum with an eigenvalue that is negative beyond rounding; traced ones are not checked.
 
     Args:
@@ -154,7 +156,7 @@ def square_root(x: jax.Array) -> jax.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def epsilon(dtype: Any) -> float:
+def epsilon(dtype: DTypeLike) -> float:
     """ε of a floating-point dtype: from 1 to the next number."""
     return float(jnp.finfo(dtype).eps)
 

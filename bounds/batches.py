@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from ntk.jaxprs import equations
 
@@ -16,7 +16,7 @@ def batch_size(numbers_each: int, total: int) -> int:
     return min(max(1, NUMBERS_AT_ONCE // max(1, numbers_each)), total)
 
 
-def numbers_made(function: Callable[..., Any], *arguments: Any) -> int:
+def numbers_made(function: Callable[..., PyTree], *arguments: PyTree) -> int:
     """How many numbers all steps of a function make together: an upper bound on what it holds at any one time."""
     shapes = jax.eval_shape(lambda *leaves: leaves, *arguments)  # of tracers too
     steps = equations(jax.make_jaxpr(function)(*shapes).jaxpr)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from ntk.calls import check_function, check_hashable, hint_of_method, of_user
 from ntk.checks import shown
@@ -46,14 +47,14 @@ def shapes_returned(name: str, function: Callable[..., Any], arguments: Mapping[
     return jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(evaluated, *arguments.values()))
 
 
-def check_leaves(name: str, tree: Any) -> None:
+def check_leaves(name: str, tree: PyTree) -> None:
     """Refuse a pytree with a leaf that is not an array, a number or a key."""
     if not _has_shapes(tree):
         leaf = next(leaf for leaf in jax.tree.leaves(tree) if not _has_shapes(leaf))
         raise TypeError(f"{name} holds {shown(leaf)}; expected a pytree of arrays and numbers.")
 
 
-def _has_shapes(tree: Any) -> bool:
+def _has_shapes(tree: PyTree) -> bool:
     """Whether JAX accepts all leaves as arrays."""
     try:
         jax.eval_shape(lambda _: None, tree)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
 # Relative to the largest entry. The rounding of a kernel lies far below, a matrix that is not a kernel lies far above.
@@ -111,7 +112,7 @@ def as_arrays(name: str, tree: PyTree) -> PyTree:
         raise TypeError(f"{name} is {shown(tree)}; expected an array or a pytree of arrays.") from None
 
 
-def as_number(name: str, value: Any, dtype: Any, allowed: Callable[[float], bool], expected: str) -> jax.Array:
+def as_number(name: str, value: Any, dtype: DTypeLike, allowed: Callable[[float], bool], expected: str) -> jax.Array:
     """One number in a dtype. A concrete number that is not `allowed` in that dtype is refused.
 
     Args:
@@ -137,12 +138,12 @@ def as_number(name: str, value: Any, dtype: Any, allowed: Callable[[float], bool
     return jnp.asarray(rounded)
 
 
-def as_positive_number(name: str, value: Any, dtype: Any) -> jax.Array:
+def as_positive_number(name: str, value: Any, dtype: DTypeLike) -> jax.Array:
     """One finite positive number in a dtype, concrete or traced."""
     return as_number(name, value, dtype, lambda number: 0 < number < np.inf, "one finite positive number")
 
 
-def as_nonnegative_number(name: str, value: Any, dtype: Any) -> jax.Array:
+def as_nonnegative_number(name: str, value: Any, dtype: DTypeLike) -> jax.Array:
     """One finite number that is not negative in a dtype, concrete or traced."""
     expected = "one finite number that is not negative"
     return as_number(name, value, dtype, lambda number: 0 <= number < np.inf, expected)

@@ -8,21 +8,22 @@ import copy
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ntk.checks import check_choice, check_count, check_nonnegative, shown
-from ntk.duals import activation
+from ntk.duals import Activation, activation
 
 
 class Description:
     """A description of a network, which `ntk.infinite_kernels`, `ntk.finite` and `ntk.empirical_kernels` read."""
 
 
-Std = Any  # a number, or an array of shape ()
+Std: TypeAlias = Any  # a number, or an array of shape (); whatever JAX rebuilds the network with
+SomeDescription = TypeVar("SomeDescription", bound=Description)
 
 
 def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) -> type:
@@ -42,13 +43,13 @@ def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) ->
     return cls
 
 
-def _settle(net: Any) -> None:
+def _settle(net: "MLP | RNN") -> None:
     """Turn the activation into an `Activation` and check the standard deviations."""
     object.__setattr__(net, "activation", activation(net.activation))
     check_stds(net)
 
 
-def check_stds(net: Any) -> None:
+def check_stds(net: "MLP | RNN") -> None:
     """Refuse standard deviations that are not one finite number of at least 0 each."""
     for name in (field.name for field in fields(net) if field.name.endswith("_std")):
         std = getattr(net, name)
@@ -60,7 +61,7 @@ def check_stds(net: Any) -> None:
         check_nonnegative(name, std)
 
 
-def with_activation(net: Any, activation: Any) -> Any:
+def with_activation(net: SomeDescription, activation: Activation | None) -> SomeDescription:
     """The network with another activation, or None in its place; nothing is checked."""
     changed = copy.copy(net)
     object.__setattr__(changed, "activation", activation)
@@ -96,7 +97,7 @@ class MLP(Description):
     """
 
     depth: int
-    activation: Any = "relu"  # an Activation once the network is made
+    activation: Activation | Any = "relu"  # given as an `ActivationLike`; an `Activation` once the network is made
     w_std: Std = 1.0
     b_std: Std = 1.0
     v_std: Std = 1.0
@@ -135,7 +136,7 @@ class RNN(Description):
         'mean'
     """
 
-    activation: Any = "erf"  # an Activation once the network is made
+    activation: Activation | Any = "erf"  # given as an `ActivationLike`; an `Activation` once the network is made
     w_std: Std = 1.0
     u_std: Std = 1.0
     b_std: Std = 1.0

@@ -4,11 +4,11 @@ Each function takes a description of a network, an `ntk.MLP`, an `ntk.RNN` or an
 to the package that reads it.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar, overload
 
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer
 
 from ntk import finite_width, infinite_width, programs
 from ntk.checks import shown
@@ -16,12 +16,14 @@ from ntk.decomposition import Kernels
 from ntk.finite_width.models import FiniteMLP, FiniteRNN
 from ntk.networks import MLP, RNN
 from ntk.programs import FiniteProgram, ProgramKernels, TensorProgram
+from ntk.trees import Params
 
 # Of an MLP (N, d), of an RNN (N, T, d), of a program (N, …).
 Inputs1 = Float[ArrayLike, "N1 ..."]
 Inputs2 = Float[ArrayLike, "N2 ..."]
 Lengths1 = Integer[ArrayLike, " N1"]
 Lengths2 = Integer[ArrayLike, " N2"]
+Option = ArrayLike | None
 OfDescription = TypeVar("OfDescription")
 OfProgram = TypeVar("OfProgram")
 
@@ -247,7 +249,7 @@ def finite(
 @overload
 def empirical_kernels(
     net: MLP | RNN,
-    params: PyTree,
+    params: Params,
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
@@ -255,10 +257,10 @@ def empirical_kernels(
     lengths2: Lengths2 | None = None,
 ) -> Kernels: ...
 @overload
-def empirical_kernels(net: TensorProgram, params: PyTree, x1: Inputs1, x2: Inputs2 | None = None) -> ProgramKernels: ...
+def empirical_kernels(net: TensorProgram, params: Params, x1: Inputs1, x2: Inputs2 | None = None) -> ProgramKernels: ...
 def empirical_kernels(
     net: MLP | RNN | TensorProgram,
-    params: PyTree,
+    params: Params,
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
@@ -325,17 +327,17 @@ def _limit(
     return of_description(net, x1, x2, **lengths)
 
 
-def _check_description(net: Any) -> None:
+def _check_description(net: object) -> None:
     if not isinstance(net, MLP | RNN):
         raise TypeError(f"net is {shown(net)}; expected an ntk.MLP, an ntk.RNN or an ntk.tensor_program.")
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _given(options: Mapping[str, Option]) -> dict[str, Option]:
     """The options that have a value other than None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _refuse(net: MLP | RNN | TensorProgram, foreign: dict[str, Any], own: dict[str, Any]) -> None:
+def _refuse(net: MLP | RNN | TensorProgram, foreign: Mapping[str, Option], own: Mapping[str, Option]) -> None:
     """Refuse keywords of another kind of network."""
     for name in _given(foreign):
         expected = ", ".join(own) or "no more keywords"

@@ -4,22 +4,22 @@ The tiles are one loop of the compiled program. Its body is compiled once, whate
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import PyTree
 
 
 def kernel_by_tiles(
-    sides: tuple[Callable[[Any], Any], Callable[[Any], Any]],
-    pair: Callable[[Any, Any], Any],
+    sides: tuple[Callable[[PyTree], PyTree], Callable[[PyTree], PyTree]],
+    pair: Callable[[PyTree, PyTree], PyTree],
     transposed: Callable[[jax.Array], jax.Array],
-    x1: Any,
-    x2: Any,
+    x1: PyTree,
+    x2: PyTree,
     size: int,
-) -> Any:
+) -> PyTree:
     """The kernel between all inputs of x1 and of x2, `size` inputs of each at a time.
 
     If `size` does not divide the number of inputs, the last tile overlaps the one before it. All tiles have one size,
@@ -47,13 +47,13 @@ def kernel_by_tiles(
     starts = np.minimum(numbers * size, np.subtract(lengths, sizes))
     begins_row = np.diff(numbers[:, 0], prepend=-1) > 0
 
-    def side1_from(start: jax.Array | int) -> Any:
+    def side1_from(start: jax.Array | int) -> PyTree:
         return sides[0](_rows(x1, start, sizes[0]))
 
-    def block_between(side1: Any, start: jax.Array | int) -> Any:
+    def block_between(side1: PyTree, start: jax.Array | int) -> PyTree:
         return pair(side1, sides[1](_rows(other, start, sizes[1])))
 
-    def add_tile(carry: tuple[Any, Any], tile: tuple[jax.Array, jax.Array]) -> tuple[tuple[Any, Any], None]:
+    def add_tile(carry: tuple[PyTree, PyTree], tile: tuple[jax.Array, jax.Array]) -> tuple[tuple[PyTree, PyTree], None]:
         (kernel, side1), ((start1, start2), begins) = carry, tile
         side1 = lax.cond(begins, lambda: side1_from(start1), lambda: side1)
         block = block_between(side1, start2)
@@ -69,16 +69,16 @@ def kernel_by_tiles(
     return lax.scan(add_tile, (kernel, side1), (jnp.asarray(starts), jnp.asarray(begins_row)))[0][0]
 
 
-def _rows(x: Any, start: jax.Array | int, size: int) -> Any:
+def _rows(x: PyTree, start: jax.Array | int, size: int) -> PyTree:
     return jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), x)
 
 
-def _put(kernels: Any, blocks: Any, start1: jax.Array, start2: jax.Array) -> Any:
+def _put(kernels: PyTree, blocks: PyTree, start1: jax.Array, start2: jax.Array) -> PyTree:
     def put_one(kernel: jax.Array, block: jax.Array) -> jax.Array:
         return lax.dynamic_update_slice(kernel, block, (start1, start2, *(0 for _ in block.shape[2:])))
 
     return jax.tree.map(put_one, kernels, blocks)
 
 
-def _length(x: Any) -> int:
+def _length(x: PyTree) -> int:
     return jax.tree.leaves(x)[0].shape[0]

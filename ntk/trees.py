@@ -1,16 +1,18 @@
 """The leaves of parameter trees by name: one dialect of paths for Linen, NNX and any other pytree."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import PyTree
 
 from ntk.calls import check_function, of_user
 from ntk.checks import shown
 
+Params: TypeAlias = PyTree  # of a model: arrays and numbers, nested in any way
 ParamFilter = Callable[[str], bool]  # takes the path of a leaf and returns whether it is chosen
 KeyPath = tuple[Any, ...]  # keys of jax.tree_util, which have no type in common
 

@@ -6,9 +6,9 @@ A class is given by its dichotomies: a function from points to signs (M, N), suc
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
 from bounds.calls import called
@@ -211,7 +211,7 @@ def subset_configurations(x: Reals, size: int) -> Iterator[Shaped[np.ndarray, "s
         yield points[list(chosen)]
 
 
-def _has_all(name: str, signs: Any) -> bool:
+def _has_all(name: str, signs: ArrayLike) -> bool:
     """Whether the rows of `signs` are all vectors of signs; `name` is what a message calls it."""
     numbers = as_numpy(name, signs, "signs (M, N)")
     if numbers.ndim != 2:

@@ -7,6 +7,7 @@ from bounds.checks import as_count
 from bounds.networks import trees
 from ntk.checks import check_count, is_concrete, shown
 from ntk.networks import MLP
+from ntk.trees import Params
 
 _MOST_BITS = 256  # of a count of units or parameters, so that their products are within float64
 
@@ -83,7 +84,7 @@ def mlp_layers(net: MLP, dim: int, width: int) -> DenseLayers:
     return DenseLayers(int(dim), (*[int(width)] * net.depth, 1), (*map(int, hidden), int(width)))
 
 
-def tree_layers(params: Any) -> DenseLayers:
+def tree_layers(params: Params) -> DenseLayers:
     """The layers of a tree of parameters: of Flax Linen or NNX dense layers, of `ntk.finite`, or a list of matrices.
 
     Weights are the leaves (in, out), and the read-out v (n,) of `ntk.finite`. The name of a bias (out,) goes with that

@@ -17,9 +17,10 @@ from bounds.networks.weights import WeightMatrices, in_one_dtype, matrices_of
 from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_floating, as_nonnegative_number, check_count, check_finite, check_representable
 from ntk.linalg import highest_matmul
+from ntk.trees import Params
 
 
-def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) -> Float[Array, ""]:
+def lipschitz_upper_bound(params: Params, activation_lipschitz: ArrayLike = 1.0) -> Float[Array, ""]:
     """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers (theory.md 12.2).
 
     A convolution whose kernel has k positions reads each input in at most k patches, whatever its stride. Its norm is
@@ -57,8 +58,8 @@ def lipschitz_upper_bound(params: Any, activation_lipschitz: ArrayLike = 1.0) ->
 
 
 def lipschitz_lower_estimate(
-    f: Callable[[Any, jax.Array], jax.Array],
-    params: Any,
+    f: Callable[[Params, jax.Array], jax.Array],
+    params: Params,
     x: Shaped[ArrayLike, "N ..."],
     num_steps: int = 30,
     step_size: ArrayLike = 0.1,
@@ -126,9 +127,9 @@ def _spectral_norm(w: jax.Array) -> jax.Array:
 
 @compiled(static=1)
 def _lower_estimate(
-    f: Callable[[Any, jax.Array], jax.Array], num_steps: int, params: Any, x: jax.Array, step_size: jax.Array
+    f: Callable[[Params, jax.Array], jax.Array], num_steps: int, params: Params, x: jax.Array, step_size: jax.Array
 ) -> jax.Array:
-    def stretch(params: Any, x: jax.Array, v: jax.Array) -> jax.Array:
+    def stretch(params: Params, x: jax.Array, v: jax.Array) -> jax.Array:
         """‖J(x) v‖ for one input."""
         return euclidean_norm(jax.jvp(lambda x: f(params, x[None])[0], (x,), (v,))[1])
 

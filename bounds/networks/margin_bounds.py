@@ -6,7 +6,7 @@ a union bound over the grid (theory.md 12.8). An architecture is the activation 
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -18,6 +18,7 @@ from bounds.concentration.union import round_up
 from bounds.networks.margins import complexity_of_norms, ramp
 from bounds.networks.weights import host_matrices
 from bounds.rademacher.networks import golowich_complexity
+from ntk.trees import Params
 
 SPECTRAL_CEILING = 8.0  # the complexity of `spectral_margin_bound` where the cover by one function is the best one
 
@@ -53,7 +54,7 @@ class MarginBound(NamedTuple):
 
 
 def golowich_margin_bound(
-    margins: Shaped[ArrayLike, " m"], weights: Any, x: Shaped[ArrayLike, "m d"], gamma: Real, delta: Real
+    margins: Shaped[ArrayLike, " m"], weights: Params, x: Shaped[ArrayLike, "m d"], gamma: Real, delta: Real
 ) -> MarginBound:
     """The probability that y f(x) ≤ 0, for ReLU networks f with one output, by their Frobenius norms.
 
@@ -101,11 +102,11 @@ def golowich_margin_bound(
 
 def spectral_margin_bound(
     margins: Shaped[ArrayLike, " m"],
-    weights: Any,
+    weights: Params,
     x: Shaped[ArrayLike, "m d"],
     gamma: Real,
     delta: Real,
-    references: Any = None,
+    references: Params = None,
     activation_lipschitz: Reals = 1.0,
 ) -> MarginBound:
     """The probability of a wrong class, for networks by their spectral and (2,1) norms (Bartlett et al. 2017).

@@ -14,6 +14,7 @@ from bounds.networks.weights import dense_matrices, in_one_dtype, layer_matrices
 from bounds.rademacher.networks import golowich_complexity
 from ntk.checks import as_floating, as_positive_number, check_nonnegative, check_representable, is_concrete
 from ntk.dtypes import common_dtype
+from ntk.trees import Params
 
 
 def classification_margins(outputs: Shaped[ArrayLike, "N ..."], labels: Shaped[ArrayLike, " N"]) -> Float[Array, " N"]:
@@ -41,7 +42,7 @@ def classification_margins(outputs: Shaped[ArrayLike, "N ..."], labels: Shaped[A
     return margins_of("outputs", outputs, "labels", labels)
 
 
-def margins_of(argument: str, outputs: Any, labels_argument: str, labels: Any) -> Float[Array, " N"]:
+def margins_of(argument: str, outputs: object, labels_argument: str, labels: object) -> Float[Array, " N"]:
     """`classification_margins`, whose messages call the arguments by the given names."""
     outputs = as_floating(argument, outputs)
     binary = outputs.ndim == 1
@@ -138,7 +139,7 @@ def normalized_margins(
 
 
 def spectral_complexity(
-    weights: Any, references: Any = None, activation_lipschitz: Shaped[ArrayLike, "*L"] = 1.0
+    weights: Params, references: Params = None, activation_lipschitz: Shaped[ArrayLike, "*L"] = 1.0
 ) -> Float[Array, ""]:
     """Πρ_i‖A_i‖_σ (Σ_i (‖A_iᵀ − M_iᵀ‖_{2,1}/‖A_i‖_σ)^{2/3})^{3/2} (Bartlett, Foster & Telgarsky 2017, equation 1.2).
 
@@ -188,7 +189,7 @@ def spectral_complexity(
     return result
 
 
-def golowich_rademacher(weights: Any, x: Shaped[ArrayLike, "m d"]) -> Float[Array, ""]:
+def golowich_rademacher(weights: Params, x: Shaped[ArrayLike, "m d"]) -> Float[Array, ""]:
     """(1/m) Π‖W_j‖_F (√(2 ln 2 · L) + 1) ‖X‖_F, for the networks with the norms of a given one (theory.md 11.6).
 
     It is at least R̂_S of all ReLU networks without biases, with one output and L matrices, whose Frobenius norms have

@@ -16,6 +16,7 @@ from bounds.checks import as_positive, as_scalar
 from bounds.networks.weights import dense_matrices, layer_matrices
 from ntk.checks import MOST_STEPS, check_choice, check_count, check_representable, is_concrete
 from ntk.linalg import highest_matmul
+from ntk.trees import Params
 
 # How many vectors are iterated at once. They are not all orthogonal to the vector sought, and the rate is set by the
 # ninth singular value instead of the second.
@@ -109,7 +110,7 @@ def spectral_norm(
     return found
 
 
-def layer_norms(params: Any) -> LayerNorms:
+def layer_norms(params: Params) -> LayerNorms:
     """All norms of every weight matrix (theory.md 12.1).
 
     Args:
@@ -141,7 +142,7 @@ def layer_norms(params: Any) -> LayerNorms:
     return norms
 
 
-def path_norm(params: Any, p: int = 2) -> Float[Array, ""]:
+def path_norm(params: Params, p: int = 2) -> Float[Array, ""]:
     """(Σ over paths from an input to an output Π|w|^p)^{1/p} of a network of dense layers (Neyshabur et al. 2015).
 
     It is computed as (1ᵀ |W_1|^p … |W_L|^p 1)^{1/p} (theory.md 12.3). Unlike products of norms it does not change when

@@ -16,6 +16,7 @@ from bounds.calls import shapes_returned
 from bounds.networks.rounding import rounded_at_random
 from ntk.caches.lifetimes import compiled
 from ntk.checks import MOST_STEPS, as_floating, as_nonnegative_number, check_count, check_finite, check_key, is_concrete
+from ntk.trees import Params
 
 _LARGEST_SAMPLE = 16  # 65,536 networks
 # Relative to the largest |f|: an output nearer to zero than this may owe its sign to rounding.
@@ -145,7 +146,7 @@ def _fitted(
 ) -> Bool[Array, " P"]:
     optimizer = optax.adam(learning_rate)
 
-    def loss(params: Any, signs: Float[Array, " N"]) -> tuple[Array, Array]:
+    def loss(params: Params, signs: Float[Array, " N"]) -> tuple[Array, Array]:
         """The loss, and the smallest margin relative to the largest output."""
         margins = signs * model.apply(params, x).reshape(len(x))
         largest = jnp.abs(margins).max()
@@ -176,7 +177,7 @@ def _fitted(
     return found.reshape(restarts, -1).any(0)
 
 
-def _beyond_rounding(model: Any, params: Any, x: Array, key: Array) -> Bool[Array, ""]:
+def _beyond_rounding(model: Any, params: Params, x: Array, key: Array) -> Bool[Array, ""]:
     """Whether no output changes much when every number on the way to it is moved at random."""
     outputs = model.apply(params, x)
 

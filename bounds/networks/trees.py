@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntk.trees import leaf_paths
+from ntk.trees import Params, leaf_paths
 
 _MOST_LISTED = 8  # matrices in a message
 
 
-def named_leaves(params: Any) -> dict[str, Any]:
+def named_leaves(params: Params) -> dict[str, Any]:
     """The floating-point leaves, or their shapes, under paths such as 'params/Dense_0/kernel', in the order of these.
 
     Numbers within names are sorted as numbers, and the read-out v of `ntk.finite` comes after w1, w2, ….

@@ -13,7 +13,7 @@ from bounds.arrays import as_data, as_host_array
 from bounds.networks import trees
 from ntk.checks import as_floating, is_concrete, shown
 from ntk.dtypes import common_dtype
-from ntk.trees import ParamFilter, check_filter, is_chosen
+from ntk.trees import ParamFilter, Params, check_filter, is_chosen
 
 
 @functools.partial(
@@ -43,7 +43,7 @@ class WeightMatrices:
         return "\n".join([*rows, *(f"{name}: ignored" for name in self.ignored)])
 
 
-def weight_matrices(params: Any, param_filter: ParamFilter | None = None) -> WeightMatrices:
+def weight_matrices(params: Params, param_filter: ParamFilter | None = None) -> WeightMatrices:
     """The weight matrices of a network, from a Flax parameter tree or any other pytree.
 
     All floating-point leaves with two axes or more are taken. Two axes are (in, out), as in a dense layer or an
@@ -76,7 +76,7 @@ def weight_matrices(params: Any, param_filter: ParamFilter | None = None) -> Wei
     return matrices_of("params", params, param_filter)
 
 
-def matrices_of(argument: str, params: Any, param_filter: ParamFilter | None = None) -> WeightMatrices:
+def matrices_of(argument: str, params: Params, param_filter: ParamFilter | None = None) -> WeightMatrices:
     """`weight_matrices`, whose messages call the tree by the name `argument`."""
     if isinstance(params, WeightMatrices):
         return params
@@ -94,19 +94,19 @@ def in_one_dtype(weights: WeightMatrices) -> WeightMatrices:
     return replace(weights, matrices=tuple(w.astype(dtype) for w in weights.matrices))
 
 
-def layer_matrices(argument: str, params: Any) -> WeightMatrices:
+def layer_matrices(argument: str, params: Params) -> WeightMatrices:
     """The matrices of dense and convolutional layers in one dtype, which must fit one another in some order."""
     found = in_one_dtype(matrices_of(argument, params))
     trees.check_chain(argument, found.names, [w.shape for w in found.matrices], found.patch_sizes)
     return found
 
 
-def dense_matrices(argument: str, params: Any) -> WeightMatrices:
+def dense_matrices(argument: str, params: Params) -> WeightMatrices:
     """The matrices of a chain of dense layers in their order, JAX arrays of one dtype; convolutions are refused."""
     return _in_chain(argument, in_one_dtype(matrices_of(argument, params)))
 
 
-def host_matrices(argument: str, params: Any) -> list[np.ndarray]:
+def host_matrices(argument: str, params: Params) -> list[np.ndarray]:
     """The matrices of a chain of dense layers without biases in their order, in float64 on the host."""
     found = params if isinstance(params, WeightMatrices) else _taken(argument, params, None)
     if found.ignored:
@@ -119,7 +119,7 @@ def host_matrices(argument: str, params: Any) -> list[np.ndarray]:
     return [as_host_array(_place(argument, name), w, "(in, out)") for name, w in named]
 
 
-def ntk_weight_matrices(net: ntk.MLP, params: Any) -> WeightMatrices:
+def ntk_weight_matrices(net: ntk.MLP, params: Params) -> WeightMatrices:
     """The matrices by which an `ntk.MLP` multiplies: (σ_w/√d) w¹, (σ_w/√n) wˡ and (σ_v/√n) v, in this order.
 
     Its parameters are N(0, 1) and their scales stand in the forward pass (theory.md 1.1). Norms of the parameters
@@ -173,7 +173,7 @@ def _place(argument: str, name: str) -> str:
     return f"{argument} at {name}" if name else argument
 
 
-def _taken(argument: str, params: Any, param_filter: ParamFilter | None) -> WeightMatrices:
+def _taken(argument: str, params: Params, param_filter: ParamFilter | None) -> WeightMatrices:
     """The leaves that are taken, unchanged, in place of matrices."""
     leaves = trees.named_leaves(params)
     matrices = [name for name in leaves if leaves[name].ndim >= 2]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from bounds import batches
 from bounds.calls import shapes_returned
@@ -26,6 +26,7 @@ from ntk.checks import (
     shown,
 )
 from ntk.dtypes import common_dtype
+from ntk.trees import Params
 
 
 class PACBayesBound(NamedTuple):
@@ -50,7 +51,7 @@ class PACBayesBound(NamedTuple):
     risk_upper: float
 
 
-def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLike) -> Float[Array, ""]:
+def gaussian_kl(params: Params, prior: Params, sigma: ArrayLike, prior_sigma: ArrayLike) -> Float[Array, ""]:
     """KL of N(params, σ²I) from N(prior, λ²I): ½ (D (r − 1 − ln r) + ‖params − prior‖²/λ²) with r = σ²/λ², in nats.
 
     Stated in theory.md 13.3.
@@ -79,9 +80,9 @@ def gaussian_kl(params: Any, prior: Any, sigma: ArrayLike, prior_sigma: ArrayLik
 
 
 def posterior_risks(
-    risk: Callable[[Any, Any], Array],
-    params: Any,
-    data: Any,
+    risk: Callable[[Params, PyTree], Array],
+    params: Params,
+    data: PyTree,
     sigma: ArrayLike,
     key: Array,
     *,
@@ -132,10 +133,10 @@ def posterior_risks(
 
 
 def pac_bayes_gaussian(
-    risk: Callable[[Any, Any], Array],
-    params: Any,
-    prior: Any,
-    data: Any,
+    risk: Callable[[Params, PyTree], Array],
+    params: Params,
+    prior: Params,
+    data: PyTree,
     key: Array,
     *,
     num_samples: int,
@@ -212,7 +213,7 @@ def pac_bayes_gaussian(
 
 
 @jax.jit
-def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
+def _kl(params: Params, prior: Params, sigma: Array, prior_sigma: Array) -> Array:
     # Divided before it is squared: the square of a scale may leave the range of the dtype.
     moved = jax.tree.map(lambda mean, center: jnp.sum(((mean - center) / prior_sigma) ** 2), params, prior)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -221,10 +222,10 @@ def _kl(params: Any, prior: Any, sigma: Array, prior_sigma: Array) -> Array:
 
 @compiled(static=1)
 def _risks(
-    risk: Callable[[Any, Any], Array],
+    risk: Callable[[Params, PyTree], Array],
     num_draws: int,
-    params: Any,
-    data: Any,
+    params: Params,
+    data: PyTree,
     sigma: Array,
     key: Array,
 ) -> Array:
@@ -244,7 +245,7 @@ def _risks(
     return risks
 
 
-def _squared_distance(params: Any, prior: Any) -> tuple[int, float]:
+def _squared_distance(params: Params, prior: Params) -> tuple[int, float]:
     """D and ‖params − prior‖², in float64 on the host."""
     pairs = list(zip(jax.tree.leaves(params), jax.tree.leaves(prior), strict=True))
     moved = (np.asarray(mean, np.float64) - np.asarray(center, np.float64) for mean, center in pairs)
@@ -265,7 +266,7 @@ def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any
     return (count * excess + moved) / 2
 
 
-def _check_trees(params: Any, prior: Any) -> Any:
+def _check_trees(params: Params, prior: Params) -> Any:
     """The dtype of the parameters; refused unless the prior has their structure and shapes."""
     arrays = []
     for name, tree in (("params", params), ("prior", prior)):

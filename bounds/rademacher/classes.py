@@ -73,7 +73,7 @@ class FunctionClass(Protocol):
     def entries_per_draw(self) -> int:
         """How many numbers one supremum holds in memory; the batches of draws are sized by it."""
 
-    def checked(self) -> Any:
+    def checked(self) -> "FunctionClass":
         """The class with its data as arrays of one dtype; bad data is refused."""
 
     def supremum(self, signs: Real[Array, " m"]) -> Float[Array, ""]:

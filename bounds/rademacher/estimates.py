@@ -5,7 +5,7 @@ Mohri, Rostamizadeh & Talwalkar 2018, Definitions 3.1 and 3.2; theory.md 11.1).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -167,7 +167,7 @@ def rademacher_upper_bound(function_class: FunctionClass) -> Float[Array, ""]:
     return result
 
 
-def _checked(function_class: Any) -> Any:
+def _checked(function_class: FunctionClass) -> FunctionClass:
     # The type is asked, so that a class in place of an instance is refused too.
     if not all(hasattr(type(function_class), method) for method in _METHODS):
         raise TypeError(f"function_class is {shown(function_class)}; expected a class such as KernelBall(gram).")
@@ -222,5 +222,5 @@ def _suprema(function_class: FunctionClass, key: jax.Array, num_draws: int) -> F
     return suprema
 
 
-def _mean_and_error(draws: Any) -> Estimate:
+def _mean_and_error(draws: Float[Array, " draws"]) -> Estimate:
     return Estimate(jnp.mean(draws), square_root(jnp.var(draws, ddof=1) / draws.size))

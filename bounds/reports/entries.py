@@ -28,6 +28,7 @@ from bounds.pac_bayes.gaussian_posterior import pac_bayes_gaussian
 from bounds.rademacher import local_fixed_point
 from bounds.reports.tables import LeftOut, ReportRow
 from ntk.caches.lifetimes import kept_with, reference
+from ntk.trees import Params
 
 Entry = ReportRow | LeftOut
 
@@ -76,7 +77,7 @@ class Classifier:
     """
 
     apply: Callable[[PyTree, PyTree], Array]
-    params: PyTree
+    params: Params
     x: Shaped[ArrayLike, "N ..."]
     labels: Shaped[Array, " N"]
     margins: Float[np.ndarray, " N"]
@@ -190,7 +191,7 @@ def margin_entries(classifier: Classifier, architecture: Architecture) -> list[E
 
 
 def pac_bayes_entries(
-    classifier: Classifier, prior: PyTree, key: Array | None, sigmas: Reals, num_draws: int
+    classifier: Classifier, prior: Params, key: Array | None, sigmas: Reals, num_draws: int
 ) -> list[Entry]:
     """The PAC-Bayes bound of the network with Gaussian noise on its parameters, and how far training moved them.
 
@@ -258,7 +259,7 @@ def _error_rate(apply: Callable[[PyTree, PyTree], Array]) -> Callable[[PyTree, P
     """The share of wrong labels, as one function for as long as `apply` lives, so that it is compiled once."""
     kept, network = kept_with(apply), reference(apply)
 
-    def error_rate(params: PyTree, data: tuple[PyTree, Array]) -> Array:
+    def error_rate(params: Params, data: tuple[PyTree, Array]) -> Array:
         x, labels = data
         return jnp.mean(classification_margins(network()(params, x), labels) <= 0, dtype=jnp.float32)
 

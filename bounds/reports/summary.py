@@ -18,13 +18,14 @@ from bounds.networks.weights import ntk_weight_matrices, weight_matrices
 from bounds.reports import entries
 from bounds.reports.tables import LeftOut, Report, ReportRow
 from ntk.checks import as_floating, check_choice, is_concrete, shown
+from ntk.trees import Params
 
 _SIGMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def report(
     apply: Callable[[PyTree, PyTree], Array],
-    params: PyTree,
+    params: Params,
     x: Shaped[ArrayLike, "N ..."],
     labels: Shaped[ArrayLike, " N"],
     *,
@@ -34,7 +35,7 @@ def report(
     network: ntk.MLP | str | None = None,
     gram: Shaped[ArrayLike, "N N"] | None = None,
     ridge: float = 0.0,
-    prior: PyTree = None,
+    prior: Params = None,
     sigmas: Reals = _SIGMAS,
     num_draws: int = 300,
     key: Array | None = None,
@@ -157,11 +158,11 @@ def _judged(row: ReportRow, guessing: float) -> ReportRow:
 
 def _predicted(
     apply: Callable[[PyTree, PyTree], Array],
-    params: PyTree,
+    params: Params,
     x_argument: str,
     x: ArrayLike,
     labels_argument: str,
-    labels: ArrayLike | None,
+    labels: object,
 ) -> tuple[Float[Array, "N ..."], Float[np.ndarray, " N"]]:
     """The outputs for x, and the margins."""
     check_leaves("params", params)
@@ -170,7 +171,7 @@ def _predicted(
     return as_floating(argument, outputs), np.asarray(margins_of(argument, outputs, labels_argument, labels))
 
 
-def _read(network: ntk.MLP | str, params: PyTree, one_output: bool) -> entries.Architecture:
+def _read(network: ntk.MLP | str, params: Params, one_output: bool) -> entries.Architecture:
     """The activation, the weight matrices, and for one output the layers as VC bounds count them."""
     if isinstance(network, ntk.MLP):
         weights = ntk_weight_matrices(network, params)

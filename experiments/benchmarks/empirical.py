@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 import ntk
@@ -78,7 +79,7 @@ def measure(workload: Workload, *, budget_seconds: float, max_runs: int, memory_
     def run(name: str) -> None:
         kernels[name] = programs[name].run()
 
-    turns: dict[str, Callable[[], Any]] = {name: functools.partial(run, name) for name in runnable}
+    turns: dict[str, Callable[[], PyTree]] = {name: functools.partial(run, name) for name in runnable}
     product, operations = matrix_product()
     if product_flops is not None:
         turns["matrix_product"] = product.run

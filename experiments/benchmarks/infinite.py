@@ -3,11 +3,12 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 import ntk
@@ -121,7 +122,7 @@ def measure(workload: Workload, rates: Rates, num_runs: int) -> list[str]:
     ]
 
 
-def _median_times(programs: dict[str, Callable[[], Any]], num_runs: int) -> dict[str, float]:
+def _median_times(programs: dict[str, Callable[[], PyTree]], num_runs: int) -> dict[str, float]:
     runs = time_in_turns(programs, budget_seconds=math.inf, max_runs=num_runs)
     return {name: float(np.median(seconds)) for name, seconds in runs.items()}
 

@@ -1,7 +1,7 @@
 """Networks on which empirical kernels are timed: plain JAX functions and Flax modules, with random inputs."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ntk.checks import check_choice, check_count
+from ntk.trees import Params
 
 HIDDEN_LAYERS = 3
 
@@ -23,8 +24,8 @@ class Workload(NamedTuple):
         product_flops: The operations of the matrix products that its kernel needs; None if they are not counted.
     """
 
-    f: Callable[[Any, Any], jax.Array]
-    params: Any
+    f: Callable[[Params, jax.Array], jax.Array]
+    params: Params
     x: jax.Array
     product_flops: float | None = None
 
@@ -131,7 +132,7 @@ def _mlp(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload
     layers = list(zip(jax.random.split(keys[0], len(sizes) - 1), sizes, sizes[1:], strict=False))
     params = [{"w": _weight(*layer), "b": jnp.zeros(layer[-1], jnp.float32)} for layer in layers]
 
-    def f(params: Any, x: jax.Array) -> jax.Array:
+    def f(params: Params, x: jax.Array) -> jax.Array:
         for layer in params[:-1]:
             x = jax.nn.relu(x @ layer["w"] + layer["b"][None])
         return x @ params[-1]["w"] + params[-1]["b"][None]
@@ -143,7 +144,7 @@ def _mlp(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload
 def _rnn(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
     params, x = _recurrent(width, num_inputs, outputs, keys)
 
-    def f(params: Any, x: jax.Array) -> jax.Array:
+    def f(params: Params, x: jax.Array) -> jax.Array:
         s = jnp.zeros((len(x), width), x.dtype)
         for t in range(x.shape[1]):
             s = _step(params, s, x[:, t])
@@ -155,7 +156,7 @@ def _rnn(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload
 def _rnn_scan(width: int, num_inputs: int, outputs: int, keys: jax.Array) -> Workload:
     params, x = _recurrent(width, num_inputs, outputs, keys)
 
-    def f(params: Any, x: jax.Array) -> jax.Array:
+    def f(params: Params, x: jax.Array) -> jax.Array:
         start = jnp.zeros((len(x), width), x.dtype)
         s, _ = lax.scan(lambda s, x_t: (_step(params, s, x_t), None), start, x.swapaxes(0, 1))
         return s @ params["v"]
@@ -196,8 +197,8 @@ def _flax(model: nn.Module, key: jax.Array, x: jax.Array) -> Workload:
     variables = jax.jit(model.init)(key, x)
     constants = {name: leaves for name, leaves in variables.items() if name != "params"}
 
-    def f(params: Any, x: jax.Array) -> Any:
-        return model.apply({"params": params, **constants}, x)
+    def f(params: Params, x: jax.Array) -> jax.Array:
+        return cast(jax.Array, model.apply({"params": params, **constants}, x))
 
     return Workload(f, variables["params"], x)
 

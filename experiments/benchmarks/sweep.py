@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 from jax.sharding import Mesh
+from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from experiments.benchmarks.timing import time_in_turns
@@ -35,7 +36,7 @@ def measure(config: ConfigDict, width: int, samples: Samples) -> list[str]:
     members = [Member("l1", strength, width, 0.1, 0.0, len(samples.x_train), 0) for strength in strengths]
     one_device, all_devices = member_mesh(jax.devices()[:1]), member_mesh()
     each = config.num_members // all_devices.size
-    ways: dict[str, Callable[[], Any]] = {
+    ways: dict[str, Callable[[], PyTree]] = {
         "loop": _loop(program, members, samples, config.num_steps),
         "vmap": _together(program, members, samples, config.num_steps, config.num_members, one_device),
         "map": _together(program, members, samples, config.num_steps, 1, one_device),
@@ -50,7 +51,7 @@ def measure(config: ConfigDict, width: int, samples: Samples) -> list[str]:
     return [str(width), f"{1e3 * medians['loop']:.0f}", *ratios]
 
 
-def _loop(program: Program, members: list[Member], samples: Samples, num_steps: int) -> Callable[[], Any]:
+def _loop(program: Program, members: list[Member], samples: Samples, num_steps: int) -> Callable[[], PyTree]:
     """The usual sweep: one member after the other, each by a jitted step in a Python loop."""
 
     @jax.jit
@@ -58,11 +59,11 @@ def _loop(program: Program, members: list[Member], samples: Samples, num_steps: 
         return init_member(program, member, samples)
 
     @jax.jit
-    def step(state: State, member: Members, number: Any) -> State:
+    def step(state: State, member: Members, number: Array) -> State:
         return step_member(program, state, member, samples, number)
 
     @jax.jit
-    def evaluate(state: State, member: Members) -> Any:
+    def evaluate(state: State, member: Members) -> PyTree:
         return evaluate_member(program, state, member, samples)
 
     arrays = as_arrays(members)
@@ -80,7 +81,7 @@ def _loop(program: Program, members: list[Member], samples: Samples, num_steps: 
 
 def _together(
     program: Program, members: list[Member], samples: Samples, num_steps: int, block: int, mesh: Mesh
-) -> Callable[[], Any]:
+) -> Callable[[], PyTree]:
     arrays = on_devices(as_arrays(members), mesh)
     options: dict[str, Any] = {"program": program, "block": block, "mesh": mesh}
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from experiments.common.environment import device
 from ntk.linalg import highest_matmul
@@ -21,12 +22,12 @@ class Program(NamedTuple):
         peak_mib: The memory that XLA reserves for intermediate and final results. Arguments are not counted.
     """
 
-    run: Callable[[], Any]
+    run: Callable[[], PyTree]
     compile_seconds: float
     peak_mib: float
 
 
-def compile_program(f: Callable[..., Any], *arguments: Any) -> Program:
+def compile_program(f: Callable[..., PyTree], *arguments: PyTree) -> Program:
     """Compile f for these arguments.
 
     Example:
@@ -43,7 +44,7 @@ def compile_program(f: Callable[..., Any], *arguments: Any) -> Program:
 
 
 def time_in_turns(
-    programs: Mapping[str, Callable[[], Any]], *, budget_seconds: float, max_runs: int
+    programs: Mapping[str, Callable[[], PyTree]], *, budget_seconds: float, max_runs: int
 ) -> dict[str, list[float]]:
     """Seconds of every run of each program. Programs take turns, so a change in the machine's load affects them all.
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +37,13 @@ PROGRAMS: dict[str, Reader] = {
 _PARTS = [name for name, reads in PROGRAMS.items() if reads is as_vectors and name != "mixture"]
 
 
+Network: TypeAlias = ntk.MLP | ntk.RNN | ntk.TensorProgram
+
+
 class Kind(NamedTuple):
     """A kind of network: how it is made of the fields of a config, and in which form it reads images."""
 
-    make: Callable[..., Any]
+    make: Callable[..., Network]
     reads: Reader
 
     @property
@@ -51,7 +54,9 @@ class Kind(NamedTuple):
         return list(inspect.signature(self.make).parameters)
 
 
-def mixture(parts: tuple[str, ...] = ("mlp", "residual_mlp"), weights: tuple[float, ...] | None = None) -> Any:
+def mixture(
+    parts: tuple[str, ...] = ("mlp", "residual_mlp"), weights: tuple[float, ...] | None = None
+) -> ntk.TensorProgram:
     """`ntk.architectures.mixture` of programs that read vectors, given by their names; each keeps its default options.
 
     Example:
@@ -71,7 +76,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def build_network(fields: ConfigDict) -> Any:
+def build_network(fields: ConfigDict) -> Network:
     """The network that a config describes: a class of `ntk` or a program of `ntk.architectures`, and its fields.
 
     Raises:

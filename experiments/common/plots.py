@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from ntk.saving.files import replacing
 
@@ -107,7 +108,7 @@ def save_figure(figure: Figure, stem: Path) -> None:
         figure.set_layout_engine("none")
 
 
-def sequence_colors(count: int) -> list[Any]:
+def sequence_colors(count: int) -> list[ColorType]:
     """Colours for ordered curves (layers, times): the palette for up to 3, viridis without its pale end for more."""
     if count <= 3:
         return list(PALETTE[:count])
@@ -120,7 +121,7 @@ def plot_band(
     values: Float[np.ndarray, "sizes samples"],
     *,
     quantiles: Sequence[float],
-    color: Any,
+    color: ColorType,
     marker: str,
     label: str,
     opacity: float = 0.15,

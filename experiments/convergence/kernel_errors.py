@@ -1,16 +1,16 @@
 """Distances between the kernels of random finite networks and their infinite-width limits."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 from ml_collections import ConfigDict
 
 import ntk
-from experiments.common.networks import build_network, network_inputs
+from experiments.common.networks import Network, build_network, network_inputs
 from ntk.checks import check_choice
 from ntk.interop.neural_tangents import stax_kernel_fn
 
@@ -18,7 +18,7 @@ REFERENCES = ("recursion", "neural_tangents")
 Blocks = dict[str, Float[Array, "N N"]]
 
 
-def kernel_blocks(net: Any, kernels: Any) -> Blocks:
+def kernel_blocks(net: Network, kernels: ntk.NetworkKernels) -> Blocks:
     """The (N, N) matrices that are compared with their limits, by name.
 
     All networks have "ntk" and "nngp"; programs have nothing else. An MLP of depth L has "C^1".."C^L" and "D^1".."D^L"
@@ -35,11 +35,11 @@ def kernel_blocks(net: Any, kernels: Any) -> Blocks:
         ['ntk', 'nngp', 'C^1', 'C^2', 'D^1', 'D^2']
     """
     blocks = {"ntk": kernels.ntk, "nngp": kernels.nngp}
-    if isinstance(net, ntk.RNN):
+    if isinstance(net, ntk.RNN) and isinstance(kernels, ntk.Kernels):
         for letter, moments in (("C", kernels.C), ("D", kernels.D)):
             for t in range(moments.shape[1]):
                 blocks[f"{letter}^{t + 1},{t + 1}"] = moments[:, t, :, t]
-    if isinstance(net, ntk.MLP):
+    if isinstance(net, ntk.MLP) and isinstance(kernels, ntk.Kernels):
         for layer in range(net.depth):
             blocks[f"C^{layer + 1}"] = kernels.C[layer + 1]
         for layer in range(net.depth):
@@ -48,7 +48,7 @@ def kernel_blocks(net: Any, kernels: Any) -> Blocks:
 
 
 def limit_blocks(
-    net: Any, x: Array, reference: str = "recursion", samples: int = 2**14, seed: int = 0
+    net: Network, x: Array, reference: str = "recursion", samples: int = 2**14, seed: int = 0
 ) -> tuple[Blocks, float]:
     """The infinite-width limits of `kernel_blocks`, and the relative standard error of the limit of Θ.
 
@@ -74,12 +74,14 @@ def limit_blocks(
         (True, 0.0)
     """
     check_choice("reference", reference, REFERENCES)
-    is_program = isinstance(net, ntk.TensorProgram)
-    limit = ntk.infinite_kernels(net, x, **({"samples": samples, "seed": seed} if is_program else {}))
-    error = float(jnp.linalg.norm(limit.standard_error.ntk) / jnp.linalg.norm(limit.ntk)) if is_program else 0.0
-    blocks = kernel_blocks(net, limit)
+    if isinstance(net, ntk.TensorProgram):
+        limit = ntk.infinite_kernels(net, x, samples=samples, seed=seed)
+        error = float(jnp.linalg.norm(limit.standard_error.ntk) / jnp.linalg.norm(limit.ntk))
+        blocks = kernel_blocks(net, limit)
+    else:
+        error, blocks = 0.0, kernel_blocks(net, ntk.infinite_kernels(net, x))
     if reference == "neural_tangents":
-        kernel_fn = stax_kernel_fn(net)
+        kernel_fn = stax_kernel_fn(cast(ntk.MLP, net))  # which refuses other networks
         with jax.default_matmul_precision("highest"):
             kernels = kernel_fn(x, None, ("ntk", "nngp"))
         # That library computes in float64 wherever it may.
@@ -111,7 +113,7 @@ def error_scales(limits: Blocks) -> dict[str, Float[Array, ""]]:
 
 
 def errors_at_width(
-    net: Any, x: Array, limits: Blocks, width: int, keys: Array, memory_gib: float
+    net: Network, x: Array, limits: Blocks, width: int, keys: Array, memory_gib: float
 ) -> dict[str, Float[np.ndarray, " seeds"]]:
     """Relative Frobenius errors (theory.md 5.4) of the kernels of one random network per key, in one compiled program.
 
@@ -154,7 +156,7 @@ def errors_at_width(
     return errors
 
 
-def _batch_size(init: Callable[[Array, Array], Any], keys: Array, x: Array, memory_gib: float) -> int:
+def _batch_size(init: Callable[[Array, Array], PyTree], keys: Array, x: Array, memory_gib: float) -> int:
     """The largest divisor of the number of keys so that as many networks fit into memory; at least 1."""
     params = jax.tree.leaves(jax.eval_shape(init, keys[0], x))
     # The compiled programs need 3 to 6 times the weights: their random bits, and a copy with the other axis first.
@@ -169,7 +171,7 @@ def _batch_size(init: Callable[[Array, Array], Any], keys: Array, x: Array, memo
 class Case(NamedTuple):
     """A network, its inputs, the limits of its kernels, and the relative standard error of the limit of Θ."""
 
-    net: Any
+    net: Network
     x: Array
     limits: Blocks
     limit_error: float

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType
 from ml_collections import ConfigDict
 
 from experiments.common import plots
@@ -237,7 +238,7 @@ def _draw_drift(stem: Path, config: ConfigDict, records: Records, exponents: dic
     plots.save_figure(figure, stem)
 
 
-def _looks(curves: Sequence[int]) -> dict[int, tuple[Any, str]]:
+def _looks(curves: Sequence[int]) -> dict[int, tuple[ColorType, str]]:
     """Colour and line of every ordered curve."""
     return dict(zip(curves, zip(plots.sequence_colors(len(curves)), cycle(plots.LINES)), strict=True))
 

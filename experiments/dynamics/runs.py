@@ -1,19 +1,20 @@
 """Random networks of one width trained by gradient descent, beside what kernels predict about them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 import ntk
 from experiments.common.networks import build_network, member_keys, network_inputs
 from experiments.data.images import load_data
 from ntk import dynamics
+from ntk.trees import Params
 
 # By name: a loss of Optax, and the targets that it takes, as a function of labels −1 and 1.
 LOSSES: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array], Array]]] = {
@@ -34,7 +35,7 @@ class Problem(NamedTuple):
         data: The fingerprint of the data set.
     """
 
-    net: Any
+    net: ntk.MLP | ntk.RNN
     x: Array
     labels: Array
     x_test: Array
@@ -53,7 +54,8 @@ def make_problem(config: ConfigDict) -> Problem:
     images = (data.train_images, data.test_images)
     x, x_test = (jnp.asarray(network_inputs(config.network.kind, part)) for part in images)
     labels, labels_test = (jnp.asarray(part % 2 * 2.0 - 1, x.dtype) for part in (data.train_labels, data.test_labels))
-    return Problem(net, x, labels, x_test, labels_test, data.fingerprint)
+    # Other networks are refused where they are parameterized.
+    return Problem(cast(ntk.MLP | ntk.RNN, net), x, labels, x_test, labels_test, data.fingerprint)
 
 
 def limit_kernels(problem: Problem, parameterization: str) -> tuple[Array, Array]:
@@ -112,7 +114,7 @@ def train_networks(
         params = model.init(key, problem.x)
         optimizer = optax.sgd(rate * scale)
 
-        def train(params: Any, steps: int, every: int) -> tuple[dynamics.Trajectory, Any]:
+        def train(params: Params, steps: int, every: int) -> tuple[dynamics.Trajectory, PyTree]:
             options: dict[str, Any] = {"loss": loss, "every": every, "x_test": problem.x_test}
             found = dynamics.train(model.apply, params, problem.x, y, optimizer, steps, **options)
             return found, found.params
@@ -123,7 +125,7 @@ def train_networks(
         theta = (before[:num_train] + before[:num_train].T) / 2  # symmetric despite rounding
 
         def predicted(kernel: Array, kernel_test: Array) -> dynamics.Trajectory:
-            def descend(start: tuple[Array, Array], steps: int, every: int) -> tuple[dynamics.Trajectory, Any]:
+            def descend(start: tuple[Array, Array], steps: int, every: int) -> tuple[dynamics.Trajectory, PyTree]:
                 options: dict[str, Any] = {"fx_train_0": start[0], "fx_test_0": start[1], "k_test_train": kernel_test}
                 found = dynamics.loss_descent(kernel, y, loss, steps, learning_rate=rate, every=every, **options)
                 return found, (found.fx_train[-1], found.fx_test[-1])
@@ -184,7 +186,7 @@ def _decay(
     return {"left": error / error[0], "left_linear": jnp.abs(factors) ** found.steps[:, None]}
 
 
-def _movement(before: Any, after: Any) -> Array:
+def _movement(before: Params, after: Params) -> Array:
     """The movement of the last weight matrix before the read-out, between hidden layers or times, over its norm."""
     name = max((name for name in before["params"] if name.startswith("w")), key=lambda name: (len(name), name))
     start, end = before["params"][name], after["params"][name]

@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 import ntk
 from experiments.data.images import as_vectors, load_data
 from ntk.checks import check_choice, check_count
+from ntk.trees import Params
 
 
 class Sample(NamedTuple):
@@ -35,10 +37,10 @@ class Task(NamedTuple):
     """
 
     draw: Callable[[int, int], tuple[Sample, Sample]]
-    error: Callable[[Any, Sample], float]
-    init: Callable[[int], Any]
-    apply: Callable[[Any, Any], Any]
-    network: Any
+    error: Callable[[Params, Sample], float]
+    init: Callable[[int], Params]
+    apply: Callable[[Params, Array], Array]
+    network: Any  # an `ntk.MLP`, or the name of an activation; each user of a task knows which
     data: str | None = None
 
 
@@ -81,12 +83,12 @@ def teacher_task(dim: int, noise: float) -> Task:
         rng = np.random.default_rng([seed, n])
         return sample(rng, n), sample(rng, n)
 
-    def error(params: Any, test: Any) -> float:
+    def error(params: Params, test: Sample) -> float:
         w = np.asarray(params["kernel"], float)[:, 0]
         angle = np.arctan2(np.linalg.norm(w[1:]), w[0])
         return float(noise + (1 - 2 * noise) * angle / np.pi)
 
-    def init(seed: int) -> Any:
+    def init(seed: int) -> Params:
         return {"kernel": jnp.zeros((dim, 1), jnp.float32)}
 
     return Task(draw, error, init, _linear, "identity")
@@ -124,16 +126,16 @@ def digits_task(depth: int, width: int, activation: str, num_test: int) -> Task:
         train, test = (Sample(x[part], labels[part].astype(np.float32)) for part in parts)
         return train, test
 
-    def error(params: Any, test: Sample) -> float:
+    def error(params: Params, test: Sample) -> float:
         return error_rate(model.apply(params, test.x), test.labels)
 
-    def init(seed: int) -> Any:
+    def init(seed: int) -> Params:
         return model.init(jax.random.key(seed), jnp.asarray(x[:1]))
 
     return Task(draw, error, init, model.apply, net, data.fingerprint)
 
 
-def error_rate(outputs: Any, labels: Any) -> float:
+def error_rate(outputs: ArrayLike, labels: ArrayLike) -> float:
     """The share of outputs of the wrong sign; 0 is wrong.
 
     Example:
@@ -143,7 +145,7 @@ def error_rate(outputs: Any, labels: Any) -> float:
     return float(np.mean(np.asarray(outputs) * np.asarray(labels) <= 0))
 
 
-def _linear(params: Any, x: Any) -> Any:
+def _linear(params: Params, x: Array) -> Array:
     return (x @ params["kernel"])[:, 0]
 
 

@@ -60,10 +60,10 @@ def _draw(stem: Path, records: Records, config: ConfigDict) -> None:
             plots.plot_band(panels[1], shares, values, quantiles=(0, 1), color=color, marker=marker, label=label)
         panels[1].set(xlabel="Random labels, %", title="Complexity grows with noise", yscale="log")
         panels[1].legend()
-        for fraction, color, line in zip(fractions, plots.sequence_colors(len(fractions)), cycle(plots.LINES)):
+        for fraction, look, line in zip(fractions, plots.sequence_colors(len(fractions)), cycle(plots.LINES)):
             margins = np.sort(_values(records, "fraction", (fraction,), "margins").ravel())
             levels = np.arange(1, len(margins) + 1) / len(margins)
-            panels[2].plot(margins, levels, line, color=color, label=f"{100 * fraction:g} %")
+            panels[2].plot(margins, levels, line, color=look, label=f"{100 * fraction:g} %")
         panels[2].set(xlabel="Margin / (spectral complexity · $\\|X\\|_F/N$)", ylabel="Share of points below")
         panels[2].set_title("Normalized margins shrink")
         panels[2].legend(title="Random labels", handlelength=2.4)

@@ -2,24 +2,25 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from ntk.trees import Params
+
 
 @functools.partial(jax.jit, static_argnames=("apply", "steps"))
 def train(
-    apply: Callable[[Any, Any], Float[Array, " N"]],
-    params: Any,
+    apply: Callable[[Params, Array], Float[Array, " N"]],
+    params: Params,
     x: Float[Array, "N ..."],
     labels: Float[Array, " N"],
     *,
     steps: int,
     learning_rate: float,
-) -> Any:
+) -> Params:
     """Parameters after `steps` steps of Adam on the mean of ln(1 + e^{−y f(x)}). `jax.vmap` works over any argument.
 
     Args:
@@ -38,10 +39,10 @@ def train(
     """
     optimizer = optax.adam(learning_rate)
 
-    def loss(params: Any) -> Array:
+    def loss(params: Params) -> Array:
         return jnp.mean(jax.nn.softplus(-labels * apply(params, x)))
 
-    def step(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
+    def step(state: tuple[Params, optax.OptState], _: None) -> tuple[tuple[Params, optax.OptState], None]:
         params, moments = state
         updates, moments = optimizer.update(jax.grad(loss)(params), moments)
         return (optax.apply_updates(params, updates), moments), None

@@ -1,16 +1,18 @@
 """Hyperparameters of a Gaussian process by its marginal likelihood, with gradients through the kernel."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import ntk
+from experiments.common.networks import Network
 from ntk import dynamics
 
 # Positive numbers by name, as their logarithms.
@@ -59,7 +61,7 @@ def maximize_evidence(
     def loss(logs: Logs) -> Array:
         return -dynamics.log_marginal_likelihood(kernel(logs), y, ridge=jnp.exp(logs["noise"])) / y.size
 
-    def step(state: tuple[Logs, Any], _: None) -> tuple[tuple[Logs, Any], tuple[Array, Logs]]:
+    def step(state: tuple[Logs, optax.OptState], _: None) -> tuple[tuple[Logs, optax.OptState], tuple[Array, Logs]]:
         logs, moments = state
         value, gradient = jax.value_and_grad(loss)(logs)
         updates, moments = optimizer.update(gradient, moments)
@@ -77,7 +79,7 @@ def maximize_evidence(
     return Evidence({name: float(np.exp(values[best])) for name, values in path.items()}, history)
 
 
-def standard_deviations(net: Any) -> dict[str, float]:
+def standard_deviations(net: Network) -> dict[str, float]:
     """The standard deviations of a description or of a program, by name.
 
     Example:
@@ -93,12 +95,12 @@ def standard_deviations(net: Any) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if name.endswith("_std")}
 
 
-def with_standard_deviations(net: Any, numbers: dict[str, Any]) -> Any:
+def with_standard_deviations(net: Network, numbers: Mapping[str, ArrayLike]) -> Network:
     """The description or program with new standard deviations, taken from `numbers`. Other numbers are ignored.
 
     Example:
         >>> with_standard_deviations(ntk.MLP(depth=1), {"w_std": 2.0, "noise": 0.1}).w_std
         2.0
     """
-    stds = {name: value for name, value in numbers.items() if name.endswith("_std")}
+    stds: dict[str, Any] = {name: value for name, value in numbers.items() if name.endswith("_std")}
     return net(**stds) if isinstance(net, ntk.TensorProgram) else dataclasses.replace(net, **stds)

@@ -120,8 +120,8 @@ def _draw_networks(stem: Path, config: ConfigDict, records: Records) -> None:
         axes.set(xlabel=name, yticks=places, yticklabels=[] if score == "nll" else list(records))
         axes.set_ylim(-0.6, len(records) - 0.4)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
-    for label, color, line in zip(records, plots.sequence_colors(len(records)), cycle(plots.LINES)):
-        panels[3].plot(records[label]["evidence"], line, color=color, label=label)
+    for label, look, line in zip(records, plots.sequence_colors(len(records)), cycle(plots.LINES)):
+        panels[3].plot(records[label]["evidence"], line, color=look, label=label)
     panels[3].set(xlabel="Step of gradient ascent", ylabel="$\\ln p(y)$ per target", title="Marginal likelihood (NNGP)")
     panels[3].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=2.4)
     plots.save_figure(figure, stem)

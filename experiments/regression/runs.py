@@ -1,6 +1,6 @@
 """Regression with the kernels of one network, and with finite networks of the same architecture."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import ntk
 from experiments.common.calibration import expected_calibration_error, reliability
 from experiments.common.metrics import Record
-from experiments.common.networks import build_network, member_keys, network_inputs
+from experiments.common.networks import Network, build_network, member_keys, network_inputs
 from experiments.data.images import Dataset
 from experiments.regression.evidence import Logs, maximize_evidence, standard_deviations, with_standard_deviations
 from experiments.regression.probabilities import class_probabilities, negative_log_likelihood
@@ -64,7 +64,7 @@ class Fitted(NamedTuple):
         history: ln p(y) per target along gradient ascent.
     """
 
-    net: Any
+    net: Network
     noise: dict[str, float]
     ridge: dict[str, float]
     train: KernelPair

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from jaxtyping import PyTree
 
 from experiments.common.endings import FULL
 from experiments.common.files import check_no_link, remove_unfinished, write_text
@@ -58,7 +59,7 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._manager.close()
 
     @property
@@ -66,7 +67,7 @@ class Checkpoints:
         """The number of the last checkpoint; None without any."""
         return self._manager.latest_step()
 
-    def save(self, number: int, tree: Any) -> None:
+    def save(self, number: int, tree: PyTree) -> None:
         """Save a pytree of arrays, and keep only the last of the older checkpoints.
 
         Raises:
@@ -78,13 +79,13 @@ class Checkpoints:
             if not (self._folder / file.stem).exists():
                 file.unlink()
 
-    def restore(self, like: Any) -> Any:
+    def restore(self, like: PyTree) -> PyTree:
         """The last checkpoint, with the structure, shapes and shardings of `like`, a pytree of abstract arrays."""
         found = self._manager.restore(self.latest, args=ocp.args.StandardRestore(_by_number(like)))
         return jax.tree.unflatten(jax.tree.structure(like), found.values())
 
 
-def _by_number(tree: Any) -> dict[str, Any]:
+def _by_number(tree: PyTree) -> dict[str, Any]:
     """The leaves under numbers, so that files on disk depend on no container type of another library."""
     return {f"{number:05}": leaf for number, leaf in enumerate(jax.tree.leaves(tree))}
 
@@ -113,7 +114,7 @@ def _checksum(checkpoint: Path) -> str:
     return found.hexdigest()
 
 
-def _on_disk(save: Callable[[], Any]) -> None:
+def _on_disk(save: Callable[[], object]) -> None:
     """Save, and raise OSError for a full disk. Orbax reports it by errors of several types."""
     try:
         save()

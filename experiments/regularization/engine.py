@@ -7,7 +7,7 @@ member does not reach another.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ import optax
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from experiments.regularization.measures import (
     calibration,
@@ -31,6 +31,7 @@ from experiments.regularization.models import Classifier, effective_weights, mod
 from experiments.regularization.noise import error_with_noise, member_key, noisy_labels
 from experiments.regularization.optimizers import regularized_optimizer
 from experiments.regularization.samples import Samples
+from ntk.trees import Params
 
 # Power iterations of spectral normalization before a measurement.
 _SETTLING = 20
@@ -78,9 +79,9 @@ class State(NamedTuple):
         theta0: The NTK on the probes before training; None without probes.
     """
 
-    params: Any
-    statistics: Any
-    optimizer: Any
+    params: Params
+    statistics: PyTree
+    optimizer: optax.OptState
     labels: Int[Array, " train"]
     theta0: Array | None
 
@@ -124,7 +125,7 @@ def step_member(program: Program, state: State, member: Members, samples: Sample
     """One member after one more step."""
     x, y = _batch(program, member, samples.x_train, state.labels, step)
 
-    def loss(params: Any) -> tuple[Array, Any]:
+    def loss(params: Params) -> tuple[Array, PyTree]:
         outputs, statistics = program.model.apply(
             state.statistics | {"params": params},
             x,
@@ -222,8 +223,8 @@ def advance(
         The states and the measurements, with the leading axis M.
     """
 
-    def local(state: State, members: Members, samples: Samples, step: Array, num_steps: Array) -> Any:
-        def one(pair: tuple[State, Members]) -> Any:
+    def local(state: State, members: Members, samples: Samples, step: Array, num_steps: Array) -> PyTree:
+        def one(pair: tuple[State, Members]) -> PyTree:
             return advance_member(program, *pair, samples, step, num_steps)
 
         return _in_blocks(one, block, (state, members))
@@ -234,7 +235,7 @@ def advance(
     )
 
 
-def member_mesh(devices: Any = None) -> Mesh:
+def member_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh of the given devices, by default all, with one axis "members".
 
     Example:
@@ -244,18 +245,18 @@ def member_mesh(devices: Any = None) -> Mesh:
     return Mesh(jax.devices() if devices is None else devices, "members")
 
 
-def on_devices(members: Any, mesh: Mesh) -> Any:
+def on_devices(members: PyTree, mesh: Mesh) -> PyTree:
     """Arrays of members spread over the mesh."""
     return jax.device_put(members, NamedSharding(mesh, P("members")))
 
 
-def _in_blocks(one: Callable[[Any], Any], block: int, members: Any) -> Any:
+def _in_blocks(one: Callable[[PyTree], PyTree], block: int, members: PyTree) -> PyTree:
     blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, block, *leaf.shape[1:]), members)
     results = lax.map(jax.vmap(one) if block > 1 else lambda group: _alone(one, group), blocks)
     return jax.tree.map(lambda leaf: lax.collapse(leaf, 0, 2), results)
 
 
-def _alone(one: Callable[[Any], Any], group: Any) -> Any:
+def _alone(one: Callable[[PyTree], PyTree], group: PyTree) -> PyTree:
     """A block of one member without `jax.vmap`, since batched products are slower than plain ones."""
     return jax.tree.map(lambda leaf: leaf[None], one(jax.tree.map(lambda leaf: leaf[0], group)))
 
@@ -285,7 +286,7 @@ def _settled(program: Program, state: State, samples: Samples) -> State:
     if program.model.layers != "spectral_norm":
         return state
 
-    def again(_: Array, statistics: Any) -> Any:
+    def again(_: Array, statistics: PyTree) -> PyTree:
         variables = statistics | {"params": state.params}
         return program.model.apply(variables, samples.x_train[:1], train=True, mutable=["batch_stats"])[1]
 

@@ -12,6 +12,7 @@ from bounds.networks.weights import WeightMatrices
 from experiments.common.calibration import expected_calibration_error, reliability
 from experiments.regularization.models import CNN, Classifier, model_function, network_ntk
 from experiments.regularization.singular_values import singular_values
+from ntk.trees import Params
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NUM_BINS = 10
@@ -109,7 +110,7 @@ def weight_measures(weights: WeightMatrices) -> dict[str, Any]:
 
 
 def function_measures(
-    model: Classifier, whole: Any, theta0: Float[Array, "probes probes"], x: Float[Array, "probes ..."]
+    model: Classifier, whole: Params, theta0: Float[Array, "probes probes"], x: Float[Array, "probes ..."]
 ) -> dict[str, Array]:
     """Measurements that need derivatives of the function.
 
@@ -124,7 +125,7 @@ def function_measures(
         constant, by ascents from the first probes.
     """
 
-    def measured(whole: Any, theta0: Array, x: Array) -> dict[str, Array]:
+    def measured(whole: Params, theta0: Array, x: Array) -> dict[str, Array]:
         drift = jnp.linalg.norm(network_ntk(model, whole, x) - theta0) / jnp.linalg.norm(theta0)
         estimate = lipschitz_lower_estimate(model_function(model), whole, x[:_NUM_STARTS], num_steps=_NUM_ASCENTS)
         return {"ntk_drift": drift, "lipschitz_estimate": estimate}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
@@ -148,7 +149,7 @@ def _check_strengths(name: str, strengths: tuple[float, ...]) -> None:
             raise ValueError(f"regularizers.{name} holds {strength!r}; expected strengths in {expected}.")
 
 
-def as_arrays(members: Sequence[Member], dtype: Any = jnp.float32) -> Members:
+def as_arrays(members: Sequence[Member], dtype: DTypeLike = jnp.float32) -> Members:
     """Members of one shape as arrays, floating-point ones in the dtype of the data.
 
     Example:

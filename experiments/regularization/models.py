@@ -9,14 +9,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float, PyTree
 from ml_collections import ConfigDict
 
 import ntk
 from bounds.networks.weights import WeightMatrices, weight_matrices
 from experiments.data.images import as_sequences, as_vectors
 from ntk.checks import check_choice, check_count
+from ntk.trees import Params
 
 LAYERS = ("plain", "dropout", "batch_norm", "spectral_norm")
 PARAMETERIZATIONS = ("standard", "ntk")
@@ -50,7 +51,7 @@ class Classifier(nn.Module):
     layers: str = "plain"
     bias: bool = False
     w_std: float = 2**0.5
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def layer(
         self, features: int, train: bool, gain: ArrayLike, kernel_size: tuple[int, ...] = (), num_iterations: int = 10
@@ -62,7 +63,7 @@ class Classifier(nn.Module):
         """
         rescaled = self.parameterization == "ntk" and self.layers != "spectral_norm"
         init = nn.initializers.variance_scaling(self.w_std**2, "fan_in", "normal")
-        options = {
+        options: dict[str, Any] = {
             "use_bias": self.bias,
             "kernel_init": nn.initializers.normal(1.0) if rescaled else init,
             "dtype": self.dtype,
@@ -187,7 +188,7 @@ MODELS: dict[str, tuple[type[Classifier], Callable[[Any], Any]]] = {
 }
 
 
-def make_model(fields: ConfigDict, outputs: int, layers: str = "plain", dtype: Any = jnp.float32) -> Classifier:
+def make_model(fields: ConfigDict, outputs: int, layers: str = "plain", dtype: DTypeLike = jnp.float32) -> Classifier:
     """The model that a config describes.
 
     Raises:
@@ -213,7 +214,7 @@ def make_model(fields: ConfigDict, outputs: int, layers: str = "plain", dtype: A
     return model
 
 
-def effective_weights(model: Classifier, variables: Any, x: Array, gain: ArrayLike = 1.0) -> WeightMatrices:
+def effective_weights(model: Classifier, variables: PyTree, x: Array, gain: ArrayLike = 1.0) -> WeightMatrices:
     """The matrices (in, out) by which the layers multiply, after NTK scaling or spectral normalization.
 
     They have the names of the parameters.
@@ -243,7 +244,7 @@ def effective_weights(model: Classifier, variables: Any, x: Array, gain: ArrayLi
 
 
 @functools.lru_cache(maxsize=64)
-def model_function(model: Classifier) -> Callable[[Any, Array], Array]:
+def model_function(model: Classifier) -> Callable[[Params, Array], Array]:
     """The model in evaluation mode as f(whole, x). Equal models give the same function object.
 
     Example:
@@ -253,14 +254,14 @@ def model_function(model: Classifier) -> Callable[[Any, Array], Array]:
         (5, 2)
     """
 
-    def apply(whole: Any, x: Array) -> Array:
+    def apply(whole: Params, x: Array) -> Array:
         scores: Any = model.apply(whole["variables"], x, gain=whole["gain"])
         return scores
 
     return apply
 
 
-def network_ntk(model: Classifier, whole: Any, x: Array) -> Float[Array, "N N"]:
+def network_ntk(model: Classifier, whole: Params, x: Array) -> Float[Array, "N N"]:
     """The NTK of the parameters in evaluation mode, averaged over outputs. `model_function` describes `whole`."""
     return ntk.empirical_ntk(model_function(model), whole, x, param_filter=_is_parameter)
 

@@ -1,15 +1,17 @@
 """All penalties in one optimizer. Strengths may be arrays, so that a sweep over them is one program."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from experiments.regularization.proximal import singular_value_shrinkage, soft_threshold
 from ntk.checks import check_choice, check_nonnegative, is_concrete
+from ntk.trees import Params
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -105,7 +107,7 @@ def regularized_optimizer(
     )
 
 
-def weight_mask(params: Any) -> Any:
+def weight_mask(params: Params) -> PyTree:
     """Which leaves are weights: those with two axes or more, as in `bounds.weight_matrices`. Biases and scales are not.
 
     Example:

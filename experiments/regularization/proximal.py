@@ -5,7 +5,7 @@ method for L + λR (Daubechies, Defrise & De Mol 2004). It ends at the minimum. 
 Adam's, the same threshold is a decay that is decoupled from the gradient, like AdamW's for L2. That ends elsewhere.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from experiments.regularization.singular_values import svd
 from ntk.checks import check_nonnegative
 from ntk.linalg import highest_matmul
+from ntk.trees import Params
 
 
 def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
@@ -114,8 +115,8 @@ def _capped(values: Float[Array, " k"], excess: ArrayLike) -> Float[Array, " k"]
     return jnp.minimum(values, jnp.max((jnp.cumsum(values) - excess) / counts, initial=0))
 
 
-def _after_the_step(shrink: Any) -> optax.GradientTransformation:
-    def update(updates: Any, params: Any) -> Any:
+def _after_the_step(shrink: Callable[[Array, Array], Array]) -> optax.GradientTransformation:
+    def update(updates: optax.Updates, params: Params) -> optax.Updates:
         if params is None:
             raise ValueError("params is None; expected the parameters, from which a proximal step starts.")
         return jax.tree.map(shrink, updates, params)

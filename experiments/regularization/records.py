@@ -27,6 +27,7 @@ from experiments.regularization.noise import noisy_labels
 from experiments.regularization.samples import Samples
 from experiments.regularization.training import Trained
 from ntk.checks import check_count
+from ntk.trees import Params
 
 _DIGITS = 6
 _PARTS = ("train", "validation", "test")
@@ -176,7 +177,7 @@ def member_bounds(
 
 def _as_function(
     model: Classifier, first: State, last: State, gain: Array, x: Array
-) -> tuple[Callable[[Any, Array], Array], Any, Any]:
+) -> tuple[Callable[[Params, Array], Array], Params, Params]:
     """f(params, x), and params before and after training. The params of a chain are its effective matrices."""
     if is_chain(model):
         before, after = (
@@ -187,7 +188,7 @@ def _as_function(
     return model_function(model), None if first.statistics else _whole(first, gain), _whole(last, gain)
 
 
-def _whole(state: State, gain: Array) -> dict[str, Any]:
+def _whole(state: State, gain: Array) -> Params:
     return {"variables": state.statistics | {"params": state.params}, "gain": gain}
 
 

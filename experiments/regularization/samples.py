@@ -1,11 +1,12 @@
 """Training, validation and test points of one distribution, on the device."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from experiments.data.images import Dataset
@@ -38,7 +39,7 @@ def draw_samples(
     reads: Callable[[np.ndarray], np.ndarray],
     *,
     seed: int = 0,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> Samples:
     """Points for training, validation and testing, drawn from all images of a data set together.
 

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg  # noqa: F401  the LAPACK that JAX calls on CPU, loaded before its threads are counted
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 from threadpoolctl import threadpool_limits
 
 from experiments.regularization.checkpoints import Checkpoints
@@ -140,7 +141,7 @@ def train_chunk(
     samples: Samples,
     schedule: Sequence[int],
     folder: Path | None = None,
-    progress: Callable[[], Any] = lambda: None,
+    progress: Callable[[], object] = lambda: None,
 ) -> Trained:
     """Train members of one shape, or resume from the last checkpoint.
 
@@ -155,7 +156,7 @@ def train_chunk(
     arrays = _padded(members, plan.size, samples, plan.mesh)
     make = functools.partial(start, arrays, samples, program=plan.program, mesh=plan.mesh)
     state = make()
-    history: list[Any] = []
+    history: list[PyTree] = []
     with contextlib.nullcontext() if folder is None else Checkpoints(folder) as checkpoints:
         if checkpoints and checkpoints.latest is not None:
             state, history = _restored(plan, checkpoints, arrays, samples)
@@ -172,7 +173,7 @@ def train_chunk(
     return Trained(make(), state, _stacked(history))
 
 
-def _restored(plan: Plan, checkpoints: Checkpoints, arrays: Members, samples: Samples) -> tuple[State, list[Any]]:
+def _restored(plan: Plan, checkpoints: Checkpoints, arrays: Members, samples: Samples) -> tuple[State, list[PyTree]]:
     """The state and the history in the last checkpoint."""
     number = (checkpoints.latest or 0) + 1
     state = _abstract_state(plan.program, arrays, samples, plan.mesh)
@@ -192,7 +193,7 @@ def _abstract_state(program: Program, arrays: Members, samples: Samples, mesh: M
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)
 
 
-def _stacked(history: list[Any]) -> Any:
+def _stacked(history: list[PyTree]) -> PyTree:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *history)
 
 

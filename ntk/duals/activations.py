@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -146,8 +146,11 @@ class Activation:
         return error("dual_map"), error("dual_derivative_map")
 
 
+ActivationLike: TypeAlias = str | ScalarFunction | Activation  # what `activation` makes an `Activation` of
+
+
 def activation(
-    name_or_function: str | ScalarFunction | Activation,
+    name_or_function: ActivationLike,
     *,
     breakpoints: Sequence[float | int] = (0.0,),
 ) -> Activation:
@@ -200,14 +203,14 @@ def activation(
     return act
 
 
-def check_breakpoints(breakpoints: Any) -> tuple[float, ...]:
+def check_breakpoints(breakpoints: object) -> tuple[float, ...]:
     """Break points as numbers; refused where they are not a tuple or list of at least one finite number."""
     if not isinstance(breakpoints, tuple | list) or not breakpoints or not all(map(_is_finite_number, breakpoints)):
         raise ValueError(f"breakpoints is {shown(breakpoints)}; expected a tuple of finite numbers, (0.0,) for none.")
     return tuple(float(point) for point in breakpoints)
 
 
-def _is_finite_number(value: Any) -> bool:
+def _is_finite_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
 
 

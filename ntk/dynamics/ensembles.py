@@ -62,7 +62,7 @@ class SquaredLossEnsemble:
         return self.predictor.float64
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> jnp.dtype:
         """The dtype of the results."""
         return self.predictor.dtype
 

@@ -3,7 +3,7 @@
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ class GaussianProcess:
     spectrum: Spectrum
     targets: Array
     layout: Layout
-    dtype: np.dtype[Any]
+    dtype: jnp.dtype
     float64: bool
 
     @overload

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, Real, Shaped
+from jaxtyping import Float, PyTree, Real, Shaped
 
 from ntk.calls import check_function, of_user
 from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
@@ -16,7 +16,7 @@ from ntk.dynamics.linear_algebra.layout import Layout, Start, as_matrix
 from ntk.dynamics.linear_algebra.spectral import check_semidefinite
 
 # loss(f, y) returns real numbers. Training minimizes their sum.
-Loss = Callable[[Any, Any], jax.Array]
+Loss = Callable[[Any, Any], jax.Array]  # of outputs and targets, each an array or a pytree
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def check_loss(loss: object) -> None:
     check_function("loss", loss, "a function of outputs and targets")
 
 
-def as_targets(name: str, y: Any) -> jax.Array:
+def as_targets(name: str, y: ArrayLike) -> jax.Array:
     """Targets as an array of finite real numbers, integers or truth values."""
     if isinstance(y, np.ndarray | jax.Array) and y.dtype == jnp.bool_:
         return jnp.asarray(y)
@@ -100,7 +100,7 @@ def as_targets(name: str, y: Any) -> jax.Array:
     return targets
 
 
-def check_loss_takes(loss: Loss, outputs: Any, targets: Any, advice: str) -> None:
+def check_loss_takes(loss: Loss, outputs: PyTree, targets: PyTree, advice: str) -> None:
     """Refuse a loss that fails on such outputs and targets, or that compares outputs with targets of other points.
 
     Args:
@@ -129,7 +129,7 @@ def _joined(shapes: list[tuple[int, ...]]) -> str:
     return ", ".join(map(str, shapes))
 
 
-def _mixes_points(loss: Loss, outputs: Any, targets: Any) -> bool:
+def _mixes_points(loss: Loss, outputs: PyTree, targets: PyTree) -> bool:
     """Whether the gradient at one point depends on the target of another point, because the shapes broadcast.
 
     Shapes (N, 1) and (N,) broadcast to (N, N). A loss that sums hides this. The loss is therefore tried on numbers.

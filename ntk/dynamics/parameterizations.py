@@ -28,6 +28,7 @@ from ntk.checks import as_floating, check_choice, check_key, shown
 from ntk.finite_width import model_of
 from ntk.inputs import Network
 from ntk.networks import MLP, RNN
+from ntk.trees import Params
 
 PARAMETERIZATIONS = ("ntk", "standard", "mup")
 
@@ -73,7 +74,7 @@ class ParameterizedModel:
         return params
 
     def apply(
-        self, params: PyTree, x: Float[ArrayLike, "N ..."], lengths: Integer[ArrayLike, " N"] | None = None
+        self, params: Params, x: Float[ArrayLike, "N ..."], lengths: Integer[ArrayLike, " N"] | None = None
     ) -> Float[Array, "N ..."]:
         """The outputs, (N,) or (N, O).
 
@@ -179,7 +180,7 @@ def parameterized_model(
     return ParameterizedModel(net, width, outputs, parameterization)
 
 
-def _map_named(change: Any, params: Any) -> Any:
+def _map_named(change: Any, params: Params) -> Any:
     return {"params": {name: change(name, leaf) for name, leaf in params["params"].items()}}
 
 

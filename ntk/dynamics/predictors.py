@@ -2,13 +2,13 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, Real
+from jaxtyping import Float, PyTree, Real
 
 from ntk.checks import MOST_STEPS, as_numpy, as_real, is_concrete
 from ntk.dynamics.linear_algebra.layout import Layout, Start
@@ -58,7 +58,7 @@ class SquaredLossPredictor:
     momentum: Array
     filter: str
     layout: Layout
-    dtype: np.dtype[Any]
+    dtype: jnp.dtype
     float64: bool
 
     @overload
@@ -159,7 +159,7 @@ class SquaredLossPredictor:
         t = as_real("t", t)
         return jnp.ravel(t.astype(self.targets.dtype)), t.shape
 
-    def look_at(self, name: str, results: Any, t: jax.Array, error: Array) -> None:
+    def look_at(self, name: str, results: PyTree, t: jax.Array, error: Array) -> None:
         """Refuse concrete results at times t beyond the range of their dtype, and warn of lost digits.
 
         `error` is the error at the start, as columns.

@@ -5,11 +5,12 @@ Only concrete predictions can be checked. Under a transformation NaN or inf prop
 
 import math
 import warnings
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import PyTree
 
 from ntk.checks import is_concrete
 from ntk.dynamics.linear_algebra.spectral import Array, Spectrum
@@ -21,7 +22,7 @@ _ENOUGH_DIGITS = 3
 _MOVED_BY_SOLVER = 2.0
 
 
-def check_in_range(name: str, results: Any, t: jax.Array, advice: str) -> None:
+def check_in_range(name: str, results: PyTree, t: jax.Array, advice: str) -> None:
     """Refuse concrete results, arrays (T, …) at times t, that hold NaN or inf.
 
     Raises:
@@ -40,12 +41,12 @@ def check_in_range(name: str, results: Any, t: jax.Array, advice: str) -> None:
 
 
 @jax.jit
-def _finite_at(results: Any) -> jax.Array:
+def _finite_at(results: PyTree) -> jax.Array:
     leaves = [jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(results)]
     return jnp.stack(leaves).all(axis=0)
 
 
-def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Array, given_in: Any) -> None:
+def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Array, given_in: DTypeLike) -> None:
     """Warn if concrete predictions at finite times t keep fewer than three digits on the training points.
 
     At time t, training distinguishes eigenvalues that differ by 1/(ηt) or more. Rounding moves eigenvalues by δ, and

@@ -16,6 +16,7 @@ from ntk.dynamics.loss_problems import Loss, as_targets, check_loss, check_loss_
 from ntk.finite_width import linearize
 from ntk.finite_width.arguments import check_model_function
 from ntk.finite_width.functions import ModelFunction
+from ntk.trees import Params
 
 _State = tuple[PyTree, PyTree]  # the parameters and the state of the optimizer
 
@@ -31,7 +32,7 @@ class Trajectory(NamedTuple):
         fx_test: (S, M, …), the outputs on the test points. None without test points.
     """
 
-    params: PyTree
+    params: Params
     steps: Int[Array, " S"]
     loss: Float[Array, " S"]
     fx_train: Float[Array, "S N ..."]
@@ -40,7 +41,7 @@ class Trajectory(NamedTuple):
 
 def train(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     x_train: PyTree,
     y_train: PyTree,
     optimizer: optax.GradientTransformation,
@@ -127,13 +128,13 @@ class _Data(NamedTuple):
         x_test: Inputs (M, …). None without test points.
     """
 
-    params: PyTree
+    params: Params
     x_train: PyTree
     y_train: PyTree
     x_test: PyTree
 
 
-def _checked_data(f: ModelFunction, loss: Loss, params: PyTree, x_train: PyTree, y: PyTree, x_test: PyTree) -> _Data:
+def _checked_data(f: ModelFunction, loss: Loss, params: Params, x_train: PyTree, y: PyTree, x_test: PyTree) -> _Data:
     """All arrays of a run, after a look at what f returns for them and whether the loss takes it."""
     params, x_train = _as_params(params), _as_inputs("x_train", x_train)
     outputs = _outputs_of(f, params, x_train, "x_train")
@@ -145,7 +146,7 @@ def _checked_data(f: ModelFunction, loss: Loss, params: PyTree, x_train: PyTree,
     return _Data(params, x_train, y_train, x_test)
 
 
-def _as_params(params: PyTree) -> PyTree:
+def _as_params(params: Params) -> PyTree:
     """The parameters as a pytree of JAX arrays. They must be floating-point and finite."""
     leaves, structure = jax.tree.flatten(params)
     if not leaves:
@@ -183,7 +184,7 @@ def _as_targets(y: PyTree, outputs: jax.ShapeDtypeStruct) -> PyTree:
     return jax.tree.map(checked, y) if isinstance(y, dict | tuple) and jax.tree.leaves(y) else checked(y)
 
 
-def _outputs_of(f: ModelFunction, params: PyTree, x: PyTree, name: str) -> jax.ShapeDtypeStruct:
+def _outputs_of(f: ModelFunction, params: Params, x: PyTree, name: str) -> jax.ShapeDtypeStruct:
     """Shape and dtype of f for inputs of that name. An f that fails, or does not return real numbers, is refused."""
     shapes = ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(x)[:3])
     expected = f"a function of such params and {name}, of shape {shapes}"
@@ -216,7 +217,7 @@ def _train(
 ) -> Trajectory:
     model = linearize(f, data.params) if linearized else f
 
-    def total(params: PyTree) -> tuple[jax.Array, jax.Array]:
+    def total(params: Params) -> tuple[jax.Array, jax.Array]:
         outputs = model(params, data.x_train)
         return jnp.sum(loss(outputs, data.y_train)), outputs
 
@@ -225,7 +226,7 @@ def _train(
         updates, memory = update(jax.grad(total, has_aux=True)(params)[0], memory, params)
         return optax.apply_updates(params, updates), memory
 
-    def record(params: PyTree) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    def record(params: Params) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         return *total(params), None if data.x_test is None else model(params, data.x_test)
 
     def advance(state: _State, _: None) -> tuple[_State, tuple[jax.Array, jax.Array, jax.Array | None]]:

@@ -20,7 +20,7 @@ from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs
 from ntk.finite_width.trained import trained_leaves
 from ntk.jaxprs import Program, equations
 from ntk.networks import Description
-from ntk.trees import ParamFilter, check_filter, leaf_paths
+from ntk.trees import ParamFilter, Params, check_filter, leaf_paths
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Arguments:
     """
 
     f: ModelFunction
-    params: PyTree
+    params: Params
     trained: tuple[int, ...]
     x1: PyTree
     x2: PyTree
@@ -69,7 +69,7 @@ class Arguments:
 
 def checked_arguments(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     x1: PyTree,
     x2: PyTree,
     *,
@@ -113,7 +113,7 @@ def checked_arguments(
     return Arguments(f, params, trained, x1, x2, output, names)
 
 
-def checked_trained(f: ModelFunction, params: PyTree, param_filter: ParamFilter | None = None) -> tuple[int, ...]:
+def checked_trained(f: ModelFunction, params: Params, param_filter: ParamFilter | None = None) -> tuple[int, ...]:
     """Which leaves of the parameters are trained, after a look at the function and all of them."""
     if param_filter is not None:
         check_filter(param_filter)
@@ -121,7 +121,7 @@ def checked_trained(f: ModelFunction, params: PyTree, param_filter: ParamFilter 
     return trained_leaves(f, params, param_filter)
 
 
-def output_of(f: ModelFunction, params: PyTree, x: PyTree, name: str = "x") -> jax.ShapeDtypeStruct:
+def output_of(f: ModelFunction, params: Params, x: PyTree, name: str = "x") -> jax.ShapeDtypeStruct:
     """Shape and dtype of one input's output; refused unless f returns one floating-point row for each input.
 
     Args:
@@ -185,7 +185,7 @@ def _checked_inputs(name: str, x: PyTree) -> PyTree:
 
 
 def _checked_output(
-    f: ModelFunction, params: PyTree, x: PyTree, name: str, batch_dependent: bool
+    f: ModelFunction, params: Params, x: PyTree, name: str, batch_dependent: bool
 ) -> jax.ShapeDtypeStruct:
     """Shape and dtype of one input's output, after a look at what f returns for such inputs."""
     output = output_of(f, params, x, name)
@@ -194,7 +194,7 @@ def _checked_output(
     return output
 
 
-def _check_rows_apart(f: ModelFunction, params: PyTree, x: PyTree) -> None:
+def _check_rows_apart(f: ModelFunction, params: Params, x: PyTree) -> None:
     """Refuse an f whose rows depend on each other, seen by evaluating a few of them together and alone.
 
     f is evaluated at the parameters, and near them: behind a gate of zero the mixing shows only there. Concrete values
@@ -238,7 +238,7 @@ def _floating_leaves(name: str, tree: PyTree) -> dict[str, PyTree]:
 
 
 def _together_and_alone(
-    f: ModelFunction, params: PyTree, x: PyTree, distance: Float[Array, ""]
+    f: ModelFunction, params: Params, x: PyTree, distance: Float[Array, ""]
 ) -> tuple[Float[Array, " N *outputs"], Float[Array, " N *outputs"]]:
     """The outputs of all rows together and of each row alone. The parameters are moved by `distance`, relative to their
     size.

@@ -13,11 +13,12 @@ from jaxtyping import Array, Float, Int, PyTree
 from ntk.dtypes import wide
 from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, of_trained
 from ntk.finite_width.rules.axes import OutputAxes
+from ntk.trees import Params
 
 
 def kernel_by_columns(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     trained: tuple[int, ...],
     axes: OutputAxes,
     x1: PyTree,

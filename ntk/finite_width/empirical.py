@@ -10,12 +10,12 @@ from ntk.finite_width.columns import kernel_by_columns
 from ntk.finite_width.functions import ModelFunction, batch_of_one, loops_refused, num_inputs
 from ntk.finite_width.task import Options, Task, checked_options, prepared, reading, tile_size
 from ntk.tiles import kernel_by_tiles
-from ntk.trees import ParamFilter
+from ntk.trees import ParamFilter, Params
 
 
 def empirical_ntk(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     x1: PyTree,
     x2: PyTree = None,
     *,
@@ -112,7 +112,7 @@ def empirical_ntk(
 
 def ntk_diagonal(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     x: PyTree,
     *,
     trace_axes: tuple[int, ...] = (-1,),
@@ -156,7 +156,7 @@ def ntk_diagonal(
 
 @compiled(static=1)
 @loops_refused()
-def _compute(f: ModelFunction, options: Options, params: PyTree, x1: PyTree, x2: PyTree) -> PyTree:
+def _compute(f: ModelFunction, options: Options, params: Params, x1: PyTree, x2: PyTree) -> PyTree:
     if options.method == "vector_products":
         size = tile_size(options, reading(f, options, params, x1), x1, x1)
         return kernel_by_columns(f, params, options.trained, options.axes, x1, x2, size)
@@ -185,7 +185,7 @@ def _tiled(task: Task, options: Options, x1: PyTree, x2: PyTree) -> PyTree:
 
 @compiled(static=1)
 @loops_refused()
-def _diagonal(f: ModelFunction, options: Options, params: PyTree, x: PyTree) -> Float[Array, " N *kept"]:
+def _diagonal(f: ModelFunction, options: Options, params: Params, x: PyTree) -> Float[Array, " N *kept"]:
     task = prepared(f, options._replace(batch_size=1), params, x, None)
     size = tile_size(options, task.reading1, x, x)
 

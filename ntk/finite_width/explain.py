@@ -10,7 +10,7 @@ from ntk.finite_width.functions import ModelFunction, num_inputs
 from ntk.finite_width.rules.memory import bytes_per_input
 from ntk.finite_width.rules.plan import Family
 from ntk.finite_width.task import Task, checked_options, prepared
-from ntk.trees import ParamFilter, leaf_paths
+from ntk.trees import ParamFilter, Params, leaf_paths
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Explanation:
 
 def explain_empirical(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     x1: PyTree,
     x2: PyTree = None,
     *,

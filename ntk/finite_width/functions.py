@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-ModelFunction = Callable[[PyTree, PyTree], Array]  # f(params, x), to one row for each input
+from ntk.trees import Params
+
+ModelFunction = Callable[[Params, PyTree], Array]  # f(params, x), to one row for each input
 Values = list[Array]  # the trained leaves of the parameters, in their order
 
 
 def of_trained(
-    f: Callable[..., PyTree], params: PyTree, trained: tuple[int, ...]
+    f: Callable[..., PyTree], params: Params, trained: tuple[int, ...]
 ) -> tuple[Callable[..., PyTree], Values]:
     """The function f of the trained leaves alone, and these leaves. All other leaves are as `params` has them."""
     leaves, structure = jax.tree.flatten(params)

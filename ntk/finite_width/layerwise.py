@@ -20,12 +20,12 @@ from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
 from ntk.inputs import Batch, Network, checked_task
 from ntk.linalg import highest_einsum
 from ntk.networks import MLP, with_activation
-from ntk.trees import leaf_paths
+from ntk.trees import Params, leaf_paths
 
 
 def kernels_of(
     net: Network,
-    params: PyTree,
+    params: Params,
     x1: Float[ArrayLike, "N1 ..."],
     x2: Float[ArrayLike, "N2 ..."] | None,
     lengths1: Integer[ArrayLike, " N1"] | None,
@@ -42,7 +42,7 @@ def kernels_of(
     return result
 
 
-def _size_of(params: PyTree) -> tuple[int, int | None]:
+def _size_of(params: Params) -> tuple[int, int | None]:
     """Width and number of outputs of the network that has these parameters. At depth 0 any width will do."""
     try:
         shape = jnp.shape(params["params"]["v"])
@@ -54,7 +54,7 @@ def _size_of(params: PyTree) -> tuple[int, int | None]:
     return shape if len(shape) == 2 else (shape[0], None)
 
 
-def _check_params(model: FiniteMLP | FiniteRNN, params: PyTree, batch: Batch) -> None:
+def _check_params(model: FiniteMLP | FiniteRNN, params: Params, batch: Batch) -> None:
     """Refuse parameters that are not those of the model on such inputs."""
     expected = _leaves(jax.eval_shape(model.init, jax.random.key(0), batch.x[:1]))
     found = _leaves(params)
@@ -77,7 +77,7 @@ def _measure(
     activation: Activation,
     size: tuple[int, int | None],
     net: Network,
-    params: PyTree,
+    params: Params,
     batch1: Batch,
     batch2: Batch | None,
 ) -> Kernels:
@@ -110,7 +110,7 @@ def _mean_over_outputs(
 
 
 def _forward_backward(
-    model: FiniteMLP | FiniteRNN, params: PyTree, batch: Batch
+    model: FiniteMLP | FiniteRNN, params: Params, batch: Batch
 ) -> tuple[Float[Array, "l N n"], Float[Array, "O l N n"]]:
     """The activations of every layer (or time), and the gradients of each output in their pre-activations."""
     x = batch if isinstance(model, FiniteRNN) else batch.x

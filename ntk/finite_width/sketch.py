@@ -22,7 +22,7 @@ from ntk.finite_width.arguments import checked_arguments
 from ntk.finite_width.functions import ModelFunction, Values, batch_of_one, loops_refused, of_trained
 from ntk.finite_width.vector_products import OfValues, jacobian_times
 from ntk.linalg import highest_einsum
-from ntk.trees import ParamFilter
+from ntk.trees import ParamFilter, Params
 
 
 def _signs(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Float[Array, "..."]:
@@ -57,7 +57,7 @@ class SketchedNTK:
 
 def sketched_ntk(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     x1: PyTree,
     x2: PyTree = None,
     *,
@@ -125,7 +125,7 @@ def _sketched(
     kind: str,
     batch_size: int | None,
     trained: tuple[int, ...],
-    params: PyTree,
+    params: Params,
     x1: PyTree,
     x2: PyTree,
     key: Array,

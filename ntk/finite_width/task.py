@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from ntk.finite_width.rules.families import family_kernel
 from ntk.finite_width.rules.memory import largest_batch
 from ntk.finite_width.rules.plan import Family, Tile, plan
 from ntk.finite_width.rules.reading import Reading, Side, directly, in_common, read
+from ntk.trees import Params
 
 METHODS = ("auto", "layerwise", "jacobian", "vector_products")
 
@@ -44,11 +45,11 @@ class Options(NamedTuple):
 def checked_options(
     arguments: Arguments,
     *,
-    trace_axes: Any,
-    diagonal_axes: Any,
-    method: Any = "auto",
-    batch_size: Any = None,
-    per_layer: Any = False,
+    trace_axes: Sequence[int],
+    diagonal_axes: Sequence[int],
+    method: str = "auto",
+    batch_size: int | str | None = None,
+    per_layer: bool = False,
     batch_dependent: bool = False,
 ) -> Options:
     """The options of a kernel.
@@ -126,7 +127,7 @@ class Task(NamedTuple):
         return (functools.reduce(jnp.add, of_one_dtype(*parts)) / self.axes.num_traced).astype(dtype)
 
 
-def prepared(f: ModelFunction, options: Options, params: PyTree, x1: PyTree, x2: PyTree) -> Task:
+def prepared(f: ModelFunction, options: Options, params: Params, x1: PyTree, x2: PyTree) -> Task:
     """Read f, and choose a rule for every parameter.
 
     Args:
@@ -152,7 +153,7 @@ def prepared(f: ModelFunction, options: Options, params: PyTree, x1: PyTree, x2:
     return Task(reading1, directly(reading2, reading1.direct), options.axes, families, size)
 
 
-def reading(f: ModelFunction, options: Options, params: PyTree, x: PyTree) -> Reading:
+def reading(f: ModelFunction, options: Options, params: Params, x: PyTree) -> Reading:
     """The program of f for one input, or for a whole batch where rows depend on each other."""
     leaves, structure = jax.tree.flatten(params)
 

@@ -12,9 +12,10 @@ from ntk.checks import check_count, shown
 from ntk.finite_width.arguments import checked_trained
 from ntk.finite_width.functions import Values, of_trained
 from ntk.finite_width.trained import leaf_dtypes
+from ntk.trees import Params
 
 
-def linearize(f: Callable[..., PyTree], params: PyTree) -> Callable[..., PyTree]:
+def linearize(f: Callable[..., PyTree], params: Params) -> Callable[..., PyTree]:
     """The model f_lin(θ, x) = f(θ₀, x) + ∇f(θ₀, x)·(θ − θ₀), linear in θ, about θ₀ = `params` (Lee et al. 2019).
 
     Its NTK is the NTK of f at θ₀, and does not change in training. The model is `taylor_expand(f, params, 1)`, which
@@ -42,7 +43,7 @@ def linearize(f: Callable[..., PyTree], params: PyTree) -> Callable[..., PyTree]
     return taylor_expand(f, params, 1)
 
 
-def taylor_expand(f: Callable[..., PyTree], params: PyTree, degree: int) -> Callable[..., PyTree]:
+def taylor_expand(f: Callable[..., PyTree], params: Params, degree: int) -> Callable[..., PyTree]:
     """The Taylor polynomial Σ_{k ≤ degree} ∂ᵏf(θ₀, x)[θ − θ₀, …]/k! of a model in θ, about θ₀ = `params`.
 
     The directional derivatives are exact: they are taken in forward mode, each inside the other. One more degree takes
@@ -76,7 +77,7 @@ def taylor_expand(f: Callable[..., PyTree], params: PyTree, degree: int) -> Call
 
     reference = params
 
-    def polynomial(params: PyTree, /, *args: Any, **kwargs: Any) -> PyTree:
+    def polynomial(params: Params, /, *args: Any, **kwargs: Any) -> PyTree:
         step = [value - at for value, at in zip(_trained_like(reference, trained, params), center, strict=True)]
         terms = _derivatives(lambda values: of_values(values, *args, **kwargs), step, degree)(center)
         return jax.tree.map(lambda *leaves: _sum_over_factorials(leaves), *terms)
@@ -104,7 +105,7 @@ def _sum_over_factorials(terms: tuple[PyTree, ...]) -> Float[Array, "..."]:
     return sum((term / float(math.factorial(k)) for k, term in enumerate(terms[1:], start=1)), terms[0])
 
 
-def _trained_like(reference: PyTree, trained: tuple[int, ...], params: PyTree) -> Values:
+def _trained_like(reference: PyTree, trained: tuple[int, ...], params: Params) -> Values:
     """The trained leaves of params; refused unless they have the structure, shapes and dtypes of the reference."""
     leaf_dtypes(params)
     found: PyTree = jax.tree.structure(params)

@@ -16,7 +16,7 @@ from flax import nnx
 from jaxtyping import PyTree
 
 from ntk.checks import shown
-from ntk.trees import ParamFilter, is_chosen, leaf_paths
+from ntk.trees import ParamFilter, Params, is_chosen, leaf_paths
 
 DType: TypeAlias = Any  # of NumPy, or one of JAX's own such as that of random keys
 
@@ -24,7 +24,7 @@ DType: TypeAlias = Any  # of NumPy, or one of JAX's own such as that of random k
 _LINEN_STATE = frozenset({"batch_stats", "cache", "intermediates", "perturbations"})
 
 
-def trained_leaves(f: Callable[..., PyTree], params: PyTree, param_filter: ParamFilter | None) -> tuple[int, ...]:
+def trained_leaves(f: Callable[..., PyTree], params: Params, param_filter: ParamFilter | None) -> tuple[int, ...]:
     """Which leaves are floating-point, are not state, and pass the filter of their paths.
 
     Raises:
@@ -56,7 +56,7 @@ def trained_leaves(f: Callable[..., PyTree], params: PyTree, param_filter: Param
     )
 
 
-def leaf_dtypes(params: PyTree) -> list[DType]:
+def leaf_dtypes(params: Params) -> list[DType]:
     """The dtypes of all leaves; refused if a leaf is neither an array nor a number."""
     return [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
 
@@ -71,12 +71,12 @@ def _dtype_of(path: str, leaf: PyTree) -> DType:
         raise TypeError(f"params has {shown(leaf)}{where}; expected arrays and numbers that JAX has.") from None
 
 
-def _state(f: Callable[..., PyTree], params: PyTree) -> set[int]:
+def _state(f: Callable[..., PyTree], params: Params) -> set[int]:
     """The leaves that are state to Flax and not parameters."""
     return _nnx_state(params) | _linen_state(f, params)
 
 
-def _nnx_state(params: PyTree) -> set[int]:
+def _nnx_state(params: Params) -> set[int]:
     """The leaves of NNX variables that are not parameters."""
     state: set[int] = set()
     first = 0
@@ -92,7 +92,7 @@ def _is_variable(node: PyTree) -> bool:
     return isinstance(node, nnx.Variable)
 
 
-def _linen_state(f: Callable[..., PyTree], params: PyTree) -> set[int]:
+def _linen_state(f: Callable[..., PyTree], params: Params) -> set[int]:
     """The leaves of collections beside "params".
 
     If f is the method of a Linen module these are all collections; else only those that Linen's own layers make.

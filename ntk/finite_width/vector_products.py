@@ -16,7 +16,7 @@ from ntk.caches.lifetimes import compiled
 from ntk.checks import as_floating, check_count, check_finite
 from ntk.finite_width.arguments import checked_arguments, output_of
 from ntk.finite_width.functions import ModelFunction, Values, loops_refused, num_inputs, of_trained
-from ntk.trees import ParamFilter
+from ntk.trees import ParamFilter, Params
 
 # A model as a function of its trained leaves, (values, x) → (N, …outputs).
 OfValues = Callable[[Values, PyTree], Array]
@@ -24,7 +24,7 @@ OfValues = Callable[[Values, PyTree], Array]
 
 def ntk_vector_product(
     f: ModelFunction,
-    params: PyTree,
+    params: Params,
     x1: PyTree,
     x2: PyTree,
     v: Float[ArrayLike, " N2 *outputs"],
@@ -87,7 +87,7 @@ def _product(
     f: ModelFunction,
     batch_size: int | None,
     trained: tuple[int, ...],
-    params: PyTree,
+    params: Params,
     x1: PyTree,
     x2: PyTree,
     v: Float[Array, " N2 *outputs"],

@@ -1,7 +1,6 @@
 """The diamond and the circle: why L1 sets weights to zero and L2 does not, on least squares with two weights."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +39,7 @@ def penalized_minima(penalty: str, strengths: Float[np.ndarray, " S"], num_steps
         rate = 1 / (np.linalg.norm(_HESSIAN, 2) + 2 * strength)
         optimizer = regularized_optimizer(Strengths(**{penalty: strength}), rate, momentum=0.0)
 
-        def step(_: int, state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+        def step(_: int, state: tuple[jax.Array, optax.OptState]) -> tuple[jax.Array, optax.OptState]:
             w, moments = state
             gradient = jnp.asarray(_HESSIAN) @ (w - jnp.asarray(_MINIMUM)[:, None])
             updates, moments = optimizer.update(gradient, moments, w)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Real
 
 from ntk.caches.lifetimes import compiled
@@ -200,14 +200,14 @@ def _check_semidefinite(core: jax.Array) -> None:
         )
 
 
-def _check_product(name: str, function: Product, columns: Any) -> None:
+def _check_product(name: str, function: Product, columns: jax.Array | jax.ShapeDtypeStruct) -> None:
     given = f"{columns.dtype}{list(columns.shape)}"
     found = of_user(f"{name} of {given}", "a function from (N, c) to (N, c)", jax.eval_shape, function, columns)
     if (getattr(found, "shape", None), getattr(found, "dtype", None)) != (columns.shape, columns.dtype):
         raise TypeError(f"{name} returns {shown(found)} for {given}; expected the same shape and dtype.")
 
 
-def _as_product(kernel: Any, num_rows: int, reason: str, dtype: Any) -> Product:
+def _as_product(kernel: Float[ArrayLike, "N N"] | Product, num_rows: int, reason: str, dtype: DTypeLike) -> Product:
     if callable(kernel):
         return kernel
     matrix = as_floating("kernel", kernel)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ntk.checks import check_flag, is_concrete
 
@@ -50,11 +51,11 @@ def float64_on_request(method: Method) -> Method:
     return cast(Method, computed)
 
 
-def on_host(tree: Any) -> Any:
+def on_host(tree: PyTree) -> PyTree:
     """The pytree with NumPy arrays in place of JAX arrays."""
     return jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
 
 
-def in_double(tree: Any) -> Any:
+def in_double(tree: PyTree) -> PyTree:
     """The pytree with its arrays as NumPy arrays of float64."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)

@@ -8,12 +8,12 @@ the kernel is refused.
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Real
 
 from ntk.checks import as_nonnegative_number, check_flag, is_concrete
@@ -21,8 +21,7 @@ from ntk.duals.rules import Arrays, with_rule
 from ntk.dynamics.linear_algebra.filters import FILTERS
 from ntk.linalg import highest_matmul
 
-# A JAX array. A predictor with float64=True holds NumPy arrays instead.
-Array = Any
+Array: TypeAlias = jax.Array | Any  # of NumPy in a predictor with float64=True
 
 
 @functools.partial(
@@ -57,7 +56,10 @@ def with_ridge(
 
 
 def decompose(
-    kernel: Float[jax.Array, "N N"], ridge: Real[ArrayLike, ""], relative_ridge: bool, computed_in: Any = None
+    kernel: Float[jax.Array, "N N"],
+    ridge: Real[ArrayLike, ""],
+    relative_ridge: bool,
+    computed_in: DTypeLike | None = None,
 ) -> Spectrum:
     """The spectrum of a symmetric kernel with its ridge. A concrete one must be positive semidefinite.
 
@@ -75,7 +77,7 @@ def decompose(
     return spectrum
 
 
-def check_semidefinite(lowest: float, largest: float, dtype: Any) -> None:
+def check_semidefinite(lowest: float, largest: float, dtype: DTypeLike) -> None:
     """Refuse a spectrum that is not finite, or whose lowest eigenvalue is more negative than rounding explains."""
     if not math.isfinite(lowest):
         raise ValueError(

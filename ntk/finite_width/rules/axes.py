@@ -4,7 +4,6 @@ import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -117,7 +116,7 @@ def output_axes(outputs: tuple[int, ...], trace_axes: Sequence[int], diagonal_ax
     return OutputAxes(outputs, tuple(axis for axis in trace if axis not in diagonal), diagonal)
 
 
-def _checked_axes(name: str, axes: Any, outputs: tuple[int, ...], ignored: bool = False) -> tuple[int, ...]:
+def _checked_axes(name: str, axes: Sequence[int], outputs: tuple[int, ...], ignored: bool = False) -> tuple[int, ...]:
     """The axes counted from the front; none where they are `ignored`."""
     if not isinstance(axes, tuple | list) or not all(type(axis) is int for axis in axes):
         raise ValueError(f"{name} is {shown(axes)}; expected a tuple of integers.")

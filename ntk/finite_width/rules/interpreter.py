@@ -11,7 +11,6 @@ share one tap and one δ, and the factors go to the operands.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -256,7 +255,7 @@ class Interpreter:
         over = [self.value(v) if isinstance(v, Joined) else v for v in rest[num_carry:]]
         depth, lengths = len(here.lengths), (*here.lengths, scan.options["length"])
 
-        def step(carry: list[Any], slices: tuple[list[Any], Taps]) -> tuple[list[Any], tuple[list[Any], Taps]]:
+        def step(carry: list[Array], slices: tuple[list[Array], Taps]) -> tuple[list[Array], tuple[list[Array], Taps]]:
             values, taps = slices
             elements = [
                 replace(v, steps=(*v.steps, "each"), value=x, paired=v.paired | {depth}) if isinstance(v, View) else x

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ntk.checks import MOST_STEPS, check_choice, check_count
+from ntk.duals import ActivationLike
 from ntk.programs.architectures.blocks import layer_norm, read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
@@ -81,7 +82,7 @@ def transformer(
     x: Input,
     *,
     depth: int = 1,
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     pooling: str = "mean",
     u_std: Number = 1.0,
     w_std: Number = 1.0,

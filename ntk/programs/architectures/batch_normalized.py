@@ -5,6 +5,7 @@ from typing import Any
 from jax import lax
 
 from ntk.checks import MOST_STEPS, check_count
+from ntk.duals import ActivationLike
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -18,7 +19,7 @@ def batch_norm_mlp(
     x: Input,
     *,
     depth: int = 1,
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     w_std: Number = 1.0,
     v_std: Number = 1.0,
     epsilon: Number = 0.0,

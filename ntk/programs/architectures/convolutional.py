@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ntk.checks import MOST_STEPS, check_choice, check_count
+from ntk.duals import ActivationLike
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -27,7 +28,7 @@ def cnn_1d(
     padding: str = "same",
     pool_size: int = 1,
     pooling: str = "mean",
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     w_std: Number = 1.0,
     b_std: Number = 1.0,
     v_std: Number = 1.0,
@@ -76,7 +77,7 @@ def cnn_2d(
     padding: str = "same",
     pool_size: int = 1,
     pooling: str = "flatten",
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     w_std: Number = 1.0,
     b_std: Number = 1.0,
     v_std: Number = 1.0,
@@ -120,7 +121,7 @@ def _cnn(
     padding: str,
     pool_size: int,
     pooling: str,
-    activation: Any,
+    activation: ActivationLike,
     w_std: Number,
     b_std: Number,
     v_std: Number,

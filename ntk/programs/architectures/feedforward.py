@@ -3,6 +3,7 @@
 from typing import Any
 
 from ntk.checks import MOST_STEPS, check_choice, check_count
+from ntk.duals import ActivationLike
 from ntk.programs.architectures.blocks import read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
@@ -17,7 +18,7 @@ def mlp(
     x: Input,
     *,
     depth: int = 2,
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     w_std: Number = 1.0,
     b_std: Number = 1.0,
     v_std: Number = 1.0,
@@ -63,7 +64,7 @@ def residual_mlp(
     x: Input,
     *,
     depth: int = 2,
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     u_std: Number = 1.0,
     w_std: Number = 1.0,
     b_std: Number = 1.0,
@@ -108,7 +109,7 @@ def tied_mlp(
     x: Input,
     *,
     depth: int = 3,
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     pooling: str = "last",
     w_std: Number = 1.0,
     b_std: Number = 1.0,

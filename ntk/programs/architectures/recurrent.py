@@ -1,9 +1,9 @@
 """Recurrent networks without gates: in one direction, and in both."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from ntk.checks import check_choice
+from ntk.duals import ActivationLike
 from ntk.programs.architectures.blocks import affine, pooled, read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
@@ -18,7 +18,7 @@ def rnn(
     net: Net,
     x: Input,
     *,
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     pooling: str = "last",
     w_std: Number = 1.0,
     u_std: Number = 1.0,
@@ -61,7 +61,7 @@ def bidirectional_rnn(
     net: Net,
     x: Input,
     *,
-    activation: Any = "relu",
+    activation: ActivationLike = "relu",
     pooling: str = "mean",
     combination: str = "concatenation",
     w_std: Number = 1.0,
@@ -109,7 +109,7 @@ def bidirectional_rnn(
 
 
 def _states(
-    net: Net, steps: Iterable[Input], name: str, activation: Any, w_std: Number, u_std: Number, b_std: Number
+    net: Net, steps: Iterable[Input], name: str, activation: ActivationLike, w_std: Number, u_std: Number, b_std: Number
 ) -> list[Vector]:
     """s¹, …, s^T."""
     phi, s, states = net.phi(activation), net.zero(), []

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ntk.checks import check_key, check_sizes, shown
 from ntk.programs.at_width.forward import BATCH, ForwardPass
 from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
 from ntk.programs.language.vectors import Bias
+from ntk.trees import Params
 
 
 def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "FiniteProgram":
@@ -125,7 +125,7 @@ class FiniteProgram:
         _check_taps(taps, recording, (len(x), self.width), x.dtype)
         return forward(recording, numbers_as(self.program, x.dtype), params, x, self.width, taps)
 
-    def check(self, recording: Recording, params: Any, dtype: jnp.dtype) -> None:
+    def check(self, recording: Recording, params: Params, dtype: jnp.dtype) -> None:
         """Refuse parameters that are not the program's, and options that make a standard deviation negative."""
         if not isinstance(params, Mapping):
             raise TypeError(f"params is {shown(params)}; expected a dictionary by name, as of init.")
@@ -163,7 +163,7 @@ def forward(
     return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
 
 
-def _check_taps(taps: Any, recording: Recording, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
+def _check_taps(taps: PyTree, recording: Recording, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
     """Refuse taps that do not belong to watched vectors."""
     if not isinstance(taps, Mapping):
         raise TypeError(f"taps is {shown(taps)}; expected a dictionary by the names of watched vectors.")
@@ -173,7 +173,7 @@ def _check_taps(taps: Any, recording: Recording, shape: tuple[int, ...], dtype: 
         _check_array(f"taps has {name!r}", tap, shape, dtype)
 
 
-def _check_array(said: str, array: Any, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
+def _check_array(said: str, array: PyTree, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
     """Refuse what is not an array of that shape and dtype."""
     expected = f"expected {dtype} of shape {shape}"
     if not isinstance(array, np.ndarray | jax.Array):
