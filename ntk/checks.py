@@ -5,7 +5,6 @@ Shapes, dtypes and static numbers are always checked. Values are checked if they
 """
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +20,12 @@ MOST_STEPS = 2**31 - 1
 _LONGEST, _MOST_BITS, _MOST_ENTRIES = 100, 256, 8
 
 
-def is_concrete(*arrays: Any) -> bool:
+def is_concrete(*arrays: object) -> bool:
     """Whether every leaf of the arguments has a value that can be looked at now."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value in one short line, as a message names it."""
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return f"an integer of {value.bit_length()} bits"
@@ -40,14 +39,14 @@ def shown(value: Any) -> str:
     )
 
 
-def check_choice(name: str, value: Any, choices: Collection[str | int | float]) -> None:
+def check_choice(name: str, value: object, choices: Collection[str | int | float]) -> None:
     """Refuse a `value` that is not one of `choices`."""
     # Membership of an array is an array, and a list has no hash.
     if not isinstance(value, str | int | float | np.generic) or value not in choices:
         raise ValueError(f"{name} is {shown(value)}; expected one of {', '.join(map(repr, choices))}.")
 
 
-def check_count(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> None:
+def check_count(name: str, value: object, minimum: int = 1, maximum: int | None = None) -> None:
     """Refuse a `value` that is not an integer from `minimum` to `maximum`; None means no maximum."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name} is {shown(value)}; expected an integer of at least {minimum}.")
@@ -55,14 +54,14 @@ def check_count(name: str, value: Any, minimum: int = 1, maximum: int | None = N
         raise ValueError(f"{name} is {shown(value)}; expected an integer of at most {maximum}.")
 
 
-def check_sizes(width: Any, outputs: Any) -> None:
+def check_sizes(width: object, outputs: object) -> None:
     """Refuse a width or a number of outputs that is not a positive integer; `outputs` may be None."""
     check_count("width", width)
     if outputs is not None:
         check_count("outputs", outputs)
 
 
-def check_key(key: Any) -> None:
+def check_key(key: object) -> None:
     """Refuse a `key` that is not one PRNG key, typed or raw."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
@@ -70,13 +69,13 @@ def check_key(key: Any) -> None:
         raise TypeError(f"key is {shown(key)}; expected one PRNG key, such as jax.random.key(0).")
 
 
-def check_flag(name: str, value: Any) -> None:
+def check_flag(name: str, value: object) -> None:
     """Refuse a `value` that is neither True nor False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {shown(value)}; expected True or False.")
 
 
-def as_floating(name: str, array: Any) -> jax.Array:
+def as_floating(name: str, array: object) -> jax.Array:
     """`array` as a JAX array of real floating-point numbers; anything else is refused."""
     array = _as_array(name, array, "an array of real floating-point numbers")
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -84,7 +83,7 @@ def as_floating(name: str, array: Any) -> jax.Array:
     return array
 
 
-def as_real(name: str, array: Any) -> jax.Array:
+def as_real(name: str, array: object) -> jax.Array:
     """`array` as a JAX array of real numbers, floating-point or integer; anything else is refused."""
     array = _as_array(name, array, "real numbers")
     if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(array.dtype, jnp.integer):
@@ -92,7 +91,7 @@ def as_real(name: str, array: Any) -> jax.Array:
     return array
 
 
-def _as_array(name: str, array: Any, expected: str) -> jax.Array:
+def _as_array(name: str, array: object, expected: str) -> jax.Array:
     """`array` as a JAX array. Objects that are not arrays, `Kernels` and masked arrays are refused."""
     if hasattr(array, "ntk") and hasattr(array, "nngp"):
         raise TypeError(f"{name} is {type(array).__name__}, kernels of several kinds; expected one: pass kernels.ntk.")
@@ -112,7 +111,7 @@ def as_arrays(name: str, tree: PyTree) -> PyTree:
         raise TypeError(f"{name} is {shown(tree)}; expected an array or a pytree of arrays.") from None
 
 
-def as_number(name: str, value: Any, dtype: DTypeLike, allowed: Callable[[float], bool], expected: str) -> jax.Array:
+def as_number(name: str, value: object, dtype: DTypeLike, allowed: Callable[[float], bool], expected: str) -> jax.Array:
     """One number in a dtype. A concrete number that is not `allowed` in that dtype is refused.
 
     Args:
@@ -138,18 +137,18 @@ def as_number(name: str, value: Any, dtype: DTypeLike, allowed: Callable[[float]
     return jnp.asarray(rounded)
 
 
-def as_positive_number(name: str, value: Any, dtype: DTypeLike) -> jax.Array:
+def as_positive_number(name: str, value: object, dtype: DTypeLike) -> jax.Array:
     """One finite positive number in a dtype, concrete or traced."""
     return as_number(name, value, dtype, lambda number: 0 < number < np.inf, "one finite positive number")
 
 
-def as_nonnegative_number(name: str, value: Any, dtype: DTypeLike) -> jax.Array:
+def as_nonnegative_number(name: str, value: object, dtype: DTypeLike) -> jax.Array:
     """One finite number that is not negative in a dtype, concrete or traced."""
     expected = "one finite number that is not negative"
     return as_number(name, value, dtype, lambda number: 0 <= number < np.inf, expected)
 
 
-def check_finite(name: str, array: Any) -> None:
+def check_finite(name: str, array: object) -> None:
     """Refuse a concrete array that holds NaN or inf."""
     if is_concrete(array):
         with jax.ensure_compile_time_eval():  # counted on the device, one number comes back
@@ -163,7 +162,7 @@ def _num_not_finite(array: jax.Array) -> jax.Array:
     return jnp.sum(~jnp.isfinite(array))
 
 
-def check_nonnegative(name: str, value: Any) -> None:
+def check_nonnegative(name: str, value: object) -> None:
     """Refuse a concrete number or array with an entry that is negative, not finite or not a real number."""
     if is_concrete(value):
         numbers = as_numpy(name, value, "a finite number that is not negative")
@@ -171,7 +170,7 @@ def check_nonnegative(name: str, value: Any) -> None:
             raise ValueError(f"{name} is {shown(value)}; expected a finite number that is not negative.")
 
 
-def as_numpy(name: str, value: Any, expected: str) -> np.ndarray:
+def as_numpy(name: str, value: object, expected: str) -> np.ndarray:
     """A concrete number or array as an array of NumPy; anything but real numbers is refused."""
     try:
         numbers = np.asarray(value)
@@ -198,7 +197,7 @@ def check_representable(**results: jax.Array) -> None:
             )
 
 
-def check_results(results: dict[str, jax.Array], arguments: Callable[[], dict[str, Any]]) -> None:
+def check_results(results: dict[str, jax.Array], arguments: Callable[[], dict[str, object]]) -> None:
     """Refuse concrete results that are not finite. The message names an argument that is not finite, or the range.
 
     Args:
@@ -218,7 +217,7 @@ def _all_finite(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {name: jnp.isfinite(array).all() for name, array in arrays.items()}
 
 
-def as_symmetric(name: str, matrix: Any, size: str = "N") -> jax.Array:
+def as_symmetric(name: str, matrix: object, size: str = "N") -> jax.Array:
     """`matrix` as a finite JAX array (N, N) of float32 or float64, symmetric up to rounding if concrete."""
     matrix = as_floating(name, matrix)
     if matrix.dtype not in (jnp.float32, jnp.float64):

@@ -81,9 +81,9 @@ class MLP(Description):
     Attributes:
         depth: L, the number of hidden layers, at least 0.
         activation: φ, given by name, as a coordinate-wise function or as an `ntk.Activation`, which it becomes.
-        w_std: σ_w.
-        b_std: σ_b.
-        v_std: σ_v.
+        w_std: σ_w, a scalar.
+        b_std: σ_b, a scalar.
+        v_std: σ_v, a scalar.
 
     Raises:
         ValueError: The depth is a negative number or not an integer, the activation is unknown, or a standard deviation
@@ -119,10 +119,10 @@ class RNN(Description):
 
     Attributes:
         activation: φ, given by name, as a coordinate-wise function or as an `ntk.Activation`, which it becomes.
-        w_std: σ_w, of the recurrent weights.
-        u_std: σ_u, of the input weights.
-        b_std: σ_b.
-        v_std: σ_v.
+        w_std: σ_w of the recurrent weights, a scalar.
+        u_std: σ_u of the input weights, a scalar.
+        b_std: σ_b, a scalar.
+        v_std: σ_v, a scalar.
         pooling: "last" or "mean".
 
     Raises:

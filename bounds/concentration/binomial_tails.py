@@ -13,7 +13,12 @@ from bounds.checks import Counts, Float64, Reals, Result, as_counts, broadcast, 
 
 
 class Interval(NamedTuple):
-    """Both ends of a confidence interval."""
+    """Both ends of a confidence interval.
+
+    Attributes:
+        lower: The lower end, a scalar or an array of the shape to which the arguments broadcast.
+        upper: The upper end, likewise a scalar or an array.
+    """
 
     lower: Result
     upper: Result

@@ -29,9 +29,9 @@ class SpectralNorm(NamedTuple):
     """The largest singular value, as power iteration finds it.
 
     Attributes:
-        norm: ‖W v‖ for the unit vector v that was found. It is never more than ‖W‖_σ, up to rounding.
-        residual: ‖WᵀW v − ‖Wv‖² v‖/‖Wv‖². Some singular value s has |s²/‖Wv‖² − 1| at most this.
-        converged: Whether the residual fell below the tolerance.
+        norm: A scalar, ‖W v‖ for the unit vector v that was found. It is never more than ‖W‖_σ, up to rounding.
+        residual: A scalar, ‖WᵀW v − ‖Wv‖² v‖/‖Wv‖². Some singular value s has |s²/‖Wv‖² − 1| at most this.
+        converged: A scalar, whether the residual fell below the tolerance.
     """
 
     norm: Float[Array, ""]

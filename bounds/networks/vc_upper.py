@@ -23,7 +23,12 @@ _MOST_BITS = 256  # of breakpoints and degrees, so that their products are withi
 
 
 class VCBounds(NamedTuple):
-    """lower ≤ d_vc ≤ upper."""
+    """Bounds on a VC dimension d_vc.
+
+    Attributes:
+        lower: At most d_vc.
+        upper: At least d_vc.
+    """
 
     lower: int
     upper: int

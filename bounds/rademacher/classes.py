@@ -97,7 +97,7 @@ class LinearBall:
 
     Attributes:
         x: The sample, (m, d), float32 or float64. A feature of ones gives the functions a bias.
-        radius: B.
+        radius: B, a scalar.
         norm: p: 1, 2 or math.inf.
 
     Example:
@@ -171,7 +171,7 @@ class KernelBall:
     Attributes:
         gram: K, (m, m), symmetric positive semidefinite, float32 or float64. Its symmetry and |K_ij|² ≤ K_ii K_jj are
             checked, its eigenvalues are not. Where σᵀKσ is negative, the supremum is taken as 0.
-        radius: B.
+        radius: B, a scalar.
 
     Example:
         >>> import jax.numpy as jnp
@@ -228,7 +228,7 @@ class FiniteClass:
     The supremum is max_u σ·u/m over the rows u of A. Its mean is at most max_u ‖u‖₂ √(2 ln|A|)/m (theory.md 11.3).
 
     Attributes:
-        predictions: A, (number of functions, m): predictions, or losses, of every function on every point.
+        predictions: A, (F, m): predictions, or losses, of each of the F functions on every point.
 
     Example:
         >>> import jax.numpy as jnp

@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         estimate: A scalar.
-        standard_error: The draws' standard deviation divided by the square root of their number.
+        standard_error: A scalar, the draws' standard deviation divided by the square root of their number.
     """
 
     estimate: Float[Array, ""]

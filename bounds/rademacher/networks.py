@@ -30,7 +30,7 @@ class NetworkBall:
 
     Attributes:
         x: The sample, (m, d), float32 or float64.
-        radii: M_1, …, M_L, one for each of the L weight matrices.
+        radii: (L,), M_1, …, M_L, one for each of the L weight matrices.
         key: A PRNG key for the networks from which the ascents start.
         width: The width of the hidden layers that are tried. With two matrices a single neuron attains the supremum.
         num_steps: How many steps an ascent takes.

@@ -38,7 +38,12 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A bound or measure that does not apply, and why."""
+    """A bound or measure that does not apply.
+
+    Attributes:
+        name: The name that it has in a report.
+        reason: Why it does not apply.
+    """
 
     name: str
     reason: str

@@ -48,7 +48,7 @@ class SquaredLossEnsemble:
 
     Attributes:
         predictor: The training of one network.
-        nngp: Covariance of the networks at the start, on the training points.
+        nngp: (N, N), the covariance of the networks at the start, on the training points.
         trained: "all" or "readout".
     """
 

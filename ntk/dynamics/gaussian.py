@@ -46,7 +46,7 @@ class GaussianProcess:
 
     Attributes:
         spectrum: Eigendecomposition of K + ρI.
-        targets: y as columns.
+        targets: y as columns, (N, 1) or (N, O).
         layout: The axes of the outputs.
         dtype: The dtype of the results.
         float64: Whether the computation is in float64 on the CPU.

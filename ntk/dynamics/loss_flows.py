@@ -34,9 +34,9 @@ class LossFlowPredictor(LossProblem):
         targets: y, (N, …), which the loss takes.
         loss: loss(f, y). Training minimizes its sum.
         full: Whether the kernel has output axes.
-        learning_rate: η, ().
-        rtol: Relative tolerance of the solver, ().
-        atol: Absolute tolerance of the solver, ().
+        learning_rate: η, a scalar.
+        rtol: Relative tolerance of the solver, a scalar.
+        atol: Absolute tolerance of the solver, a scalar.
         solver: A Diffrax solver, or None.
         max_steps: The most steps of the solver from one time to the next.
     """

@@ -43,9 +43,9 @@ class SquaredLossPredictor:
 
     Attributes:
         spectrum: Eigendecomposition of the kernel on the training points, with its ridge.
-        targets: y as columns.
-        learning_rate: η.
-        momentum: β.
+        targets: y as columns: (N, 1) or (N, O), or (N·O, 1) if the kernel has output axes.
+        learning_rate: η, a scalar.
+        momentum: β, a scalar.
         filter: "flow" or "steps".
         layout: The axes of the outputs.
         dtype: The dtype of the results.

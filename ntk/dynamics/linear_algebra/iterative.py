@@ -38,7 +38,7 @@ class Solution(NamedTuple):
     """The result of conjugate gradients. Each field but x has one entry for each column of b.
 
     Attributes:
-        x: The solution, in the shape of b.
+        x: The solution, (N,) or (N, c) as b.
         residual: (c,) or (), ‖b − (K + ρ)x‖/‖b‖, computed from x at the end.
         steps: (c,) or (), the number of steps.
         converged: (c,) or (), whether the residual is at most 1.1 times the tolerance. The 10 % are for rounding.
