@@ -5,11 +5,11 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Fields of the network: `kind` is a class of ntk or a program of ntk.architectures, the others are its arguments.
+    # Fields of the network: `kind` is a class of ntk or a program of ntk.architectures, the rest its arguments.
     config.network = ConfigDict()
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
-    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
+    # Folder with the files of the data set. If it is unset, they are fetched over the network. Digits need neither.
     config.data_dir = config_dict.placeholder(str)
     # Number of training images on which the kernels are computed.
     config.num_inputs = 16

@@ -1,4 +1,4 @@
-r"""Networks that break the gradient independence assumption: its limit, the corrected one, and finite widths.
+r"""Networks that break the gradient independence assumption: kernels at finite width, against two limits.
 
     python -m experiments.gia --config=configs/gia.py --workdir=runs/gia
 
@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
-    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
+    # Folder with the files of the data set. If it is unset, they are fetched over the network. Digits need neither.
     config.data_dir = config_dict.placeholder(str)
     # Number of images on which the kernels are computed.
     config.num_inputs = 8

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict, config_dict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    # Networks by label: `kind` is a class of ntk or a program of ntk.architectures, the others are its arguments.
+    # Networks by label: `kind` is a class of ntk or a program of ntk.architectures, the rest its arguments.
     config.networks = ConfigDict(
         {
             "MLP": {"kind": "MLP", "depth": 2, "activation": "relu"},
@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     )
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
-    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
+    # Folder with the files of the data set. If it is unset, they are fetched over the network. Digits need neither.
     config.data_dir = config_dict.placeholder(str)
     # Sample sizes of the learning curves.
     config.sizes = (20, 60, 180)

@@ -9,7 +9,7 @@ def get_config() -> ConfigDict:
     config.network = ConfigDict({"kind": "MLP", "depth": 2, "activation": "relu", "parameterization": "standard"})
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
-    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
+    # Folder with the files of the data set. If it is unset, they are fetched over the network. Digits need neither.
     config.data_dir = config_dict.placeholder(str)
     # Validation points, which choose strengths and the step of early stopping.
     config.num_validation = 300

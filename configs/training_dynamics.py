@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.loss = "squared"
     # "digits" (embedded), "mnist", "fashion_mnist" or "cifar10"; with data_dir also any NAME with a NAME.npz there.
     config.dataset = "digits"
-    # Folder with the files of the data set; unset fetches it over the network (digits need neither).
+    # Folder with the files of the data set. If it is unset, they are fetched over the network. Digits need neither.
     config.data_dir = config_dict.placeholder(str)
     # Training images.
     config.num_train = 40

@@ -1,4 +1,4 @@
-"""The gradient independence assumption where it fails: its answer, the corrected one, and networks of finite width.
+"""Where the gradient independence assumption fails: its limits and the corrected ones, against finite networks.
 
 In y = 1ᵀ(h²)²/n with h² = W²x¹ and x¹ = W¹ξ + 1 the gradient dx¹ = n ∇_{x¹} y = 2W²ᵀW²x¹ holds W² together with its
 transpose. At ξ = 0 its coordinates have mean 2 and second moment 8 + 4/n; the assumption gives 0 and 4 (Yang 2020,

@@ -12,8 +12,9 @@
 # # The NTK of a new architecture
 #
 # A network is written once, as a *tensor program*: a Python function over matrices, vectors and coordinate-wise
-# functions. Yang's theorem then gives its infinite-width NTK, and the library computes it. Here it is a highway network
-# (Srivastava, Greff, Schmidhuber 2015), whose gates have no closed form, on the digits of scikit-learn.
+# functions. Yang's theorem then gives its infinite-width NTK, and the library computes it. This notebook takes a
+# highway network (Srivastava, Greff, Schmidhuber 2015), whose gates have no closed form, and the digits of
+# scikit-learn.
 
 # %%
 import jax
@@ -34,8 +35,8 @@ x = images[:6]
 # %% [markdown]
 # ## Written once
 #
-# `net` hands out parameters by name and functions by name or as JAX functions of scalars; `x` is one input. The bias of
-# the gate is a constant, an option of the program that can be differentiated in.
+# `net` hands out parameters by name and functions by name or as JAX functions of scalars; `x` is one input. The
+# bias of the gate is an option of the program: a number in which kernels can be differentiated.
 
 
 # %%
@@ -92,8 +93,8 @@ plt.tight_layout()
 # %% [markdown]
 # ## What the check is for
 #
-# The theorem needs the backward pass to be independent of the forward weights. A program for which this is not plain is
-# refused, with the line that is at fault.
+# The theorem needs the backward pass to be independent of the forward weights. A program that does not show this is
+# refused, and the message names the line at fault.
 
 
 # %%
@@ -111,8 +112,8 @@ except ValueError as error:
 # %% [markdown]
 # ## A kernel for learning
 #
-# Regression with the NTK of the highway network: two classes, a hundred images each way. The carry bias decides how far
-# the network is from a linear one.
+# Regression with the NTK of the highway network on two classes. The carry bias decides how far the network is from
+# a linear one.
 
 # %%
 chosen = np.flatnonzero(np.isin(digits.target, (3, 8)))[:200]

@@ -12,8 +12,8 @@
 # # Kernels of a network, infinite and finite
 #
 # A network is described once. `infinite_kernels` evaluates the C/D recursions of its limit, `empirical_kernels`
-# measures the same quantities at finite width, and both come back in one layout, so that they can be held against
-# each other entry by entry. The data are the handwritten digits that come with scikit-learn.
+# measures the same quantities at finite width, and both return one layout, so that they can be compared entry by
+# entry. The data are the handwritten digits that come with scikit-learn.
 
 # %%
 import jax

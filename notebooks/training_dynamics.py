@@ -12,9 +12,9 @@
 # # A training run, predicted before it happens
 #
 # In the limit of infinite width a network trained by gradient descent follows a linear differential equation,
-# $\partial_t f = -\eta\,\Theta\,\nabla_f L(f)$, whose kernel $\Theta$ is known before training. So its whole trajectory
-# can be written down beforehand. Here that is done for a network of width 1024 on digits; then the network is trained,
-# and both are laid over each other.
+# $\partial_t f = -\eta\,\Theta\,\nabla_f L(f)$, whose kernel $\Theta$ is known before training. Its whole
+# trajectory can therefore be written down beforehand. This notebook does so for a network of width 1024 on digits,
+# trains the network, and draws both in one plot.
 
 # %%
 import jax
@@ -55,7 +55,7 @@ print(f"learning rate {rate:.4f}")
 # %% [markdown]
 # ## The prediction
 #
-# All that is taken from the network are its outputs before the first step.
+# The prediction takes one thing from the network: its outputs before the first step.
 
 # %%
 num_steps, every = 500, 2
@@ -68,8 +68,8 @@ print("outputs on training points at all times:", predicted.train.shape, "on tes
 # %% [markdown]
 # ## The training run
 #
-# The network itself, and its linearization $f(\theta_0) + \nabla f(\theta_0)\cdot(\theta - \theta_0)$, whose kernel is
-# the network's own at the start and not the limit.
+# The network is trained, and so is its linearization $f(\theta_0) + \nabla f(\theta_0)\cdot(\theta - \theta_0)$.
+# The kernel of the linearization is that of the network before training, and not the limit.
 
 # %%
 optimizer = optax.sgd(rate)
@@ -108,8 +108,9 @@ plt.show()
 # %% [markdown]
 # ## Every network at once
 #
-# Before training, outputs are Gaussian over random initializations; squared loss keeps them so, and mean and variance
-# follow in closed form. The band holds two standard deviations of infinitely many networks that nobody had to train.
+# Over random initializations, outputs are Gaussian before training. Squared loss keeps them Gaussian, and their
+# mean and variance have a closed form. The band reaches two standard deviations to either side, over infinitely
+# many networks that nobody had to train.
 
 # %%
 kernels, kernels_test = ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x_test[:3], x)
@@ -132,8 +133,8 @@ plt.show()
 # %% [markdown]
 # ## Cross-entropy
 #
-# Any other loss has no closed form, but still one equation in the outputs alone: by steps, as here, or by an
-# ODE solver, `dynamics.loss_flow`.
+# Other losses have no closed form, but they have an equation in the outputs alone. It is solved by steps, as here,
+# or by an ODE solver, `dynamics.loss_flow`.
 
 # %%
 labels, loss = (y + 1) / 2, optax.sigmoid_binary_cross_entropy

@@ -12,10 +12,10 @@
 # # The NTK of your own network
 #
 # Any pure function $f(\theta, x)$ has an empirical NTK,
-# $\Theta(\xi, \bar\xi) = \langle\nabla_\theta f(\xi), \nabla_\theta f(\bar\xi)\rangle$. Here it is that of a
-# convolutional network in Flax NNX, before and after training on the digits of scikit-learn, and then that of a GRU in
-# Flax Linen. No Jacobian is formed: the program of $f$ is read, and each layer's part of the kernel is made of Gram
-# matrices of what goes into it and of the gradients $\delta$ that come back to it.
+# $\Theta(\xi, \bar\xi) = \langle\nabla_\theta f(\xi), \nabla_\theta f(\bar\xi)\rangle$. This notebook computes it for a
+# convolutional network in Flax NNX, before and after training on the digits of scikit-learn, and for a GRU in Flax
+# Linen. No Jacobian is formed: the program of $f$ is read, and each layer's part of the kernel is made of Gram matrices
+# of what goes into it and of the gradients $\delta$ that come back to it.
 
 # %%
 import flax.linen as nn
@@ -40,8 +40,8 @@ x, y = images[:100], labels[:100]  # where kernels are evaluated
 # %% [markdown]
 # ## A network
 #
-# An ordinary NNX module. `nnx.split` takes it apart into its graph, its parameters, and all other state (there is none
-# here; with batch normalization it is the running statistics). Only the parameters are an argument of $f$.
+# An ordinary NNX module. `nnx.split` takes it apart into its graph, its parameters, and all other state, which is
+# empty here and holds the running statistics of a batch normalization. Only the parameters are an argument of $f$.
 
 
 # %%
@@ -67,9 +67,9 @@ def f(params, x):
 
 
 # %% [markdown]
-# Its kernel on 100 digits, averaged over the ten outputs as is the default, and what is done for each parameter:
-# `gram` multiplies Gram matrices of operands and of $\delta$, `gradient` forms gradients of this layer alone,
-# whichever takes fewer operations.
+# The kernel on 100 digits is averaged over the ten outputs, which is the default. The table says what is done for
+# each parameter: `gram` multiplies Gram matrices of operands and of $\delta$, and `gradient` forms the gradients of
+# this layer alone. The library takes whichever needs fewer operations.
 
 # %%
 theta = ntk.empirical_ntk(f, fresh, x)
@@ -110,7 +110,7 @@ print(f"loss {losses[0]:.2f} → {losses[-1]:.2f}, accuracy on the other 297 dig
 # ## The spectrum, before and after
 #
 # Gradient flow on the squared loss learns along the eigenvectors of $\Theta$, each at a rate proportional to its
-# eigenvalue. In training the kernel of a network this narrow moves, and more of its trace gathers in few directions:
+# eigenvalue. The kernel of such a narrow network moves in training. More of its trace gathers in few directions:
 # the effective rank (the exponential of the spectrum's entropy) falls. `target_alignment` is the cosine between the
 # centred kernel and that of the labels, $yy^\top$.
 
@@ -154,8 +154,9 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# `param_filter` takes the kernel over some parameters only, chosen by their paths. That of the read-out alone is
-# $h \cdot \bar h + 1$, $h$ the features in the last hidden layer: the kernel of a linear model on them.
+# `param_filter` chooses parameters by their paths, and the kernel is taken over these alone. Over the read-out it
+# is $h \cdot \bar h + 1$, where $h$ are the features in the last hidden layer: the kernel of a linear model on
+# these features.
 
 # %%
 last = ntk.empirical_ntk(f, trained, x, param_filter=lambda path: path.startswith("readout"))
@@ -181,8 +182,8 @@ print("Θ(all digits) · labels:", everything.shape)
 # %% [markdown]
 # ## The linear model behind the kernel
 #
-# `linearize` is the first-order Taylor polynomial of $f$ in its parameters, the model whose training the NTK describes.
-# Its error is of second order in the step, and relative to the change of $f$ it falls with the step.
+# `linearize` is the first-order Taylor polynomial of $f$ in its parameters, the model whose training the NTK
+# describes. Its error is of second order in the step. Relative to the change of $f$ it is of first order.
 
 # %%
 f_lin = jax.jit(ntk.linearize(f, trained))
@@ -196,8 +197,8 @@ for size in (1.0, 0.1, 0.01):
 # %% [markdown]
 # ## A recurrent network
 #
-# A GRU in Linen reads each image row by row. Its gates use the same weights at all eight times, inside a scan: they
-# are Gram matrices over all pairs of times.
+# A GRU in Linen reads each image row by row. Its gates use the same weights at all eight times, inside a scan.
+# Their part of the kernel is made of Gram matrices over all pairs of times.
 
 
 # %%

@@ -17,7 +17,7 @@ class Interval(NamedTuple):
 
     Attributes:
         lower: The lower end, a scalar or an array of the shape to which the arguments broadcast.
-        upper: The upper end, likewise a scalar or an array.
+        upper: The upper end, of the same shape as `lower`; a scalar if that is one.
     """
 
     lower: Result

@@ -131,7 +131,7 @@ def describe(rates: Rates) -> str:
     """The machine's rates in words."""
     return (
         f"Products {rates.products / 1e9:.0f} GFLOP/s, read and write {rates.moved / 1e9:.1f} GB/s, polynomial pass "
-        f"{1e9 / rates.angles:.2f} ns an entry."
+        f"{1e9 / rates.angles:.2f} ns per entry."
     )
 
 

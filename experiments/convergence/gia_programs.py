@@ -1,4 +1,4 @@
-"""Networks that break the gradient independence assumption, their limits with and without it, and finite widths."""
+"""Networks that break the gradient independence assumption: limits with and without it, and kernels at finite width."""
 
 from typing import Any
 

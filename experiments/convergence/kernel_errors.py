@@ -123,7 +123,7 @@ def errors_at_width(
         limits: The blocks of `limit_blocks`.
         width: The width n.
         keys: One PRNG key for each network.
-        memory_gib: So many GiB of memory limit how many networks are computed at the same time.
+        memory_gib: The memory in GiB for the networks that are computed at the same time.
 
     Raises:
         FloatingPointError: A finite network overflows.
@@ -157,7 +157,7 @@ def errors_at_width(
 
 
 def _batch_size(init: Callable[[Array, Array], PyTree], keys: Array, x: Array, memory_gib: float) -> int:
-    """The largest divisor of the number of keys so that as many networks fit into memory; at least 1."""
+    """The largest divisor of the number of keys for which that many networks fit into memory; at least 1."""
     params = jax.tree.leaves(jax.eval_shape(init, keys[0], x))
     # The compiled programs need 3 to 6 times the weights: their random bits, and a copy with the other axis first.
     needed = 8 * sum(leaf.size * leaf.dtype.itemsize for leaf in params)

@@ -1,4 +1,4 @@
-"""Networks trained on labels of which some or all are fair coins."""
+"""Networks trained on labels that are partly or entirely fair coins."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ ROWS = ("Frobenius norms and margins", "spectral complexity", "spectral norms an
 
 
 def measure_mixture(task: Task, fraction: float, seed: int, config: ConfigDict) -> Record:
-    """Train on labels, a fraction of which are coins. Returns errors, complexities and margins of the network."""
+    """Errors, complexities and margins of a network that is trained on labels, a fraction of which are coins."""
     sample, test = task.draw(seed, config.num_train)
     rng = np.random.default_rng([seed, config.num_train])
     # The coins are the same for every fraction; a larger fraction uses more of them.

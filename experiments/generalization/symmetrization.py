@@ -49,7 +49,7 @@ def simulate_chain(key: Array, m: int, noise: float, num_draws: int) -> Float[Ar
 
 
 def massart_bound(m: int) -> float:
-    """2 √(2 ln(m + 1)/m), at least 2 R_m: m + 1 vectors of losses, none longer than √m (theory.md 11.3).
+    """2 √(2 ln(m + 1)/m), at least 2 R_m: m + 1 vectors of losses, each at most √m long (theory.md 11.3).
 
     Example:
         >>> round(massart_bound(100), 4)

@@ -127,7 +127,7 @@ def _draw_dichotomy(axes: Axes, points: np.ndarray, pattern: tuple[int, ...]) ->
 
 
 def centred_boundary(points: np.ndarray, signs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weights, with the boundary moved midway between the two classes; without a boundary for a single class."""
+    """The weights with the boundary midway between both classes. A single class has the whole plane."""
     heights = points @ weights[:2]
     if abs(signs.sum()) == len(signs):
         return np.array([0.0, 0.0, signs[0]])

@@ -17,7 +17,7 @@ from ntk import dynamics
 
 # Positive numbers by name, as their logarithms.
 Logs = dict[str, Array]
-# Standard deviations start no lower than this, since 0 has no logarithm.
+# The least standard deviation at the start, since 0 has no logarithm.
 _SMALLEST = 1e-3
 
 

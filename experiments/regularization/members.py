@@ -69,7 +69,7 @@ class Members(NamedTuple):
         gain: The norm ‖W‖_σ of every layer under spectral normalization.
         learning_rate: η.
         label_noise: The share of training labels that are replaced by random classes.
-        num_train: The member has so many of the training points, the first.
+        num_train: The number of training points of the member. It has the first ones.
         seed: The seed of its first parameters, of its noise and of its dropout.
     """
 

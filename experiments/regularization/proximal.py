@@ -20,7 +20,7 @@ from ntk.trees import Params
 
 
 def soft_threshold(threshold: ArrayLike) -> optax.GradientTransformation:
-    """Moves every parameter toward 0 by the threshold after the step, and to exactly 0 where it is not larger.
+    """After the step, moves every parameter by the threshold toward 0, and smaller ones to exactly 0.
 
     This is the proximal step of L1 (theory.md 15.2). Gradient steps along the subgradient λ sign(w) never end at 0.
 

@@ -75,8 +75,8 @@ def make_plan(program: Program, members: Sequence[Member], samples: Samples, mes
         members: All members of its shape.
         samples: The data.
         mesh: The devices.
-        memory_gib: The memory of each accelerator, or of all CPU devices together. If one member per device needs more,
-            one member per device is trained all the same, with a warning.
+        memory_gib: The memory of each accelerator, or of all CPU devices together. If a single member per device needs
+            more, it is trained nevertheless, with a warning.
     """
     num_devices, on_cpu = mesh.size, mesh.devices.flat[0].platform == "cpu"
     sharing = num_devices if on_cpu else 1

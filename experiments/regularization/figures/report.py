@@ -52,7 +52,7 @@ def _opening(config: ConfigDict) -> str:
 
 
 def _members(config: ConfigDict, records: list[Record]) -> str:
-    """One line for each strength of each regularizer, at every place of the other axes."""
+    """One line for each strength of each regularizer, at every combination of the other axes."""
     varied = [field for field, axis in AXES.items() if len(config[axis]) > 1]
     cells: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
