@@ -62,6 +62,7 @@ def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any
         return function(*args)
     except Exception as error:
         (reason, *_) = str(error).strip().splitlines() or [""]
+        reason = reason.replace("jaxlib._jax.ArrayImpl", "jax.Array")  # as Python names its type
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{called} fails with {type(error).__name__}: {reason[:_LONGEST]}; expected {expected}.") from error
 

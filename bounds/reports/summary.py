@@ -166,6 +166,7 @@ def _predicted(
 ) -> tuple[Float[Array, "N ..."], Float[np.ndarray, " N"]]:
     """The outputs for x, and the margins."""
     check_leaves("params", params)
+    check_leaves(x_argument, x)
     outputs = called("apply", apply, {"params": params, x_argument: x})
     argument = f"apply(params, {x_argument})"
     return as_floating(argument, outputs), np.asarray(margins_of(argument, outputs, labels_argument, labels))

@@ -12,7 +12,7 @@ from bounds.networks.lipschitz import lipschitz_lower_estimate
 from bounds.networks.pattern_fitting import fitted_dichotomies
 from bounds.pac_bayes.gaussian_posterior import posterior_risks
 from bounds.rademacher import LinearBall, rademacher_complexity
-from bounds.reports.entries import pac_bayes_entries
+from bounds.reports.entries import Classifier, pac_bayes_entries
 
 KEY = jax.random.key(0)
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
@@ -43,8 +43,20 @@ def of_report(scale):
     def apply(w, x):
         return scale()[0] * (x @ w)
 
-    data = X, np.array([1, -1])
-    return lambda step: pac_bayes_entries(apply, np.ones(2), np.zeros(2), data, KEY, 0.1, (step,), num_draws=2)
+    classifier = Classifier(
+        apply=apply,
+        params=np.ones(2),
+        x=X,
+        labels=jnp.array([1, -1]),
+        margins=np.ones(2),
+        test_margins=None,
+        one_output=True,
+        architecture=None,
+        gram=None,
+        ridge=0.0,
+        delta=0.1,
+    )
+    return lambda step: pac_bayes_entries(classifier, np.zeros(2), KEY, (step,), num_draws=2)
 
 
 def of_model(scale):

@@ -162,7 +162,7 @@ REFUSED = [
         "fitted_dichotomies: learning_rate",
         lambda bounds: bounds.fitted_dichotomies(LINEAR, SQUARE, PATTERNS, KEY, learning_rate=-1.0),
         ValueError,
-        "learning_rate is -1.0; expected a finite number that is",
+        "learning_rate is -1.0; expected one finite number that is",
     ),
     (
         "fitted_dichotomies: key",
