@@ -29,19 +29,19 @@ class Scan(NamedTuple):
         options: Keywords of `jax.lax.scan`: the length, the direction and how many steps are written out.
     """
 
-    body: Any
+    body: Program
     num_consts: int
     num_carry: int
     options: dict[str, Any]
 
 
-def inner_programs(equation: Any) -> list[Any]:
+def inner_programs(equation: Equation) -> list[Program]:
     """The closed programs inside an equation: of a wrapper or a scan one, of a `cond` its branches in order."""
     programs = _inner(equation)
     return [x if isinstance(x, core.ClosedJaxpr) else core.ClosedJaxpr(x, []) for x in programs]
 
 
-def as_scan(equation: Any) -> Scan:
+def as_scan(equation: Equation) -> Scan:
     """What a `scan` equation does with its inputs."""
     (body,) = inner_programs(equation)
     # What runs along the loop has one axis more outside of it.
@@ -52,7 +52,7 @@ def as_scan(equation: Any) -> Scan:
     return Scan(body, len(along) - sum(along) - num_carry, num_carry, options)
 
 
-def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
+def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Equation, int]]:
     """Every equation of a program and of those inside it, and how often it is run.
 
     Those of a scan are run once a step, those of all branches once.
@@ -63,7 +63,7 @@ def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
             yield from equations(getattr(program, "jaxpr", program), times * equation.params.get("length", 1))
 
 
-def needed_equations(jaxpr: Any) -> list[Any]:
+def needed_equations(jaxpr: Any) -> list[Equation]:
     """The equations that the outputs of a program depend on, or that have an effect such as printing, in order."""
     needed = set(filter(is_variable, jaxpr.outvars))
     equations = []
@@ -74,7 +74,7 @@ def needed_equations(jaxpr: Any) -> list[Any]:
     return equations[::-1]
 
 
-def readers(jaxpr: Any, needed: Sequence[Any]) -> dict[Any, list[str]]:
+def readers(jaxpr: Any, needed: Sequence[Equation]) -> dict[Any, list[str]]:
     """By variable, the primitives that read it among the needed equations, and "output" if the program returns it."""
     found: dict[Any, list[str]] = defaultdict(list)
     for equation in needed:
@@ -95,13 +95,13 @@ def read_atom(atom: Any, values: dict[Any, Any]) -> Any:
     return values[atom] if is_variable(atom) else jnp.asarray(atom.val, atom.aval.dtype)
 
 
-def initial_values(program: Any, inputs: Sequence[Any]) -> dict[Any, Any]:
+def initial_values(program: Program, inputs: Sequence[Any]) -> dict[Any, Any]:
     """The variables of a closed program before its first equation."""
     jaxpr = program.jaxpr
     return dict(zip([*jaxpr.constvars, *jaxpr.invars], [*map(jnp.asarray, program.consts), *inputs], strict=True))
 
 
-def evaluate(program: Any, equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
+def evaluate(program: Program, equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
     """One equation as it stands, as a program of its own, so that custom derivatives and inner programs survive."""
     arguments = {a: x for a, x in zip(equation.invars, inputs, strict=True) if is_variable(a)}
     alone = program.jaxpr.replace(
@@ -116,7 +116,7 @@ def evaluate(program: Any, equation: Any, inputs: Sequence[Any]) -> Sequence[Any
     return [None if isinstance(v, core.DropVar) else next(outputs) for v in equation.outvars]
 
 
-def _inner(equation: Any) -> Iterator[Any]:
+def _inner(equation: Equation) -> Iterator[Program]:
     """Programs inside an equation, closed or not."""
     for value in equation.params.values():
         for part in value if isinstance(value, tuple) else (value,):

@@ -26,7 +26,7 @@ class DenseLayers(NamedTuple):
     parameters: tuple[int, ...]
 
 
-def check_layers(layers: Any) -> None:
+def check_layers(layers: object) -> None:
     """Refuse what is not a `DenseLayers`, and numbers that do not belong to a network."""
     if not isinstance(layers, DenseLayers):
         raise TypeError(f"layers is {type(layers).__name__}; expected the DenseLayers of mlp_layers or tree_layers.")
@@ -48,7 +48,7 @@ def check_layers(layers: Any) -> None:
         )
 
 
-def check_activation_name(activation: Any) -> None:
+def check_activation_name(activation: object) -> None:
     """Refuse what is not a string."""
     if not isinstance(activation, str):
         raise TypeError(f"activation is {shown(activation)}; expected the name of an activation.")

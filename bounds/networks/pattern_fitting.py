@@ -1,14 +1,15 @@
 """Dichotomies of a sample that training finds for a network: a lower bound on how many there are."""
 
 import itertools
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int8, Shaped
+from jaxtyping import Array, Bool, Float, Int8, PyTree, Shaped
 
 from bounds import batches
 from bounds.arrays import as_labels
@@ -26,8 +27,19 @@ _MARGIN = 1e-3
 _TRIALS, _UNITS, _CHANGE = 16, 4.0, 0.25
 
 
+@runtime_checkable
+class Model(Hashable, Protocol):
+    """A network with one output, such as `ntk.finite` returns, or a Flax Linen module."""
+
+    def init(self, rngs: Array, x: Float[Array, "N ..."]) -> Params:
+        """Random parameters for such inputs."""
+
+    def apply(self, variables: Params, x: Float[Array, "N ..."]) -> PyTree:
+        """The outputs, (N,) or (N, 1). A Flax module states no narrower type."""
+
+
 def fitted_dichotomies(
-    model: Any,
+    model: Model,
     x: Shaped[ArrayLike, "N ..."],
     patterns: Shaped[ArrayLike, "P N"],
     key: Array,
@@ -85,7 +97,7 @@ def fitted_dichotomies(
 
 
 def network_dichotomies(
-    model: Any,
+    model: Model,
     x: Shaped[ArrayLike, "N ..."],
     key: Array,
     *,
@@ -136,7 +148,7 @@ def network_dichotomies(
 
 @compiled(static=1)
 def _fitted(
-    model: Any,
+    model: Model,
     restarts: int,
     x: Float[Array, "N ..."],
     patterns: Float[Array, "P N"],
@@ -177,7 +189,7 @@ def _fitted(
     return found.reshape(restarts, -1).any(0)
 
 
-def _beyond_rounding(model: Any, params: Params, x: Array, key: Array) -> Bool[Array, ""]:
+def _beyond_rounding(model: Model, params: Params, x: Array, key: Array) -> Bool[Array, ""]:
     """Whether no output changes much when every number on the way to it is moved at random."""
     outputs = model.apply(params, x)
 
@@ -188,7 +200,7 @@ def _beyond_rounding(model: Any, params: Params, x: Array, key: Array) -> Bool[A
     return jnp.all(jax.vmap(holds)(jax.random.split(jax.random.fold_in(key, 1), _TRIALS)))
 
 
-def _numbers_held(model: Any, loss: Any, x: Array) -> int:
+def _numbers_held(model: Model, loss: Callable[[Params, Array], tuple[Array, Array]], x: Array) -> int:
     """How many numbers one network holds: parameters, moments, the best ones, and those of a step or the trials."""
     params = jax.eval_shape(model.init, jax.random.key(0), x)
     signs = jnp.ones(len(x), x.dtype)
@@ -198,7 +210,7 @@ def _numbers_held(model: Any, loss: Any, x: Array) -> int:
     return 5 * size + max(step, 4 * _TRIALS * batches.numbers_made(model.apply, params, x))
 
 
-def _check(model: Any, x: ArrayLike, patterns: ArrayLike, learning_rate: ArrayLike) -> tuple[Array, Array, Array]:
+def _check(model: Model, x: ArrayLike, patterns: ArrayLike, learning_rate: ArrayLike) -> tuple[Array, Array, Array]:
     for method in ("init", "apply", "__hash__"):
         if not callable(getattr(model, method, None)):
             raise TypeError(f"model is {type(model).__name__} without {method}; expected a hashable Flax Linen module.")
