@@ -27,8 +27,8 @@ class Batch(NamedTuple):
     lengths: jax.Array | None
 
 
-class Task(NamedTuple):
-    """A network and both sides of a kernel, as `checked_task` found them: all of one dtype.
+class NetworkInputs(NamedTuple):
+    """A network and both sides of a kernel, as `checked_network_inputs` found them: all of one dtype.
 
     Attributes:
         net: The network.
@@ -41,9 +41,9 @@ class Task(NamedTuple):
     batch2: Batch | None
 
 
-def checked_task(
+def checked_network_inputs(
     net: Network, x1: ArrayLike, x2: ArrayLike | None, lengths1: ArrayLike | None, lengths2: ArrayLike | None
-) -> Task:
+) -> NetworkInputs:
     """What every kernel of a description is computed from.
 
     Raises:
@@ -55,13 +55,13 @@ def checked_task(
         raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
     batch1 = check_batch(net, x1, lengths1, "1")
     if x2 is None or (x2 is x1 and lengths2 is lengths1):
-        return Task(with_dtype(net, batch1.x.dtype), batch1, None)
+        return NetworkInputs(with_dtype(net, batch1.x.dtype), batch1, None)
     batch2 = check_batch(net, x2, lengths2, "2")
     if batch1.x.shape[-1] != batch2.x.shape[-1]:
         raise ValueError(f"x2 has {batch2.x.shape[-1]} features; expected {batch1.x.shape[-1]} as in x1.")
     dtype = common_dtype(batch1.x, batch2.x)
     batch1, batch2 = (batch._replace(x=batch.x.astype(dtype)) for batch in (batch1, batch2))
-    return Task(with_dtype(net, dtype), batch1, batch2)
+    return NetworkInputs(with_dtype(net, dtype), batch1, batch2)
 
 
 def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str) -> Batch:

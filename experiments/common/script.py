@@ -28,7 +28,7 @@ _HELP = ("-h", "-help", "--help", "-helpshort", "--helpshort")
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "Configuration file, one of configs/; after a colon, the name that some of them take.",
+    "The configuration, a file such as configs/vc_growth.py. Some files take a name after a colon.",
     lock_config=True,
 )
 _WORKDIR = flags.DEFINE_string(

@@ -17,7 +17,7 @@ from ntk.checks import check_results
 from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scaled
 from ntk.duals import Activation
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
-from ntk.inputs import Batch, Network, checked_task
+from ntk.inputs import Batch, Network, checked_network_inputs
 from ntk.linalg import highest_einsum
 from ntk.networks import MLP, with_activation
 from ntk.trees import Params, leaf_paths
@@ -35,7 +35,7 @@ def kernels_of(
 
     `ntk.empirical_kernels` documents the arguments and what is raised.
     """
-    net, batch1, batch2 = checked_task(net, x1, x2, lengths1, lengths2)
+    net, batch1, batch2 = checked_network_inputs(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
     result = _measure(net.activation, size, with_activation(net, None), params, batch1, batch2)
     check_results(vars(result), lambda: {f"params '{path}'": leaf for path, leaf in _leaves(params).items()})

@@ -11,7 +11,7 @@ from ntk.checks import check_representable
 from ntk.decomposition import Kernels
 from ntk.duals import Activation
 from ntk.infinite_width import mlp, rnn
-from ntk.inputs import Batch, Network, checked_task
+from ntk.inputs import Batch, Network, checked_network_inputs
 from ntk.networks import MLP, RNN, with_activation
 
 _RECURSIONS: dict[type, ModuleType] = {MLP: mlp, RNN: rnn}
@@ -25,7 +25,7 @@ def kernels_of(
     lengths2: ArrayLike | None,
 ) -> Kernels:
     """C, D, NNGP and NTK of an MLP or an RNN, as `ntk.infinite_kernels` documents them."""
-    net, batch1, batch2 = checked_task(net, x1, x2, lengths1, lengths2)
+    net, batch1, batch2 = checked_network_inputs(net, x1, x2, lengths1, lengths2)
     result = _kernels(net.activation, with_activation(net, None), batch1, batch2)
     check_representable(**vars(result))
     return result
@@ -39,7 +39,7 @@ def ntk_of(
     lengths2: ArrayLike | None,
 ) -> Float[jax.Array, "N1 N2"]:
     """The NTK of an MLP or an RNN alone, (N1, N2), as `ntk.infinite_ntk` documents it."""
-    net, batch1, batch2 = checked_task(net, x1, x2, lengths1, lengths2)
+    net, batch1, batch2 = checked_network_inputs(net, x1, x2, lengths1, lengths2)
     result = _ntk(net.activation, with_activation(net, None), batch1, batch2)
     check_representable(ntk=result)
     return result
