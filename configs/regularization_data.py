@@ -3,8 +3,8 @@ r"""The effects of label noise and of more training points on networks with and 
     python -m experiments.regularization_sweep \
         --config=configs/regularization_data.py --workdir=runs/regularization_data
 
-At 400 points with 40 % of the labels drawn anew the error on new points should be about 34 % without a penalty, and
-13 % with L2.
+Takes about two minutes on 2 CPU cores. At 400 points with 40 % of the labels redrawn, the error on new points should
+be about 34 % without a penalty, and 13 % with L2.
 """
 
 from ml_collections import ConfigDict
