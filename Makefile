@@ -48,7 +48,8 @@ OLDER_EMITTERS = $(shell $(BIN)/python -c \
   "import jaxlib.version as v; print('--xla_cpu_use_fusion_emitters=false' * (v.__version_info__ < (0, 11)))")
 
 AS_USERS = $(addprefix tests/ntk/duals/test_,arcsine.py dual_extremes.py dual_gradients.py dual_hessians.py \
-  dual_references.py) $(addprefix tests/ntk/infinite_width/test_,kernel_gradients.py mlp.py)
+  dual_references.py) $(addprefix tests/ntk/infinite_width/test_,kernel_gradients.py mlp.py) \
+  tests/ntk/programs/test_equal_positions.py
 
 test: lint test-fast
 

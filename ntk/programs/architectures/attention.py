@@ -1,19 +1,15 @@
 """Self-attention, alone and in the transformer of the paper."""
 
-from collections.abc import Sequence
 from typing import Any
-
-import jax
-import jax.numpy as jnp
 
 from ntk.checks import MOST_STEPS, check_choice, check_count
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import layer_norm, read_out
+from ntk.programs.architectures.blocks import check_axes, layer_norm, pooled
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
-from ntk.programs.language.scalars import Number
+from ntk.programs.language.scalars import Number, Scalar
 from ntk.programs.language.vectors import Vector
 
 
@@ -68,12 +64,12 @@ def self_attention(
     """
     check_choice("scaling", scaling, ("1/n", "1/sqrt(n)"))
     factor = 1.0 if scaling == "1/n" else net.width**0.5
-    states = [net.input_matrix("u", u_std) @ step for step in x]
+    check_axes(x, "positions", "entries")
+    states = net.input_matrix("u", u_std) @ x
     queries, keys, values = (
-        [net.matrix(name, std) @ z for z in states] for name, std in (("q", qk_std), ("k", qk_std), ("w", w_std))
+        net.matrix(name, std) @ states for name, std in (("q", qk_std), ("k", qk_std), ("w", w_std))
     )
-    attended = [z + _attention(net, query, keys, values, factor) for z, query in zip(states, queries, strict=True)]
-    return read_out(net, attended, pooling, v_std)
+    return net.output("v", v_std) @ pooled(states + _attention(net, queries, keys, factor) @ values, pooling)
 
 
 @tensor_program
@@ -121,24 +117,20 @@ def transformer(
         >>> k.samples, bool(0 < k.nngp[0, 0] < 1)
         (0, True)
     """
+    check_axes(x, "positions", "entries")
     check_count("depth", depth, maximum=MOST_STEPS)
     phi = net.phi(activation)
-    states: list[Any] = list(x)
+    states: Any = x
     for layer in range(1, depth + 1):
         U = net.input_matrix("u1", u_std) if layer == 1 else net.matrix(f"u{layer}", u_std)
         W1, W2 = (net.matrix(f"w{number}_{layer}", w_std) for number in (1, 2))
         b1, b2 = (net.bias(f"b{number}_{layer}", b_std) for number in (1, 2))
-        keys = [U @ state for state in states]
-        mixed = [layer_norm(net, key + _attention(net, key, keys, keys), epsilon) for key in keys]
-        states = [layer_norm(net, z + W2 @ phi(W1 @ z + b1) + b2, epsilon) for z in mixed]
-    return read_out(net, states, pooling, v_std)
+        keys = U @ states
+        z = layer_norm(net, keys + _attention(net, keys, keys) @ keys, epsilon)
+        states = layer_norm(net, z + W2 @ phi(W1 @ z + b1) + b2, epsilon)
+    return net.output("v", v_std) @ pooled(states, pooling)
 
 
-def _attention(net: Net, query: Vector, keys: Sequence[Vector], values: Sequence[Vector], factor: Any = 1.0) -> Vector:
-    """Σ_j softmax_j(factor·q·k_j/n) w_j."""
-    weights = net.scalar(_softmax)(*((query * key).mean() * factor for key in keys))
-    return sum((weight * value for weight, value in zip(weights, values, strict=True)), net.zero())
-
-
-def _softmax(*scores: jax.Array) -> jax.Array:
-    return jax.nn.softmax(jnp.stack(scores))
+def _attention(net: Net, queries: Vector, keys: Vector, factor: Number = 1.0) -> Scalar:
+    """softmax_j(factor·q_i·k_j/n), for all positions i and j."""
+    return net.softmax((queries[:, None] * keys[None]).mean() * factor)

@@ -6,6 +6,7 @@ from jax import lax
 
 from ntk.checks import MOST_STEPS, check_count
 from ntk.duals import ActivationLike
+from ntk.programs.architectures.blocks import check_axes
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -55,6 +56,7 @@ def batch_norm_mlp(
         >>> print(f"{jnp.trace(k.nngp):.2f}")  # Σ_i E (hᵢ − μ)²/s²
         6.00
     """
+    check_axes(x, "entries")
     check_count("depth", depth, maximum=MOST_STEPS)
     phi, rsqrt = net.phi(activation), net.phi(lax.rsqrt)
     net.needs_batch(rank=3, unless=net.needs_nonnegative("epsilon", epsilon))

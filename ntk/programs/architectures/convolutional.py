@@ -1,21 +1,15 @@
 """Convolutional networks over sequences and images."""
 
-from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from ntk.checks import MOST_STEPS, check_choice, check_count
 from ntk.duals import ActivationLike
+from ntk.programs.architectures.blocks import check_axes
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
-from ntk.programs.language.vectors import Vector
-
-Position = tuple[int, ...]
-Signal = Mapping[Position, Any]  # a vector, or channels of the input, at each position
 
 
 @tensor_program
@@ -39,7 +33,7 @@ def cnn_1d(
         f = (σ_v/√n) v·(1/P)Σ_p x^L_p   (pooling "mean")   or   f = (σ_v/√(Pn)) Σ_p v_p·x^L_p   ("flatten")
 
     Inputs are (N, T, d), as for `stax.Conv` of neural-tangents. Everything has a closed form. The limit looks at all
-    pairs of positions with "mean", and at P pairs with "flatten". The time to compile grows with their number.
+    P² pairs of positions with "mean", and at P pairs with "flatten".
 
     Args:
         net: What the program is given.
@@ -130,52 +124,12 @@ def _cnn(
         check_count(name, count, maximum=MOST_STEPS)
     check_choice("padding", padding, ("same", "valid"))
     check_choice("pooling", pooling, ("mean", "flatten"))
-    if len(x.shape) != num_axes + 1:
-        raise ValueError(f"inputs have shape {x.shape}; expected {num_axes} axes of positions and one of channels.")
+    check_axes(x, *(("positions",), ("height", "width"))[num_axes - 1], "channels")
     phi = net.phi(activation)
-    signal: Signal = {position: x[position] for position in np.ndindex(x.shape[:-1])}
+    z: Any = x
     for layer in range(1, depth + 1):
-        convolved = _convolved(net, layer, signal, kernel_size, padding, w_std, b_std)
-        signal = _averaged({position: phi(h) for position, h in convolved.items()}, pool_size)
-        if not signal:
-            raise ValueError(
-                f"inputs have shape {x.shape}; expected larger ones, with a position left at layer {layer}."
-            )
-    if pooling == "mean":
-        return net.output("v", v_std) @ (sum(signal.values(), net.zero()) / len(signal))
-    outputs = (net.output(f"v_{_name(position)}", v_std) @ z for position, z in signal.items())
-    return sum(outputs) / len(signal) ** 0.5
-
-
-def _convolved(
-    net: Net, layer: int, signal: Signal, kernel_size: int, padding: str, w_std: Number, b_std: Number
-) -> dict[Position, Vector]:
-    """hˡ at each position, from the layer before."""
-    num_axes = len(next(iter(signal)))
-    make = net.input_matrix if layer == 1 else net.matrix
-    std = w_std / kernel_size ** (num_axes / 2)
-    w = {offset: make(f"w{layer}_{_name(offset)}", std) for offset in np.ndindex((kernel_size,) * num_axes)}
-    b = net.bias(f"b{layer}", b_std)
-    first = (kernel_size - 1) // 2 if padding == "same" else 0
-    h = {}
-    for position in signal:
-        read = {offset: tuple(np.add(position, offset) - first) for offset in w}
-        if padding == "same" or all(place in signal for place in read.values()):
-            h[position] = sum((w[offset] @ signal[place] for offset, place in read.items() if place in signal), b)
-    return h
-
-
-def _averaged(signal: Mapping[Position, Vector], size: int) -> dict[Position, Vector]:
-    """The means over windows of that size. Windows do not overlap, and positions that fill none are left out."""
-    pooled = {}
-    for position in signal:
-        corner = np.multiply(position, size)
-        window = [tuple(corner + offset) for offset in np.ndindex((size,) * len(position))]
-        if window[-1] in signal:
-            vectors = [signal[place] for place in window]
-            pooled[position] = sum(vectors[1:], vectors[0]) / size ** len(position)
-    return pooled
-
-
-def _name(position: Position) -> str:
-    return "_".join(map(str, position))
+        w = net.convolution(f"w{layer}", (kernel_size,) * num_axes, w_std, padding=padding)
+        z = phi(w @ z + net.bias(f"b{layer}", b_std))
+        if pool_size > 1:
+            z = z.pooled(*(pool_size,) * num_axes)
+    return net.output("v", v_std) @ (z.pooled() if pooling == "mean" else z)

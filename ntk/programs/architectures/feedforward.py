@@ -4,7 +4,7 @@ from typing import Any
 
 from ntk.checks import MOST_STEPS, check_choice, check_count
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import read_out
+from ntk.programs.architectures.blocks import check_axes, read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -49,6 +49,7 @@ def mlp(
         >>> print(f"{ntk.infinite_ntk(net, jnp.array([[1.0, 1.0]]))[0, 0]:.2f}")
         1.00
     """
+    check_axes(x, "entries")
     check_count("depth", depth, minimum=0, maximum=MOST_STEPS)
     phi = net.phi(activation)
     z: Any = x
@@ -96,6 +97,7 @@ def residual_mlp(
         >>> print(f"{ntk.infinite_kernels(net, jnp.array([[1.0, 1.0]])).nngp[0, 0]:.2f}")
         0.75
     """
+    check_axes(x, "entries")
     check_count("depth", depth, maximum=MOST_STEPS)
     phi, z = net.phi(activation), net.input_matrix("u", u_std) @ x
     for layer in range(1, depth + 1):
@@ -145,6 +147,7 @@ def tied_mlp(
         >>> bool(jnp.allclose(ntk.infinite_ntk(tied, x), ntk.infinite_ntk(untied, x)))
         True
     """
+    check_axes(x, "entries")
     check_count("depth", depth, minimum=2, maximum=MOST_STEPS)
     check_choice("pooling", pooling, ("last", "mean"))
     phi, w = net.phi(activation), net.matrix("w", w_std)

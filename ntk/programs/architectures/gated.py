@@ -1,6 +1,6 @@
 """Recurrent networks with gates; their products of vectors are sampled in the limit."""
 
-from ntk.programs.architectures.blocks import affine, layer_norm, read_out
+from ntk.programs.architectures.blocks import affine, check_axes, layer_norm, read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -51,6 +51,7 @@ def lstm(
     """
     sigmoid, tanh = net.phi("sigmoid"), net.phi("tanh")
     h, c, states = net.zero(), net.zero(), []
+    check_axes(x, "steps", "entries")
     for step in x:
         i, f, g, o = (affine(net, f"_{gate}", h, step, w_std, u_std, b_std) for gate in "ifgo")
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
@@ -99,6 +100,7 @@ def gru(
     """
     sigmoid, tanh = net.phi("sigmoid"), net.phi("tanh")
     stds, h, states = (w_std, u_std, b_std), net.zero(), []
+    check_axes(x, "steps", "entries")
     for step in x:
         z, r = (sigmoid(affine(net, f"_{gate}", h, step, *stds)) for gate in "zr")
         h = z * h + (1.0 - z) * tanh(affine(net, "_g", r * h, step, *stds))
@@ -153,6 +155,7 @@ def layer_norm_gated_rnn(
         return layer_norm(net, affine(net, name, state, step, w_std, u_std, b_std), epsilon)
 
     h, states = net.zero(), []
+    check_axes(x, "steps", "entries")
     for step in x:
         z = sigmoid(normalized("_z", h, step))
         h = z * h + (1.0 - z) * tanh(normalized("_g", h, step))

@@ -1,10 +1,8 @@
 """Recurrent networks without gates: in one direction, and in both."""
 
-from collections.abc import Iterable
-
 from ntk.checks import check_choice
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import affine, pooled, read_out
+from ntk.programs.architectures.blocks import affine, check_axes, pooled, read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -100,7 +98,7 @@ def bidirectional_rnn(
     """
     check_choice("combination", combination, ("concatenation", "sum"))
     s, r = (
-        pooled(net, _states(net, steps, name, activation, w_std, u_std, b_std), pooling)
+        pooled(_states(net, steps, name, activation, w_std, u_std, b_std), pooling)
         for name, steps in (("_forward", x), ("_backward", x[::-1]))
     )
     if combination == "sum":
@@ -109,11 +107,12 @@ def bidirectional_rnn(
 
 
 def _states(
-    net: Net, steps: Iterable[Input], name: str, activation: ActivationLike, w_std: Number, u_std: Number, b_std: Number
+    net: Net, x: Input, name: str, activation: ActivationLike, w_std: Number, u_std: Number, b_std: Number
 ) -> list[Vector]:
     """s¹, …, s^T."""
+    check_axes(x, "steps", "entries")
     phi, s, states = net.phi(activation), net.zero(), []
-    for step in steps:
+    for step in x:
         s = phi(affine(net, name, s, step, w_std, u_std, b_std))
         states.append(s)
     return states

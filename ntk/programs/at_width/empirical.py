@@ -89,9 +89,10 @@ def measured(
 def _width(recording: Recording, params: dict[str, Array]) -> int:
     """The width that the parameters have; 1 for a linear model, which has none."""
     parameters = sorted(recording.parameters.values(), key=lambda parameter: parameter.kind != "output")
+    axes = {weight.name: len(vector.shape) for weight, vector in recording.output.vectors}
     for parameter in parameters:
+        axis = axes.get(parameter.name, len(parameter.axes) + (parameter.kind not in ("output", "bias", "matrix")))
         shape = getattr(params[parameter.name], "shape", ())
-        axis = 1 if parameter.kind == "input_matrix" else 0
         if len(shape) > axis and not (parameter.kind == "output" and parameter.fan_in is not None):
             return shape[axis]
     return 1

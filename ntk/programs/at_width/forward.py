@@ -2,10 +2,11 @@
 
 Positions of a sequence ask for the same operations on different vectors. Operations that can be done at the same time
 become one: one product of a matrix with all its operands, one layer norm of all positions. So the compiled program
-grows with the depth of the network and not with the number of positions.
+grows with the depth of the network and not with the number of positions. A field is one array with its position axes.
 """
 
 import functools
+import math
 import operator
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -19,8 +20,34 @@ from ntk.linalg import highest_matmul
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features, Output
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Width, applied
-from ntk.programs.language.vectors import PRODUCT, BatchMean, Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
+from ntk.programs.language.scalars import (
+    Apply,
+    Constant,
+    Entry,
+    Moment,
+    Option,
+    Scalar,
+    Table,
+    Width,
+    applied_at_one_input,
+)
+from ntk.programs.language.vectors import (
+    PRODUCT,
+    Atom,
+    BatchMean,
+    Bias,
+    Convolve,
+    Embed,
+    Entries,
+    MatMul,
+    Mixed,
+    Moved,
+    Nonlin,
+    One,
+    Parameter,
+    Tap,
+    Vector,
+)
 
 BATCH = "inputs"  # the name of the axis over which a batch mean is taken
 Kind = tuple[Hashable, ...]
@@ -51,7 +78,8 @@ class ForwardPass:
         self.entries, self.width, self.taps = entries, width, taps
         self._places: dict[Node, tuple[Any, int | None]] = {}  # an array, or one row of it
         for nodes in recording.once(_schedule, recording):
-            values = self._combinations(nodes) if isinstance(nodes[0], Vector) else self._values(nodes)
+            many = isinstance(nodes[0], Vector) and not nodes[0].shape
+            values = self._combinations(nodes) if many else self._values(nodes)
             self._places.update({node: (values, None if len(nodes) == 1 else row) for row, node in enumerate(nodes)})
 
     def __getitem__(self, node: Node) -> Any:
@@ -60,11 +88,10 @@ class ForwardPass:
 
     def results(self) -> tuple[Array, dict[str, Array]]:
         """The output, and the watched vectors by name."""
-        output = self[self.recording.output.offset] + sum(
-            (self[read] / (weight.fan_in or self.width) ** 0.5)
-            @ (self[weight.std] * self.params[weight.name] + self[weight.mean])
-            for weight, read in self.recording.output.readouts
-        )
+        output = self[self.recording.output.offset]
+        for weight, read in self.recording.output.readouts:
+            value, v = self[read], self[weight.std] * self.params[weight.name] + self[weight.mean]
+            output += jnp.tensordot(value / value.size**0.5, v, value.ndim)
         return jnp.asarray(output, self.entries.dtype), {
             name: self[vector] + self[tap] for name, (tap, vector) in self.recording.watched.items()
         }
@@ -116,7 +143,7 @@ class ForwardPass:
         """The values of alike operations, stacked. The value of a single one is not."""
         operands = [self._column(column) for column in zip(*map(_operands, nodes), strict=True)]
         if isinstance(nodes[0], Embed):
-            places = jnp.array([node.entries for node in nodes if isinstance(node, Embed)])
+            places = jnp.array([node.source.places for node in nodes if isinstance(node, Embed)])
             operands.append((self.entries[places], 0) if len(nodes) > 1 else (self.entries[places[0]], None))
         operation = functools.partial(self._value, nodes[0])
         values, axes = zip(*operands, strict=True) if operands else ((), ())
@@ -135,18 +162,29 @@ class ForwardPass:
             case Moment(vector=vector):
                 return self._mean(vector, operands)
             case Apply():
-                return applied(node, list(operands))
+                return applied_at_one_input(node, list(operands))
             case Entry(place=place):
-                return operands[0][place]
-            case One():
-                return jnp.ones((self.width,), dtype)
+                return operands[0][..., place]
+            case Table(array=array):
+                return jnp.asarray(array, dtype)
+            case One(axes=axes):
+                return jnp.ones((*axes, self.width), dtype)
+            case Vector():
+                parts = (_beside(c, z) for c, z in zip(operands[1::2], operands[::2], strict=True))
+                return sum(parts, jnp.zeros((*node.shape, self.width), dtype))
+            case Moved(map=move):
+                return move.apply(operands[0], move.axis)
+            case Mixed():
+                return highest_matmul(*operands)
+            case Convolve():
+                return self._convolved(node, *operands)
             case MatMul(parameter=parameter, transposed=transposed):
                 std, z = operands
                 W = self.params[parameter.name]
                 return std / self.width**0.5 * (z @ (W.T if transposed else W))
             case Embed(parameter=parameter):
                 std, part = operands
-                return std / len(part) ** 0.5 * (part @ self.params[parameter.name])
+                return std / part.shape[-1] ** 0.5 * (part @ self.params[parameter.name])
             case Features(size=size, terms=terms):
                 parts = (self.entries[jnp.array(entries)] for entries, _ in terms)
                 return sum(map(operator.mul, operands, parts), jnp.zeros((size,), dtype))
@@ -163,12 +201,31 @@ class ForwardPass:
         total, left = jnp.zeros((), self.entries.dtype), iter(operands)
         for atom, _ in vector.terms:
             factor, z = next(left), next(left)
-            total += factor * (self._inner_product(z, next(left)) if _is_product(atom) else jnp.mean(z))
+            mean = self._inner_product(z, next(left)) if _is_product(atom) else jnp.mean(z, axis=-1)
+            total += _beside(factor, mean[..., None])[..., 0]
         return total
 
     def _inner_product(self, a: Array, b: Array) -> Array:
         """(1/n) a·b as a product of matrices. As a sum over a∘b, XLA would compute a and b again in each sum."""
-        return highest_matmul(a, b) / self.width
+        return jnp.einsum("...n,...n->...", a, b, precision=lax.Precision.HIGHEST) / self.width
+
+    def _convolved(self, node: Convolve, std: Any, *source: Array) -> Array:
+        """(σ/√(kn)) Σ_o W_o z_{sp+o}."""
+        z = self.entries[node.source.places] if isinstance(node.source, Entries) else source[0]
+        W, windows = self.params[node.parameter.name], node.windows
+        padding = [window.padding for window in windows]
+        if any(window.circular for window in windows):
+            z, padding = jnp.pad(z, [*padding, (0, 0)], mode="wrap"), [(0, 0) for _ in windows]
+        letters = "XYZUVWABDEFGHJKLM"[: len(windows)]
+        found = lax.conv_general_dilated(
+            z[None],
+            W,
+            [window.stride for window in windows],
+            padding,
+            rhs_dilation=[window.dilation for window in windows],
+            dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+        )
+        return std / (math.prod(W.shape[:-1])) ** 0.5 * found[0]
 
 
 def _schedule(recording: Recording) -> list[list[Node]]:
@@ -176,7 +233,7 @@ def _schedule(recording: Recording) -> list[list[Node]]:
     levels: dict[Node, int] = {}
     alike: dict[tuple[int, Kind], list[Node]] = {}
     for node in recording.nodes:
-        if not isinstance(node, Parameter | Output):
+        if not isinstance(node, Parameter | Output | Entries):
             levels[node] = 1 + max((levels[operand] for operand in _operands(node)), default=0)
             alike.setdefault((levels[node], _kind(node)), []).append(node)
     return [alike[key] for key in sorted(alike, key=lambda key: key[0])]
@@ -187,8 +244,14 @@ def _operands(node: Node) -> tuple[Node, ...]:
     match node:
         case MatMul(parameter=parameter, vector=vector):
             return parameter.std, vector
-        case Embed(parameter=parameter) | Bias(parameter=parameter):
+        case Convolve(parameter=parameter, source=Vector() as source):
+            return parameter.std, source
+        case Embed(parameter=parameter) | Bias(parameter=parameter) | Convolve(parameter=parameter):
             return (parameter.std,)
+        case Moved(vector=vector):
+            return (vector,)
+        case Mixed(weights=weights, vector=vector):
+            return weights, vector
         case Nonlin(args=args) | Apply(args=args):
             return args
         case Moment(vector=vector):
@@ -209,7 +272,9 @@ def _operands(node: Node) -> tuple[Node, ...]:
 
 
 def _kind(node: Node) -> Kind:
-    """What operations have in common that differ only in their operands."""
+    """What operations have in common that differ only in their operands. Those on fields are left alone."""
+    if any(map(_has_axes, (node, *_operands(node)))):
+        return (node,)
     match node:
         case MatMul(parameter=parameter, transposed=transposed):
             return MatMul, parameter, transposed
@@ -228,6 +293,17 @@ def _kind(node: Node) -> Kind:
         case Vector(terms=terms):
             return Vector, len(terms)
     return (node,)
+
+
+def _beside(factor: Any, z: Float[Array, "*P n"]) -> Float[Array, "*P n"]:
+    """A coefficient, or one for each of the last positions, times vectors."""
+    if jnp.ndim(factor) == 0:
+        return factor * z
+    return jnp.expand_dims(factor, (*range(z.ndim - 1 - factor.ndim), -1)) * z
+
+
+def _has_axes(node: Node) -> bool:
+    return isinstance(node, Vector | Scalar | Atom) and bool(node.shape)
 
 
 def _is_product(atom: Node) -> bool:

@@ -75,7 +75,8 @@ class FiniteProgram:
 
         Returns:
             By name, matrices (n, n), input matrices (d, n), biases (n,), and output weights (n,), or (d,) where they
-            read the input. With O outputs, output weights are (n, O) or (d, O).
+            read the input. With O outputs, output weights are (n, O) or (d, O). Convolutions have the axes of their
+            windows before these, and what has a weight for each position has the position axes.
 
         Raises:
             TypeError: `key` is not a PRNG key, or `x` is not floating-point.
@@ -139,10 +140,14 @@ class FiniteProgram:
         n = self.width
         if self.outputs is not None:
             _check_weights_are_output_only(recording)
-        outputs = () if self.outputs is None else (self.outputs,)
-        to = {"matrix": (n,), "input_matrix": (n,), "bias": (), "output": outputs}
+        to: dict[str, tuple[int, ...]] = {"bias": (), "output": () if self.outputs is None else (self.outputs,)}
+        positions = {weight: vector.shape for weight, vector in recording.output.vectors}
         return {
-            name: (n if parameter.fan_in is None else parameter.fan_in, *to[parameter.kind])
+            name: (
+                *positions.get(parameter, parameter.axes),
+                n if parameter.fan_in is None else parameter.fan_in,
+                *to.get(parameter.kind, (n,)),
+            )
             for name, parameter in recording.parameters.items()
         }
 

@@ -11,7 +11,8 @@ import jax
 
 # The files whose frames lie between a line of the user's program and the node that it makes.
 _NOTATION = {
-    str(Path(__file__).with_name(f"{name}.py")) for name in ("graph", "scalars", "vectors", "inputs", "outputs", "net")
+    str(Path(__file__).with_name(f"{name}.py"))
+    for name in ("graph", "positions", "scalars", "vectors", "inputs", "outputs", "weights", "net")
 }
 
 
@@ -43,7 +44,7 @@ def users_line() -> Line:
     return Line(frame.f_code.co_filename, frame.f_lineno)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """One quantity of a program. `Graph.make` makes it, so that equal quantities are one object.
 
@@ -58,6 +59,9 @@ class Node:
     graph: "Graph" = field(repr=False)
     index: int = field(repr=False)
     line: Line = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of {self.line}"  # What a node is made of may be the whole program.
 
     def parts(self) -> Iterator["Node"]:
         """The nodes that this one is made from."""
@@ -83,10 +87,12 @@ class Graph:
 
     Attributes:
         nodes: In the order in which they were made.
+        line: Where new nodes are said to occur; None for the line of the user's program that is under way.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.line: Line | None = None
         self._made: dict[tuple[Any, ...], Node] = {}
         self._found: dict[tuple[Any, ...], Any] = {}
 
@@ -102,7 +108,7 @@ class Graph:
         key = (kind, *attributes)
         node = self._made.get(key)
         if node is None:
-            node = kind(self, len(self.nodes), users_line(), *attributes)
+            node = kind(self, len(self.nodes), self.line or users_line(), *attributes)
             self._made[key] = node
             self.nodes.append(node)
         return node  # type: ignore[return-value]

@@ -8,6 +8,7 @@ from jaxtyping import Int
 
 from ntk.checks import shown
 from ntk.programs.language.graph import refuse_arrays_of
+from ntk.programs.language.positions import Shape
 
 
 class Input:
@@ -65,6 +66,14 @@ class Input:
             return Input(self.places.reshape(*shape))
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"shape is {shown(shape)}; expected one of {self.places.size} entries.") from None
+
+
+def field_of(x: Any, reader: str) -> tuple[tuple[int, ...], Shape]:
+    """The places of the entries that `reader` is applied to, and the position axes: all but the last of x."""
+    if not isinstance(x, Input) or not x.shape or 0 in x.shape:
+        found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)
+        raise ValueError(f"{reader} is applied to {found}; expected a part of the input with an axis of entries.")
+    return tuple(x.places.ravel().tolist()), x.shape[:-1]
 
 
 def entries_of(x: Any, reader: str) -> tuple[int, ...]:

@@ -1,16 +1,18 @@
 """What `net` hands out to a program: parameters and functions."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from jax.typing import ArrayLike
+
 from ntk.caches.rebinding import as_of_now
-from ntk.checks import check_count, check_nonnegative, shown
+from ntk.checks import as_numpy, check_choice, check_count, check_nonnegative, shown
 from ntk.duals import Activation, activation, check_breakpoints
 from ntk.programs.language.graph import Graph, Line, reachable, users_line
-from ntk.programs.language.inputs import entries_of
 from ntk.programs.language.outputs import OutputWeight
+from ntk.programs.language.positions import Shape, common_shape
 from ntk.programs.language.scalars import (
     Apply,
     Constant,
@@ -19,6 +21,8 @@ from ntk.programs.language.scalars import (
     Option,
     Scalar,
     ScalarLike,
+    Softmax,
+    Table,
     Width,
     as_scalar,
     coordinatewise,
@@ -27,9 +31,7 @@ from ntk.programs.language.scalars import (
 )
 from ntk.programs.language.vectors import (
     Bias,
-    Embed,
     Function,
-    MatMul,
     Parameter,
     Tap,
     Vector,
@@ -37,6 +39,7 @@ from ntk.programs.language.vectors import (
     combination,
     single,
 )
+from ntk.programs.language.weights import Convolution, InputMatrix, Matrix
 
 
 class Net:
@@ -64,7 +67,7 @@ class Net:
         scoped.prefix = f"{self.prefix}{_checked(name)}/"
         return scoped
 
-    def matrix(self, name: str, std: ScalarLike = 1.0) -> "Matrix":
+    def matrix(self, name: str, std: ScalarLike = 1.0) -> Matrix:
         """(σ/√n) W with W (n, n), for `W @ vector` and `W.T @ vector`.
 
         Args:
@@ -73,23 +76,65 @@ class Net:
         """
         return Matrix(self.parameter(name, "matrix", std))
 
-    def input_matrix(self, name: str, std: ScalarLike = 1.0) -> "InputMatrix":
-        """(σ/√d) U with U (n, d), for `U @ x` of d entries of the input.
+    def input_matrix(self, name: str, std: ScalarLike = 1.0) -> InputMatrix:
+        """(σ/√d) U with U (n, d), for `U @ x` of d entries of the input at each position.
 
         Args:
             name: Of U.
             std: σ.
         """
-        return InputMatrix(self, _checked(name), self._std(name, std))
+        return InputMatrix(self.parameter, _checked(name), self._std(name, std))
 
-    def bias(self, name: str, std: ScalarLike = 1.0) -> Vector:
-        """The vector σ b.
+    def convolution(
+        self,
+        name: str,
+        window: tuple[int, ...],
+        std: ScalarLike = 1.0,
+        *,
+        strides: tuple[int, ...] | None = None,
+        dilation: tuple[int, ...] | None = None,
+        padding: str = "same",
+    ) -> Convolution:
+        """(σ/√(kn)) Σ_o W_o z_{sp+o} over k offsets o, for `convolution @ z` of a field, or of the input (d for n).
+
+        Args:
+            name: Of W.
+            window: The number of offsets along each position axis.
+            std: σ.
+            strides: s along each axis; None for 1.
+            dilation: How far apart offsets are along each axis; None for 1.
+            padding: "same" for zeros around the field, "circular" for positions of its other end, "valid" for none.
+
+        Raises:
+            ValueError: A window, a stride or a dilation is not a positive integer for each axis, or the padding is
+                unknown.
+        """
+        check_choice("padding", padding, ("same", "valid", "circular"))
+        ones = (1,) * len(window) if isinstance(window, tuple) else ()
+        strides, dilation = (ones if counts is None else counts for counts in (strides, dilation))
+        for what, each in (("window", window), ("strides", strides), ("dilation", dilation)):
+            if not isinstance(each, tuple) or not each or len(each) != len(ones):
+                raise ValueError(f"{what} of {name!r} is {shown(each)}; expected a tuple of a count for each axis.")
+            for count in each:
+                check_count(f"{what} of {name!r}", count)
+        return Convolution(self.parameter, _checked(name), self._std(name, std), window, strides, dilation, padding)
+
+    def bias(self, name: str, std: ScalarLike = 1.0, axes: Shape = ()) -> Vector:
+        """The vector σ b; or a field with a bias of its own at each position, such as an embedding of positions.
 
         Args:
             name: Of b.
             std: σ.
+            axes: The sizes of the position axes.
+
+        Raises:
+            ValueError: `axes` is not a tuple of positive integers.
         """
-        return single(self.graph.make(Bias, self.parameter(name, "bias", std)))
+        if not isinstance(axes, tuple):
+            raise ValueError(f"axes of {name!r} is {shown(axes)}; expected a tuple of sizes.")
+        for size in axes:
+            check_count(f"axes of {name!r}", size)
+        return single(self.graph.make(Bias, self.parameter(name, "bias", std, axes=axes), axes))
 
     def output(self, name: str, std: ScalarLike = 1.0, mean: ScalarLike = 0.0) -> OutputWeight:
         """(1/√m)(σ v + μ), for an output `v @ vector` (m = n) or `v @ x` of d entries of the input (m = d).
@@ -119,22 +164,75 @@ class Net:
         points = check_breakpoints(breakpoints)
         return Function(as_of_now(name_or_function, coordinatewise), points)
 
-    def scalar(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def table(self, numbers: ArrayLike | Sequence[Any]) -> Scalar:
+        """Numbers, one for each position: weights of a field (`table * z`), or of sums over positions (`table @ z`).
+
+        Args:
+            numbers: An array with the position axes, such as the adjacency matrix of a graph.
+
+        Raises:
+            TypeError: These are not numbers.
+            ValueError: The array has no axis, or a number is not finite.
+        """
+        array = as_numpy("numbers", numbers, "an array of real numbers")
+        if not array.ndim or not np.all(np.isfinite(array)):
+            raise ValueError(f"numbers is {shown(numbers)}; expected finite numbers, and an axis at least.")
+        return self.graph.make(Table, tuple(map(float, array.ravel())), array.shape)
+
+    def softmax(self, scores: Scalar, mask: np.ndarray | None = None) -> Scalar:
+        """exp(s_q)/Σ_r exp(s_r) along the last position axis: attention of each query to keys q.
+
+        Args:
+            scores: s, with the position axes of the keys last.
+            mask: True for the keys that count, of the shape of the scores or of their last axes; None for all. Of each
+                query one at least counts.
+
+        Raises:
+            TypeError: `scores` is not a scalar of the program, or `mask` is not of booleans.
+            ValueError: `scores` has no position axis, or `mask` does not fit or leaves a query without keys.
+        """
+        if not isinstance(scores, Scalar):
+            raise TypeError(f"scores is {shown(scores)}; expected scalars of a program.")
+        if not scores.shape:
+            raise ValueError("scores has no position axis; expected that of the keys.")
+        if mask is None:
+            return self.graph.make(Apply, Softmax(None), (scores,), 1, scores.shape[-1:])
+        allowed = mask if isinstance(mask, np.ndarray) else np.array(None)
+        if allowed.dtype != bool:
+            raise TypeError(f"mask is {shown(mask)}; expected an array of booleans of NumPy.")
+        if not allowed.ndim or scores.shape[-allowed.ndim :] != allowed.shape or not allowed.any(-1).all():
+            raise ValueError(
+                f"mask has shape {allowed.shape}; expected the last axes of {scores.shape}, and a key for every query."
+            )
+        rows = Softmax(tuple(map(bool, allowed.ravel())))
+        return self.graph.make(Apply, rows, (scores,), allowed.ndim, allowed.shape)
+
+    def scalar(self, fn: Callable[..., Any], over: int = 0) -> Callable[..., Any]:
         """A JAX function of numbers, to be applied to scalars of the program.
 
         Args:
             fn: It returns a number, for one scalar, or an array (k,), for a tuple of k scalars, as a softmax does.
+            over: How many of the last position axes the function takes at once. It is then given arrays with these
+                axes, and the axes of the array that it returns take their place.
 
         Raises:
             TypeError: `fn` is not a function.
+            ValueError: `over` is not a count.
         """
         if not callable(fn):
             raise TypeError(f"fn is {shown(fn)}; expected a function of numbers.")
+        check_count("over", over, minimum=0)
         fn = as_of_now(fn, promoting)
 
         def applied(*args: Any) -> Any:
             operands = tuple(as_scalar(self.graph, arg) for arg in args)
-            shape = shape_of_result(fn, len(operands), "a function of scalars")
+            axes = common_shape([operand.shape for operand in operands])
+            if len(axes) < over:
+                raise ValueError(f"a function over {over} axes is applied to axes {axes}; expected as many at least.")
+            taken = axes[len(axes) - over :]
+            shape = shape_of_result(fn, len(operands), "a function of scalars", taken)
+            if over:
+                return self.graph.make(Apply, fn, operands, over, shape)
             if len(shape) > 1:
                 raise ValueError(f"a function of scalars returns shape {shape}; expected a number or a vector of them.")
             value = self.graph.make(Apply, fn, operands)
@@ -196,19 +294,27 @@ class Net:
             raise TypeError(f"watch is given the vector {shown(vector)}; expected a vector of the program.")
         if name in self.watched:
             raise ValueError(f"watch is given the name {name!r} twice; expected a name of its own for each vector.")
+        if vector.shape:
+            raise ValueError(f"watch is given {name!r} with axes {vector.shape}; expected a vector at one position.")
         tap = self.graph.make(Tap, name)
         self.watched[name] = tap, vector
         return vector + single(tap)
 
     def parameter(
-        self, name: str, kind: str, std: ScalarLike, mean: ScalarLike = 0.0, fan_in: int | None = None
+        self,
+        name: str,
+        kind: str,
+        std: ScalarLike,
+        mean: ScalarLike = 0.0,
+        fan_in: int | None = None,
+        axes: Shape = (),
     ) -> Parameter:
         """The parameter of that name, which must not be another one already."""
         name, std = self.prefix + _checked(name), self._std(name, std)
         shift = as_scalar(self.graph, mean, f"mean of {name!r} is")
         if any(isinstance(node, Moment) for node in reachable([shift])):
             raise ValueError(f"mean of {name!r} depends on the input; expected a number or an option.")
-        parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in)
+        parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in, axes)
         first = self.parameters.setdefault(name, parameter)
         if first is not parameter:
             raise ValueError(
@@ -241,37 +347,3 @@ class BatchNeed(NamedTuple):
     rank: int
     unless: Scalar
     line: Line
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """(σ/√n) W, or its transpose."""
-
-    parameter: Parameter
-    transposed: bool = False
-
-    @property
-    def T(self) -> "Matrix":
-        """The transpose, the same parameter."""
-        return Matrix(self.parameter, not self.transposed)
-
-    def __matmul__(self, vector: Any) -> Vector:
-        graph = self.parameter.graph
-        vector = as_vector(graph, vector)
-        if not vector.terms:
-            return vector
-        return single(graph.make(MatMul, self.parameter, self.transposed, vector))
-
-
-@dataclass(frozen=True)
-class InputMatrix:
-    """(σ/√d) U, to be applied to entries of the input."""
-
-    net: Net
-    name: str
-    std: Scalar
-
-    def __matmul__(self, x: Any) -> Vector:
-        entries = entries_of(x, f"input matrix {self.name!r}")
-        parameter = self.net.parameter(self.name, "input_matrix", self.std, fan_in=len(entries))
-        return single(self.net.graph.make(Embed, parameter, entries))

@@ -12,10 +12,10 @@ from ntk.decomposition import unit_scaled
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of
 from ntk.programs.language.inputs import Input, entries_of
 from ntk.programs.language.scalars import Scalar, as_scalar, graph_of
-from ntk.programs.language.vectors import Bias, Parameter, Vector, as_vector, coefficients, combination
+from ntk.programs.language.vectors import Bias, Parameter, Vector, as_vector, coefficients, combination, zeros
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features(Node):
     """A linear combination of parts of the input, each of d entries: what an output weight reads besides vectors.
 
@@ -37,7 +37,7 @@ class Features(Node):
 Read = Vector | Features
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Output(Node):
     """What a network returns: Σ (1/√m)(σ v + μ)·x over output weights v, plus scalars.
 
@@ -98,7 +98,13 @@ def _sum_of_outputs(*weighted: tuple[Any, Any]) -> Output:
     for factor, summand in weighted:
         output = as_output(graph, summand)
         for weight, vector in output.vectors:
-            before = readouts.get(weight, combination(graph))
+            before = readouts.get(weight, zeros(graph, vector.shape))
+            assert isinstance(before, Vector)
+            if before.shape != vector.shape:
+                raise ValueError(
+                    f"output weight {weight.name!r} reads fields with axes {before.shape} and {vector.shape}; expected"
+                    " a weight of its own for each."
+                )
             readouts[weight] = combination(graph, (1.0, before), (factor, vector))
         for weight, features in output.features:
             earlier = getattr(readouts.get(weight), "terms", ())
@@ -109,10 +115,11 @@ def _sum_of_outputs(*weighted: tuple[Any, Any]) -> Output:
     return graph.make(Output, tuple(readouts.items()), offset)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OutputWeight(Vector):
     """(1/√m)(σ v + μ): `v @ z` is an output, of a vector z (m = n) or of d entries of the input (m = d).
 
+    A field of P positions is read by a weight for each position, and m = Pn.
     Used as a vector, σ v, it fails the Simple GIA Check.
     """
 

@@ -23,7 +23,7 @@ from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import BatchMean, Parameter, Tap, Vector
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recording:
     """A program at one shape of its input. It is made once, and compared by identity.
 
@@ -212,12 +212,17 @@ def _record(program: TensorProgram, shape: tuple[int, ...]) -> Recording:
     net = Net(graph)
     places = Input(np.arange(int(np.prod(shape))).reshape(shape))
     options = {name: net.option(name) for name in program.numbers} | program.choices
-    output = as_output(graph, program.fn(net, places, **options))
+    return recorded(net, as_output(graph, program.fn(net, places, **options)))
+
+
+def recorded(net: Net, output: Output) -> Recording:
+    """What `net` has handed out on the way to an output."""
     watched = dict(net.watched)
-    used = [output, *(vector for _, vector in watched.values()), *(need.unless for need in net.needs)]
+    conditions = [*(need.unless for need in net.needs), *(scalar for _, scalar in net.nonnegative)]
+    used = [output, *(vector for _, vector in watched.values()), *conditions]
     parameters = net.parameters | _by_name(reachable(used))
     nodes = reachable([*used, *parameters.values()])
-    return Recording(graph, output, parameters, watched, list(net.needs), list(net.nonnegative), nodes)
+    return Recording(net.graph, output, parameters, watched, list(net.needs), list(net.nonnegative), nodes)
 
 
 def _by_name(nodes: list[Node]) -> dict[str, Parameter]:

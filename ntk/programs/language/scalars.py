@@ -11,15 +11,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ntk.calls import of_user
 from ntk.checks import shown
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
+from ntk.programs.language.positions import Shape, common_shape
 
 
 class Scalar(Node):
-    """A number that is the same for all coordinates, one for each input."""
+    """A number that is the same for all coordinates, one for each input and, if it has position axes, each position."""
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes."""
+        return ()
 
     def __add__(self, other: Any) -> "Scalar":
         return _arithmetic(operator.add, self, other)
@@ -59,46 +65,94 @@ Number = float | Scalar  # of a program's option: what the user gives, and what 
 ScalarLike = int | float | np.number | np.ndarray | jax.Array | Scalar  # one real number
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Constant(Scalar):
     """A number written in the program."""
 
     value: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Option(Scalar):
     """A number that the program is given from outside, such as a standard deviation."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Width(Scalar):
     """n, which has no limit."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
+class Table(Scalar):
+    """Numbers written in the program, one for each position.
+
+    Attributes:
+        entries: All of them in order.
+        axes: The sizes of the position axes.
+    """
+
+    entries: tuple[float, ...]
+    axes: Shape
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes."""
+        return self.axes
+
+    @property
+    def array(self) -> Float[np.ndarray, "*P"]:
+        """The numbers as an array."""
+        return np.reshape(np.array(self.entries), self.axes)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Moment(Scalar):
-    """The mean of a vector over its coordinates."""
+    """The mean of a vector over its coordinates, at each position."""
 
     vector: Any
 
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: those of the vector."""
+        return self.vector.shape
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Apply(Scalar):
-    """A function of scalars. It gives a number, or several numbers, of which `Entry` takes one."""
+    """A function of scalars. It gives a number, or several numbers, of which `Entry` takes one.
+
+    Attributes:
+        fn: The function.
+        args: Its arguments.
+        over: How many of the last position axes it takes at once, as axes of arrays.
+        axes: The sizes of the axes of what it then returns.
+    """
 
     fn: Callable[..., Any]
     args: tuple[Scalar, ...]
+    over: int = 0
+    axes: Shape = ()
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes, by NumPy's rule of broadcasting."""
+        shape = common_shape([arg.shape for arg in self.args])
+        return (*shape[: len(shape) - self.over], *self.axes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Entry(Scalar):
     """One of several numbers that a function of scalars gives."""
 
     of: Apply
     place: int
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes."""
+        return self.of.shape
 
 
 def as_scalar(graph: Graph, value: Any, said: str = "a tensor program uses") -> Scalar:
@@ -133,10 +187,11 @@ def coordinatewise(fn: Callable[..., Any]) -> Callable[..., Any]:
     return jnp.vectorize(promoting(fn))
 
 
-def shape_of_result(fn: Callable[..., Any], count: int, name: str) -> tuple[int, ...]:
-    """The shape of what a function returns for so many numbers; refused where it cannot be applied to them."""
-    numbers = f"{count} number{'s' * (count != 1)}"
-    result = of_user(f"{name} of {numbers}", f"a function of {numbers}", jax.eval_shape, fn, *[jnp.zeros(())] * count)
+def shape_of_result(fn: Callable[..., Any], count: int, name: str, shape: Shape = ()) -> Shape:
+    """The shape of what a function returns for so many numbers, or arrays; refused if it cannot be applied to them."""
+    numbers = f"{count} array{'s' * (count != 1)} of shape {shape}" if shape else f"{count} number{'s' * (count != 1)}"
+    zeros = [jnp.zeros(shape)] * count
+    result = of_user(f"{name} of {numbers}", f"a function of {numbers}", jax.eval_shape, fn, *zeros)
     if not isinstance(result, jax.ShapeDtypeStruct):
         raise TypeError(f"{name} returns {shown(result)}; expected an array.")
     return result.shape
@@ -152,6 +207,41 @@ def _number(fn: Callable[..., Any], left: float, right: float) -> float:
             f"a tensor program computes {fn.__name__}({left}, {right}) at {users_line()}; expected a number."
         )
     return value
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """The softmax over the last axis.
+
+    Attributes:
+        allowed: Which entries count, of the whole array in order; None for all.
+    """
+
+    allowed: tuple[bool, ...] | None
+
+    def __call__(self, scores: jax.Array) -> jax.Array:
+        """The weights, 0 for entries that do not count."""
+        if self.allowed is None:
+            return jax.nn.softmax(scores)
+        return jax.nn.softmax(scores, where=np.reshape(self.allowed, scores.shape))
+
+
+@dataclass(frozen=True)
+class OfNumbers:
+    """A function of arrays as one of all their entries, of which the results are given in order.
+
+    Attributes:
+        fn: The function.
+        shape: Of every array.
+    """
+
+    fn: Callable[..., jax.Array]
+    shape: Shape
+
+    def __call__(self, *entries: jax.Array) -> jax.Array:
+        """The results, (k,)."""
+        arrays = jnp.stack(entries).reshape(-1, *self.shape)
+        return jnp.ravel(self.fn(*arrays))
 
 
 def is_number(scalar: Scalar, value: float) -> bool:
@@ -191,6 +281,7 @@ def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
     for this, other, unit in zip(operands, operands[::-1], neutral, strict=True):
         if unit is not None and is_number(this, unit):
             return other
+    common_shape([operand.shape for operand in operands])
     return graph.make(Apply, fn, operands)
 
 
@@ -199,12 +290,38 @@ def applied(node: Apply, args: list[Any]) -> Any:
     return node.fn(*args) if node.fn in OPERATORS else node.fn(*(jnp.asarray(arg) for arg in args))
 
 
-def applied_to_each(node: Apply, args: list[Any], x: Float[Array, "N F"]) -> Any:
-    """The value of a function of scalars for each input of a batch; a single one if all arguments are numbers."""
+def applied_to_each(node: Apply, args: list[Any], dtype: jnp.dtype) -> Any:
+    """The value of a function of scalars for each input of a batch and each position, (N, *P).
+
+    Args:
+        node: The function.
+        args: Numbers, or arrays (N, *P) with the axes of each argument. N may be 1 where all inputs have one value.
+        dtype: Of the arrays.
+
+    Returns:
+        (N, *P), with an axis more if the function gives several numbers; a single value if all arguments are numbers.
+    """
     if all(jnp.ndim(arg) == 0 for arg in args):
         return applied(node, args)
-    every = [jnp.broadcast_to(jnp.asarray(arg, x.dtype), (len(x),)) for arg in args]
-    return jax.vmap(lambda *args: applied(node, list(args)))(*every)
+    shape = common_shape([arg.shape for arg in node.args])
+    rank = len(shape)
+    num_inputs = max(len(arg) for arg in args if jnp.ndim(arg))
+    every = []
+    for arg in args:
+        array = jnp.asarray(arg, dtype)
+        if array.ndim:
+            array = jnp.expand_dims(array, tuple(range(1, 2 + rank - array.ndim)))
+        every.append(jnp.broadcast_to(array, (num_inputs, *shape)).reshape(-1, *shape[rank - node.over :]))
+    values = jax.vmap(lambda *args: applied(node, list(args)))(*every)
+    return values.reshape(num_inputs, *shape[: rank - node.over], *values.shape[1:])
+
+
+def applied_at_one_input(node: Apply, args: list[Any]) -> Any:
+    """The value of a function of scalars where each has its own, with the position axes of each."""
+    if not any(map(jnp.ndim, args)):
+        return applied(node, args)
+    dtype = jnp.result_type(*(arg for arg in args if jnp.ndim(arg)))
+    return applied_to_each(node, [arg[None] if jnp.ndim(arg) else arg for arg in args], dtype)[0]
 
 
 def beside_draws(value: Any) -> Any:
@@ -212,5 +329,5 @@ def beside_draws(value: Any) -> Any:
     return jnp.expand_dims(value, 0) if jnp.ndim(value) == 1 else value
 
 
-for scalar in (Constant, Option, Width, Moment, Apply, Entry):
+for scalar in (Constant, Option, Width, Table, Moment, Apply, Entry):
     refuse_arrays_of(scalar, "a scalar of a program", "net.scalar(function)(scalar)")

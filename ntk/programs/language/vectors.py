@@ -1,18 +1,35 @@
 """Vectors of n coordinates, as linear combinations of atoms (theory.md 3.1).
 
-An atom is the vector of ones, a Gaussian vector or a coordinate-wise function of vectors. A matrix, an embedding and a
-bias give Gaussian vectors.
+An atom is the vector of ones, a Gaussian vector, a coordinate-wise function of vectors or a linear map of positions. A
+matrix, an embedding, a convolution and a bias give Gaussian vectors.
+
+A vector may have position axes, such as the steps of a sequence or the pixels of an image. It is a field then, with n
+coordinates at each position.
 """
 
 import functools
 import operator
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ntk.checks import shown
+import numpy as np
+from jaxtyping import Int
+
+from ntk.checks import check_count, shown
 from ntk.duals import Activation
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of
+from ntk.programs.language.positions import (
+    AxisMap,
+    Mean,
+    Pad,
+    Pool,
+    Shape,
+    Window,
+    common_shape,
+    indexed,
+    stretched,
+)
 from ntk.programs.language.scalars import (
     Constant,
     Moment,
@@ -26,7 +43,7 @@ from ntk.programs.language.scalars import (
 Summand = TypeVar("Summand", bound=Hashable)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Parameter(Node):
     """A trained parameter, of which all entries are N(0, 1) before they are scaled.
 
@@ -36,6 +53,7 @@ class Parameter(Node):
         std: σ.
         mean: μ of an output weight. The limit exists only where it is 0.
         fan_in: d of an input matrix, and of an output weight that reads d entries of the input. None for all others.
+        axes: The sizes of the window of a convolution, or of the position axes of a bias; () for all others.
     """
 
     name: str
@@ -43,14 +61,28 @@ class Parameter(Node):
     std: Scalar
     mean: Scalar
     fan_in: int | None
+    axes: Shape = ()
 
 
 class Atom(Node):
     """A vector that is not a linear combination of others."""
 
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes."""
+        return ()
 
+
+@dataclass(frozen=True, eq=False, repr=False)
 class One(Atom):
-    """The vector of ones."""
+    """The vector of ones, at each position."""
+
+    axes: Shape = ()
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes."""
+        return self.axes
 
 
 class Gaussian(Atom):
@@ -64,7 +96,7 @@ class Gaussian(Atom):
         return getattr(self, "parameter", self), getattr(self, "transposed", False)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MatMul(Gaussian):
     """(σ/√n) W z, or (σ/√n) Wᵀz."""
 
@@ -72,49 +104,149 @@ class MatMul(Gaussian):
     transposed: bool
     vector: "Vector"
 
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: those of z."""
+        return self.vector.shape
 
-@dataclass(frozen=True, eq=False)
-class Embed(Gaussian):
-    """(σ/√d) U ξ for d entries ξ of the input, by their places in it."""
 
-    parameter: Parameter
+@dataclass(frozen=True, eq=False, repr=False)
+class Entries(Node):
+    """Entries ξ of the input, d at each position, by their places in it: what a convolution of the input reads.
+
+    Attributes:
+        entries: The places, position by position.
+        axes: The sizes of the position axes.
+    """
+
     entries: tuple[int, ...]
+    axes: Shape = ()
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the position axes."""
+        return self.axes
+
+    @property
+    def places(self) -> Int[np.ndarray, "*P d"]:
+        """The places as an array."""
+        return np.reshape(self.entries, (*self.axes, -1))
 
 
-@dataclass(frozen=True, eq=False)
-class Bias(Gaussian):
-    """σ b of a bias, or σ v of an output weight that is used as a vector."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Embed(Gaussian):
+    """(σ/√d) U ξ for d entries ξ of the input at each position."""
 
     parameter: Parameter
+    source: Entries
+
+    @property
+    def entries(self) -> tuple[int, ...]:
+        """The places of all that it reads."""
+        return self.source.entries
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: those of ξ."""
+        return self.source.shape
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
+class Convolve(Gaussian):
+    """(σ/√(kn)) Σ_o W_o z_{sp+o} over k offsets o, at each position p; of the input, ξ for z and d for n."""
+
+    parameter: Parameter
+    windows: tuple[Window, ...]
+    source: "Vector | Entries"
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: the numbers of windows."""
+        return tuple(window.count(size) for window, size in zip(self.windows, self.source.shape, strict=True))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bias(Gaussian):
+    """σ b of a bias, one for each position if it has axes; or σ v of an output weight that is used as a vector."""
+
+    parameter: Parameter
+    axes: Shape = ()
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes."""
+        return self.axes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Tap(Gaussian):
     """Zero. It is added to a watched vector, so that the gradient there can be taken."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Nonlin(Atom):
     """A coordinate-wise function of vectors and scalars."""
 
     function: "Function"
     args: "tuple[Vector | Scalar, ...]"
 
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: those of its arguments."""
+        return next(arg.shape for arg in self.args if isinstance(arg, Vector))
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchMean(Atom):
     """The mean of a vector over all inputs of the batch, coordinate by coordinate."""
 
     vector: "Vector"
 
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: those of the vector."""
+        return self.vector.shape
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Moved(Atom):
+    """A linear map of the positions of a field: an index, padding, pooling."""
+
+    map: AxisMap
+    vector: "Vector"
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the position axes after the map."""
+        return self.map.shape(self.vector.shape)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Mixed(Atom):
+    """Σ_q w_pq z_q over the last positions q of a field, for scalars w."""
+
+    weights: Scalar
+    vector: "Vector"
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the position axes: the last is that of p."""
+        return (*self.vector.shape[:-1], self.weights.shape[-2])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Vector(Node):
-    """n coordinates: a linear combination of atoms in order, without those of coefficient 0."""
+    """n coordinates, at each position: a linear combination of atoms in order, without those of coefficient 0.
+
+    Attributes:
+        terms: Atoms with the position axes of the vector, and their coefficients.
+        shape: The sizes of its position axes. It is () for a vector without.
+    """
 
     terms: tuple[tuple[Atom, Scalar], ...]
+    shape: Shape
 
     def mean(self) -> Scalar:
         """The mean over coordinates, a scalar: (1/n) Σ_α x_α."""
@@ -123,6 +255,81 @@ class Vector(Node):
     def batch_mean(self) -> "Vector":
         """The mean over all inputs of the batch, coordinate by coordinate."""
         return single(self.graph.make(BatchMean, self)) if self.terms else self
+
+    def __getitem__(self, index: Any) -> "Vector":
+        """The field at some positions.
+
+        Args:
+            index: Integers, slices, None and Ellipsis, as NumPy takes them.
+
+        Raises:
+            TypeError: There is another kind of index.
+            ValueError: There are too many, or one leads to no position.
+        """
+        return moved(self, *indexed(self.shape, index))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"a vector without position axes has no length ({self.line}).")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Vector"]:
+        return (self[place] for place in range(len(self)))
+
+    def padded(self, *widths: tuple[int, int]) -> "Vector":
+        """The field between positions of zeros.
+
+        Args:
+            *widths: For each position axis, the numbers of zeros before and after.
+
+        Raises:
+            ValueError: These are not pairs of counts, one for each axis.
+        """
+        if len(widths) != len(self.shape):
+            raise ValueError(f"widths is {shown(widths)}; expected a pair for each of the axes {self.shape}.")
+        for width in widths:
+            if not isinstance(width, tuple) or len(width) != 2:
+                raise ValueError(f"widths has {shown(width)}; expected pairs of counts, before and after.")
+            for count in width:
+                check_count("widths", count, minimum=0)
+        return moved(self, *(Pad(axis, *width) for axis, width in enumerate(widths) if any(width)))
+
+    def pooled(self, *windows: int, strides: tuple[int, ...] | None = None) -> "Vector":
+        """The means over windows of positions, or over all positions. Windows that are not full are left out.
+
+        Args:
+            *windows: The size of the windows along each position axis. Without any, the mean is over all positions.
+            strides: How far the next window is, along each axis; None for windows side by side.
+
+        Raises:
+            ValueError: These are not positive integers, one for each axis, or a window does not fit.
+        """
+        if not windows:
+            return moved(self, *(Mean(0) for _ in self.shape))
+        steps = windows if strides is None else strides
+        for name, counts in (("windows", windows), ("strides", steps)):
+            if not isinstance(counts, tuple) or len(counts) != len(self.shape):
+                raise ValueError(f"{name} is {shown(counts)}; expected an integer for each of the axes {self.shape}.")
+            for count in counts:
+                check_count(name, count)
+        if any(window > size for window, size in zip(windows, self.shape, strict=True)):
+            raise ValueError(f"windows is {windows}; expected windows that fit into the axes {self.shape}.")
+        pools = zip(windows, steps, strict=True)
+        return moved(self, *(Pool(axis, *pool) for axis, pool in enumerate(pools) if pool != (1, 1)))
+
+    def __rmatmul__(self, weights: Any) -> "Vector":
+        """Σ_q w_pq z_q over the last position axis, for scalars with axes (…, p, q)."""
+        if not isinstance(weights, Scalar):
+            return NotImplemented
+        if len(weights.shape) < 2 or not self.shape or weights.shape[-1] != self.shape[-1]:
+            raise ValueError(
+                f"scalars with axes {weights.shape} are multiplied with a field with axes {self.shape}; expected"
+                " (…, p, q) and (…, q)."
+            )
+        lead = common_shape([weights.shape[:-2], self.shape[:-1]])
+        z = broadcast(self, (*lead, self.shape[-1]))
+        terms = [(self.graph.make(Mixed, weights, part), factor) for part, factor in _summands(z)]
+        return _linear(self.graph, terms, (*lead, weights.shape[-2]))
 
     def __add__(self, other: Any) -> "Vector":
         return combination(self.graph, (1.0, self), (1.0, other))
@@ -142,7 +349,7 @@ class Vector(Node):
         if not isinstance(other, Vector):
             return combination(self.graph, (other, self))
         if not (self.terms and other.terms):
-            return combination(self.graph)
+            return zeros(self.graph, common_shape([self.shape, other.shape]))
         return PRODUCT(*sorted((self, other), key=lambda vector: vector.index))
 
     __rmul__ = __mul__
@@ -208,6 +415,8 @@ class Function:
             )
         graph = graph_of(*args)
         operands = tuple(arg if isinstance(arg, Vector) else as_scalar(graph, arg) for arg in args)
+        shape = common_shape([operand.shape for operand in operands])
+        operands = tuple(broadcast(arg, shape) if isinstance(arg, Vector) else arg for arg in operands)
         graph.once(_check_coordinatewise, self, len(args))
         return single(graph.make(Nonlin, self, operands))
 
@@ -231,8 +440,47 @@ def _power(exponent: float) -> Function:
 
 def combination(graph: Graph, *weighted: tuple[Any, Any]) -> Vector:
     """Σ c·z of pairs (c, z), where c is a scalar or a number. If z is one too, it stands for a constant vector."""
-    found = coefficients(graph, *((factor, as_vector(graph, summand).terms) for factor, summand in weighted))
-    return graph.make(Vector, tuple(sorted(found.items(), key=lambda term: term[0].index)))
+    pairs = [(as_scalar(graph, factor), as_vector(graph, summand)) for factor, summand in weighted]
+    shape = common_shape([part.shape for pair in pairs for part in pair])
+    found = coefficients(graph, *((factor, broadcast(summand, shape).terms) for factor, summand in pairs))
+    return _linear(graph, found.items(), shape)
+
+
+def zeros(graph: Graph, shape: Shape = ()) -> Vector:
+    """The vector of zeros, at each position."""
+    return graph.make(Vector, (), shape)
+
+
+def moved(vector: Vector, *maps: AxisMap) -> Vector:
+    """The field after linear maps of its positions, one after another. Each acts on every term by itself."""
+    graph = vector.graph
+    for move in maps:
+        shape, terms = move.shape(vector.shape), []
+        for part, factor in _summands(vector):
+            ((atom, within),) = part.terms
+            stays_one = isinstance(atom, One) and not within.shape and not isinstance(move, Pad)
+            terms.append((graph.make(One, shape) if stays_one else graph.make(Moved, move, part), factor))
+        vector = _linear(graph, terms, shape)
+    return vector
+
+
+def _summands(vector: Vector) -> list[tuple[Vector, Scalar]]:
+    """Vectors of one atom each and their coefficients. One that differs between positions stays with its atom."""
+    one = as_scalar(vector.graph, 1.0)
+    return [
+        (vector.graph.make(Vector, (term,), vector.shape), one) if term[1].shape else (single(term[0]), term[1])
+        for term in vector.terms
+    ]
+
+
+def _linear(graph: Graph, terms: Iterable[tuple[Atom, Scalar]], shape: Shape) -> Vector:
+    """The linear combination of different atoms."""
+    return graph.make(Vector, tuple(sorted(terms, key=lambda term: term[0].index)), shape)
+
+
+def broadcast(vector: Vector, shape: Shape) -> Vector:
+    """The field with more position axes, by NumPy's rule of broadcasting."""
+    return vector if vector.shape == shape else moved(vector, *stretched(vector.shape, shape))
 
 
 def coefficients(graph: Graph, *weighted: tuple[Any, Iterable[tuple[Summand, Scalar]]]) -> dict[Summand, Scalar]:
@@ -250,12 +498,13 @@ def as_vector(graph: Graph, value: Any) -> Vector:
     if isinstance(value, Vector):
         return value
     factor = as_scalar(graph, value)
-    return graph.make(Vector, () if is_number(factor, 0.0) else ((graph.make(One), factor),))
+    terms = () if is_number(factor, 0.0) else ((graph.make(One, factor.shape), factor),)
+    return graph.make(Vector, terms, factor.shape)
 
 
 def single(atom: Atom, kind: type[Vector] = Vector) -> Vector:
     """The vector that is that atom."""
-    return atom.graph.make(kind, ((atom, as_scalar(atom.graph, 1.0)),))
+    return atom.graph.make(kind, ((atom, as_scalar(atom.graph, 1.0)),), atom.shape)
 
 
 refuse_arrays_of(Vector, "a vector of a program", "net.phi(function)(vector)")

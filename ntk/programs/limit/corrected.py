@@ -19,6 +19,7 @@ from ntk.programs.language.graph import reachable
 from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, check_program, program_batches
 from ntk.programs.language.scalars import Moment
+from ntk.programs.language.unrolling import unrolled
 from ntk.programs.language.vectors import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.limit.draws.coordinates import Coordinates, num_variables
 from ntk.programs.limit.draws.points import Points, check_seed, points_for, scrambled_normals
@@ -137,7 +138,7 @@ def corrected_kernels(
     check_count("samples", samples)
     check_seed(seed)
     check_flag("assume_gia", assume_gia)
-    recording = program.record(x1.shape[1:])
+    recording = unrolled(program.record(x1.shape[1:]))
     _check_covered(recording)
     check_options(program, recording)
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
@@ -158,7 +159,8 @@ def corrected_kernels(
     flat = x.reshape(len(x), -1).astype(dtype)
     numbers = numbers_as(program, dtype)
     if moments_before_jumps(recording) and is_concrete(numbers, flat):
-        check_jumps(recording, numbers, _moments(recording, assume_gia, points, numbers, flat))
+        limits = _moments(recording, assume_gia, points, numbers, flat)
+        check_jumps(recording, numbers, [limits[:, number] for number in range(limits.shape[1])])
     found = _corrected(recording, assume_gia, len(x1), points, numbers, flat)
     warn_of_heavy_tails(found)
     mean, error = jax.tree.map(lambda limit: limit.astype(x.dtype), (found.mean, found.error))

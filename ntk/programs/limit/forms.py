@@ -9,9 +9,13 @@ from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_nu
 from ntk.programs.language.vectors import (
     PRODUCT,
     Atom,
+    Convolve,
     Embed,
+    Entries,
     Gaussian,
     MatMul,
+    Mixed,
+    Moved,
     Nonlin,
     One,
     Tap,
@@ -57,14 +61,16 @@ class Forms:
 
     def has_closed_form(self, vector: Vector) -> bool:
         """Whether the vector is a linear combination of ones, Gaussian vectors and functions of one of these."""
-        return all(isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None for atom, _ in vector.terms)
+        return all(self._has_closed_form(atom) for atom, _ in vector.terms)
+
+    def _has_closed_form(self, atom: Atom) -> bool:
+        if isinstance(atom, Moved | Mixed):
+            return self.has_closed_form(atom.vector)
+        return isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None
 
     def has_closed_mean(self, vector: Vector) -> bool:
         """Whether it is a linear combination of vectors with closed forms and of products of two of them."""
-        return all(
-            isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None or self.factors(atom) is not None
-            for atom, _ in vector.terms
-        )
+        return all(self._has_closed_form(atom) or self.factors(atom) is not None for atom, _ in vector.terms)
 
     def factors(self, atom: Atom) -> tuple[Vector, Vector] | None:
         """The two vectors with closed forms that the atom is the product of."""
@@ -106,12 +112,13 @@ class Forms:
 
     def _learn(self, node: Node) -> None:
         """What there is to know of a node, from what is known of its parts."""
-        self._entries[node] = frozenset(node.entries) if isinstance(node, Embed) else self.entries(node)
+        self._entries[node] = frozenset(node.entries) if isinstance(node, Embed | Entries) else self.entries(node)
         if isinstance(node, Scalar) and self._diverges(node):
             self._unbounded.add(node)
         elif isinstance(node, Scalar) and self._vanishes(node):
             self._zero.add(node)
-        if isinstance(node, MatMul) and not self.has_closed_form(node.vector):
+        read = node.vector if isinstance(node, MatMul) else node.source if isinstance(node, Convolve) else None
+        if isinstance(node, Gaussian) and isinstance(read, Vector) and not self.has_closed_form(read):
             self._sampled_families.add(node.family)
         if isinstance(node, Nonlin):
             self._unary[node] = self._as_unary(node)
@@ -125,7 +132,7 @@ class Forms:
         """Whether the scalar is 0 in the limit, whatever the inputs: the mean of a Gaussian vector, say."""
         if isinstance(scalar, Moment):
             return all(
-                factor in self._zero or (isinstance(atom, Gaussian) and not self.may_diverge(factor))
+                factor in self._zero or (is_centred(atom) and not self.may_diverge(factor))
                 for atom, factor in scalar.vector.terms
             )
         if isinstance(scalar, Apply):
@@ -135,9 +142,10 @@ class Forms:
             if scalar.fn is operator.mul:
                 return any(zeros)
             # 0/θ is 0 where θ is known not to be: of two quantities that vanish the ratio may have any limit.
-            divisor = scalar.args[-1]
-            known = isinstance(divisor, Constant) and not is_number(divisor, 0.0)
-            return scalar.fn is operator.truediv and zeros[0] and known
+            if scalar.fn is operator.truediv:
+                divisor = scalar.args[1]
+                return zeros[0] and isinstance(divisor, Constant) and not is_number(divisor, 0.0)
+            return False
         return is_number(scalar, 0.0)
 
     def _diverges(self, scalar: Scalar) -> bool:
@@ -155,12 +163,19 @@ class Forms:
             return None
         shift, gaussian = 0.0, []
         for atom, factor in node.args[0].terms:
-            if isinstance(atom, Gaussian):
+            if is_centred(atom):
                 gaussian.append((atom, factor))
             elif isinstance(atom, One) and isinstance(factor, Constant):
                 shift += factor.value
             elif not (isinstance(atom, One) and factor in self._zero):
                 return None
-        base = node.graph.make(Vector, tuple(gaussian))
-        self._gaussians[base] = frozenset(atom for atom, _ in gaussian)
+        base = node.graph.make(Vector, tuple(gaussian), node.shape)
+        self._gaussians[base] = frozenset().union(*(self._gaussians[atom] for atom, _ in gaussian))
         return self.recording.once(Unary, node.function, shift), base
+
+
+def is_centred(atom: Atom) -> bool:
+    """Whether the atom is Gaussian of mean zero: a result of a parameter, or such results at other positions."""
+    if isinstance(atom, Moved | Mixed):
+        return all(is_centred(part) for part, _ in atom.vector.terms)
+    return isinstance(atom, Gaussian)

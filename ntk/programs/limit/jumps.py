@@ -6,6 +6,7 @@ beside it, jumps there. A function of primitives that are continuous everywhere 
 decides nothing. A function with poles is, with all that is computed from it: 1/a is ±∞ beside 0, and arctan(1/a) ±π/2.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +22,20 @@ from ntk.caches.lifetimes import compiled
 from ntk.dtypes import common_dtype
 from ntk.jaxprs import evaluate
 from ntk.programs.language.graph import Node, reachable
+from ntk.programs.language.positions import common_shape
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, applied
+from ntk.programs.language.scalars import (
+    Apply,
+    Constant,
+    Entry,
+    Moment,
+    OfNumbers,
+    Option,
+    Softmax,
+    Table,
+    applied,
+    applied_at_one_input,
+)
 
 _ROUNDINGS = 4  # times √ε: relative changes that are no jumps, but roundings of values and of cells
 _BESIDE, _SHARE = 64.0, 16  # a jump is so many times the change beside it, over so many times the width
@@ -56,7 +69,7 @@ def moments_before_jumps(recording: Recording) -> tuple[Moment, ...]:
     return tuple(node for node in nodes if isinstance(node, Moment))
 
 
-def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[Array, "R M N"]) -> None:
+def check_jumps(recording: Recording, numbers: dict[str, Array], of_moments: list[Float[Array, "R N ..."]]) -> None:
     """Refuse functions of scalars that jump at their limits, or within the errors of these.
 
     A function that is not finite at the limit is left to others to refuse.
@@ -64,8 +77,10 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[A
     Args:
         recording: The program.
         numbers: The values of its options.
-        limits: Those of `moments_before_jumps`, for each input, as independent replicates found them; one if exact.
+        of_moments: The limits of `moments_before_jumps`, for each input and position, as independent replicates found
+            them; one if exact.
     """
+    limits = jnp.concatenate([jnp.moveaxis(each.reshape(*each.shape[:2], -1), 1, 2) for each in of_moments], axis=1)
     sampled = len(limits) > 1
     wide = common_dtype(limits.dtype, jnp.float32)
     numbers = {name: jnp.asarray(value, wide) for name, value in numbers.items()}
@@ -73,7 +88,8 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], limits: Float[A
     step = jnp.where(at == 0, 1e-12, 64 * jnp.finfo(limits.dtype).eps * jnp.abs(at))
     if sampled:
         step = jnp.maximum(step, _ERRORS * jnp.std(limits.astype(wide), axis=0, ddof=1) / len(limits) ** 0.5)
-    alone = np.eye(len(at))
+    # Each moment alone, at all its positions.
+    alone = np.repeat(np.eye(len(of_moments)), [math.prod(each.shape[2:]) for each in of_moments], axis=1)
     together = np.random.default_rng(0).choice((-1.0, 1.0), (_JOINT_MOVES, len(at)))
     directions = jnp.asarray(np.concatenate([alone, -alone, together]), wide)
     changes = np.asarray(_changes(recording, numbers, at, step, directions))
@@ -111,13 +127,18 @@ def _functions_to_look_at(recording: Recording) -> list[Apply]:
 
 def _is_continuous(node: Apply) -> bool:
     """Whether a function is known to be continuous everywhere, with constants among its arguments as they are."""
+    fn = node.fn.fn if isinstance(node.fn, OfNumbers) else node.fn
+    if isinstance(fn, Softmax):  # it divides by a sum that is 1 at least
+        return True
     constants = [arg.value if isinstance(arg, Constant) else None for arg in node.args]
 
     def of_others(*others: Array) -> Any:
         given = iter(others)
         return applied(node, [next(given) if constant is None else constant for constant in constants])
 
-    others = (jnp.zeros(()) for constant in constants if constant is None)
+    shape = common_shape([arg.shape for arg in node.args])
+    taken = shape[len(shape) - node.over :]
+    others = (jnp.zeros(taken) for constant in constants if constant is None)
     return _consists_of_continuous(jax.make_jaxpr(of_others)(*others).jaxpr)
 
 
@@ -147,7 +168,12 @@ def _values(
     recording: Recording, numbers: dict[str, Array], point: Float[Array, " M"], wanted: tuple[Node, ...]
 ) -> list[Array]:
     """The values of scalars where the moments have those of a point."""
-    values: dict[Node, Any] = dict(zip(moments_before_jumps(recording), point, strict=True))
+    values: dict[Node, Any] = {}
+    start = 0
+    for moment in moments_before_jumps(recording):
+        size = math.prod(moment.shape)
+        values[moment] = point[start : start + size].reshape(moment.shape)
+        start += size
     for node in reachable(wanted, up_to=(Moment,)):
         match node:
             case Constant(value=value):
@@ -155,9 +181,11 @@ def _values(
             case Option(name=name):
                 values[node] = numbers[name]
             case Apply(args=args):
-                values[node] = applied(node, [values[arg] for arg in args])
+                values[node] = applied_at_one_input(node, [values[arg] for arg in args])
+            case Table(array=array):
+                values[node] = jnp.asarray(array, point.dtype)
             case Entry(of=of, place=place):
-                values[node] = values[of][place]
+                values[node] = values[of][..., place]
     return [jnp.asarray(values[node], point.dtype) for node in wanted]
 
 
@@ -255,7 +283,11 @@ def _what_jumps(
         if not isinstance(part, Apply) or _is_continuous(part):
             continue
         before, after = (_values(recording, numbers, point, part.args) for point in (below, above))
-        primitive = _primitive_that_jumps(jax.make_jaxpr(part.fn)(*before), before, after, _rounding(below.dtype))
+
+        def at_inputs(*args: Array, part: Apply = part) -> Any:
+            return applied_at_one_input(part, list(args))
+
+        primitive = _primitive_that_jumps(jax.make_jaxpr(at_inputs)(*before), before, after, _rounding(below.dtype))
         if primitive is not None:
             return str(part.line), primitive
     return str(node.line), "it"

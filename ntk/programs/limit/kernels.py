@@ -12,6 +12,8 @@ from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import TensorProgram, check_program, program_batches
+from ntk.programs.language.unrolling import unrolled
+from ntk.programs.limit.arrays.kernels import array_limits, is_on_arrays, tile_size_of
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
     Averages,
@@ -149,7 +151,9 @@ def _kernels(
     check_seed(seed)
     if rtol is not None:
         _check_rtol(rtol, program, x1, x2)
-    recording = program.record(x1.shape[1:])
+    written = program.record(x1.shape[1:])
+    on_arrays = is_on_arrays(forms_of(written))
+    recording = written if on_arrays else unrolled(written)
     check_covered(recording)
     check_options(program, recording)
     check_span(recording, program.numbers, x1, x2)
@@ -159,7 +163,10 @@ def _kernels(
     arguments = numbers_as(program, dtype), _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
     check_scalars(forms, samples, *arguments)
     if forms.is_exact:
-        limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
+        if on_arrays:
+            limits = array_limits(forms, only_ntk, tile_size or tile_size_of(forms), *arguments)
+        else:
+            limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
         result = ProgramKernels(
             **limits._asdict(),
             standard_error=jax.tree.map(jnp.zeros_like, limits),

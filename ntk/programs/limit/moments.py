@@ -222,7 +222,7 @@ class OwnInputs(Moments):
             case Moment(vector=vector):
                 return (yield [(self.expectation, vector)])[0]
             case Apply(args=args):
-                return applied_to_each(node, (yield [(self.scalar, arg) for arg in args]), self.x)
+                return applied_to_each(node, (yield [(self.scalar, arg) for arg in args]), self.x.dtype)
             case Entry(of=of, place=place):
                 return (yield [(self.scalar, of)])[0][..., place]
         raise TypeError(f"{type(node).__name__} has no limit as a scalar.")

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from ntk.caches.lifetimes import compiled
 from ntk.checks import check_representable, is_concrete
 from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar
+from ntk.programs.limit.arrays.kernels import is_on_arrays, scalar_limits
 from ntk.programs.limit.demand import Demand
 from ntk.programs.limit.draws.points import Points, points_for
 from ntk.programs.limit.evaluation import sampled_moments
@@ -28,7 +29,7 @@ def check_scalars(forms: Forms, samples: int, numbers: dict[str, Array], x1: Arr
         return
     for part in _parts(forms, x1, x2):
         limits = _limits(forms, moments, samples, numbers, part)
-        check_jumps(forms.recording, numbers, jnp.stack(limits, axis=1))
+        check_jumps(forms.recording, numbers, limits)
 
 
 def check_kernels(forms: Forms, numbers: dict[str, Array], x1: Array, x2: Array | None, **results: Array) -> None:
@@ -73,7 +74,9 @@ def _parts(forms: Forms, x1: Array, x2: Array | None) -> Iterator[Array]:
 def _limits(
     forms: Forms, scalars: tuple[Scalar, ...], samples: int, numbers: dict[str, Array], x: Array
 ) -> list[Array]:
-    """The limits of scalars, (R, N) or (R,), as R independent replicates find them; one where all is exact."""
+    """The limits of scalars, (R, N, *P) or (R,), as R independent replicates find them; one where all is exact."""
+    if is_on_arrays(forms):
+        return [found[None] for found in scalar_limits(forms, tuple(each.index for each in scalars), numbers, x)]
     points = None if forms.is_exact else points_for(samples, max(1, len(x) * len(forms.drawn)), seed=0)
     return _limits_of(forms, tuple(scalar.index for scalar in scalars), points, numbers, x)
 

@@ -14,7 +14,7 @@ X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
 PARAMS = {"w1": np.ones((4, 5), "float32"), "b1": np.ones(5, "float32"), "v": np.ones(5, "float32")}
 TAP = np.ones((3, 5), "float32")
 # What messages name: the argument itself, or what is read from it.
-SAID = dict.fromkeys(("x", "x1", "x2"), "x|x1|x2|params|input")
+SAID = dict.fromkeys(("x", "x1", "x2"), "x|x1|x2|params|input|axes")
 
 
 def small(ntk):
@@ -65,6 +65,10 @@ def vector_of(net, x):
     return net.input_matrix("w") @ x
 
 
+def field_of(net, x):
+    return net.input_matrix("f") @ x.reshape(2, 2)
+
+
 def scalar_of(net, x):
     return vector_of(net, x).mean()
 
@@ -80,6 +84,23 @@ NOTATION = {
     "matrix's std": ("std", lambda net, x, bad: net.matrix("m", bad)),
     "input_matrix": ("name", lambda net, x, bad: net.input_matrix(bad) @ x),
     "input_matrix's std": ("std", lambda net, x, bad: net.input_matrix("m", bad) @ x),
+    "convolution": ("name", lambda net, x, bad: net.convolution(bad, (1,)) @ x[:, None]),
+    "convolution's window": ("window", lambda net, x, bad: net.convolution("c", bad)),
+    "convolution's std": ("std", lambda net, x, bad: net.convolution("c", (1,), bad)),
+    "convolution's strides": ("strides", lambda net, x, bad: net.convolution("c", (1,), strides=bad)),
+    "convolution's dilation": ("dilation", lambda net, x, bad: net.convolution("c", (1,), dilation=bad)),
+    "convolution's padding": ("padding", lambda net, x, bad: net.convolution("c", (1,), padding=bad)),
+    "convolution @": ("input|applied", lambda net, x, bad: net.convolution("c", (1,)) @ bad),
+    "bias's axes": ("axes", lambda net, x, bad: net.bias("b", axes=bad)),
+    "table": ("numbers", lambda net, x, bad: net.table(bad)),
+    "table @": ("program|axes", lambda net, x, bad: net.table(np.eye(2)) @ bad),
+    "softmax": ("scores", lambda net, x, bad: net.softmax(bad)),
+    "softmax's mask": ("mask", lambda net, x, bad: net.softmax(net.table(np.eye(2)), bad)),
+    "scalar's over": ("over", lambda net, x, bad: net.scalar(jnp.sum, bad)(net.table(np.eye(2)))),
+    "field[]": ("index|field", lambda net, x, bad: field_of(net, x)[bad]),
+    "field.padded": ("widths", lambda net, x, bad: field_of(net, x).padded(bad)),
+    "field.pooled": ("windows", lambda net, x, bad: field_of(net, x).pooled(bad)),
+    "field.pooled's strides": ("strides", lambda net, x, bad: field_of(net, x).pooled(2, strides=bad)),
     "bias": ("name", lambda net, x, bad: net.bias(bad)),
     "bias's std": ("std", lambda net, x, bad: net.bias("b", bad)),
     "output": ("name", lambda net, x, bad: net.output(bad)),

@@ -50,10 +50,10 @@ REFUSED = [
     ("two stds", lambda: reading(lambda net, x, h: h + net.input_matrix("u", 2.0) @ x), ValueError, DIFFERENT),
     ("two sizes", lambda: reading(lambda net, x, h: h + net.input_matrix("u") @ x[:2]), ValueError, DIFFERENT),
     (
-        "a whole image",
-        lambda: reading(lambda net, x, h: net.input_matrix("U") @ x.reshape(1, 3)),
+        "nothing of the input",
+        lambda: reading(lambda net, x, h: net.input_matrix("U") @ x[:0]),
         ValueError,
-        r"input matrix 'U' is applied to shape \(1, 3\); expected a vector of input entries",
+        r"input matrix 'U' is applied to shape \(0,\); expected a part of the input",
     ),
     (
         "an array",
@@ -208,12 +208,12 @@ REFUSED = [
             (
                 "too many axes",
                 lambda: architectures.cnn_1d.record((4, 2, 3)),
-                r"inputs have shape \(4, 2, 3\); expected 1 axes of positions and one of channels",
+                r"an input has shape \(4, 2, 3\); expected axes of positions, channels",
             ),
             (
                 "too few positions",
                 lambda: architectures.cnn_1d(padding="valid").record((4, 3)),
-                r"inputs have shape \(4, 3\); expected larger ones, with a position left at layer 2",
+                "convolution 'w2' reads 3 positions of an axis of 2; expected a window that fits, or padding",
             ),
             ("no parts", lambda: architectures.mixture(), "programs is empty"),
             (

@@ -102,7 +102,7 @@ class Coordinates:
             case Moment(vector=vector):
                 return jnp.mean(values[vector], axis=0)
             case Apply(args=args):
-                return applied_to_each(node, [values[arg] for arg in args], self.x)
+                return applied_to_each(node, [values[arg] for arg in args], self.x.dtype)
             case Entry(of=of, place=place):
                 return values[of][..., place]
             case One():
@@ -171,7 +171,9 @@ class Coordinates:
             case Moment(vector=vector):
                 self._add(vector, self._zeros + beside_draws(d))
             case Apply(args=args):
-                for arg, gradient in self._pulled_back(lambda *at: applied_to_each(node, list(at), self.x), args, d):
+                for arg, gradient in self._pulled_back(
+                    lambda *at: applied_to_each(node, list(at), self.x.dtype), args, d
+                ):
                     self._add(arg, gradient)
             case Entry(of=of, place=place) if jnp.ndim(values[of]) == 2:
                 self._add(of, jnp.zeros_like(values[of]).at[:, place].set(d))

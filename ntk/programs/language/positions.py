@@ -1,0 +1,264 @@
+"""Linear maps of position axes: what indexing, padding, repeating and pooling do to a field, one axis at a time.
+
+A map acts on arrays: `apply(values, axis)`, where `axis` is the array's axis that holds the map's position axis. So the
+same map serves values at finite width, and both position axes of a second moment.
+"""
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from ntk.checks import shown
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AxisMap(abc.ABC):
+    """A linear map along one position axis.
+
+    Attributes:
+        axis: Which.
+    """
+
+    axis: int
+
+    # Whether each new position is one old position or zero, so that p = q stays p = q.
+    selects = True
+
+    @abc.abstractmethod
+    def sizes(self, size: int | None) -> int | None:
+        """How many positions there are after the map; None for no axis, before or after."""
+
+    @abc.abstractmethod
+    def apply(self, values: Array, axis: int) -> Array:
+        """The values after the map."""
+
+    def shape(self, shape: Shape) -> Shape:
+        """The position axes after the map."""
+        before = None if isinstance(self, Repeat) else shape[self.axis]
+        after = self.sizes(before)
+        rest = shape[self.axis + (before is not None) :]
+        return (*shape[: self.axis], *(() if after is None else (after,)), *rest)
+
+
+@dataclass(frozen=True)
+class Entry(AxisMap):
+    """One position; the axis goes."""
+
+    place: int
+
+    def sizes(self, size: int | None) -> int | None:
+        """No axis."""
+        return None
+
+    def apply(self, values: Array, axis: int) -> Array:
+        """The values there."""
+        return lax.index_in_dim(values, self.place, axis, keepdims=False)
+
+
+@dataclass(frozen=True)
+class Steps(AxisMap):
+    """Every so many positions from a first one on, backwards too."""
+
+    first: int
+    step: int
+    count: int
+
+    def sizes(self, size: int | None) -> int | None:
+        """How many are taken."""
+        return self.count
+
+    def apply(self, values: Array, axis: int) -> Array:
+        """The values there."""
+        last = self.first + (self.count - 1) * self.step
+        low, high = min(self.first, last), max(self.first, last)
+        taken = lax.slice_in_dim(values, low, high + 1, abs(self.step), axis)
+        return lax.rev(taken, [axis]) if self.step < 0 else taken
+
+
+@dataclass(frozen=True)
+class Pad(AxisMap):
+    """Zeros before and after."""
+
+    before: int
+    after: int
+
+    def sizes(self, size: int | None) -> int | None:
+        """More."""
+        assert size is not None
+        return self.before + size + self.after
+
+    def apply(self, values: Array, axis: int) -> Array:
+        """The values with zeros around them."""
+        widths = [(self.before, self.after, 0) if i == axis else (0, 0, 0) for i in range(values.ndim)]
+        return lax.pad(values, jnp.zeros((), values.dtype), widths)
+
+
+@dataclass(frozen=True)
+class Repeat(AxisMap):
+    """The same at each position of a new axis."""
+
+    count: int
+
+    def sizes(self, size: int | None) -> int | None:
+        """As many as that."""
+        return self.count
+
+    def apply(self, values: Array, axis: int) -> Array:
+        """The values again and again."""
+        return jnp.repeat(jnp.expand_dims(values, axis), self.count, axis)
+
+
+@dataclass(frozen=True)
+class Mean(AxisMap):
+    """The mean over all positions; the axis goes."""
+
+    selects = False
+
+    def sizes(self, size: int | None) -> int | None:
+        """No axis."""
+        return None
+
+    def apply(self, values: Array, axis: int) -> Array:
+        """The mean."""
+        return jnp.mean(values, axis)
+
+
+@dataclass(frozen=True)
+class Pool(AxisMap):
+    """The means over windows of so many positions, every so many positions."""
+
+    window: int
+    stride: int
+
+    selects = False
+
+    def sizes(self, size: int | None) -> int | None:
+        """How many windows are full."""
+        assert size is not None
+        return (size - self.window) // self.stride + 1
+
+    def apply(self, values: Array, axis: int) -> Array:
+        """The means."""
+        count = self.sizes(values.shape[axis])
+        assert count is not None
+        last = (count - 1) * self.stride + 1
+        parts = [lax.slice_in_dim(values, o, o + last, self.stride, axis) for o in range(self.window)]
+        return sum(parts[1:], parts[0]) / self.window
+
+
+class Window(NamedTuple):
+    """What a convolution reads along one axis: `size` positions, `dilation` apart, for every `stride` positions.
+
+    Attributes:
+        size: The number of offsets.
+        stride: How far the next window is.
+        dilation: How far the next offset is.
+        before: The number of positions added before the first.
+        after: The number of positions added after the last.
+        circular: Whether the positions added are those of the other end, else zeros.
+    """
+
+    size: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    circular: bool
+
+    def count(self, size: int) -> int:
+        """The number of windows along an axis of that size."""
+        return (self.before + size + self.after - (self.size - 1) * self.dilation - 1) // self.stride + 1
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """The numbers of positions added before and after."""
+        return self.before, self.after
+
+    def reads(self, values: Array, axes: tuple[int, ...]) -> list[Array]:
+        """What stands at each offset of all windows, along some axes of an array alike."""
+        counts = {axis: self.count(values.shape[axis]) for axis in axes}
+        widths = [(self.before, self.after) if axis in axes else (0, 0) for axis in range(values.ndim)]
+        values = jnp.pad(values, widths, mode="wrap") if self.circular else jnp.pad(values, widths)
+        found = []
+        for offset in range(self.size):
+            part, start = values, offset * self.dilation
+            for axis in axes:
+                last = start + (counts[axis] - 1) * self.stride
+                part = lax.slice_in_dim(part, start, last + 1, self.stride, axis)
+            found.append(part)
+        return found
+
+
+def indexed(shape: Shape, index: Any) -> list[AxisMap]:
+    """The maps, one after another, that NumPy's basic indexing amounts to: integers, slices, None and Ellipsis.
+
+    Raises:
+        TypeError: An index is something else.
+        ValueError: An integer is out of range, a slice is empty, or there are too many indices.
+    """
+    indices = list(index) if isinstance(index, tuple) else [index]
+    for item in indices:
+        if isinstance(item, bool) or not (
+            item is None or item is Ellipsis or isinstance(item, slice | int | np.integer)
+        ):
+            raise TypeError(f"a field is indexed by {shown(item)}; expected integers, slices, None and Ellipsis.")
+    taken = sum(item is not None and item is not Ellipsis for item in indices)
+    if taken > len(shape):
+        raise ValueError(f"a field with axes {shape} is given {taken} indices; expected at most {len(shape)}.")
+    if indices.count(Ellipsis) > 1:
+        raise ValueError("a field is indexed by two Ellipsis; expected one at most.")
+    if Ellipsis in indices:
+        at = indices.index(Ellipsis)
+        indices[at : at + 1] = [slice(None)] * (len(shape) - taken)
+    maps: list[AxisMap] = []
+    axis, sizes = 0, iter(shape)
+    for item in indices:
+        if item is None:
+            maps.append(Repeat(axis, 1))
+            axis += 1
+            continue
+        size = next(sizes)
+        if isinstance(item, slice):
+            places = range(size)[item]
+            if len(places) == 0:
+                raise ValueError(f"a field with axes {shape} is indexed by {item}; expected a position at least.")
+            if places != range(size):
+                maps.append(Steps(axis, places[0], places.step, len(places)))
+            axis += 1
+        else:
+            if not -size <= item < size:
+                raise ValueError(f"a field with axes {shape} is indexed by {item}; expected one of {size} positions.")
+            maps.append(Entry(axis, int(item) % size))
+    return maps
+
+
+def stretched(shape: Shape, target: Shape) -> list[AxisMap]:
+    """The maps that broadcast a field of some axes to more, by NumPy's rule."""
+    maps: list[AxisMap] = []
+    new = len(target) - len(shape)
+    for axis, size in enumerate(target):
+        if axis < new:
+            maps.append(Repeat(axis, size))
+        elif shape[axis - new] != size:
+            maps += [Entry(axis, 0), Repeat(axis, size)]
+    return maps
+
+
+def common_shape(shapes: Sequence[Shape]) -> Shape:
+    """The axes that fields have in common when they meet, by NumPy's rule of broadcasting.
+
+    Raises:
+        ValueError: They do not fit.
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = ", ".join(str(shape) for shape in shapes if shape)
+        raise ValueError(f"fields with axes {listed} meet; expected axes that broadcast as NumPy's do.") from None

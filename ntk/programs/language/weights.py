@@ -1,0 +1,95 @@
+"""Matrices and convolutions, to be applied to vectors or to the input with `@`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ntk.programs.language.inputs import field_of
+from ntk.programs.language.positions import Shape, Window
+from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.vectors import (
+    Convolve,
+    Embed,
+    Entries,
+    MatMul,
+    Parameter,
+    Vector,
+    as_vector,
+    single,
+    zeros,
+)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """(σ/√n) W, or its transpose."""
+
+    parameter: Parameter
+    transposed: bool = False
+
+    @property
+    def T(self) -> "Matrix":
+        """The transpose, the same parameter."""
+        return Matrix(self.parameter, not self.transposed)
+
+    def __matmul__(self, vector: Any) -> Vector:
+        graph = self.parameter.graph
+        vector = as_vector(graph, vector)
+        if not vector.terms:
+            return vector
+        return single(graph.make(MatMul, self.parameter, self.transposed, vector))
+
+
+@dataclass(frozen=True)
+class InputMatrix:
+    """(σ/√d) U, to be applied to entries of the input."""
+
+    parameter: Callable[..., Parameter]
+    name: str
+    std: Scalar
+
+    def __matmul__(self, x: Any) -> Vector:
+        graph = self.std.graph
+        source = graph.make(Entries, *field_of(x, f"input matrix {self.name!r}"))
+        parameter = self.parameter(self.name, "input_matrix", self.std, fan_in=x.shape[-1])
+        return single(graph.make(Embed, parameter, source))
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """(σ/√(kn)) Σ_o W_o over k offsets o, to be applied to a field; or with d for n to the input."""
+
+    parameter: Callable[..., Parameter]
+    name: str
+    std: Scalar
+    window: Shape
+    strides: Shape
+    dilation: Shape
+    padding: str
+
+    def __matmul__(self, z: Any) -> Vector:
+        graph, said = self.std.graph, f"convolution {self.name!r}"
+        source = z if isinstance(z, Vector) else graph.make(Entries, *field_of(z, said))
+        if len(source.shape) != len(self.window):
+            raise ValueError(f"{said} is applied to axes {source.shape}; expected {len(self.window)} position axes.")
+        windows = tuple(map(self._window_along, source.shape, self.window, self.strides, self.dilation))
+        if isinstance(source, Entries):
+            kind, fan_in = "input_convolution", z.shape[-1]
+        elif source.terms:
+            kind, fan_in = "convolution", None
+        else:
+            return zeros(graph, tuple(each.count(size) for each, size in zip(windows, source.shape, strict=True)))
+        parameter = self.parameter(self.name, kind, self.std, fan_in=fan_in, axes=self.window)
+        return single(graph.make(Convolve, parameter, windows, source))
+
+    def _window_along(self, size: int, window: int, stride: int, dilation: int) -> Window:
+        """What is read along an axis. Padding, if any, makes ⌈size/stride⌉ positions, as in XLA."""
+        reach = (window - 1) * dilation + 1
+        total = max((-(-size // stride) - 1) * stride + reach - size, 0) if self.padding != "valid" else 0
+        found = Window(window, stride, dilation, total // 2, total - total // 2, self.padding == "circular")
+        if found.count(size) < 1:
+            raise ValueError(
+                f"convolution {self.name!r} reads {reach} positions of an axis of {size}; expected a window that fits,"
+                " or padding."
+            )
+        return found

@@ -1,0 +1,148 @@
+"""The kernels of a recorded program with position axes, compiled once."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ntk.caches.lifetimes import compiled
+from ntk.decomposition import gram
+from ntk.programs.language.scalars import Moment, Scalar
+from ntk.programs.language.vectors import Vector
+from ntk.programs.limit.arrays.indices import equal
+from ntk.programs.limit.arrays.marks import Marks
+from ntk.programs.limit.arrays.plan import Alone, Key, NotOnArrays, Pair, Plan, Step, plan
+from ntk.programs.limit.arrays.rules import rule_of
+from ntk.programs.limit.arrays.values import Known, Values, numbers_of
+from ntk.programs.limit.forms import Forms
+from ntk.programs.results import Limits
+from ntk.tiles import kernel_by_tiles
+
+_ENTRIES = 2**18  # of the largest array of a tile
+
+
+def is_on_arrays(forms: Forms) -> bool:
+    """Whether the kernels of a program have a plan here. Without position axes it needs none."""
+    recording = forms.recording
+    has_axes = any(isinstance(node, Vector) and node.shape for node in recording.nodes)
+    return has_axes and forms.is_exact and not forms.couples_inputs and recording.once(_has_plan, forms)
+
+
+def _has_plan(forms: Forms) -> bool:
+    try:
+        _plan(forms)
+    except NotOnArrays:
+        return False
+    return True
+
+
+def _plan(forms: Forms) -> Plan:
+    return forms.recording.once(_plan_of_kernels, forms)
+
+
+def _plan_of_kernels(forms: Forms) -> Plan:
+    recording = forms.recording
+    read = [z for _, z in recording.output.vectors] + [z for _, z in recording.watched.values()]
+    factors = [factor for _, features in recording.output.features for _, factor in features.terms]
+    own = [*factors, *(node for node in recording.nodes if isinstance(node, Moment))]
+    return plan(functools.partial(rule_of, forms), {Pair(z, z): equal(len(z.shape)) for z in read}, map(Alone, own))
+
+
+def tile_size_of(forms: Forms) -> int:
+    """Inputs to a tile: as many as keep the largest array of a tile in a core's cache."""
+    largest = max((_entries(step) for step in _plan(forms).cross), default=1)
+    return max(math.isqrt(_ENTRIES // largest), 1)
+
+
+def _entries(step: Step) -> int:
+    """Those of a step's array for one pair of inputs."""
+    if isinstance(step.key, Alone):
+        return 1
+    a, b = step.key
+    sizes = dict(zip((*step.indices.left, *step.indices.right), (*a.shape, *b.shape), strict=True))
+    return math.prod(sizes.values())
+
+
+@compiled(static=1)
+def scalar_limits(
+    forms: Forms, scalars: tuple[int, ...], numbers: dict[str, Array], x: Float[Array, "N F"]
+) -> list[Array]:
+    """The limits of scalars, given by their places in the graph: (N, *P) each."""
+    nodes = [forms.recording.graph.nodes[index] for index in scalars]
+    goals = [node for node in nodes if isinstance(node, Scalar)]
+    found = _own(forms, plan(functools.partial(rule_of, forms), {}, map(Alone, goals)).own, numbers, x)
+    return [jnp.broadcast_to(jnp.asarray(found[Alone(each)], x.dtype), (len(x), *each.shape)) for each in goals]
+
+
+def _own(forms: Forms, steps: Sequence[Step], numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Key, Any]:
+    """What steps give of each input with itself."""
+    marks = Marks(x)
+    return Values(numbers_of(forms.recording.nodes, numbers), (x, x), (marks, marks)).follow(steps)
+
+
+@compiled(static=2)
+def array_limits(
+    forms: Forms,
+    only_ntk: bool,
+    tile_size: int,
+    numbers: dict[str, Array],
+    x1: Float[Array, "N1 F"],
+    x2: Float[Array, "N2 F"] | None,
+) -> Limits:
+    """The kernels, tile by tile."""
+    steps = _plan(forms)
+    indices = {step.key: step.indices for step in steps.own}
+
+    def side(x: Float[Array, "n F"]) -> tuple[Array, list[Any]]:
+        found = _own(forms, steps.own, numbers, x)
+        return x, [found[step.key] for step in steps.own]
+
+    def pair(side1: tuple[Array, list[Any]], side2: tuple[Array, list[Any]]) -> Limits:
+        (x1, own1), (x2, own2) = side1, side2
+        known = tuple(Known(dict(zip(indices, own, strict=True)), indices) for own in (own1, own2))
+        return _limits(forms, only_ntk, steps.cross, numbers, (x1, x2), (known[0], known[1]))
+
+    return kernel_by_tiles((side, side), pair, jnp.transpose, x1, x2, tile_size)
+
+
+def _limits(
+    forms: Forms,
+    only_ntk: bool,
+    steps: Sequence[Step],
+    numbers: dict[str, Array],
+    sides: tuple[Array, Array],
+    known: tuple[Known, Known],
+) -> Limits:
+    """All kernels of a tile, D as the derivative of the NTK in what could be added to τ of a watched vector."""
+    recording = forms.recording
+    watched = {} if only_ntk else recording.watched
+    fixed = numbers_of(recording.nodes, numbers)
+    marks = Marks(sides[0]), Marks(sides[1])
+    zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
+
+    def mean(moment: Array | None) -> Array:
+        """Over positions, each of which an output weight of its own reads."""
+        return zeros if moment is None else jnp.mean(moment, axis=tuple(range(2, moment.ndim)))
+
+    def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+        values = Values(fixed, sides, marks, known, sources)
+        found = values.follow(steps)
+        nngp = ntk = zeros
+        for weight, z in recording.output.vectors:
+            variance, moments = values.variance(weight), found[Pair(z, z)]
+            nngp += variance * mean(moments.C)
+            ntk += variance * (mean(moments.C) + mean(moments.tau))
+        for weight, features in recording.output.features:
+            parts = []
+            for x, home in zip(sides, known, strict=True):
+                parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
+            C = values.variance(weight) * gram(parts[0], parts[1])
+            nngp, ntk = nngp + C, ntk + C
+        return ntk, (nngp, {name: mean(found[Pair(z, z)].C) for name, (_, z) in watched.items()})
+
+    ntk, pullback, (nngp, C) = jax.vjp(ntk_of, dict.fromkeys(watched, zeros), has_aux=True)
+    return Limits(ntk, nngp, C, pullback(jnp.ones_like(ntk))[0])

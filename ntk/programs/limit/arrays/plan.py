@@ -1,0 +1,138 @@
+"""What the kernels of a program need, found from its outputs backwards: which moments, and for which positions.
+
+Each moment follows from others by one rule (`ntk.programs.limit.arrays.rules`). A plan is a list of them in an order in
+which they can be computed, first for the inputs of each side with themselves, then for the two sides with each other.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array
+
+from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.vectors import Atom, Entries, Vector
+from ntk.programs.limit.arrays.indices import Indices, joined
+
+Field = Vector | Atom | Entries  # with position axes or without
+
+
+class Pair(NamedTuple):
+    """The moments of two fields with each other: `Moments`."""
+
+    a: Field
+    b: Field
+
+
+class Alone(NamedTuple):
+    """The limit of a scalar, or the mean of a vector; of φ(u) three means (`mean_of`)."""
+
+    of: Scalar | Vector | Atom
+
+
+Key = Pair | Alone
+
+
+class Moments(NamedTuple):
+    """C and τ, None where they are 0 whatever the inputs are; and of two functions φ(u) and ψ(ū) also E φ'(u)ψ'(ū)."""
+
+    C: Array | None
+    tau: Array | None
+    dot: Array | None = None
+
+
+class Need(NamedTuple):
+    """What a rule reads.
+
+    Attributes:
+        side: 0 for moments between the two sides, 1 or 2 for those of one side's inputs, each with itself.
+        key: Of what.
+        indices: Which positions are equal, of a pair.
+    """
+
+    side: int
+    key: Key
+    indices: Indices = Indices((), ())
+
+
+class Rule(NamedTuple):
+    """How something follows from other things.
+
+    Attributes:
+        needs: Those, with the names of their axes.
+        compute: The result from the values (`Values`) and what is needed, in the order of `needs`. The axes of every
+            array are those of `Indices.names`.
+    """
+
+    needs: list[Need]
+    compute: Callable[..., Any]
+
+
+class NotOnArrays(Exception):
+    """A program without rules on arrays. Each of its positions has to be a vector of its own."""
+
+
+class Step(NamedTuple):
+    """One rule of a plan, and what it gives."""
+
+    key: Key
+    indices: Indices
+    rule: Rule
+
+
+RuleOf = Callable[[Key, Indices, bool], Rule]
+
+
+class Plan(NamedTuple):
+    """The rules to follow.
+
+    Attributes:
+        own: For the inputs of one side, each with itself.
+        cross: For the two sides with each other.
+    """
+
+    own: list[Step]
+    cross: list[Step]
+
+
+def plan(rule_of: RuleOf, goals: dict[Pair, Indices], alone: Iterable[Alone]) -> Plan:
+    """The rules that lead to some moments between the two sides, and to some limits of each side alone.
+
+    Args:
+        rule_of: The rule for a key, for its indices, of moments of each input with itself or of all pairs.
+        goals: The moments, and which positions are equal in each.
+        alone: The limits.
+
+    Raises:
+        NotOnArrays: Something is needed for which there is no rule.
+    """
+    cross = _steps(rule_of, [Need(0, *goal) for goal in goals.items()], own=False)
+    of_sides = [need for step in cross for need in step.rule.needs if need.side]
+    return Plan(_steps(rule_of, [*of_sides, *(Need(0, key) for key in alone)], own=True), cross)
+
+
+def _steps(rule_of: RuleOf, goals: list[Need], own: bool) -> list[Step]:
+    """The rules in order. Positions are kept for all pairs where one that reads them asks for it."""
+    indices: dict[Key, Indices] = {}
+    rules: dict[Key, Rule] = {}
+    wanted = list(goals)
+    while wanted:
+        _, key, asked = wanted.pop()
+        both = joined(asked, indices.get(key, asked))
+        if indices.get(key) != both:
+            indices[key], rules[key] = both, rule_of(key, both, own)
+            wanted.extend(_needs(rules[key], own))
+    ordered: dict[Key, None] = {}
+    stack = [(key, False) for _, key, _ in goals]
+    while stack:  # depth first, each after what it needs
+        key, ready = stack.pop()
+        if ready:
+            ordered[key] = None
+        elif key not in ordered:
+            stack.append((key, True))
+            stack.extend((need.key, False) for need in _needs(rules[key], own))
+    return [Step(key, indices[key], rules[key]) for key in ordered]
+
+
+def _needs(rule: Rule, own: bool) -> list[Need]:
+    """What has to be computed in the same pass."""
+    return [need for need in rule.needs if own or not need.side]

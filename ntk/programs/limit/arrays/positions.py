@@ -1,0 +1,129 @@
+"""C and τ of fields whose positions are moved, mixed or convolved. All of this is linear in each side."""
+
+import functools
+import math
+import string
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from ntk.programs.language.positions import AxisMap, Entry, Mean, Repeat, Window
+from ntk.programs.language.vectors import Mixed, Moved
+from ntk.programs.limit.arrays.indices import Indices, Named
+from ntk.programs.limit.arrays.plan import Alone, Moments, Need, Pair, Rule
+from ntk.programs.limit.arrays.values import Values
+
+
+def moved(key: Pair, indices: Indices) -> Rule:
+    """A map of one axis acts on the side that it belongs to; on both at once if it only selects, and both have it."""
+    a, b = key
+    names = [list(each) for each in indices]
+    if isinstance(a, Moved) and isinstance(b, Moved) and _alike(a.map, b.map, indices):
+        sides: tuple[int, ...] = (0, 1)
+        move, inner_key = a.map, Pair(a.vector, b.vector)
+    elif isinstance(a, Moved):
+        sides, move, inner_key = (0,), a.map, Pair(a.vector, b)
+    else:
+        assert isinstance(b, Moved)
+        sides, move, inner_key = (1,), b.map, Pair(a, b.vector)
+    elsewhere: list[int] = [] if len(sides) == 2 else names[1 - sides[0]]
+    made = None if isinstance(move, Entry | Mean) else names[sides[0]][move.axis]  # the name after the map, and before
+    read = None if isinstance(move, Repeat) else indices.fresh if made is None or made in elsewhere else made
+    for side in sides:
+        names[side][move.axis : move.axis + (made is not None)] = [] if read is None else [read]
+    inner = Indices(tuple(names[0]), tuple(names[1]))
+
+    def after(array: Array) -> Array:
+        moment = Named(array, inner.names)
+        if read is None:
+            assert made is not None
+            if made not in moment.names:
+                moment = Named(move.apply(moment.array, moment.array.ndim), (*moment.names, made))
+        else:
+            applied = move.apply(moment.array, moment.axis(read))
+            moment = moment.without(read, applied) if made is None else moment._replace(array=applied)
+            if made is not None and made != read:
+                moment = moment.diagonal(read, made)
+        return moment.ordered(indices.names)
+
+    return Rule([Need(0, inner_key, inner)], functools.partial(_of_both, after))
+
+
+def _alike(first: AxisMap, second: AxisMap, indices: Indices) -> bool:
+    """Whether one application of a map does for both sides."""
+    if first != second or not first.selects:
+        return False
+    return isinstance(first, Entry) or indices.left[first.axis] == indices.right[first.axis]
+
+
+def _of_both(after: Callable[[Array], Array], values: Values, z: Moments) -> Moments:
+    return Moments(*(None if part is None else after(part) for part in (z.C, z.tau)))
+
+
+def mixed(key: Pair, indices: Indices) -> Rule:
+    """Σ_q w_pq of the moments at q, of one side."""
+    a, b = key
+    if isinstance(a, Mixed):
+        side, weights, inner_key = 0, a.weights, Pair(a.vector, b)
+    else:
+        assert isinstance(b, Mixed)
+        side, weights, inner_key = 1, b.weights, Pair(a, b.vector)
+    names = [list(each) for each in indices]
+    position = names[side][-1]
+    names[side][-1] = indices.fresh
+    inner = Indices(tuple(names[0]), tuple(names[1]))
+    weights_names = (*names[side][:-1], position, indices.fresh)
+
+    def compute(values: Values, z: Moments, found: Array) -> Moments:
+        mixing = functools.partial(_contracted, found, weights_names, inner.names, indices.names, side, values.paired)
+        return Moments(*(None if part is None else mixing(part) for part in (z.C, z.tau)))
+
+    return Rule([Need(0, inner_key, inner), Need(1 + side, Alone(weights))], compute)
+
+
+def _contracted(
+    weights: Array,
+    weights_names: Sequence[int],
+    names: Sequence[int],
+    wanted: Sequence[int],
+    side: int,
+    paired: bool,
+    moment: Array,
+) -> Array:
+    """Σ over the axes of the weights and of the moment that are not wanted."""
+    letters = string.ascii_lowercase
+    used = weights_names[len(weights_names) - weights.ndim + 1 :]
+    # Axes of size 1 broadcast, and so do weights that are one for all inputs.
+    dropped = tuple(axis for axis in range(weights.ndim - 2) if weights.shape[axis] == 1)
+    inputs = "XY" if paired else "X"
+    of_weights = [inputs[side if paired else 0], *(letters[name] for name in used)]
+    subscripts = "".join(letter for axis, letter in enumerate(of_weights) if axis not in dropped)
+    of_moment = inputs + "".join(letters[name] for name in names)
+    result = inputs + "".join(letters[name] for name in wanted)
+    return jnp.einsum(
+        f"{subscripts},{of_moment}->{result}", jnp.squeeze(weights, dropped), moment, precision=lax.Precision.HIGHEST
+    )
+
+
+def convolved(windows: tuple[Window, ...], sources: Pair, indices: Indices) -> tuple[Need, Callable[[Array], Array]]:
+    """What a convolution reads, and the mean over its offsets o of the entries at (sp + o, sq + o)."""
+    left = tuple(
+        name if name not in indices.right or indices.right[axis] == name else indices.fresh + axis
+        for axis, name in enumerate(indices.left)
+    )
+    inner = Indices(left, indices.right)
+
+    def mean(array: Array) -> Array:
+        moment = Named(array, inner.names)
+        # A window is a product of intervals, so that the mean is taken axis by axis.
+        for window, p, q in zip(windows, *inner, strict=True):
+            shifted = window.reads(moment.array, tuple({moment.axis(p), moment.axis(q)}))
+            moment = moment._replace(array=sum(shifted[1:], shifted[0]))
+        for name, wanted in zip(inner.left, indices.left, strict=True):
+            if name != wanted:
+                moment = moment.diagonal(name, wanted)
+        return moment.ordered(indices.names) / math.prod(window.size for window in windows)
+
+    return Need(0, sources, inner), mean

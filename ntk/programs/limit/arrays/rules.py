@@ -1,0 +1,242 @@
+"""How C and τ of two fields follow from those of what they are made of (theory.md 3.2 to 3.6 and 3.11)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxtyping import Array
+
+from ntk.infinite_width.moments import OwnMoments, own_moments
+from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.vectors import (
+    Atom,
+    Bias,
+    Convolve,
+    Embed,
+    Entries,
+    MatMul,
+    Mixed,
+    Moved,
+    Nonlin,
+    One,
+    Parameter,
+    Tap,
+    Vector,
+)
+from ntk.programs.limit.arrays.indices import Indices, Named, equal
+from ntk.programs.limit.arrays.plan import Alone, Field, Key, Moments, Need, NotOnArrays, Pair, Rule
+from ntk.programs.limit.arrays.positions import convolved, mixed, moved
+from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
+from ntk.programs.limit.arrays.values import Values
+from ntk.programs.limit.expectations import mean_of, product_of, product_with_itself
+from ntk.programs.limit.forms import Forms, is_centred
+
+
+def rule_of(forms: Forms, key: Key, indices: Indices, own: bool) -> Rule:
+    """The rule for the moments of two vectors, atoms or entries of the input; or for a scalar or the means of a vector.
+
+    Args:
+        forms: What is known of the program.
+        key: Of what.
+        indices: Which positions are equal.
+        own: Whether the moments are those of each input with itself.
+
+    Raises:
+        NotOnArrays: There is no such rule.
+    """
+    match key:
+        case Alone(of=Scalar() as of):
+            return scalar(forms, of)
+        case Alone(of=Vector() as of):
+            return expectation(forms, of)
+        case Alone(of=Nonlin() as of):
+            return _means(forms, of)
+        case Alone(of=Atom() as of):
+            return mean_of_map(of)
+        case Pair():
+            return _moments(forms, key, indices, own)
+    raise NotOnArrays
+
+
+def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
+    match key:
+        case (Vector(), _) | (_, Vector()):
+            return _bilinear(forms, key, indices)
+        case (Moved(), _) | (_, Moved()):
+            return moved(key, indices)
+        case (Mixed(), _) | (_, Mixed()):
+            return mixed(key, indices)
+        case Entries(), Entries():
+            return Rule([], lambda values: Moments(values.gram(key.a, key.b, indices), None))
+        case Embed() as p, Embed() as q:
+            return _embedded(p, q, indices)
+        case One(), One():
+            return Rule([], lambda values: Moments(values.filled(None, key, indices) + 1.0, None))
+        case Tap(name=name), Tap():
+            return Rule([], lambda values: Moments(None, values.sources.get(name)))
+        case Bias(parameter=parameter), Bias():
+            return _bias(parameter, key, indices)
+        case MatMul(vector=z1) as p, MatMul(vector=z2):
+            return _product(p.parameter, Need(0, Pair(z1, z2), indices), lambda moment: moment)
+        case Convolve() as p, Convolve() as q if p.windows == q.windows:
+            need, mean = convolved(p.windows, Pair(p.source, q.source), indices)
+            return _product(p.parameter, need, mean)
+        case Nonlin() as p, Nonlin() as q:
+            return _nonlinear(forms, p, q, indices, own)
+        case One(), Nonlin() as q:
+            return _mean_beside_one(q, 1, key, indices)
+        case Nonlin() as p, One():
+            return _mean_beside_one(p, 0, key, indices)
+        case Nonlin() as p, Atom() as g:
+            u = forms.unary(p)[1]
+            return _stein(p, 0, Pair(u, g), indices)
+        case Atom() as g, Nonlin() as q:
+            u = forms.unary(q)[1]
+            return _stein(q, 1, Pair(g, u), indices)
+    raise NotOnArrays
+
+
+def _means(forms: Forms, p: Nonlin) -> Rule:
+    """(E φ(u), E φ'(u), E u φ(u)/E u²)."""
+    phi, u = forms.unary(p)
+    mean, itself, indices = forms.recording.once(mean_of, phi), Pair(u, u), equal(len(p.shape))
+    return Rule([Need(0, itself, indices)], lambda values, K: mean(values.filled(K.C, itself, indices)))
+
+
+def _bilinear(forms: Forms, key: Pair, indices: Indices) -> Rule:
+    """Σ over atoms p of a and q of b of their coefficients and the moments of p and q."""
+    terms1, terms2 = (_terms(field) for field in key)
+    parts = [(p, c, q, e) for p, c in terms1 for q, e in terms2 if not _vanishes(forms, p, q)]
+    needs = [Need(0, Pair(p, q), indices) for p, _, q, _ in parts]
+    factors = [factors_of(forms, [c for _, c, _, _ in parts], 1), factors_of(forms, [e for *_, e in parts], 2)]
+    needs_of_factors = [need for found in factors for need in found.needs]
+
+    def compute(values: Values, *found: Any) -> Moments:
+        moments, rest = found[: len(parts)], iter(found[len(parts) :])
+        columns = [
+            [values.beside(number, indices, side) for number in each.numbers(values, rest)]
+            for side, each in enumerate(factors)
+        ]
+        weights = [_times(c, e) for c, e in zip(*columns, strict=True)]
+        return Moments(
+            *(
+                _sum([_times(weight, part) for weight, part in zip(weights, each, strict=True) if part is not None])
+                for each in ([moment.C for moment in moments], [moment.tau for moment in moments])
+            )
+        )
+
+    return Rule(needs + needs_of_factors, compute)
+
+
+def _terms(field: Field) -> tuple[tuple[Atom | Entries, Scalar | None], ...]:
+    """Atoms and their coefficients, None for 1."""
+    return field.terms if isinstance(field, Vector) else ((field, None),)
+
+
+def _times(c: Any, moment: Any) -> Any:
+    """c·moment. Coefficients that are 1, as most are, cost nothing."""
+    return moment if isinstance(c, float) and c == 1.0 else c * moment
+
+
+def _sum(terms: Sequence[Array]) -> Array | None:
+    return sum(terms[1:], terms[0]) if terms else None
+
+
+def _vanishes(forms: Forms, p: Atom | Entries, q: Atom | Entries) -> bool:
+    """Whether C and τ of two atoms are 0 whatever the inputs are: where one is centred and they share no parameter."""
+    return (
+        not (isinstance(p, Entries) or isinstance(q, Entries))
+        and (is_centred(p) or is_centred(q))
+        and not (forms.families(p) & forms.families(q))
+    )
+
+
+def _product(parameter: Parameter, need: Need, mean: Callable[[Array], Array]) -> Rule:
+    """C = σ² C(z, z̄) and τ = σ² (C + τ)(z, z̄), or their means over the offsets of a convolution."""
+
+    def compute(values: Values, z: Moments) -> Moments:
+        variance = values.variance(parameter)
+        C = None if z.C is None else variance * mean(z.C)
+        return Moments(C, C if z.tau is None else variance * mean(z.tau if z.C is None else z.C + z.tau))
+
+    return Rule([need], compute)
+
+
+def _embedded(p: Embed, q: Embed, indices: Indices) -> Rule:
+    """C = τ = σ² ξ·ξ̄/d."""
+
+    def compute(values: Values) -> Moments:
+        C = values.variance(p.parameter) * values.gram(p.source, q.source, indices)
+        return Moments(C, C)
+
+    return Rule([], compute)
+
+
+def _bias(parameter: Parameter, key: Pair, indices: Indices) -> Rule:
+    """C = τ = σ²; if the bias has positions, at equal ones."""
+
+    def compute(values: Values) -> Moments:
+        C = Named(values.filled(None, key, indices) + values.variance(parameter), indices.names)
+        for p, q in zip(*indices, strict=True):
+            C = C if p == q else C.where_equal(p, q)
+        return Moments(C.array, C.array)
+
+    return Rule([], compute)
+
+
+def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) -> Rule:
+    """C = E φ(u)ψ(ū) and τ = E φ'(u)ψ'(ū) τ(u, ū)."""
+    (phi, u1), (psi, u2) = forms.unary(p), forms.unary(q)
+    at_equal = equal(len(p.shape))
+    pair, itself1, itself2 = Pair(u1, u2), Pair(u1, u1), Pair(u2, u2)
+    if own and p is q and indices == at_equal:
+
+        def of_each(values: Values, K: Moments) -> Moments:
+            _, C, dot = own_moments(phi.activation, values.filled(K.C, itself1, at_equal))
+            return Moments(C, None, dot)
+
+        return Rule([Need(0, itself1, at_equal)], of_each)
+    product = forms.recording.once(product_with_itself if p is q else product_of, *((phi,) if p is q else (phi, psi)))
+    needs = [Need(0, pair, indices), Need(1, itself1, at_equal), Need(2, itself2, at_equal)]
+    if p is q and not own:
+        needs += [Need(1, Pair(p, p), at_equal), Need(2, Pair(p, p), at_equal)]
+
+    def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *own_results: Moments) -> Moments:
+        q12 = values.filled(K.C, pair, indices)
+        variances = [
+            values.filled(moments.C, itself, at_equal, side)
+            for side, (moments, itself) in enumerate(((K1, itself1), (K2, itself2)))
+        ]
+        if p is q:
+            results = [(moments.C, moments.dot) for moments in own_results] or [
+                own_moments(phi.activation, variance)[1:] for variance in variances
+            ]
+            both = [
+                OwnMoments(*(values.beside(part, indices, side) for part in (variance, *result)))
+                for side, (variance, result) in enumerate(zip(variances, results, strict=True))
+            ]
+            C, dot = product(both[0], q12, both[1], values.same(p, indices))
+        else:
+            q11, q22 = (values.beside(variance, indices, side) for side, variance in enumerate(variances))
+            C, dot = product(q11, q12, q22)
+        return Moments(C, None if K.tau is None else dot * K.tau, dot)
+
+    return Rule(needs, compute)
+
+
+def _mean_beside_one(nonlin: Nonlin, side: int, key: Pair, indices: Indices) -> Rule:
+    """E φ(u)."""
+
+    def compute(values: Values, means: tuple[Array, Array, Array]) -> Moments:
+        return Moments(values.filled(None, key, indices) + values.beside(means[0], indices, side), None)
+
+    return Rule([Need(1 + side, Alone(nonlin))], compute)
+
+
+def _stein(nonlin: Nonlin, side: int, with_argument: Pair, indices: Indices) -> Rule:
+    """Of a centred g and φ(u): E g φ(u) = E g u · E u φ(u)/E u², and τ(g, φ(u)) = τ(g, u) E φ'(u)."""
+
+    def compute(values: Values, g: Moments, means: tuple[Array, Array, Array]) -> Moments:
+        _, slope, regression = (values.beside(mean, indices, side) for mean in means)
+        return Moments(None if g.C is None else g.C * regression, None if g.tau is None else g.tau * slope)
+
+    return Rule([Need(0, with_argument, indices), Need(1 + side, Alone(nonlin))], compute)

@@ -1,0 +1,139 @@
+"""The limits of scalars: numbers for each input and, where they have position axes, each position."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from ntk.programs.language.scalars import (
+    Apply,
+    Constant,
+    Entry,
+    Moment,
+    Option,
+    Scalar,
+    Table,
+    applied_to_each,
+)
+from ntk.programs.language.vectors import Atom, Mixed, Moved, One, Vector
+from ntk.programs.limit.arrays.indices import equal
+from ntk.programs.limit.arrays.plan import Alone, Need, NotOnArrays, Pair, Rule
+from ntk.programs.limit.arrays.values import Values
+from ntk.programs.limit.forms import Forms, is_centred
+
+
+class Factors(NamedTuple):
+    """Coefficients, None for 1.
+
+    Attributes:
+        coefficients: Each a scalar.
+        dependent: Those that depend on the inputs.
+        side: Of which side's inputs they are.
+    """
+
+    coefficients: list[Scalar | None]
+    dependent: list[Scalar]
+    side: int
+
+    @property
+    def needs(self) -> list[Need]:
+        """What is to be computed."""
+        return [Need(self.side, Alone(scalar)) for scalar in self.dependent]
+
+    def numbers(self, values: Values, found: Iterator[Any]) -> list[Any]:
+        """Their values, from those of `needs` where they are among these."""
+        computed = {scalar: next(found) for scalar in self.dependent}
+        return [
+            1.0 if scalar is None else computed[scalar] if scalar in computed else values.numbers[scalar]
+            for scalar in self.coefficients
+        ]
+
+
+def factors_of(forms: Forms, coefficients: Sequence[Scalar | None], side: int) -> Factors:
+    """Coefficients of one side, to be read by a rule."""
+    dependent = dict.fromkeys(each for each in coefficients if each is not None and not is_fixed(forms, each))
+    return Factors(list(coefficients), list(dependent), side)
+
+
+def is_fixed(forms: Forms, scalar: Scalar) -> bool:
+    """Whether it is one number, whatever the inputs are."""
+    return forms.recording.once(_is_fixed, scalar)
+
+
+def _is_fixed(scalar: Scalar) -> bool:
+    match scalar:
+        case Constant() | Option():
+            return True
+        case Apply(args=args):
+            return not scalar.shape and all(map(_is_fixed, args))
+        case Entry(of=of):
+            return _is_fixed(of)
+    return False
+
+
+def scalar(forms: Forms, node: Scalar) -> Rule:
+    """Its limit, (N, *P); where it does not depend on the inputs, (1, *P) or one number."""
+    match node:
+        case Constant() | Option():
+            return Rule([], lambda values: values.numbers[node])
+        case Table():
+            return Rule([], lambda values: jnp.asarray(node.array, values.sides[0].dtype)[None])
+        case Moment(vector=vector):
+            return Rule([Need(0, Alone(vector))], lambda _, mean: mean)
+        case Apply(args=args):
+            needs = [Need(0, Alone(arg)) for arg in args]
+            return Rule(needs, lambda values, *found: applied_to_each(node, list(found), values.sides[0].dtype))
+        case Entry(of=of, place=place):
+            return Rule([Need(0, Alone(of))], lambda _, found: found[..., place])
+    raise NotOnArrays
+
+
+def expectation(forms: Forms, vector: Vector) -> Rule:
+    """E of a coordinate at each position, (N, *P)."""
+    rank = len(vector.shape)
+    terms = [(atom, c) for atom, c in vector.terms if not is_centred(atom) or forms.may_diverge(c)]
+    factors = factors_of(forms, [c for _, c in terms], 0)
+    needs = []
+    for atom, _ in terms:
+        if product := forms.factors(atom):
+            needs.append(Need(0, Pair(*product), equal(rank)))
+        elif not (is_centred(atom) or isinstance(atom, One)):
+            needs.append(Need(0, Alone(atom)))
+
+    def compute(values: Values, *found: Any) -> Array:
+        means = iter(found[: len(needs)])
+        total = jnp.zeros((len(values.sides[0]), *vector.shape), values.sides[0].dtype)
+        for (atom, _), c in zip(terms, factors.numbers(values, iter(found[len(needs) :])), strict=True):
+            if is_centred(atom):  # Its coefficient may be infinite.
+                total += 0.0 * _aligned(c, rank)
+            elif isinstance(atom, One):
+                total += _aligned(c, rank)
+            elif forms.factors(atom):
+                C = next(means).C
+                total += 0.0 if C is None else _aligned(c, rank) * C
+            else:
+                mean = next(means)
+                total += _aligned(c, rank) * (mean[0] if isinstance(mean, tuple) else mean)
+        return total
+
+    return Rule([*needs, *factors.needs], compute)
+
+
+def _aligned(value: Any, rank: int) -> Any:
+    """A value for each input and position beside others with so many position axes; a number as it is."""
+    return jnp.expand_dims(value, tuple(range(1, 2 + rank - value.ndim))) if jnp.ndim(value) else value
+
+
+def mean_of_map(atom: Atom) -> Rule:
+    """The means of moved or mixed positions: the map of the means."""
+    match atom:
+        case Moved(map=move, vector=vector):
+            return Rule([Need(0, Alone(vector))], lambda _, mean: move.apply(mean, 1 + move.axis))
+        case Mixed(weights=weights, vector=vector):
+            return Rule(
+                [Need(0, Alone(weights)), Need(0, Alone(vector))],
+                lambda _, found, mean: jnp.einsum("...pq,...q->...p", found, mean, precision=lax.Precision.HIGHEST),
+            )
+    raise NotOnArrays

@@ -1,0 +1,125 @@
+"""The arrays of a plan, computed step by step."""
+
+import string
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from ntk.decomposition import unit_scaled
+from ntk.infinite_width.moments import Fingerprint, same_inputs
+from ntk.programs.language.graph import Node
+from ntk.programs.language.scalars import Apply, Constant, Entry, Option, applied
+from ntk.programs.language.vectors import Entries, Parameter, Vector
+from ntk.programs.limit.arrays.indices import Indices, beside, restricted
+from ntk.programs.limit.arrays.marks import Marks
+from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step
+
+
+class Known(NamedTuple):
+    """What is known of one side's inputs, each with itself, and which positions are equal there."""
+
+    found: dict[Key, Any]
+    indices: dict[Key, Indices]
+
+
+class Values:
+    """The arrays of a plan for all pairs of two sides; or, without `known`, for each input of one side with itself.
+
+    Attributes:
+        numbers: The values of the scalars that do not depend on the inputs.
+        sides: The inputs of both, (N, F).
+        marks: What tells the positions of each side apart.
+        known: The arrays of each side with itself.
+        sources: By the name of a watched vector, what is added to τ of it, so that a derivative can be taken there.
+    """
+
+    def __init__(
+        self,
+        numbers: dict[Node, Any],
+        sides: tuple[Float[Array, "N1 F"], Float[Array, "N2 F"]],
+        marks: tuple[Marks, Marks],
+        known: tuple[Known, Known] | None = None,
+        sources: dict[str, Array] | None = None,
+    ):
+        self.numbers, self.sides, self.marks, self.known = numbers, sides, marks, known
+        self.sources = sources or {}
+
+    @property
+    def paired(self) -> bool:
+        """Whether the moments are of all pairs of inputs."""
+        return self.known is not None
+
+    def follow(self, steps: Sequence[Step]) -> dict[Key, Any]:
+        """What every step gives."""
+        here = Known({}, {step.key: step.indices for step in steps})
+        for step in steps:
+            read = []
+            for side, key, indices in step.rule.needs:
+                home = self.known[side - 1] if side and self.known else here
+                value = home.found[key]
+                if isinstance(value, Moments):
+                    have, want = home.indices[key], indices.numbered()
+                    value = Moments(*(None if part is None else restricted(part, have, want) for part in value))
+                read.append(value)
+            here.found[step.key] = step.rule.compute(self, *read)
+        return here.found
+
+    def variance(self, parameter: Parameter) -> Any:
+        """σ²."""
+        return self.numbers[parameter.std] ** 2
+
+    def filled(self, moment: Array | None, key: Pair, indices: Indices, side: int | None = None) -> Array:
+        """The moment, with zeros where it is None.
+
+        Args:
+            moment: C or τ.
+            key: Of what.
+            indices: Which positions are equal.
+            side: Of which inputs, each with itself, it is; None for the pairs that are computed here.
+        """
+        if moment is not None:
+            return moment
+        sizes = dict(zip((*indices.right, *indices.left), (*key.b.shape, *key.a.shape), strict=True))
+        inputs = [len(x) for x in self.sides] if self.paired and side is None else [len(self.sides[side or 0])]
+        return jnp.zeros([*inputs, *(sizes[name] for name in indices.names)], self.sides[0].dtype)
+
+    def beside(self, value: Any, indices: Indices, side: int) -> Any:
+        """What one side has at its inputs and positions, to broadcast against moments; a number as it is."""
+        return beside(value, indices[side], indices.names, side, self.paired) if jnp.ndim(value) else value
+
+    def gram(self, source1: Entries, source2: Entries, indices: Indices) -> Array:
+        """ξ·ξ̄/d for entries of the inputs at their positions."""
+        parts = [unit_scaled(x[:, s.places]) for x, s in zip(self.sides, (source1, source2), strict=True)]
+        left, right, both = ("".join(string.ascii_lowercase[n] for n in names) for names in (*indices, indices.names))
+        inputs = "XY" if self.paired else "XX"
+        lead = inputs if self.paired else "X"
+        subscripts = f"{inputs[0]}{left}Z,{inputs[1]}{right}Z->{lead}{both}"
+        return jnp.einsum(subscripts, *parts, precision=lax.Precision.HIGHEST)
+
+    def same(self, vector: Vector | Node, indices: Indices) -> Bool[Array, "..."]:
+        """Which pairs are a vector of equal inputs at positions that read equal ones."""
+        return same_inputs(
+            *(
+                Fingerprint(*(self.beside(word, indices, side) for word in marks.of(vector)))
+                for side, marks in enumerate(self.marks)
+            )
+        )
+
+
+def numbers_of(nodes: Sequence[Node], options: dict[str, Any]) -> dict[Node, Any]:
+    """The values of the scalars that do not depend on the inputs."""
+    values: dict[Node, Any] = {}
+    for node in nodes:
+        match node:
+            case Constant(value=value):
+                values[node] = value
+            case Option(name=name):
+                values[node] = options[name]
+            case Apply() if not node.shape and all(arg in values for arg in node.args):
+                values[node] = applied(node, [values[arg] for arg in node.args])
+            case Entry(of=of, place=place) if of in values:
+                values[node] = values[of][place]
+    return values

@@ -1,0 +1,213 @@
+"""Fields: kernels on arrays of positions are those of the same program with a vector for each position."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tolerances import CLOSED_FORM
+
+import ntk
+from ntk.programs.at_width.model import forward
+from ntk.programs.language.unrolling import unrolled
+from ntk.programs.limit.arrays.kernels import is_on_arrays
+from ntk.programs.limit.evaluation import exact_limits, forms_of
+
+
+@ntk.tensor_program
+def residual(net, x, *, w_std=1.3, b_std=0.2):
+    """Strides, a skip connection at every other position, reversal, overlapping pools, padding, two read-outs."""
+    relu, erf, b = net.phi("relu"), net.phi("erf"), net.bias("b", b_std)
+    z = net.convolution("first", (2, 3), w_std) @ x
+    z = z + net.convolution("branch", (3, 2), w_std, dilation=(1, 2), padding="circular") @ relu(z) + b
+    y = net.matrix("skip") @ z[::2] + net.convolution("down", (3, 3), w_std, strides=(2, 1)) @ erf(z)
+    y = y[:, ::-1] + 0.5 * y.pooled(1, 2, strides=(1, 1)).padded((0, 0), (1, 0)) + net.bias("c", b_std)
+    return net.output("v") @ relu(y).pooled() + net.output("u") @ relu(net.matrix("last") @ y[1] - 0.3)
+
+
+@ntk.tensor_program
+def shared(net, x):
+    """One matrix at every position and twice; a function of sums of positions; products with a vector without any."""
+    W, phi = net.matrix("w", 1.2), net.phi("relu")
+    z = phi(net.input_matrix("u") @ x)
+    z = phi(W @ z + W @ z[::-1] + net.bias("b"))
+    return net.output("v") @ (phi(W @ z.pooled()) + net.phi("tanh")(W @ z.pooled() + 1.0) + W @ z.pooled())
+
+
+def inputs(shape, seed=0):
+    x = np.random.default_rng(seed).normal(size=shape)
+    x[1] = x[0]  # a duplicate
+    x[0, 1] = x[0, 0]  # and, in one input, equal positions
+    return x
+
+
+def numbers_of(program):
+    return {name: jnp.asarray(value) for name, value in program.numbers.items()}
+
+
+def unrolled_kernels(program, x1, x2):
+    flat = [None if x is None else jnp.asarray(x).reshape(len(x), -1) for x in (x1, x2)]
+    return exact_limits(forms_of(unrolled(program.record(x1.shape[1:]))), True, 4, numbers_of(program), *flat)
+
+
+@ntk.tensor_program
+def graph(net, x):
+    """Two layers over a graph, and read-outs whose coefficients depend on the input."""
+    adjacency, z, phi = net.table(np.random.default_rng(0).random((3, 3))), x, net.phi("relu")
+    z = phi(adjacency @ (net.input_matrix("u") @ z) + net.bias("b"))
+    z = phi(net.table([0.5, 1.0, 2.0]) * (adjacency @ (net.matrix("w") @ z)) + net.bias("c"))
+    return net.output("v") @ z + net.output("q") @ z.pooled() + z[0].mean() * (net.output("r") @ z)
+
+
+@ntk.tensor_program
+def causal(net, x, *, epsilon=1e-5):
+    """Masked attention over embedded positions, and layer norm over entries and over positions."""
+    phi, count = net.phi("erf"), len(x)
+    keys = net.input_matrix("u") @ x + net.bias("places", 0.5, axes=(count,))
+    scores = (keys[:, None] * keys[None]).mean()
+    z = keys + net.softmax(scores, np.tril(np.ones((count, count), bool))) @ keys
+    z = ntk.architectures.layer_norm(net, z, epsilon)
+    z = z + net.matrix("w") @ phi(z + net.bias("b", 0.3))
+    size = net.scalar(lambda squares: jnp.mean(squares) ** -0.5, over=1)((z * z).mean())
+    return net.output("v") @ (size * z).pooled()
+
+
+CASES = {
+    "graph": (graph, (2, 3, 2)),
+    "causal": (causal, (2, 3, 2)),
+    "residual": (residual, (2, 3, 2, 1)),
+    "shared": (shared, (2, 2, 2)),
+    "transformer": (ntk.architectures.transformer(depth=2), (2, 3, 2)),
+    "pooled": (ntk.architectures.cnn_1d(depth=2, pool_size=2), (3, 7, 2)),
+    "flatten": (ntk.architectures.cnn_2d(activation="gelu"), (3, 3, 2, 1)),
+}
+SLOW = "transformer", "pooled", "flatten"
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrays_of_positions_agree_with_a_vector_for_each(name):
+    program, shape = CASES[name]
+    x1, x2 = inputs(shape), inputs(shape, seed=1)[:1]
+    assert is_on_arrays(forms_of(program.record(shape[1:])))
+    expected = unrolled_kernels(program, x1, x2)
+    found = ntk.infinite_kernels(program, x1, x2)
+    np.testing.assert_allclose(found.ntk, expected.ntk, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
+
+
+def test_tiles_make_one_symmetric_kernel():
+    x = np.concatenate([inputs((2, 3, 2)), inputs((3, 3, 2), seed=1)])
+    whole, tiled = ntk.infinite_ntk(graph, x), ntk.infinite_ntk(graph, x, tile_size=2)
+    np.testing.assert_allclose(tiled, whole, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(tiled, tiled.T, rtol=CLOSED_FORM["float64"])
+    assert np.linalg.eigvalsh(tiled)[0] > -1e-12 * np.linalg.eigvalsh(tiled)[-1]  # rounding of the eigenvalues
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_of_fields_agree_with_a_vector_for_each_position(name):
+    """The parameters of one position are those of the array at that place."""
+    program, shape = CASES[name]
+    x = jnp.asarray(inputs(shape))
+    model, recording = ntk.finite(program, 4), program.record(shape[1:])
+    params = model.init(jax.random.key(1), x)
+    read = {weight.name: len(vector.shape) for weight, vector in recording.output.vectors}
+    of_positions = {
+        "_".join((name, *map(str, place))): params[name][place]
+        for name, parameter in recording.parameters.items()
+        for place in np.ndindex(params[name].shape[: read.get(name, len(parameter.axes))])
+    }
+    expected = forward(unrolled(recording), numbers_of(program), of_positions, x, 4, {})[0]
+    np.testing.assert_allclose(
+        model.apply(params, x), expected, rtol=CLOSED_FORM["float64"], atol=1e-13
+    )  # of outputs of order 1
+
+
+def test_empirical_kernels_of_fields_are_those_of_jacobians():
+    x = jnp.asarray(inputs((2, 3, 2)))
+    model = ntk.finite(causal, 4)
+    params = model.init(jax.random.key(1), x)
+    jacobian = jax.jit(jax.jacobian(model.apply))(params, x)
+    rows = np.concatenate([np.reshape(part, (len(x), -1)) for part in jax.tree.leaves(jacobian)], axis=1)
+    measured = ntk.programs.measured(causal, params, x)
+    np.testing.assert_allclose(measured.ntk, rows @ rows.T, rtol=CLOSED_FORM["float64"])
+
+
+def test_an_index_means_what_it_means_to_numpy():
+    """At finite width, where every position is a row of numbers and the output a weighted sum of them all."""
+
+    @ntk.tensor_program
+    def rearranged(net, x):
+        z = net.input_matrix("u") @ x
+        z = z[1:, None, ::-2] + z[0, -1] + z[..., -1][:2][::-1][:, None, None]
+        return net.output("v") @ z.padded((0, 1), (0, 0), (2, 0))
+
+    x = np.random.default_rng(2).normal(size=(1, 3, 4, 2))
+    model = ntk.finite(rearranged, 5)
+    params = model.init(jax.random.key(0), x)
+    z = x[0] @ np.asarray(params["u"]) / 2**0.5
+    z = z[1:, None, ::-2] + z[0, -1] + z[:, -1][:2][::-1][:, None, None]
+    z = np.pad(z, ((0, 1), (0, 0), (2, 0), (0, 0)))
+    v = params["v"]
+    np.testing.assert_allclose(model.apply(params, x)[0], np.sum(v * z) / (5 * z[..., 0].size) ** 0.5, rtol=1e-12)
+
+
+def test_layer_norm_of_fields_is_read_position_by_position():
+    """(z − μ)/s of a Gaussian z is z over its deviation."""
+
+    @ntk.tensor_program
+    def normalized(net, x):
+        z = ntk.architectures.layer_norm(net, net.input_matrix("u") @ x + net.bias("b"))
+        return net.output("v") @ z.pooled()
+
+    x = inputs((3, 2, 3))
+    assert is_on_arrays(forms_of(normalized.record(x.shape[1:])))
+    covariances = np.einsum("npd,mqd->npmq", x, x) / 3 + 1
+    deviations = np.sqrt(np.einsum("npnp->np", covariances))
+    expected = np.mean(covariances / deviations[:, :, None, None] / deviations, axis=(1, 3))
+    found = ntk.infinite_kernels(normalized, x)
+    assert found.samples == 0
+    np.testing.assert_allclose(found.nngp, expected, rtol=CLOSED_FORM["float64"])
+
+
+def test_derivatives_and_transformations():
+    net, x = ntk.architectures.cnn_1d(depth=1), jnp.asarray(inputs((2, 3, 2)))[1:]
+
+    def trace(w_std, x):
+        return jnp.trace(ntk.infinite_ntk(net(w_std=w_std), x))
+
+    slope = jax.jit(jax.grad(trace))(1.3, x)
+    step = 1e-5  # central differences are off by step²
+    np.testing.assert_allclose(slope, (trace(1.3 + step, x) - trace(1.3 - step, x)) / (2 * step), rtol=1e-8)
+    assert np.all(np.isfinite(jax.grad(trace, argnums=1)(1.3, x)))
+    several = jax.vmap(trace, in_axes=(0, None))(jnp.array([1.0, 1.3]), x)
+    np.testing.assert_allclose(several[1], trace(1.3, x), rtol=1e-12)
+
+
+REFUSED = {
+    "window": (lambda net, z: net.convolution("w", 3) @ z, r"window of 'w' is 3; expected a tuple"),
+    "stride": (lambda net, z: net.convolution("w", (3, 3), strides=(0, 1)) @ z, "strides of 'w' is 0; expected an"),
+    "axes": (
+        lambda net, z: net.convolution("w", (3,)) @ z,
+        r"'w' is applied to axes \(3, 2\); expected 1 position",
+    ),
+    "number": (
+        lambda net, z: net.convolution("w", (3, 3)) @ 1.0,
+        "'w' is applied to 1.0; expected a part of the input",
+    ),
+    "index": (lambda net, z: z[5], r"axes \(3, 2\) is indexed by 5; expected one of 3 positions"),
+    "many": (lambda net, z: z[0, 0, 0], r"axes \(3, 2\) is given 3 indices; expected at most 2"),
+    "list": (lambda net, z: z[[0, 1]], r"indexed by \[0, 1\]; expected integers, slices"),
+    "pool": (lambda net, z: z.pooled(4, 1), r"windows is \(4, 1\); expected windows that fit"),
+    "pad": (lambda net, z: z.padded((1, 1)), "widths is .*; expected a pair for each"),
+    "meet": (lambda net, z: z + z[:2], r"fields with axes \(3, 2\), \(2, 2\) meet; expected axes that broadcast"),
+    "watch": (lambda net, z: net.watch("z", z), r"watch is given 'z' with axes \(3, 2\); expected a vector"),
+    "no axes": (lambda net, z: sum(z[0, 0]), "a vector without position axes has no length"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals_name_what_is_expected(name, plain):
+    made, sentence = REFUSED[name]
+    program = plain.tensor_program(lambda net, x: net.output("v") @ made(net, net.input_matrix("u") @ x))
+    with pytest.raises((ValueError, TypeError, IndexError), match=sentence):
+        plain.infinite_ntk(program, np.ones((1, 3, 2, 2)))
