@@ -42,6 +42,8 @@ from ntk.spectra import (
     target_alignment,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "MLP",
     "RNN",

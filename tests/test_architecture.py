@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib.metadata
 import re
 from pathlib import Path
 
@@ -200,3 +201,7 @@ def test_tolerances_have_a_name_or_a_reason():
         for line in bare_tolerances(file.read_text(encoding="utf-8"))
     ]
     assert found == []
+
+
+def test_the_version_is_that_of_the_installed_package(plain):
+    assert plain.__version__ == importlib.metadata.version("ntk-generalization")

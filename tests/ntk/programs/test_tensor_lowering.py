@@ -10,10 +10,16 @@ from jax import export
 
 from ntk.caches.lifetimes import kept_with
 from ntk.programs import corrected_kernels, finite, infinite
-from ntk.programs.architectures import batch_norm_mlp, lstm
+from ntk.programs.architectures import batch_norm_mlp, cnn_2d, lstm, transformer
 from ntk.programs.limit.evaluation import exact_limits, forms_of, sampled_limits
 
-PROGRAMS = {"mlp": (zoo.mlp(depth=2), (3,)), "lstm": (lstm, (2, 3)), "batch_norm": (batch_norm_mlp, (3,))}
+PROGRAMS = {
+    "mlp": (zoo.mlp(depth=2), (3,)),
+    "lstm": (lstm, (2, 3)),
+    "batch_norm": (batch_norm_mlp, (3,)),
+    "cnn": (cnn_2d(pooling="mean"), (3, 4, 2)),
+    "transformer": (transformer, (3, 2)),
+}
 
 
 def text(f, *args):
@@ -21,7 +27,8 @@ def text(f, *args):
 
 
 @pytest.mark.parametrize(  # a program with batch means has no tiles
-    ("name", "tile_size"), [("mlp", None), ("mlp", 2), ("lstm", None), ("lstm", 2), ("batch_norm", None)]
+    ("name", "tile_size"),
+    [("mlp", None), ("mlp", 2), ("lstm", None), ("lstm", 2), ("batch_norm", None), ("cnn", 2), ("transformer", None)],
 )
 def test_lowers_for_every_platform(name, tile_size):
     program, shape = PROGRAMS[name]

@@ -106,7 +106,9 @@ def _multipliers(count: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
 
 def _mixed(word: UInt32[Array, "..."], axis: int) -> UInt32[Array, "..."]:
     """Σ along an axis, each times an odd number of its own, so that the order counts."""
-    return jnp.tensordot(jnp.asarray(_multipliers(word.shape[axis])), word, ((0,), (axis,)))
+    last = jnp.moveaxis(word, axis, -1)  # accelerators have no products of matrices of integers
+    multipliers = jnp.expand_dims(_multipliers(last.shape[-1]), range(last.ndim - 1))
+    return jnp.sum(last * multipliers, axis=-1, dtype=jnp.uint32)
 
 
 def _mixed_sum(words: Sequence[UInt32[Array, "..."]]) -> Any:
