@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntk import empirical_kernels
-from ntk.programs import architectures, finite, infinite
+from ntk.programs import architectures, finite, infinite, tensor_program
 
 STDS = {"w_std": 1.2, "u_std": 0.9, "b_std": 0.4}
 TABLE = {
@@ -29,6 +29,21 @@ TABLE = {
     "transformer": (architectures.transformer(depth=2, w_std=1.2, b_std=0.4), (3, 3, 2)),
 }
 FAST = ("batch_norm_mlp",)
+
+
+@tensor_program
+def residual_cnn(net, x):
+    """A stride, a residual block, and read-outs of each position and of the mean."""
+    phi = net.phi("erf")
+    z = net.convolution("stem", (3, 3), 1.2, strides=(3, 3)) @ x
+    z = z + net.convolution("block", (3, 3), 1.2) @ phi(z) + net.bias("b", 0.4)
+    return net.output("v") @ phi(z) + net.output("mean") @ phi(z).pooled()
+
+
+LARGE = {
+    "residual_cnn": (residual_cnn, (2, 28, 28, 1)),
+    "transformer_64": (architectures.transformer(activation="erf", w_std=1.2, b_std=0.4), (2, 64, 4)),
+}
 
 
 def empirical(program, width, x, seeds, first_seed):
@@ -61,7 +76,7 @@ def assert_limit(name, width, seeds, share):
 
     So it is on the whole and on each of some fixed projections, of which that on the limit itself is known to `share`.
     """
-    program, shape = TABLE[name]
+    program, shape = (TABLE | LARGE)[name]
     x = jnp.asarray(np.random.default_rng(3).normal(size=shape))
     found = infinite(program, x)
     narrow, wide = (empirical(program, n, x, seeds, first) for n, first in ((width, 0), (2 * width, 10_000)))
@@ -89,6 +104,12 @@ def test_limit(name):
 @pytest.mark.parametrize("name", TABLE)
 def test_limit_of_wider_networks(name):
     assert_limit(name, width=128, seeds=800, share=0.015)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_limit_of_images_and_of_long_sequences(name):
+    assert_limit(name, width=32, seeds=200, share=0.05)
 
 
 @pytest.mark.slow
