@@ -14,7 +14,6 @@ from ntk.decomposition import gram
 from ntk.programs.language.scalars import Moment, Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
-from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.arrays.plan import Alone, Key, NotOnArrays, Pair, Plan, Step, plan
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, Values, numbers_of
@@ -60,7 +59,7 @@ def tile_size_of(forms: Forms) -> int:
 
 def _entries(step: Step) -> int:
     """Those of a step's array for one pair of inputs."""
-    if isinstance(step.key, Alone):
+    if not isinstance(step.key, Pair):
         return 1
     a, b = step.key
     sizes = dict(zip((*step.indices.left, *step.indices.right), (*a.shape, *b.shape), strict=True))
@@ -80,8 +79,7 @@ def scalar_limits(
 
 def _own(forms: Forms, steps: Sequence[Step], numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Key, Any]:
     """What steps give of each input with itself."""
-    marks = Marks(x)
-    return Values(numbers_of(forms.recording.nodes, numbers), (x, x), (marks, marks)).follow(steps)
+    return Values(numbers_of(forms.recording.nodes, numbers), (x, x)).follow(steps)
 
 
 @compiled(static=2)
@@ -121,7 +119,6 @@ def _limits(
     recording = forms.recording
     watched = {} if only_ntk else recording.watched
     fixed = numbers_of(recording.nodes, numbers)
-    marks = Marks(sides[0]), Marks(sides[1])
     zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
 
     def mean(moment: Array | None) -> Array:
@@ -129,7 +126,7 @@ def _limits(
         return zeros if moment is None else jnp.mean(moment, axis=tuple(range(2, moment.ndim)))
 
     def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
-        values = Values(fixed, sides, marks, known, sources)
+        values = Values(fixed, sides, known, sources)
         found = values.follow(steps)
         nngp = ntk = zeros
         for weight, z in recording.output.vectors:

@@ -5,6 +5,7 @@ which they can be computed, first for the inputs of each side with themselves, t
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxtyping import Array
@@ -29,7 +30,14 @@ class Alone(NamedTuple):
     of: Scalar | Vector | Atom
 
 
-Key = Pair | Alone
+@dataclass(frozen=True)  # A tuple would be equal to `Alone` of the same vector.
+class Mark:
+    """What tells the positions of a vector apart: `Marks.of`."""
+
+    of: Vector | Atom
+
+
+Key = Pair | Alone | Mark
 
 
 class Moments(NamedTuple):

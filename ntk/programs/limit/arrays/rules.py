@@ -23,7 +23,7 @@ from ntk.programs.language.vectors import (
     Vector,
 )
 from ntk.programs.limit.arrays.indices import Indices, Named, equal
-from ntk.programs.limit.arrays.plan import Alone, Field, Key, Moments, Need, NotOnArrays, Pair, Rule
+from ntk.programs.limit.arrays.plan import Alone, Field, Key, Mark, Moments, Need, NotOnArrays, Pair, Rule
 from ntk.programs.limit.arrays.positions import convolved, mixed, moved
 from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
 from ntk.programs.limit.arrays.values import Values
@@ -52,6 +52,8 @@ def rule_of(forms: Forms, key: Key, indices: Indices, own: bool) -> Rule:
             return _means(forms, of)
         case Alone(of=Atom() as of):
             return mean_of_map(of)
+        case Mark(of=of):
+            return Rule([], lambda values: values.marks.of(of))
         case Pair():
             return _moments(forms, key, indices, own)
     raise NotOnArrays
@@ -197,16 +199,19 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
         return Rule([Need(0, itself1, at_equal)], of_each)
     product = forms.recording.once(product_with_itself if p is q else product_of, *((phi,) if p is q else (phi, psi)))
     needs = [Need(0, pair, indices), Need(1, itself1, at_equal), Need(2, itself2, at_equal)]
+    if p is q:
+        needs += [Need(1, Mark(p)), Need(2, Mark(p))]
     if p is q and not own:
         needs += [Need(1, Pair(p, p), at_equal), Need(2, Pair(p, p), at_equal)]
 
-    def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *own_results: Moments) -> Moments:
+    def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *of_one_function: Any) -> Moments:
         q12 = values.filled(K.C, pair, indices)
         variances = [
             values.filled(moments.C, itself, at_equal, side)
             for side, (moments, itself) in enumerate(((K1, itself1), (K2, itself2)))
         ]
         if p is q:
+            marks, own_results = of_one_function[:2], of_one_function[2:]
             results = [(moments.C, moments.dot) for moments in own_results] or [
                 own_moments(phi.activation, variance)[1:] for variance in variances
             ]
@@ -214,7 +219,7 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
                 OwnMoments(*(values.beside(part, indices, side) for part in (variance, *result)))
                 for side, (variance, result) in enumerate(zip(variances, results, strict=True))
             ]
-            C, dot = product(both[0], q12, both[1], values.same(p, indices))
+            C, dot = product(both[0], q12, both[1], values.same(marks, indices))
         else:
             q11, q22 = (values.beside(variance, indices, side) for side, variance in enumerate(variances))
             C, dot = product(q11, q12, q22)

@@ -12,7 +12,7 @@ from ntk.decomposition import unit_scaled
 from ntk.infinite_width.moments import Fingerprint, same_inputs
 from ntk.programs.language.graph import Node
 from ntk.programs.language.scalars import Apply, Constant, Entry, Option, applied
-from ntk.programs.language.vectors import Entries, Parameter, Vector
+from ntk.programs.language.vectors import Entries, Parameter
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
 from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step
@@ -31,7 +31,6 @@ class Values:
     Attributes:
         numbers: The values of the scalars that do not depend on the inputs.
         sides: The inputs of both, (N, F).
-        marks: What tells the positions of each side apart.
         known: The arrays of each side with itself.
         sources: By the name of a watched vector, what is added to τ of it, so that a derivative can be taken there.
     """
@@ -40,12 +39,12 @@ class Values:
         self,
         numbers: dict[Node, Any],
         sides: tuple[Float[Array, "N1 F"], Float[Array, "N2 F"]],
-        marks: tuple[Marks, Marks],
         known: tuple[Known, Known] | None = None,
         sources: dict[str, Array] | None = None,
     ):
-        self.numbers, self.sides, self.marks, self.known = numbers, sides, marks, known
+        self.numbers, self.sides, self.known = numbers, sides, known
         self.sources = sources or {}
+        self.marks = Marks(sides[0])
 
     @property
     def paired(self) -> bool:
@@ -99,14 +98,10 @@ class Values:
         subscripts = f"{inputs[0]}{left}Z,{inputs[1]}{right}Z->{lead}{both}"
         return jnp.einsum(subscripts, *parts, precision=lax.Precision.HIGHEST)
 
-    def same(self, vector: Vector | Node, indices: Indices) -> Bool[Array, "..."]:
-        """Which pairs are a vector of equal inputs at positions that read equal ones."""
-        return same_inputs(
-            *(
-                Fingerprint(*(self.beside(word, indices, side) for word in marks.of(vector)))
-                for side, marks in enumerate(self.marks)
-            )
-        )
+    def same(self, marks: Sequence[Fingerprint], indices: Indices) -> Bool[Array, "..."]:
+        """Which pairs are a vector of equal inputs at positions that read equal ones, from the marks of both sides."""
+        words = [[self.beside(word, indices, side) for word in mark] for side, mark in enumerate(marks)]
+        return same_inputs(Fingerprint(*words[0]), Fingerprint(*words[1]))
 
 
 def numbers_of(nodes: Sequence[Node], options: dict[str, Any]) -> dict[Node, Any]:
