@@ -82,3 +82,24 @@ def _put(kernels: PyTree, blocks: PyTree, start1: jax.Array, start2: jax.Array) 
 
 def _length(x: PyTree) -> int:
     return jax.tree.leaves(x)[0].shape[0]
+
+
+def device_memory() -> int:
+    """Bytes of memory of the first device. A device without its own has what this process may use of the machine's."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in _limits_of_control_groups():
+        if file.exists() and (text := file.read_text(encoding="utf-8").strip()) != "max":
+            limits.append(int(text))
+    return min(limits)
+
+
+def _limits_of_control_groups() -> list[Path]:
+    """Where Linux keeps the memory limits of this process's groups, such as those of a job or a container."""
+    root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+    lines = own.read_text(encoding="utf-8").splitlines() if own.exists() else []
+    groups = [root / line.split("::/", 1)[1] for line in lines if line.startswith("0::/")]
+    folders = [folder for group in groups or [root] for folder in (group, *group.parents)]
+    return [folder / "memory.max" for folder in folders if folder.is_relative_to(root)]

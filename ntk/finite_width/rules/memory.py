@@ -1,10 +1,7 @@
-"""How many inputs a tile has: an estimate of the memory for one of them, and of the memory there is."""
+"""How many inputs a tile has, by an estimate of the memory for one of them."""
 
 import math
-import os
-from pathlib import Path
 
-import jax
 from jaxtyping import PyTree
 
 from ntk.dtypes import wide
@@ -12,6 +9,7 @@ from ntk.finite_width.rules.linear_ops import Lookup
 from ntk.finite_width.rules.reading import Reading
 from ntk.finite_width.rules.uses import Use
 from ntk.jaxprs import equations
+from ntk.tiles import device_memory
 
 # The share of the device's memory that the tiles of a kernel may take.
 SHARE = 0.25
@@ -42,29 +40,8 @@ def _operand_bytes(use: Use) -> int:
 
 def largest_batch(reading: Reading, num1: int, num2: int) -> int:
     """The largest number of inputs of either side whose tile is within the share of memory."""
-    size = int(SHARE * _device_memory() / (2 * bytes_per_input(reading)))
+    size = int(SHARE * device_memory() / (2 * bytes_per_input(reading)))
     return max(1, min(size, max(num1, num2)))
-
-
-def _device_memory() -> int:
-    """Bytes of memory of the first device. A device without its own has what this process may use of the machine's."""
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return statistics["bytes_limit"]
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in _limits_of_control_groups():
-        if file.exists() and (text := file.read_text(encoding="utf-8").strip()) != "max":
-            limits.append(int(text))
-    return min(limits)
-
-
-def _limits_of_control_groups() -> list[Path]:
-    """Where Linux keeps the memory limits of this process's groups, such as those of a job or a container."""
-    root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-    lines = own.read_text(encoding="utf-8").splitlines() if own.exists() else []
-    groups = [root / line.split("::/", 1)[1] for line in lines if line.startswith("0::/")]
-    folders = [folder for group in groups or [root] for folder in (group, *group.parents)]
-    return [folder / "memory.max" for folder in folders if folder.is_relative_to(root)]
 
 
 def _bytes(aval: PyTree) -> int:

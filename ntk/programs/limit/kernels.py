@@ -13,7 +13,7 @@ from ntk.dtypes import common_dtype
 from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import TensorProgram, check_program, program_batches
 from ntk.programs.language.unrolling import unrolled
-from ntk.programs.limit.arrays.kernels import array_limits, is_on_arrays, tile_size_of
+from ntk.programs.limit.arrays.kernels import array_limits, check_memory, is_on_arrays, tile_size_of
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
     Averages,
@@ -164,7 +164,9 @@ def _kernels(
     check_scalars(forms, samples, *arguments)
     if forms.is_exact:
         if on_arrays:
-            limits = array_limits(forms, only_ntk, tile_size or tile_size_of(forms), *arguments)
+            size = min(tile_size or tile_size_of(forms), max(map(len, (x1, x1 if x2 is None else x2))))
+            check_memory(forms, size, dtype)
+            limits = array_limits(forms, only_ntk, size, *arguments)
         else:
             limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
         result = ProgramKernels(

@@ -24,9 +24,9 @@ def network(params, x):
 def test_automatic_tiles_are_within_the_share_of_memory(monkeypatch):
     whole = ntk.explain_empirical(network, PARAMS, X1, batch_size="auto")
     assert whole.batch_size == 6
-    monkeypatch.setattr(memory, "_device_memory", lambda: int(2 * 2 * whole.bytes_per_input / memory.SHARE) + 1)
+    monkeypatch.setattr(memory, "device_memory", lambda: int(2 * 2 * whole.bytes_per_input / memory.SHARE) + 1)
     assert ntk.explain_empirical(network, PARAMS, X1, batch_size="auto").batch_size == 2
-    monkeypatch.setattr(memory, "_device_memory", lambda: 1)
+    monkeypatch.setattr(memory, "device_memory", lambda: 1)
     assert ntk.explain_empirical(network, PARAMS, X1, batch_size="auto").batch_size == 1
 
     @as_written
@@ -103,7 +103,7 @@ def test_memory_of_a_kernel_is_that_of_a_tile():
 
 def test_automatic_tiles_of_vector_products(monkeypatch):
     sizes = []
-    monkeypatch.setattr(memory, "_device_memory", lambda: 1)
+    monkeypatch.setattr(memory, "device_memory", lambda: 1)
     original = jax.lax.map
     monkeypatch.setattr(jax.lax, "map", lambda *a, **k: (sizes.append(k.get("batch_size")), original(*a, **k))[1])
 

@@ -186,6 +186,13 @@ def test_derivatives_and_transformations():
     np.testing.assert_allclose(several[1], trace(1.3, x), rtol=CLOSED_FORM["float64"])
 
 
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_computed():
+    """256×256 positions make 2³² pairs."""
+    program = ntk.architectures.cnn_2d(depth=1, pooling="mean")
+    with pytest.raises(ValueError, match=r"kernels of 1 inputs with 1 take about 256 GiB, for arrays of 4294967296"):
+        ntk.infinite_ntk(program, np.ones((1, 256, 256, 1), np.float32))
+
+
 REFUSED = {
     "window": (lambda net, z: net.convolution("w", 3) @ z, r"window of 'w' is 3; expected a tuple"),
     "stride": (lambda net, z: net.convolution("w", (3, 3), strides=(0, 1)) @ z, "strides of 'w' is 0; expected an"),

@@ -19,9 +19,12 @@ from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, Values, numbers_of
 from ntk.programs.limit.forms import Forms
 from ntk.programs.results import Limits
-from ntk.tiles import kernel_by_tiles
+from ntk.tiles import device_memory, kernel_by_tiles
 
 _ENTRIES = 2**18  # of the largest array of a tile
+_ARRAYS = (
+    16  # as large as the largest one, that XLA keeps at a time: 5 to 17 of them for the architectures of the tests
+)
 
 
 def is_on_arrays(forms: Forms) -> bool:
@@ -55,6 +58,18 @@ def tile_size_of(forms: Forms) -> int:
     """Inputs to a tile: as many as keep the largest array of a tile in a core's cache."""
     largest = max((_entries(step) for step in _plan(forms).cross), default=1)
     return max(math.isqrt(_ENTRIES // largest), 1)
+
+
+def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:
+    """Refuse a program for which a tile is larger than the device's memory."""
+    largest = max((_entries(step) for step in _plan(forms).cross), default=1)
+    needed, available = _ARRAYS * tile_size**2 * largest * dtype.itemsize, device_memory()
+    if needed > available:
+        raise ValueError(
+            f"the kernels of {tile_size} inputs with {tile_size} take about {needed / 2**30:.3g} GiB, for arrays of"
+            f" {largest} pairs of positions; expected at most {available / 2**30:.3g} GiB: a smaller tile_size, fewer"
+            " positions, or an output weight for each position in place of a mean over them."
+        )
 
 
 def _entries(step: Step) -> int:
