@@ -3,7 +3,9 @@
 The tiles are one loop of the compiled program. Its body is compiled once, whatever the number of tiles.
 """
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
