@@ -1,17 +1,14 @@
 """The empirical NTK of one network, by `ntk.empirical_ntk` and by two implementations of neural-tangents."""
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 import ntk
+from experiments.benchmarks.comparison import largest_difference, record_of, run_in_turns
 from experiments.benchmarks.networks import KINDS, Workload
-from experiments.benchmarks.timing import compile_program, matrix_product, time_in_turns
+from experiments.benchmarks.timing import compile_program, matrix_product
 from experiments.common.metrics import Record
 
 # Both libraries compute in float32, in different orders.
@@ -69,44 +66,25 @@ def measure(workload: Workload, *, budget_seconds: float, max_runs: int, memory_
         "neural_tangents_1": lambda params, x: reference1(x, None, params),
         "neural_tangents_2": lambda params, x: reference2(x, None, params),
     }
-    kernels: dict[str, jax.Array] = {}
+    references: list[jax.Array] = []
     with jax.default_matmul_precision("highest"):
         programs = {name: compile_program(function, params, x) for name, function in functions.items()}
         runnable = [name for name in programs if name == "ours" or programs[name].peak_mib <= 1024 * memory_gib]
         if runnable == ["ours"]:
-            kernels["first_inputs"] = compile_program(functions["neural_tangents_2"], params, x[:NUM_CHECKED]).run()
-
-    def run(name: str) -> None:
-        kernels[name] = programs[name].run()
-
-    turns: dict[str, Callable[[], PyTree]] = {name: functools.partial(run, name) for name in runnable}
+            references.append(compile_program(functions["neural_tangents_2"], params, x[:NUM_CHECKED]).run())
+    turns = {name: programs[name] for name in runnable}
     product, operations = matrix_product()
     if product_flops is not None:
-        turns["matrix_product"] = product.run
-    seconds = time_in_turns(turns, budget_seconds=budget_seconds, max_runs=max_runs)
+        turns["matrix_product"] = product
+    measured = run_in_turns(turns, budget_seconds=budget_seconds, max_runs=max_runs)
     found: Record = {
-        name: {
-            "seconds": seconds.get(name, []),
-            "compile_seconds": program.compile_seconds,
-            "peak_mib": program.peak_mib,
-        }
+        name: record_of(program, measured[name].seconds if name in measured else [])
         for name, program in programs.items()
     }
-    found["difference"] = _difference(kernels.pop("ours"), list(kernels.values()))
+    references += [measured[name].result for name in runnable if name != "ours"]
+    found["difference"] = largest_difference(measured["ours"].result, references, TOLERANCE)
     if product_flops is not None:
         # The fastest run of each: the load of other processes is not the same in both, and would distort the ratio.
-        rate = operations / min(seconds["matrix_product"])
-        found["gemm_fraction"] = product_flops / rate / min(seconds["ours"])
+        rate = operations / min(measured["matrix_product"].seconds)
+        found["gemm_fraction"] = product_flops / rate / min(measured["ours"].seconds)
     return found
-
-
-def _difference(ours: jax.Array, references: list[jax.Array]) -> float:
-    """The largest difference from a reference, divided by its largest entry. It may hold the first inputs only."""
-
-    def from_one(kernel: jax.Array) -> jax.Array:
-        return jnp.max(jnp.abs(ours[: len(kernel), : len(kernel)] - kernel)) / jnp.max(jnp.abs(kernel))
-
-    difference = float(jnp.max(jnp.array([from_one(kernel) for kernel in references])))
-    if not difference <= TOLERANCE:
-        raise ArithmeticError(f"the kernels differ by {difference:.2g} of their largest entry; expected {TOLERANCE:g}.")
-    return difference

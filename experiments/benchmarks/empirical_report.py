@@ -2,17 +2,16 @@
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks.ratios import draw_ratios, median, rounded
 from experiments.benchmarks.timing import spread
-from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.metrics import Record
 from experiments.common.tables import markdown_table
 from ntk.saving.files import replacing
 
-Record = dict[str, Any]
 TITLES = {
     "mlp": "MLP",
     "cnn": "CNN",
@@ -44,7 +43,14 @@ def write_report(workdir: Path, records: list[Record]) -> str:
         records: The records of `experiments.benchmark_empirical`, one for each network.
     """
     _write_csv(workdir / "benchmark.csv", records)
-    _draw(workdir / "benchmark", records)
+    compared = [(record, times) for record in records if (times := ratio(record)) is not None]
+    draw_ratios(
+        workdir / "benchmark",
+        [_title(record) for record, _ in compared],
+        [record["cell"]["kind"] for record, _ in compared],
+        [times for _, times in compared],
+        "Time of neural-tangents (the faster implementation) over our time",
+    )
     machines = "; ".join(sorted({record["machine"] for record in records}))
     table = f"{machines}.\n\n" + markdown_table(HEADER, [_line(record) for record in records])
     return write_summary(workdir / "benchmark.md", table)
@@ -59,7 +65,7 @@ def better_side(record: Record) -> str | None:
         'neural_tangents_2'
     """
     measured = [side for side in SIDES[1:] if record[side]["seconds"]]
-    return min(measured, key=lambda side: _median(record, side), default=None)
+    return min(measured, key=lambda side: median(record, side), default=None)
 
 
 def ratio(record: Record) -> float | None:
@@ -71,11 +77,7 @@ def ratio(record: Record) -> float | None:
         3.5
     """
     side = better_side(record)
-    return None if side is None else _median(record, side) / _median(record, "ours")
-
-
-def _median(record: Record, side: str) -> float:
-    return float(np.median(record[side]["seconds"]))
+    return None if side is None else median(record, side) / median(record, "ours")
 
 
 def _title(record: Record) -> str:
@@ -93,21 +95,16 @@ def _line(record: Record) -> list[str]:
     fraction = record.get("gemm_fraction")
     return [
         _title(record),
-        _number(1e3 * _median(record, "ours")),
-        "–" if side is None else _number(1e3 * _median(record, side)),
+        rounded(1e3 * median(record, "ours")),
+        "–" if side is None else rounded(1e3 * median(record, side)),
         "; ".join(([] if side is None else [side[-1]]) + skipped),
-        "–" if times is None else _number(times),
+        "–" if times is None else rounded(times),
         f"{record['ours']['compile_seconds']:.1f}",
-        _number(record["ours"]["peak_mib"]),
-        "–" if side is None else _number(record[side]["peak_mib"]),
+        rounded(record["ours"]["peak_mib"]),
+        "–" if side is None else rounded(record[side]["peak_mib"]),
         f"{record['difference']:.0e}",
         "–" if fraction is None else f"{100 * fraction:.0f} %",
     ]
-
-
-def _number(value: float) -> str:
-    """Three digits; from 100 on, a whole number."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _write_csv(path: Path, records: list[Record]) -> None:
@@ -125,23 +122,3 @@ def _write_csv(path: Path, records: list[Record]) -> None:
                 row += [1e3 * np.median(seconds), spread(seconds)] if seconds else ["", ""]
                 row += [len(seconds), side["compile_seconds"], side["peak_mib"]]
             writer.writerow([*row, ratio(record), record["difference"], record.get("gemm_fraction")])
-
-
-def _draw(stem: Path, records: list[Record]) -> None:
-    compared = [record for record in records if ratio(record) is not None]
-    ratios = np.array([ratio(record) for record in compared], float)
-    kinds = list(dict.fromkeys(record["cell"]["kind"] for record in compared))
-    colors = dict(zip(kinds, plots.PALETTE, strict=False))
-    with plots.style():
-        figure, (axes,) = plots.make_figure(1, size=(6.0, 0.8 + 0.19 * len(compared)))
-        places = np.arange(len(compared))
-        bars = axes.barh(places, ratios, color=[colors[record["cell"]["kind"]] for record in compared], height=0.7)
-        axes.bar_label(bars, [f"{value:.3g}" for value in ratios], padding=3, fontsize=8)
-        axes.set_yticks(places, [_title(record) for record in compared])
-        axes.invert_yaxis()
-        axes.set_xscale("log")
-        axes.axvline(1.0, color="0.35", linewidth=1)
-        axes.margins(x=0.1)
-        axes.grid(visible=False, axis="y")
-        axes.set_xlabel("Time of neural-tangents (the faster implementation) over our time")
-        plots.save_figure(figure, stem)
