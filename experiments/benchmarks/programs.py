@@ -1,6 +1,7 @@
 """Networks with positions, as tensor programs and as layers of neural-tangents, with random inputs for both."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -167,7 +168,14 @@ def _cnn(pooling: str) -> Callable[[int, int, np.random.Generator], Workload]:
 
 def _wide_resnet(size: int, num_inputs: int, rng: np.random.Generator) -> Workload:
     theirs = _stax_wide_resnet(ntk.load_neural_tangents().stax)[2]
-    return Workload(wide_resnet, _images(size, num_inputs, rng), lambda x: theirs(x, None, "ntk"))
+
+    def kernel_fn(x: jax.Array) -> jax.Array:
+        with warnings.catch_warnings():
+            # It does not look whether the branches are independent; they are, by their last convolutions.
+            warnings.filterwarnings("ignore", message="`FanIn` layers assume")
+            return theirs(x, None, "ntk")
+
+    return Workload(wide_resnet, _images(size, num_inputs, rng), kernel_fn)
 
 
 def _transformer(size: int, num_inputs: int, rng: np.random.Generator) -> Workload:
