@@ -213,6 +213,14 @@ class ForwardPass:
         """(σ/√(kn)) Σ_o W_o z_{sp+o}."""
         z = self.entries[node.source.places] if isinstance(node.source, Entries) else source[0]
         W, windows = self.params[node.parameter.name], node.windows
+        factor = std / (math.prod(window.size for window in windows) * z.shape[-1]) ** 0.5
+        if not node.shared:
+            parts = [z]
+            for axis, window in enumerate(windows):
+                parts = [shifted for part in parts for shifted in window.reads(part, (axis,))]
+            reads = jnp.stack(parts, axis=-2)
+            W = W.reshape(*reads.shape, self.width)
+            return factor * jnp.einsum("...kc,...kcn->...n", reads, W)
         padding = [window.padding for window in windows]
         if any(window.circular for window in windows):
             z, padding = jnp.pad(z, [*padding, (0, 0)], mode="wrap"), [(0, 0) for _ in windows]
@@ -225,7 +233,7 @@ class ForwardPass:
             rhs_dilation=[window.dilation for window in windows],
             dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
         )
-        return std / (math.prod(W.shape[:-1])) ** 0.5 * found[0]
+        return factor * found[0]
 
 
 def _schedule(recording: Recording) -> list[list[Node]]:

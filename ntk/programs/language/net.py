@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.caches.rebinding import as_of_now
-from ntk.checks import as_numpy, check_choice, check_count, check_nonnegative, shown
+from ntk.checks import as_numpy, check_choice, check_count, check_flag, check_nonnegative, shown
 from ntk.duals import Activation, activation, check_breakpoints
 from ntk.programs.language.graph import Graph, Line, reachable, users_line
 from ntk.programs.language.outputs import OutputWeight
@@ -94,6 +94,7 @@ class Net:
         strides: tuple[int, ...] | None = None,
         dilation: tuple[int, ...] | None = None,
         padding: str = "same",
+        shared: bool = True,
     ) -> Convolution:
         """(σ/√(kn)) Σ_o W_o z_{sp+o} over k offsets o, for `convolution @ z` of a field, or of the input (d for n).
 
@@ -104,11 +105,14 @@ class Net:
             strides: s along each axis; None for 1.
             dilation: How far apart offsets are along each axis; None for 1.
             padding: "same" for zeros around the field, "circular" for positions of its other end, "valid" for none.
+            shared: Whether W is the same at all positions. Otherwise each has a W of its own.
 
         Raises:
+            TypeError: `shared` is not a boolean.
             ValueError: A window, a stride or a dilation is not a positive integer for each axis, or the padding is
                 unknown.
         """
+        name, std = _checked(name), self._std(_checked(name), std)
         check_choice("padding", padding, ("same", "valid", "circular"))
         ones = (1,) * len(window) if isinstance(window, tuple) else ()
         strides, dilation = (ones if counts is None else counts for counts in (strides, dilation))
@@ -117,7 +121,8 @@ class Net:
                 raise ValueError(f"{what} of {name!r} is {shown(each)}; expected a tuple of a count for each axis.")
             for count in each:
                 check_count(f"{what} of {name!r}", count)
-        return Convolution(self.parameter, _checked(name), self._std(name, std), window, strides, dilation, padding)
+        check_flag("shared", shared)
+        return Convolution(self.parameter, name, std, window, strides, dilation, padding, shared)
 
     def bias(self, name: str, std: ScalarLike = 1.0, axes: Shape = ()) -> Vector:
         """The vector σ b; or a field with a bias of its own at each position, such as an embedding of positions.

@@ -84,19 +84,20 @@ class Steps(AxisMap):
 
 @dataclass(frozen=True)
 class Pad(AxisMap):
-    """Zeros before and after."""
+    """Zeros before and after, and between each two positions."""
 
     before: int
     after: int
+    between: int
 
     def sizes(self, size: int | None) -> int | None:
         """More."""
         assert size is not None
-        return self.before + size + self.after
+        return self.before + size + (size - 1) * self.between + self.after
 
     def apply(self, values: Array, axis: int) -> Array:
-        """The values with zeros around them."""
-        widths = [(self.before, self.after, 0) if i == axis else (0, 0, 0) for i in range(values.ndim)]
+        """The values with zeros around and between them."""
+        widths = [(self.before, self.after, self.between) if i == axis else (0, 0, 0) for i in range(values.ndim)]
         return lax.pad(values, jnp.zeros((), values.dtype), widths)
 
 

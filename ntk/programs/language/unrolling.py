@@ -159,22 +159,23 @@ class _Unrolling:
         return single(self.graph.make(Embed, parameter, self.graph.make(Entries, tuple(places.tolist()))))
 
     def _convolved(self, node: Convolve) -> Values:
-        """The sums over offsets, each with a matrix of its own."""
+        """The sums over offsets, each with a matrix of its own; if positions do not share it, each at each of them."""
         parameter, source = node.parameter, node.source
-        offsets = list(np.ndindex(parameter.axes))
+        offsets = list(np.ndindex(tuple(window.size for window in node.windows)))
         kind = "input_matrix" if isinstance(source, Entries) else "matrix"
-        matrices = {o: self._parameter(parameter, _named(parameter.name, o), kind, len(offsets)) for o in offsets}
 
-        def product(matrix: Parameter, place: tuple[int, ...]) -> Vector:
+        def matrix(position: tuple[int, ...], offset: tuple[int, ...]) -> Parameter:
+            place = offset if node.shared else (*position, *offset)
+            return self._parameter(parameter, _named(parameter.name, place), kind, len(offsets))
+
+        def product(W: Parameter, place: tuple[int, ...]) -> Vector:
             if isinstance(source, Entries):
-                return self._embedded(matrix, source.places[place])
-            return Matrix(matrix) @ self.values[source][place]
+                return self._embedded(W, source.places[place])
+            return Matrix(W) @ self.values[source][place]
 
         def at(position: tuple[int, ...]) -> Vector:
-            reads = ((matrices[o], _read(node, position, o)) for o in offsets)
-            return combination(
-                self.graph, *((1.0, product(matrix, place)) for matrix, place in reads if place is not None)
-            )
+            reads = ((matrix(position, o), _read(node, position, o)) for o in offsets)
+            return combination(self.graph, *((1.0, product(W, place)) for W, place in reads if place is not None))
 
         return _array([at(position) for position in np.ndindex(node.shape)], node.shape)
 

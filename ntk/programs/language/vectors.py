@@ -53,7 +53,8 @@ class Parameter(Node):
         std: σ.
         mean: μ of an output weight. The limit exists only where it is 0.
         fan_in: d of an input matrix, and of an output weight that reads d entries of the input. None for all others.
-        axes: The sizes of the window of a convolution, or of the position axes of a bias; () for all others.
+        axes: The sizes of the window of a convolution, after those of the position axes if these do not share it; the
+            sizes of the position axes of a bias; () for all others.
     """
 
     name: str
@@ -153,11 +154,15 @@ class Embed(Gaussian):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Convolve(Gaussian):
-    """(σ/√(kn)) Σ_o W_o z_{sp+o} over k offsets o, at each position p; of the input, ξ for z and d for n."""
+    """(σ/√(kn)) Σ_o W_o z_{sp+o} over k offsets o, at each position p; of the input, ξ for z and d for n.
+
+    If the positions do not share W, it is W_po.
+    """
 
     parameter: Parameter
     windows: tuple[Window, ...]
     source: "Vector | Entries"
+    shared: bool
 
     @property
     def shape(self) -> Shape:
@@ -276,23 +281,26 @@ class Vector(Node):
     def __iter__(self) -> Iterator["Vector"]:
         return (self[place] for place in range(len(self)))
 
-    def padded(self, *widths: tuple[int, int]) -> "Vector":
+    def padded(self, *widths: tuple[int, int] | tuple[int, int, int]) -> "Vector":
         """The field between positions of zeros.
 
+        With s − 1 zeros between each two positions a "valid" convolution is a transposed one of stride s.
+
         Args:
-            *widths: For each position axis, the numbers of zeros before and after.
+            *widths: For each position axis, the numbers of zeros before and after, and between each two positions (0 if
+                it is left out), as in `jax.lax.pad`.
 
         Raises:
-            ValueError: These are not pairs of counts, one for each axis.
+            ValueError: These are not two or three counts for each axis.
         """
         if len(widths) != len(self.shape):
             raise ValueError(f"widths is {shown(widths)}; expected a pair for each of the axes {self.shape}.")
         for width in widths:
-            if not isinstance(width, tuple) or len(width) != 2:
-                raise ValueError(f"widths has {shown(width)}; expected pairs of counts, before and after.")
+            if not isinstance(width, tuple) or len(width) not in (2, 3):
+                raise ValueError(f"widths has {shown(width)}; expected counts of zeros: before, after (and between).")
             for count in width:
                 check_count("widths", count, minimum=0)
-        return moved(self, *(Pad(axis, *width) for axis, width in enumerate(widths) if any(width)))
+        return moved(self, *(Pad(axis, *(*width, 0)[:3]) for axis, width in enumerate(widths) if any(width)))
 
     def pooled(self, *windows: int, strides: tuple[int, ...] | None = None) -> "Vector":
         """The means over windows of positions, or over all positions. Windows that are not full are left out.

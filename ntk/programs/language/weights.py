@@ -57,7 +57,10 @@ class InputMatrix:
 
 @dataclass(frozen=True)
 class Convolution:
-    """(σ/√(kn)) Σ_o W_o over k offsets o, to be applied to a field; or with d for n to the input."""
+    """(σ/√(kn)) Σ_o W_o over k offsets o, to be applied to a field; or with d for n to the input.
+
+    If positions do not share W, each has its own.
+    """
 
     parameter: Callable[..., Parameter]
     name: str
@@ -66,6 +69,7 @@ class Convolution:
     strides: Shape
     dilation: Shape
     padding: str
+    shared: bool
 
     def __matmul__(self, z: Any) -> Vector:
         graph, said = self.std.graph, f"convolution {self.name!r}"
@@ -73,14 +77,16 @@ class Convolution:
         if len(source.shape) != len(self.window):
             raise ValueError(f"{said} is applied to axes {source.shape}; expected {len(self.window)} position axes.")
         windows = tuple(map(self._window_along, source.shape, self.window, self.strides, self.dilation))
+        shape = tuple(each.count(size) for each, size in zip(windows, source.shape, strict=True))
         if isinstance(source, Entries):
             kind, fan_in = "input_convolution", z.shape[-1]
         elif source.terms:
             kind, fan_in = "convolution", None
         else:
-            return zeros(graph, tuple(each.count(size) for each, size in zip(windows, source.shape, strict=True)))
-        parameter = self.parameter(self.name, kind, self.std, fan_in=fan_in, axes=self.window)
-        return single(graph.make(Convolve, parameter, windows, source))
+            return zeros(graph, shape)
+        axes = self.window if self.shared else (*shape, *self.window)
+        parameter = self.parameter(self.name, kind, self.std, fan_in=fan_in, axes=axes)
+        return single(graph.make(Convolve, parameter, windows, source, self.shared))
 
     def _window_along(self, size: int, window: int, stride: int, dilation: int) -> Window:
         """What is read along an axis. Padding, if any, makes ⌈size/stride⌉ positions, as in XLA."""

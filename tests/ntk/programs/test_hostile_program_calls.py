@@ -90,6 +90,7 @@ NOTATION = {
     "convolution's strides": ("strides", lambda net, x, bad: net.convolution("c", (1,), strides=bad)),
     "convolution's dilation": ("dilation", lambda net, x, bad: net.convolution("c", (1,), dilation=bad)),
     "convolution's padding": ("padding", lambda net, x, bad: net.convolution("c", (1,), padding=bad)),
+    "convolution's shared": ("shared", lambda net, x, bad: net.convolution("c", (1,), shared=bad)),
     "convolution @": ("input|applied", lambda net, x, bad: net.convolution("c", (1,)) @ bad),
     "bias's axes": ("axes", lambda net, x, bad: net.bias("b", axes=bad)),
     "table": ("numbers", lambda net, x, bad: net.table(bad)),

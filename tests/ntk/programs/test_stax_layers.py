@@ -66,6 +66,10 @@ def stax_conv(window, strides, padding, kind="Conv"):
     return lambda s: getattr(s, kind)(1, window, strides, padding, 1.2, 0.3)
 
 
+def local_convolution(net, z):
+    return net.convolution("w", (3, 2), 1.2, strides=(2, 1), shared=False) @ z
+
+
 def residual_block(net, z):
     """That of a wide residual network where the resolution halves."""
     phi = net.phi("relu")
@@ -152,6 +156,18 @@ ROWS = {
     "Conv, circular": Row(stax_conv((3, 2), (2, 1), "CIRCULAR"), convolution(3, 2, strides=(2, 1), padding="circular")),
     "Conv of sequences": Row(
         stax_conv((3,), (2,), "VALID"), convolution(3, strides=(2,), padding="valid"), "sequences"
+    ),
+    "ConvLocal": Row(
+        stax_conv((3, 2), (2, 1), "SAME", "ConvLocal"),
+        lambda net, z: local_convolution(net, z) + net.bias("b", 0.3, axes=(2, 3)),
+    ),
+    "ConvTranspose, same": Row(
+        stax_conv((3, 2), (2, 3), "SAME", "ConvTranspose"),
+        lambda net, z: convolution(3, 2, padding="valid")(net, z.padded((2, 1, 1), (1, 2, 2))),
+    ),
+    "ConvTranspose, valid": Row(
+        stax_conv((3, 2), (2, 1), "VALID", "ConvTranspose"),
+        lambda net, z: convolution(3, 2, padding="valid")(net, z.padded((2, 2, 1), (1, 1))),
     ),
     "AvgPool": Row(lambda s: s.AvgPool((2, 2), (2, 1)), lambda net, z: z.pooled(2, 2, strides=(2, 1))),
     "AvgPool, same": Row(

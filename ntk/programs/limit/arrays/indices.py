@@ -88,6 +88,12 @@ class Named(NamedTuple):
             equal = jnp.swapaxes(equal, *axes)
         return self._replace(array=jnp.where(equal, self.array, 0.0))
 
+    def spread(self, name: int, other: int) -> "Named":
+        """The entries at equal positions of an axis and a further one, at the end, and 0 elsewhere."""
+        size = self.array.shape[self.axis(name)]
+        repeated = jnp.broadcast_to(self.array[..., None], (*self.array.shape, size))
+        return Named(repeated, (*self.names, other)).where_equal(name, other)
+
     def ordered(self, names: Sequence[int]) -> Array:
         """The array with its axes in that order."""
         lead = self.array.ndim - len(names)

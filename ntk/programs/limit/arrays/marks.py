@@ -41,11 +41,11 @@ class Marks:
                 return of(source)
             case MatMul(vector=vector) | Moment(vector=vector):
                 return of(vector)
-            case Convolve(windows=windows, source=source):
+            case Convolve(windows=windows, source=source, shared=shared):
                 word = of(source) + _NOT_PADDING
                 for axis, window in enumerate(windows, 1):
                     word = _mixed_sum(window.reads(word, (axis,)))
-                return word
+                return word if shared else word + _of_places(node.shape)[None]
             case Moved(map=Mean(axis=axis), vector=vector):
                 return _mixed(of(vector), 1 + axis)
             case Moved(map=Pool() as pool, vector=vector):

@@ -127,3 +127,11 @@ def convolved(windows: tuple[Window, ...], sources: Pair, indices: Indices) -> t
         return moment.ordered(indices.names) / math.prod(window.size for window in windows)
 
     return Need(0, sources, inner), mean
+
+
+def where_equal(array: Array, indices: Indices) -> Array:
+    """Moments at equal positions as those for some indices: 0 where positions differ."""
+    moment = Named(array, indices.left)
+    for p, q in zip(*indices, strict=True):
+        moment = moment if p == q else moment.spread(p, q)
+    return moment.ordered(indices.names)

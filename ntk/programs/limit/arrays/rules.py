@@ -24,7 +24,7 @@ from ntk.programs.language.vectors import (
 )
 from ntk.programs.limit.arrays.indices import Indices, Named, equal
 from ntk.programs.limit.arrays.plan import Alone, Field, Key, Mark, Moments, Need, NotOnArrays, Pair, Rule
-from ntk.programs.limit.arrays.positions import convolved, mixed, moved
+from ntk.programs.limit.arrays.positions import convolved, mixed, moved, where_equal
 from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.expectations import mean_of, product_of, product_with_itself
@@ -80,8 +80,11 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
         case MatMul(vector=z1) as p, MatMul(vector=z2):
             return _product(p.parameter, Need(0, Pair(z1, z2), indices), lambda moment: moment)
         case Convolve() as p, Convolve() as q if p.windows == q.windows:
-            need, mean = convolved(p.windows, Pair(p.source, q.source), indices)
-            return _product(p.parameter, need, mean)
+            sources = Pair(p.source, q.source)
+            if p.shared:
+                return _product(p.parameter, *convolved(p.windows, sources, indices))
+            need, mean = convolved(p.windows, sources, equal(len(p.shape)))
+            return _product(p.parameter, need, lambda moment: where_equal(mean(moment), indices))
         case Nonlin() as p, Nonlin() as q:
             return _nonlinear(forms, p, q, indices, own)
         case One(), Nonlin() as q:
