@@ -71,7 +71,26 @@ def causal(net, x, *, epsilon=1e-5):
     return net.output("v") @ (size * z).pooled()
 
 
+@ntk.tensor_program
+def local(net, x):
+    """Convolutions with a matrix at each position, of an image and of a row of it; zeros between positions."""
+    phi = net.phi("relu")
+    z = (net.convolution("first", (2, 2), 1.3, shared=False) @ x)[:, 1] + net.bias("b", 0.2)
+    y = phi(net.convolution("second", (3,), 1.2, strides=(2,), padding="circular", shared=False) @ phi(z))
+    y = net.convolution("up", (2,), 1.1) @ y.padded((0, 1, 1)) + z[::-1].padded((0, 1))
+    return net.output("v") @ phi(y).pooled() + net.output("u") @ y
+
+
+@ntk.tensor_program
+def read_twice(net, x):
+    """One field is read position by position, and enters a mean over positions, which looks at all pairs."""
+    z = net.input_matrix("u") @ x
+    return net.output("v") @ net.phi("relu")(z).pooled() + net.output("w") @ z
+
+
 CASES = {
+    "read twice": (read_twice, (2, 3, 2)),
+    "local": (local, (2, 3, 2, 1)),
     "graph": (graph, (2, 3, 2)),
     "causal": (causal, (2, 3, 2)),
     "residual": (residual, (2, 3, 2, 1)),
@@ -138,14 +157,15 @@ def test_an_index_means_what_it_means_to_numpy():
     def rearranged(net, x):
         z = net.input_matrix("u") @ x
         z = z[1:, None, ::-2] + z[0, -1] + z[..., -1][:2][::-1][:, None, None]
-        return net.output("v") @ z.padded((0, 1), (0, 0), (2, 0))
+        return net.output("v") @ z.padded((0, 1), (0, 0), (2, 0, 1))
 
     x = np.random.default_rng(2).normal(size=(1, 3, 4, 2))
     model = ntk.finite(rearranged, 5)
     params = model.init(jax.random.key(0), x)
     z = x[0] @ np.asarray(params["u"]) / 2**0.5
     z = z[1:, None, ::-2] + z[0, -1] + z[:, -1][:2][::-1][:, None, None]
-    z = np.pad(z, ((0, 1), (0, 0), (2, 0), (0, 0)))
+    apart = np.insert(z, [1], 0.0, axis=2)  # of two positions
+    z = np.pad(apart, ((0, 1), (0, 0), (2, 0), (0, 0)))
     v = params["v"]
     np.testing.assert_allclose(
         model.apply(params, x)[0], np.sum(v * z) / (5 * z[..., 0].size) ** 0.5, rtol=CLOSED_FORM["float64"]
@@ -209,6 +229,8 @@ REFUSED = {
     "list": (lambda net, z: z[[0, 1]], r"indexed by \[0, 1\]; expected integers, slices"),
     "pool": (lambda net, z: z.pooled(4, 1), r"windows is \(4, 1\); expected windows that fit"),
     "pad": (lambda net, z: z.padded((1, 1)), "widths is .*; expected a pair for each"),
+    "zeros": (lambda net, z: z.padded((1,), (0, 0)), r"widths has \(1,\); expected counts of zeros: before, after"),
+    "shared": (lambda net, z: net.convolution("w", (3, 3), shared=0) @ z, "shared is 0; expected"),
     "meet": (lambda net, z: z + z[:2], r"fields with axes \(3, 2\), \(2, 2\) meet; expected axes that broadcast"),
     "watch": (lambda net, z: net.watch("z", z), r"watch is given 'z' with axes \(3, 2\); expected a vector"),
     "no axes": (lambda net, z: sum(z[0, 0]), "a vector without position axes has no length"),

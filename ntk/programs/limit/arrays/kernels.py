@@ -94,7 +94,7 @@ def scalar_limits(
 
 def _own(forms: Forms, steps: Sequence[Step], numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Key, Any]:
     """What steps give of each input with itself."""
-    return Values(numbers_of(forms.recording.nodes, numbers), (x, x)).follow(steps)
+    return Values(numbers_of(forms.recording.nodes, numbers), (x, x)).follow(steps).found
 
 
 @compiled(static=2)
@@ -145,7 +145,7 @@ def _limits(
         found = values.follow(steps)
         nngp = ntk = zeros
         for weight, z in recording.output.vectors:
-            variance, moments = values.variance(weight), found[Pair(z, z)]
+            variance, moments = values.variance(weight), found.of(Pair(z, z), equal(len(z.shape)))
             nngp += variance * mean(moments.C)
             ntk += variance * (mean(moments.C) + mean(moments.tau))
         for weight, features in recording.output.features:
@@ -154,7 +154,7 @@ def _limits(
                 parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
             C = values.variance(weight) * gram(parts[0], parts[1])
             nngp, ntk = nngp + C, ntk + C
-        return ntk, (nngp, {name: mean(found[Pair(z, z)].C) for name, (_, z) in watched.items()})
+        return ntk, (nngp, {name: mean(found.of(Pair(z, z), equal(0)).C) for name, (_, z) in watched.items()})
 
     ntk, pullback, (nngp, C) = jax.vjp(ntk_of, dict.fromkeys(watched, zeros), has_aux=True)
     return Limits(ntk, nngp, C, pullback(jnp.ones_like(ntk))[0])

@@ -19,10 +19,23 @@ from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step
 
 
 class Known(NamedTuple):
-    """What is known of one side's inputs, each with itself, and which positions are equal there."""
+    """What is known of the pairs of two sides, or of one side's inputs each with itself.
+
+    Attributes:
+        found: What the steps of a plan give.
+        indices: Which positions are equal there.
+    """
 
     found: dict[Key, Any]
     indices: dict[Key, Indices]
+
+    def of(self, key: Key, indices: Indices) -> Any:
+        """What is known of a key; of moments the entries for these indices, which may be fewer than there are."""
+        value = self.found[key]
+        if not isinstance(value, Moments):
+            return value
+        have, want = self.indices[key], indices.numbered()
+        return Moments(*(None if part is None else restricted(part, have, want) for part in value))
 
 
 class Values:
@@ -51,20 +64,16 @@ class Values:
         """Whether the moments are of all pairs of inputs."""
         return self.known is not None
 
-    def follow(self, steps: Sequence[Step]) -> dict[Key, Any]:
+    def follow(self, steps: Sequence[Step]) -> Known:
         """What every step gives."""
         here = Known({}, {step.key: step.indices for step in steps})
         for step in steps:
             read = []
             for side, key, indices in step.rule.needs:
                 home = self.known[side - 1] if side and self.known else here
-                value = home.found[key]
-                if isinstance(value, Moments):
-                    have, want = home.indices[key], indices.numbered()
-                    value = Moments(*(None if part is None else restricted(part, have, want) for part in value))
-                read.append(value)
+                read.append(home.of(key, indices))
             here.found[step.key] = step.rule.compute(self, *read)
-        return here.found
+        return here
 
     def variance(self, parameter: Parameter) -> Any:
         """σ²."""
