@@ -19,6 +19,7 @@ def cnn_1d(
     *,
     depth: int = 2,
     kernel_size: int = 3,
+    stride: int = 1,
     padding: str = "same",
     pool_size: int = 1,
     pooling: str = "mean",
@@ -29,7 +30,7 @@ def cnn_1d(
 ) -> Output:
     """A convolutional network over sequences (Novak et al. 2019, arXiv:1810.05148; Arora et al. 2019, 1904.11955).
 
-        hˡ_p = (σ_w/√(kn)) Σ_o wˡ_o xˡ⁻¹_{p+o} + σ_b bˡ   over k offsets o,   xˡ_p = φ(hˡ_p),   x⁰ = ξ with d for n
+        hˡ_p = (σ_w/√(kn)) Σ_o wˡ_o xˡ⁻¹_{sp+o} + σ_b bˡ   over k offsets o,   xˡ_p = φ(hˡ_p),   x⁰ = ξ with d for n
         f = (σ_v/√n) v·(1/P)Σ_p x^L_p   (pooling "mean")   or   f = (σ_v/√(Pn)) Σ_p v_p·x^L_p   ("flatten")
 
     Inputs are (N, T, d), as for `stax.Conv` of neural-tangents. Everything has a closed form. The limit looks at all
@@ -40,7 +41,8 @@ def cnn_1d(
         x: One input.
         depth: L.
         kernel_size: k.
-        padding: "same" for zeros around the input, "valid" for none.
+        stride: s: each layer keeps every s-th position along each axis.
+        padding: "same" for zeros around the input, "circular" for positions of its other end, "valid" for none.
         pool_size: Average each layer over so many positions at a time; 1 for none.
         pooling: "mean" or "flatten".
         activation: φ.
@@ -58,7 +60,7 @@ def cnn_1d(
         >>> print(f"{ntk.infinite_ntk(net, jnp.ones((1, 3, 2)))[0, 0]:.2f}")
         1.00
     """
-    return _cnn(net, x, 1, depth, kernel_size, padding, pool_size, pooling, activation, w_std, b_std, v_std)
+    return _cnn(net, x, 1, depth, kernel_size, stride, padding, pool_size, pooling, activation, w_std, b_std, v_std)
 
 
 @tensor_program
@@ -68,6 +70,7 @@ def cnn_2d(
     *,
     depth: int = 2,
     kernel_size: int = 3,
+    stride: int = 1,
     padding: str = "same",
     pool_size: int = 1,
     pooling: str = "flatten",
@@ -85,7 +88,8 @@ def cnn_2d(
         x: One input.
         depth: L.
         kernel_size: k.
-        padding: "same" for zeros around the image, "valid" for none.
+        stride: s: each layer keeps every s-th position along each axis.
+        padding: "same" for zeros around the image, "circular" for positions of its other end, "valid" for none.
         pool_size: Average each layer over squares of so many positions a side; 1 for none.
         pooling: "flatten" or "mean".
         activation: φ, as for `ntk.activation`.
@@ -103,7 +107,7 @@ def cnn_2d(
         >>> print(f"{ntk.infinite_ntk(net, jnp.ones((1, 3, 3, 2)))[0, 0]:.2f}")
         1.00
     """
-    return _cnn(net, x, 2, depth, kernel_size, padding, pool_size, pooling, activation, w_std, b_std, v_std)
+    return _cnn(net, x, 2, depth, kernel_size, stride, padding, pool_size, pooling, activation, w_std, b_std, v_std)
 
 
 def _cnn(
@@ -112,6 +116,7 @@ def _cnn(
     num_axes: int,
     depth: int,
     kernel_size: int,
+    stride: int,
     padding: str,
     pool_size: int,
     pooling: str,
@@ -120,15 +125,17 @@ def _cnn(
     b_std: Number,
     v_std: Number,
 ) -> Output:
-    for name, count in (("depth", depth), ("kernel_size", kernel_size), ("pool_size", pool_size)):
+    counts = {"depth": depth, "kernel_size": kernel_size, "stride": stride, "pool_size": pool_size}
+    for name, count in counts.items():
         check_count(name, count, maximum=MOST_STEPS)
-    check_choice("padding", padding, ("same", "valid"))
+    check_choice("padding", padding, ("same", "valid", "circular"))
     check_choice("pooling", pooling, ("mean", "flatten"))
     check_axes(x, *(("positions",), ("height", "width"))[num_axes - 1], "channels")
     phi = net.phi(activation)
     z: Any = x
     for layer in range(1, depth + 1):
-        w = net.convolution(f"w{layer}", (kernel_size,) * num_axes, w_std, padding=padding)
+        window, strides = (kernel_size,) * num_axes, (stride,) * num_axes
+        w = net.convolution(f"w{layer}", window, w_std, strides=strides, padding=padding)
         z = phi(w @ z + net.bias(f"b{layer}", b_std))
         if pool_size > 1:
             z = z.pooled(*(pool_size,) * num_axes)

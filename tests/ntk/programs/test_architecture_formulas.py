@@ -190,10 +190,10 @@ def test_two_directions():
     assert_close(found.ntk, ntk1 + ntk2 + mixed)
 
 
-def stax_cnn(stax, num_axes, depth, kernel_size, padding, pool_size, pooling):
-    layers = []
+def stax_cnn(stax, num_axes, depth, kernel_size, padding, pool_size, pooling, stride=1):
+    layers, strides = [], (stride,) * num_axes
     for _ in range(depth):
-        layers += [stax.Conv(1, (kernel_size,) * num_axes, padding=padding.upper(), W_std=1.4, b_std=0.3), stax.Relu()]
+        layers += [stax.Conv(1, (kernel_size,) * num_axes, strides, padding.upper(), 1.4, 0.3), stax.Relu()]
         if pool_size > 1:
             layers.append(stax.AvgPool((pool_size,) * num_axes, (pool_size,) * num_axes))
     pool = {"mean": stax.GlobalAvgPool, "flatten": stax.Flatten}[pooling]()
@@ -220,6 +220,7 @@ def test_convolution():
     assert_close(found.ntk, 1.1**2 * (C + tau).mean((1, 3)))
 
 
+@pytest.mark.implicit_promotion  # of neural-tangents
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "shape", "options"),
@@ -233,6 +234,11 @@ def test_convolution():
             cnn_2d,
             (2, 4, 2),
             {"depth": 1, "kernel_size": 3, "padding": "same", "pool_size": 2, "pooling": "flatten"},
+        ),
+        (
+            cnn_2d,
+            (4, 3, 2),
+            {"depth": 2, "kernel_size": 3, "stride": 2, "padding": "circular", "pool_size": 1, "pooling": "mean"},
         ),
     ],
 )
