@@ -88,7 +88,15 @@ def read_twice(net, x):
     return net.output("v") @ net.phi("relu")(z).pooled() + net.output("w") @ z
 
 
+@ntk.tensor_program
+def crossed(net, x):
+    """Rows beside columns, with a matrix for each position of both."""
+    w = net.convolution("w", (1, 2), 1.3, shared=False)
+    return net.output("v") @ net.phi("relu")(w @ x + (w @ x[::-1])[:, 0][None])
+
+
 CASES = {
+    "crossed": (crossed, (2, 2, 2, 1)),
     "read twice": (read_twice, (2, 3, 2)),
     "local": (local, (2, 3, 2, 1)),
     "graph": (graph, (2, 3, 2)),

@@ -133,5 +133,8 @@ def where_equal(array: Array, indices: Indices) -> Array:
     """Moments at equal positions as those for some indices: 0 where positions differ."""
     moment = Named(array, indices.left)
     for p, q in zip(*indices, strict=True):
-        moment = moment if p == q else moment.spread(p, q)
+        if q not in moment.names:
+            moment = moment.spread(p, q)
+        elif p != q:
+            moment = moment.where_equal(p, q)
     return moment.ordered(indices.names)
