@@ -21,7 +21,7 @@ from ntk.programs.limit.forms import Forms
 from ntk.programs.results import Limits
 from ntk.tiles import device_memory, kernel_by_tiles
 
-_ENTRIES = 2**18  # of the largest array of a tile
+_ENTRIES = 2**16  # of the largest array of a tile, so that the several arrays of a step stay in cache
 _ARRAYS = (
     16  # as large as the largest one, that XLA keeps at a time: 5 to 17 of them for the architectures of the tests
 )
