@@ -45,7 +45,9 @@ from ntk.programs.language.vectors import (
     Nonlin,
     One,
     Parameter,
+    Rearranged,
     Tap,
+    Transposed,
     Vector,
 )
 
@@ -174,6 +176,8 @@ class ForwardPass:
                 return sum(parts, jnp.zeros((*node.shape, self.width), dtype))
             case Moved(map=move):
                 return move.apply(operands[0], move.axis)
+            case Transposed(order=order):
+                return jnp.transpose(operands[0], (*order, -1))
             case Mixed():
                 return highest_matmul(*operands)
             case Convolve():
@@ -256,10 +260,10 @@ def _operands(node: Node) -> tuple[Node, ...]:
             return parameter.std, source
         case Embed(parameter=parameter) | Bias(parameter=parameter) | Convolve(parameter=parameter):
             return (parameter.std,)
-        case Moved(vector=vector):
-            return (vector,)
         case Mixed(weights=weights, vector=vector):
             return weights, vector
+        case Rearranged(vector=vector):
+            return (vector,)
         case Nonlin(args=args) | Apply(args=args):
             return args
         case Moment(vector=vector):

@@ -32,7 +32,9 @@ from ntk.programs.language.vectors import (
     Nonlin,
     One,
     Parameter,
+    Rearranged,
     Tap,
+    Transposed,
     Vector,
     combination,
     single,
@@ -74,7 +76,7 @@ class _Unrolling:
                 self.net.watched[name] = self.graph.make(Tap, name), self.values[vector].item()
             if isinstance(
                 node,
-                Vector | Scalar | BatchMean | Bias | Convolve | Embed | MatMul | Mixed | Moved | Nonlin | One | Tap,
+                Vector | Scalar | BatchMean | Bias | Convolve | Embed | MatMul | Rearranged | Nonlin | One | Tap,
             ):
                 self.values[node] = self._of(node)
 
@@ -135,6 +137,8 @@ class _Unrolling:
                 return _contracted(self.graph, self.values[weights], self.values[vector])
             case Moved(map=move, vector=vector):
                 return self._moved(move, self.values[vector])
+            case Transposed(order=order, vector=vector):
+                return np.transpose(self.values[vector], order)
             case Nonlin(function=function, args=args):
                 return _each(function, *(self.values[arg] for arg in args))
             case BatchMean(vector=vector):

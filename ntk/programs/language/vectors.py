@@ -215,9 +215,15 @@ class BatchMean(Atom):
         return self.vector.shape
 
 
+class Rearranged(Atom):
+    """A linear map of the positions of a field, coordinate by coordinate."""
+
+    vector: "Vector"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Moved(Atom):
-    """A linear map of the positions of a field: an index, padding, pooling."""
+class Moved(Rearranged):
+    """A linear map along one position axis: an index, padding, pooling."""
 
     map: AxisMap
     vector: "Vector"
@@ -229,7 +235,7 @@ class Moved(Atom):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Mixed(Atom):
+class Mixed(Rearranged):
     """Σ_q w_pq z_q over the last positions q of a field, for scalars w."""
 
     weights: Scalar
@@ -239,6 +245,19 @@ class Mixed(Atom):
     def shape(self) -> Shape:
         """The sizes of the position axes: the last is that of p."""
         return (*self.vector.shape[:-1], self.weights.shape[-2])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Transposed(Rearranged):
+    """The field with its position axes in another order: each place of `order` is that of the axis that comes there."""
+
+    order: tuple[int, ...]
+    vector: "Vector"
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the position axes in that order."""
+        return tuple(self.vector.shape[axis] for axis in self.order)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -280,6 +299,25 @@ class Vector(Node):
 
     def __iter__(self) -> Iterator["Vector"]:
         return (self[place] for place in range(len(self)))
+
+    def transposed(self, *order: int) -> "Vector":
+        """The field with its position axes in another order, as `numpy.transpose`.
+
+        Args:
+            *order: The axes in their new order; all in reverse if there are none.
+
+        Raises:
+            ValueError: These are not all axes once.
+        """
+        axes = tuple(range(len(self.shape)))
+        order = order or axes[::-1]
+        for axis in order:
+            check_count("order", axis, minimum=0)
+        if sorted(order) != list(axes):
+            raise ValueError(f"order is {order}; expected each of the axes {axes} once.")
+        if order == axes:
+            return self
+        return _rearranged(self, tuple(self.shape[axis] for axis in order), Transposed, order)
 
     def padded(self, *widths: tuple[int, int] | tuple[int, int, int]) -> "Vector":
         """The field between positions of zeros.
@@ -461,15 +499,19 @@ def zeros(graph: Graph, shape: Shape = ()) -> Vector:
 
 def moved(vector: Vector, *maps: AxisMap) -> Vector:
     """The field after linear maps of its positions, one after another. Each acts on every term by itself."""
-    graph = vector.graph
     for move in maps:
-        shape, terms = move.shape(vector.shape), []
-        for part, factor in _summands(vector):
-            ((atom, within),) = part.terms
-            stays_one = isinstance(atom, One) and not within.shape and not isinstance(move, Pad)
-            terms.append((graph.make(One, shape) if stays_one else graph.make(Moved, move, part), factor))
-        vector = _linear(graph, terms, shape)
+        vector = _rearranged(vector, move.shape(vector.shape), Moved, move, keeps_ones=not isinstance(move, Pad))
     return vector
+
+
+def _rearranged(vector: Vector, shape: Shape, kind: type[Rearranged], how: Any, keeps_ones: bool = True) -> Vector:
+    """The field after a linear map of its positions, which has position axes of these sizes."""
+    graph, terms = vector.graph, []
+    for part, factor in _summands(vector):
+        ((atom, within),) = part.terms
+        stays_one = keeps_ones and isinstance(atom, One) and not within.shape
+        terms.append((graph.make(One, shape) if stays_one else graph.make(kind, how, part), factor))
+    return _linear(graph, terms, shape)
 
 
 def _summands(vector: Vector) -> list[tuple[Vector, Scalar]]:

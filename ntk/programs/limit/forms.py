@@ -14,10 +14,9 @@ from ntk.programs.language.vectors import (
     Entries,
     Gaussian,
     MatMul,
-    Mixed,
-    Moved,
     Nonlin,
     One,
+    Rearranged,
     Tap,
     Vector,
 )
@@ -64,7 +63,7 @@ class Forms:
         return all(self._has_closed_form(atom) for atom, _ in vector.terms)
 
     def _has_closed_form(self, atom: Atom) -> bool:
-        if isinstance(atom, Moved | Mixed):
+        if isinstance(atom, Rearranged):
             return self.has_closed_form(atom.vector)
         return isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None
 
@@ -176,6 +175,6 @@ class Forms:
 
 def is_centred(atom: Atom) -> bool:
     """Whether the atom is Gaussian of mean zero: a result of a parameter, or such results at other positions."""
-    if isinstance(atom, Moved | Mixed):
+    if isinstance(atom, Rearranged):
         return all(is_centred(part) for part, _ in atom.vector.terms)
     return isinstance(atom, Gaussian)

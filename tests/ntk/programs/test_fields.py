@@ -95,7 +95,18 @@ def crossed(net, x):
     return net.output("v") @ net.phi("relu")(w @ x + (w @ x[::-1])[:, 0][None])
 
 
+@ntk.tensor_program
+def transposed(net, x):
+    """A square beside its transpose, sums over its first axis, and a mean that depends on the order of the axes."""
+    phi, z = net.phi("relu"), net.input_matrix("u") @ x + net.bias("b", 0.4, axes=(2, 2))
+    z = phi(z + 0.5 * z.transposed())
+    z = (net.table([[0.3, 0.7], [1.0, -0.5]]) @ z.transposed()).transposed() + net.table([[1.0, 2.0]]) * z
+    y = phi(net.matrix("w", 1.2) @ z.transposed(1, 0))
+    return net.output("v") @ y + z.transposed()[0, 1].mean() * (net.output("q") @ y.transposed().pooled())
+
+
 CASES = {
+    "transposed": (transposed, (2, 2, 2, 1)),
     "crossed": (crossed, (2, 2, 2, 1)),
     "read twice": (read_twice, (2, 3, 2)),
     "local": (local, (2, 3, 2, 1)),
@@ -107,7 +118,7 @@ CASES = {
     "pooled": (ntk.architectures.cnn_1d(depth=2, pool_size=2), (3, 7, 2)),
     "flatten": (ntk.architectures.cnn_2d(activation="gelu"), (3, 3, 2, 1)),
 }
-SLOW = "transformer", "pooled", "flatten"
+SLOW = "transposed", "transformer", "pooled", "flatten"
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
 
 
@@ -165,7 +176,7 @@ def test_an_index_means_what_it_means_to_numpy():
     def rearranged(net, x):
         z = net.input_matrix("u") @ x
         z = z[1:, None, ::-2] + z[0, -1] + z[..., -1][:2][::-1][:, None, None]
-        return net.output("v") @ z.padded((0, 1), (0, 0), (2, 0, 1))
+        return net.output("v") @ (z.padded((0, 1), (0, 0), (2, 0, 1)) + 1.0).transposed(1, 2, 0)
 
     x = np.random.default_rng(2).normal(size=(1, 3, 4, 2))
     model = ntk.finite(rearranged, 5)
@@ -174,7 +185,7 @@ def test_an_index_means_what_it_means_to_numpy():
     z = z[1:, None, ::-2] + z[0, -1] + z[:, -1][:2][::-1][:, None, None]
     apart = np.insert(z, [1], 0.0, axis=2)  # of two positions
     z = np.pad(apart, ((0, 1), (0, 0), (2, 0), (0, 0)))
-    v = params["v"]
+    z, v = np.transpose(z + 1.0, (1, 2, 0, 3)), params["v"]
     np.testing.assert_allclose(
         model.apply(params, x)[0], np.sum(v * z) / (5 * z[..., 0].size) ** 0.5, rtol=CLOSED_FORM["float64"]
     )
@@ -237,6 +248,7 @@ REFUSED = {
     "list": (lambda net, z: z[[0, 1]], r"indexed by \[0, 1\]; expected integers, slices"),
     "pool": (lambda net, z: z.pooled(4, 1), r"windows is \(4, 1\); expected windows that fit"),
     "pad": (lambda net, z: z.padded((1, 1)), "widths is .*; expected a pair for each"),
+    "order": (lambda net, z: z.transposed(0, 0), r"order is \(0, 0\); expected each of the axes \(0, 1\) once"),
     "zeros": (lambda net, z: z.padded((1,), (0, 0)), r"widths has \(1,\); expected counts of zeros: before, after"),
     "shared": (lambda net, z: net.convolution("w", (3, 3), shared=0) @ z, "shared is 0; expected"),
     "meet": (lambda net, z: z + z[:2], r"fields with axes \(3, 2\), \(2, 2\) meet; expected axes that broadcast"),

@@ -100,6 +100,7 @@ NOTATION = {
     "scalar's over": ("over", lambda net, x, bad: net.scalar(jnp.sum, bad)(net.table(np.eye(2)))),
     "field[]": ("index|field", lambda net, x, bad: field_of(net, x)[bad]),
     "field.padded": ("widths", lambda net, x, bad: field_of(net, x).padded(bad)),
+    "field.transposed": ("order", lambda net, x, bad: field_of(net, x)[None].transposed(bad, 0)),
     "field.pooled": ("windows", lambda net, x, bad: field_of(net, x).pooled(bad)),
     "field.pooled's strides": ("strides", lambda net, x, bad: field_of(net, x).pooled(2, strides=bad)),
     "bias": ("name", lambda net, x, bad: net.bias(bad)),

@@ -11,7 +11,19 @@ from ntk.infinite_width.moments import Fingerprint, fingerprints
 from ntk.programs.language.graph import Node
 from ntk.programs.language.positions import Mean, Pad, Pool, Shape, Window
 from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Table
-from ntk.programs.language.vectors import Atom, Bias, Convolve, Embed, Entries, MatMul, Mixed, Moved, Nonlin, Vector
+from ntk.programs.language.vectors import (
+    Atom,
+    Bias,
+    Convolve,
+    Embed,
+    Entries,
+    MatMul,
+    Mixed,
+    Moved,
+    Nonlin,
+    Transposed,
+    Vector,
+)
 
 _NOT_PADDING = np.uint32(0x9E3779B9)  # tells what depends on no entry from the zeros beside it
 
@@ -55,8 +67,11 @@ class Marks:
                 return pad.apply(of(vector) + _NOT_PADDING, 1 + pad.axis)
             case Moved(map=move, vector=vector):
                 return move.apply(of(vector), 1 + move.axis)
+            case Transposed(order=order, vector=vector):
+                return jnp.transpose(of(vector), (0, *(1 + axis for axis in order)))
             case Mixed(weights=weights, vector=vector):
-                return _mixed(_mixed_sum([of(weights), of(vector)[..., None, :]]), -1)
+                rows = _aligned(of(weights), len(vector.shape) + 1)
+                return _mixed(_mixed_sum([rows, of(vector)[..., None, :]]), -1)
             case Table(array=array):
                 bits = jnp.asarray(np.asarray(array, np.float32).view(np.uint32))
                 return self._nothing(node) + bits[None]

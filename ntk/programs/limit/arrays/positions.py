@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ntk.programs.language.positions import AxisMap, Entry, Mean, Repeat, Window
-from ntk.programs.language.vectors import Mixed, Moved
+from ntk.programs.language.vectors import Mixed, Moved, Transposed
 from ntk.programs.limit.arrays.indices import Indices, Named
 from ntk.programs.limit.arrays.plan import Alone, Moments, Need, Pair, Rule
 from ntk.programs.limit.arrays.values import Values
@@ -60,6 +60,21 @@ def _alike(first: AxisMap, second: AxisMap, indices: Indices) -> bool:
 
 def _of_both(after: Callable[[Array], Array], values: Values, z: Moments) -> Moments:
     return Moments(*(None if part is None else after(part) for part in (z.C, z.tau)))
+
+
+def transposed(key: Pair, indices: Indices) -> Rule:
+    """Position axes in another order, of one side or of both: the same entries under other names."""
+    fields, names = list(key), list(indices)
+    for side, field in enumerate(key):
+        if isinstance(field, Transposed):
+            fields[side] = field.vector
+            names[side] = tuple(names[side][field.order.index(axis)] for axis in range(len(field.order)))
+    inner = Indices(names[0], names[1])
+
+    def after(array: Array) -> Array:
+        return Named(array, inner.names).ordered(indices.names)
+
+    return Rule([Need(0, Pair(fields[0], fields[1]), inner)], functools.partial(_of_both, after))
 
 
 def mixed(key: Pair, indices: Indices) -> Rule:

@@ -20,11 +20,12 @@ from ntk.programs.language.vectors import (
     One,
     Parameter,
     Tap,
+    Transposed,
     Vector,
 )
 from ntk.programs.limit.arrays.indices import Indices, Named, equal
 from ntk.programs.limit.arrays.plan import Alone, Field, Key, Mark, Moments, Need, NotOnArrays, Pair, Rule
-from ntk.programs.limit.arrays.positions import convolved, mixed, moved, where_equal
+from ntk.programs.limit.arrays.positions import convolved, mixed, moved, transposed, where_equal
 from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.expectations import mean_of, product_of, product_with_itself
@@ -67,6 +68,8 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             return moved(key, indices)
         case (Mixed(), _) | (_, Mixed()):
             return mixed(key, indices)
+        case (Transposed(), _) | (_, Transposed()):
+            return transposed(key, indices)
         case Entries(), Entries():
             return Rule([], lambda values: Moments(values.gram(key.a, key.b, indices), None))
         case Embed() as p, Embed() as q:

@@ -17,7 +17,7 @@ from ntk.programs.language.scalars import (
     Table,
     applied_to_each,
 )
-from ntk.programs.language.vectors import Atom, Mixed, Moved, One, Vector
+from ntk.programs.language.vectors import Atom, Mixed, Moved, One, Transposed, Vector
 from ntk.programs.limit.arrays.indices import equal
 from ntk.programs.limit.arrays.plan import Alone, Need, NotOnArrays, Pair, Rule
 from ntk.programs.limit.arrays.values import Values
@@ -131,6 +131,8 @@ def mean_of_map(atom: Atom) -> Rule:
     match atom:
         case Moved(map=move, vector=vector):
             return Rule([Need(0, Alone(vector))], lambda _, mean: move.apply(mean, 1 + move.axis))
+        case Transposed(order=order, vector=vector):
+            return Rule([Need(0, Alone(vector))], lambda _, mean: jnp.transpose(mean, (0, *(1 + a for a in order))))
         case Mixed(weights=weights, vector=vector):
             return Rule(
                 [Need(0, Alone(weights)), Need(0, Alone(vector))],
