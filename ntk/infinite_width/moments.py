@@ -87,13 +87,13 @@ def fingerprints(x: Float[Array, "N T d"]) -> Fingerprint:
     words = lax.bitcast_convert_type(x, jnp.uint32).reshape(*x.shape[:2], -1)
     positions = jnp.arange(1, words[0].size + 1, dtype=jnp.uint32).reshape(words.shape[1:])
     sums = (
-        jnp.sum(_mixed(words + positions[None] * jnp.uint32(stride)), axis=-1, dtype=jnp.uint32)
+        jnp.sum(mixed_bits(words + positions[None] * jnp.uint32(stride)), axis=-1, dtype=jnp.uint32)
         for stride in (0x9E3779B9, 0xC2B2AE3D)
     )
     return Fingerprint(*sums)
 
 
-def _mixed(words: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+def mixed_bits(words: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     """The finalizer of MurmurHash3: a plain sum of the words would be blind to signs and to data of few bits."""
     words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)

@@ -30,6 +30,7 @@ from ntk.programs.language.scalars import (
     Table,
     Width,
     applied_at_one_input,
+    with_axes,
 )
 from ntk.programs.language.vectors import (
     PRODUCT,
@@ -172,7 +173,8 @@ class ForwardPass:
             case One(axes=axes):
                 return jnp.ones((*axes, self.width), dtype)
             case Vector():
-                parts = (_beside(c, z) for c, z in zip(operands[1::2], operands[::2], strict=True))
+                rank = len(node.shape)
+                parts = (_beside(c, rank) * z for c, z in zip(operands[1::2], operands[::2], strict=True))
                 return sum(parts, jnp.zeros((*node.shape, self.width), dtype))
             case Moved(map=move):
                 return move.apply(operands[0], move.axis)
@@ -197,16 +199,18 @@ class ForwardPass:
             case Tap(name=name):
                 return self.taps.get(name, jnp.zeros((self.width,), dtype))
             case Nonlin(function=function):
-                return function.fn(*operands)
+                rank = len(node.shape)
+                args = zip(node.args, operands, strict=True)
+                return function.fn(*(z if isinstance(arg, Vector) else _beside(z, rank) for arg, z in args))
             case BatchMean():
                 return lax.pmean(operands[0], BATCH)
 
     def _mean(self, vector: Vector, operands: Sequence[Any]) -> Array:
-        total, left = jnp.zeros((), self.entries.dtype), iter(operands)
+        total, left = jnp.zeros(vector.shape, self.entries.dtype), iter(operands)
         for atom, _ in vector.terms:
             factor, z = next(left), next(left)
             mean = self._inner_product(z, next(left)) if _is_product(atom) else jnp.mean(z, axis=-1)
-            total += _beside(factor, mean[..., None])[..., 0]
+            total += with_axes(factor, len(vector.shape), lead=0) * mean
         return total
 
     def _inner_product(self, a: Array, b: Array) -> Array:
@@ -307,11 +311,9 @@ def _kind(node: Node) -> Kind:
     return (node,)
 
 
-def _beside(factor: Any, z: Float[Array, "*P n"]) -> Float[Array, "*P n"]:
-    """A coefficient, or one for each of the last positions, times vectors."""
-    if jnp.ndim(factor) == 0:
-        return factor * z
-    return jnp.expand_dims(factor, (*range(z.ndim - 1 - factor.ndim), -1)) * z
+def _beside(scalar: Any, rank: int) -> Any:
+    """A scalar, of each position if it has axes, to broadcast against vectors with so many position axes."""
+    return with_axes(scalar, rank, lead=0)[..., None] if jnp.ndim(scalar) else scalar
 
 
 def _has_axes(node: Node) -> bool:

@@ -189,8 +189,8 @@ class Net:
 
         Args:
             scores: s, with the position axes of the keys last.
-            mask: True for the keys that count, of the shape of the scores or of their last axes; None for all. Of each
-                query one at least counts.
+            mask: True for the keys that count, of the shape of the scores or of their last axes; None for all. Every
+                query needs one key that counts.
 
         Raises:
             TypeError: `scores` is not a scalar of the program, or `mask` is not of booleans.
@@ -274,7 +274,9 @@ class Net:
             unless: A scalar. Where it is positive nothing is refused.
         """
         check_count("rank", rank)
-        self.needs.append(BatchNeed(rank, as_scalar(self.graph, unless, "unless is"), users_line()))
+        condition = as_scalar(self.graph, unless, "unless is")
+        _check_no_axes("unless", condition)
+        self.needs.append(BatchNeed(rank, condition, users_line()))
 
     def needs_nonnegative(self, name: str, value: ScalarLike) -> Scalar:
         """The value as a scalar; refused where it is negative, once the options that it depends on are known.
@@ -284,6 +286,7 @@ class Net:
             value: A number or a scalar. A scalar that depends on the input or the width is not looked at.
         """
         scalar = as_scalar(self.graph, value, f"{_checked(name)} is")
+        _check_no_axes(name, scalar)
         self.nonnegative.append((name, scalar))
         return scalar
 
@@ -323,8 +326,8 @@ class Net:
         first = self.parameters.setdefault(name, parameter)
         if first is not parameter:
             raise ValueError(
-                f"parameter {name!r} is asked for as a different one at {parameter.line}; expected the same kind, std"
-                f" and number of inputs as at {first.line}."
+                f"parameter {name!r} is asked for as a different one at {parameter.line}; expected the same kind,"
+                f" std, axes and number of inputs as at {first.line}."
             )
         return parameter
 
@@ -334,9 +337,15 @@ class Net:
         scalar = as_scalar(self.graph, std, f"{said} is")
         if any(isinstance(node, Moment) for node in reachable([scalar])):
             raise ValueError(f"{said} depends on the input; expected a number or an option.")
+        _check_no_axes(said, scalar)
         if isinstance(scalar, Constant):
             check_nonnegative(said, scalar.value)
         return scalar
+
+
+def _check_no_axes(said: str, scalar: Scalar) -> None:
+    if scalar.shape:
+        raise ValueError(f"{said} has axes {scalar.shape}; expected one number.")
 
 
 def _checked(name: str) -> str:

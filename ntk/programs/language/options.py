@@ -9,7 +9,17 @@ import jax.numpy as jnp
 from ntk.checks import check_nonnegative, is_concrete
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording, TensorProgram
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Width, applied
+from ntk.programs.language.scalars import (
+    Apply,
+    Constant,
+    Entry,
+    Moment,
+    Option,
+    Scalar,
+    Table,
+    Width,
+    applied_at_one_input,
+)
 
 
 def numbers_as(program: TensorProgram, dtype: jnp.dtype) -> dict[str, jax.Array]:
@@ -35,16 +45,50 @@ def _depends_on_more(scalar: Scalar) -> bool:
 
 def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Any]) -> dict[Node, Any]:
     """The values of scalars that depend on options alone, and of what they are made from, at concrete options."""
-    values: dict[Node, Any] = {}
     with jax.ensure_compile_time_eval():
-        for node in reachable(scalars):
-            match node:
-                case Constant(value=value):
-                    values[node] = value
-                case Option(name=name):
-                    values[node] = numbers[name]
-                case Apply():
-                    values[node] = applied(node, [values[arg] for arg in node.args])
-                case Entry(of=of, place=place):
-                    values[node] = values[of][place]
+        return evaluated(reachable(scalars), numbers, {}, None)
+
+
+def evaluated(
+    nodes: Iterable[Node], options: dict[str, Any], known: dict[Node, Any], dtype: jnp.dtype | None
+) -> dict[Node, Any]:
+    """The values of scalars, numbers or arrays (*P), from those of some that are known.
+
+    Args:
+        nodes: The scalars, in an order in which they can be computed. Nodes of other kinds are passed over.
+        options: The values of options by name.
+        known: The values of other scalars.
+        dtype: Of tables; None for that of floats.
+    """
+    values = dict(known)
+    for node in nodes:
+        match node:
+            case Constant(value=value):
+                values[node] = value
+            case Option(name=name):
+                values[node] = options[name]
+            case Table(array=array):
+                values[node] = jnp.asarray(array, dtype)
+            case Apply(args=args):
+                values[node] = applied_at_one_input(node, [values[arg] for arg in args])
+            case Entry(of=of, place=place):
+                values[node] = values[of][..., place]
     return values
+
+
+def fixed_scalars(recording: Recording) -> list[Scalar]:
+    """The scalars that do not depend on the inputs, in the order of their making."""
+    return recording.once(_fixed_scalars, recording)
+
+
+def _fixed_scalars(recording: Recording) -> list[Scalar]:
+    fixed: dict[Node, None] = {}
+    for node in recording.nodes:
+        match node:
+            case Constant() | Option() | Table():
+                fixed[node] = None
+            case Apply(args=args) if all(arg in fixed for arg in args):
+                fixed[node] = None
+            case Entry(of=of) if of in fixed:
+                fixed[node] = None
+    return [node for node in fixed if isinstance(node, Scalar)]

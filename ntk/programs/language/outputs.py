@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntk.decomposition import unit_scaled
-from ntk.programs.language.graph import Graph, Node, refuse_arrays_of
+from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
 from ntk.programs.language.inputs import Input, entries_of
 from ntk.programs.language.scalars import Scalar, as_scalar, graph_of
 from ntk.programs.language.vectors import Bias, Parameter, Vector, as_vector, coefficients, combination, zeros
@@ -88,7 +88,16 @@ def as_output(graph: Graph, value: Any) -> Output:
         return value
     if isinstance(value, Vector):
         raise TypeError(f"the program returns a vector at {value.line}; expected an output, net.output(name) @ vector.")
-    return graph.make(Output, (), as_scalar(graph, value))
+    return graph.make(Output, (), _number(as_scalar(graph, value)))
+
+
+def _number(scalar: Scalar) -> Scalar:
+    """The scalar, which must not have position axes to go with an output."""
+    if scalar.shape:
+        raise ValueError(
+            f"an output meets scalars with axes {scalar.shape} at {users_line()}; expected one number for each input."
+        )
+    return scalar
 
 
 def _sum_of_outputs(*weighted: tuple[Any, Any]) -> Output:
@@ -96,6 +105,7 @@ def _sum_of_outputs(*weighted: tuple[Any, Any]) -> Output:
     readouts: dict[Parameter, Read] = {}
     offset = as_scalar(graph, 0.0)
     for factor, summand in weighted:
+        _number(as_scalar(graph, factor))
         output = as_output(graph, summand)
         for weight, vector in output.vectors:
             before = readouts.get(weight, zeros(graph, vector.shape))

@@ -64,7 +64,7 @@ class Entry(AxisMap):
 
 @dataclass(frozen=True)
 class Steps(AxisMap):
-    """Every so many positions from a first one on, backwards too."""
+    """Every so many positions from a first one on. A negative step goes backwards."""
 
     first: int
     step: int

@@ -20,7 +20,7 @@ from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
 from ntk.programs.language.scalars import Scalar
-from ntk.programs.language.vectors import BatchMean, Parameter, Tap, Vector
+from ntk.programs.language.vectors import BatchMean, Bias, Parameter, Tap, Vector
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -212,7 +212,11 @@ def _record(program: TensorProgram, shape: tuple[int, ...]) -> Recording:
     net = Net(graph)
     places = Input(np.arange(int(np.prod(shape))).reshape(shape))
     options = {name: net.option(name) for name in program.numbers} | program.choices
-    return recorded(net, as_output(graph, program.fn(net, places, **options)))
+    output = as_output(graph, program.fn(net, places, **options))
+    for name in net.parameters:
+        if "[" in name:  # Brackets tell the parts of a parameter that belong to one position.
+            raise ValueError(f"a parameter has the name {name!r}; expected one without brackets.")
+    return recorded(net, output)
 
 
 def recorded(net: Net, output: Output) -> Recording:
@@ -222,6 +226,13 @@ def recorded(net: Net, output: Output) -> Recording:
     used = [output, *(vector for _, vector in watched.values()), *conditions]
     parameters = net.parameters | _by_name(reachable(used))
     nodes = reachable([*used, *parameters.values()])
+    fields = {weight for weight, vector in output.vectors if vector.shape}
+    for node in nodes:
+        if isinstance(node, Bias) and node.parameter in fields:
+            raise ValueError(
+                f"output weight {node.parameter.name!r} reads a field, and is a vector at {node.line}; expected a"
+                " weight that reads one position, or the mean of them, to be one."
+            )
     return Recording(net.graph, output, parameters, watched, list(net.needs), list(net.nonnegative), nodes)
 
 

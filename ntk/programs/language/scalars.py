@@ -275,19 +275,32 @@ def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
     operands = as_scalar(graph, left), as_scalar(graph, right)
     if all(isinstance(operand, Constant) for operand in operands):
         return as_scalar(graph, _number(fn, *(operand.value for operand in operands)))  # type: ignore[attr-defined]
-    if fn is operator.mul and any(is_number(operand, 0.0) for operand in operands):
+    shape = common_shape([operand.shape for operand in operands])
+    if fn is operator.mul and not shape and any(is_number(operand, 0.0) for operand in operands):
         return as_scalar(graph, 0.0)
     neutral = _NEUTRAL.get(fn, (None, None))
     for this, other, unit in zip(operands, operands[::-1], neutral, strict=True):
         if unit is not None and is_number(this, unit):
             return other
-    common_shape([operand.shape for operand in operands])
     return graph.make(Apply, fn, operands)
 
 
 def applied(node: Apply, args: list[Any]) -> Any:
     """The value of a function of scalars at one input."""
     return node.fn(*args) if node.fn in OPERATORS else node.fn(*(jnp.asarray(arg) for arg in args))
+
+
+def with_axes(value: Any, rank: int, lead: int = 1) -> Any:
+    """Values (…, *P) with new first position axes, so that they broadcast against others of `rank`; a number as it is.
+
+    Args:
+        value: `lead` axes, that of the inputs say, and then position axes.
+        rank: How many position axes there are to be.
+        lead: How many axes are not of positions.
+    """
+    if jnp.ndim(value) == 0:
+        return value
+    return jnp.expand_dims(value, tuple(range(lead, lead + rank - (value.ndim - lead))))
 
 
 def applied_to_each(node: Apply, args: list[Any], dtype: jnp.dtype) -> Any:
@@ -308,9 +321,7 @@ def applied_to_each(node: Apply, args: list[Any], dtype: jnp.dtype) -> Any:
     num_inputs = max(len(arg) for arg in args if jnp.ndim(arg))
     every = []
     for arg in args:
-        array = jnp.asarray(arg, dtype)
-        if array.ndim:
-            array = jnp.expand_dims(array, tuple(range(1, 2 + rank - array.ndim)))
+        array = with_axes(jnp.asarray(arg, dtype), rank)
         every.append(jnp.broadcast_to(array, (num_inputs, *shape)).reshape(-1, *shape[rank - node.over :]))
     values = jax.vmap(lambda *args: applied(node, list(args)))(*every)
     return values.reshape(num_inputs, *shape[: rank - node.over], *values.shape[1:])

@@ -47,7 +47,7 @@ Values = np.ndarray  # of vectors or scalars, one for each position
 
 def unrolled(recording: Recording) -> Recording:
     """The recording with a vector for each position; itself where no vector has positions."""
-    if not any(isinstance(node, Vector) and node.shape for node in recording.nodes):
+    if not any(isinstance(node, Vector | Scalar) and node.shape for node in recording.nodes):
         return recording
     return recording.once(_unrolled, recording)
 
@@ -95,7 +95,7 @@ class _Unrolling:
         for weight, vector in output.vectors:
             values = self.values[vector]
             for place in np.ndindex(values.shape):
-                v = self.net.output(_named(weight.name, place), self.number(weight.std), self.number(weight.mean))
+                v = self.net.output(name_at(weight.name, place), self.number(weight.std), self.number(weight.mean))
                 total = total + (v @ values[place]) / values.size**0.5
         return total
 
@@ -120,7 +120,7 @@ class _Unrolling:
             case One():
                 return _array([single(self.graph.make(One)) for _ in np.ndindex(node.shape)], node.shape)
             case Bias(parameter=parameter, axes=axes):
-                biases = (self._parameter(parameter, _named(parameter.name, place)) for place in np.ndindex(axes))
+                biases = (self._parameter(parameter, name_at(parameter.name, place)) for place in np.ndindex(axes))
                 return _array([single(self.graph.make(Bias, bias)) for bias in biases], axes)
             case Tap(name=name):
                 return _array([single(self.graph.make(Tap, name))], ())
@@ -170,7 +170,7 @@ class _Unrolling:
 
         def matrix(position: tuple[int, ...], offset: tuple[int, ...]) -> Parameter:
             place = offset if node.shared else (*position, *offset)
-            return self._parameter(parameter, _named(parameter.name, place), kind, len(offsets))
+            return self._parameter(parameter, name_at(parameter.name, place), kind, len(offsets))
 
         def product(W: Parameter, place: tuple[int, ...]) -> Vector:
             if isinstance(source, Entries):
@@ -247,5 +247,6 @@ def _array(items: Iterable[Any], shape: tuple[int, ...]) -> Values:
     return array.reshape(shape)
 
 
-def _named(name: str, place: tuple[int, ...]) -> str:
-    return "_".join((name, *map(str, place)))
+def name_at(name: str, place: tuple[int, ...]) -> str:
+    """The name of the part of a parameter that belongs to one position or offset: w[0, 1]."""
+    return f"{name}[{', '.join(map(str, place))}]" if place else name

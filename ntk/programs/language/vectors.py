@@ -403,7 +403,7 @@ class Vector(Node):
     def __truediv__(self, other: Any) -> "Vector":
         if not isinstance(other, Vector):
             return combination(self.graph, (1.0 / as_scalar(self.graph, other), self))
-        return QUOTIENT(self, other) if self.terms else self
+        return QUOTIENT(self, other) if self.terms else broadcast(self, common_shape([self.shape, other.shape]))
 
     def __rtruediv__(self, other: Any) -> "Vector":
         return as_vector(self.graph, other) / self

@@ -37,6 +37,9 @@ class Forms:
         self._unary: dict[Node, tuple[Unary, Vector] | None] = {}
         self._gaussians: dict[Node, frozenset[Gaussian]] = {}
         self._entries: dict[Node, frozenset[int]] = {}
+        self._centred: set[Atom] = set()
+        self._closed: set[Atom] = set()
+        self._closed_mean: set[Atom] = set()
         self._zero: set[Node] = set()
         self._unbounded: set[Node] = set()
         self._sampled_families: set[Any] = set()
@@ -60,16 +63,15 @@ class Forms:
 
     def has_closed_form(self, vector: Vector) -> bool:
         """Whether the vector is a linear combination of ones, Gaussian vectors and functions of one of these."""
-        return all(self._has_closed_form(atom) for atom, _ in vector.terms)
-
-    def _has_closed_form(self, atom: Atom) -> bool:
-        if isinstance(atom, Rearranged):
-            return self.has_closed_form(atom.vector)
-        return isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None
+        return all(atom in self._closed for atom, _ in vector.terms)
 
     def has_closed_mean(self, vector: Vector) -> bool:
         """Whether it is a linear combination of vectors with closed forms and of products of two of them."""
-        return all(self._has_closed_form(atom) or self.factors(atom) is not None for atom, _ in vector.terms)
+        return all(atom in self._closed_mean for atom, _ in vector.terms)
+
+    def is_centred(self, atom: Atom) -> bool:
+        """Whether it is Gaussian of mean zero: a result of a parameter, or such results at other positions."""
+        return atom in self._centred
 
     def factors(self, atom: Atom) -> tuple[Vector, Vector] | None:
         """The two vectors with closed forms that the atom is the product of."""
@@ -127,11 +129,26 @@ class Forms:
             parts = (self._gaussians.get(part, frozenset()) for part in node.parts())
             self._gaussians[node] = frozenset().union(*parts)
 
+        if isinstance(node, Atom):
+            self._learn_atom(node)
+
+    def _learn_atom(self, atom: Atom) -> None:
+        """Maps of positions keep what all their terms are."""
+        parts = [part for part, _ in atom.vector.terms] if isinstance(atom, Rearranged) else None
+        closed = isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None
+        for known, itself in (
+            (self._centred, isinstance(atom, Gaussian)),
+            (self._closed, closed),
+            (self._closed_mean, closed or self.factors(atom) is not None),
+        ):
+            if itself if parts is None else known.issuperset(parts):
+                known.add(atom)
+
     def _vanishes(self, scalar: Scalar) -> bool:
         """Whether the scalar is 0 in the limit, whatever the inputs: the mean of a Gaussian vector, say."""
         if isinstance(scalar, Moment):
             return all(
-                factor in self._zero or (is_centred(atom) and not self.may_diverge(factor))
+                factor in self._zero or (self.is_centred(atom) and not self.may_diverge(factor))
                 for atom, factor in scalar.vector.terms
             )
         if isinstance(scalar, Apply):
@@ -162,7 +179,7 @@ class Forms:
             return None
         shift, gaussian = 0.0, []
         for atom, factor in node.args[0].terms:
-            if is_centred(atom):
+            if self.is_centred(atom):
                 gaussian.append((atom, factor))
             elif isinstance(atom, One) and isinstance(factor, Constant):
                 shift += factor.value
@@ -171,10 +188,3 @@ class Forms:
         base = node.graph.make(Vector, tuple(gaussian), node.shape)
         self._gaussians[base] = frozenset().union(*(self._gaussians[atom] for atom, _ in gaussian))
         return self.recording.once(Unary, node.function, shift), base
-
-
-def is_centred(atom: Atom) -> bool:
-    """Whether the atom is Gaussian of mean zero: a result of a parameter, or such results at other positions."""
-    if isinstance(atom, Rearranged):
-        return all(is_centred(part) for part, _ in atom.vector.terms)
-    return isinstance(atom, Gaussian)

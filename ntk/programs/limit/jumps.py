@@ -22,17 +22,15 @@ from ntk.caches.lifetimes import compiled
 from ntk.dtypes import common_dtype
 from ntk.jaxprs import evaluate
 from ntk.programs.language.graph import Node, reachable
+from ntk.programs.language.options import evaluated
 from ntk.programs.language.positions import common_shape
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import (
     Apply,
     Constant,
-    Entry,
     Moment,
     OfNumbers,
-    Option,
     Softmax,
-    Table,
     applied,
     applied_at_one_input,
 )
@@ -85,13 +83,13 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], of_moments: lis
     wide = common_dtype(limits.dtype, jnp.float32)
     numbers = {name: jnp.asarray(value, wide) for name, value in numbers.items()}
     at = jnp.mean(limits.astype(wide), axis=0)
-    step = jnp.where(at == 0, 1e-12, 64 * jnp.finfo(limits.dtype).eps * jnp.abs(at))
+    step = jnp.where(at == 0, 1e-12, 64 * float(jnp.finfo(limits.dtype).eps) * jnp.abs(at))
     if sampled:
         step = jnp.maximum(step, _ERRORS * jnp.std(limits.astype(wide), axis=0, ddof=1) / len(limits) ** 0.5)
     # Each moment alone, at all its positions.
     alone = np.repeat(np.eye(len(of_moments)), [math.prod(each.shape[2:]) for each in of_moments], axis=1)
     together = np.random.default_rng(0).choice((-1.0, 1.0), (_JOINT_MOVES, len(at)))
-    directions = jnp.asarray(np.concatenate([alone, -alone, together]), wide)
+    directions = jnp.asarray(np.concatenate([alone, -alone, together, *_apart(len(at))]), wide)
     changes = np.asarray(_changes(recording, numbers, at, step, directions))
     rounding = _rounding(wide)
     for number, node in enumerate(_may_jump(recording)):
@@ -108,6 +106,14 @@ def check_jumps(recording: Recording, numbers: dict[str, Array], of_moments: lis
                 f" '{primitive}'); expected a function that is continuous there{', or more samples' if sampled else ''}"
                 ": of networks of finite width some lie on either side."
             )
+
+
+def _apart(count: int) -> list[Float[np.ndarray, "k M"]]:
+    """Moves of which, for any two of many numbers, one moves them in opposite directions: the bits of their places."""
+    if count <= _JOINT_MOVES:
+        return []
+    bits = (np.arange(count)[None] >> np.arange((count - 1).bit_length())[:, None]) & 1
+    return [2.0 * bits - 1.0, 1.0 - 2.0 * bits]
 
 
 def _may_jump(recording: Recording) -> list[Apply]:
@@ -168,24 +174,13 @@ def _values(
     recording: Recording, numbers: dict[str, Array], point: Float[Array, " M"], wanted: tuple[Node, ...]
 ) -> list[Array]:
     """The values of scalars where the moments have those of a point."""
-    values: dict[Node, Any] = {}
+    moments: dict[Node, Any] = {}
     start = 0
     for moment in moments_before_jumps(recording):
         size = math.prod(moment.shape)
-        values[moment] = point[start : start + size].reshape(moment.shape)
+        moments[moment] = point[start : start + size].reshape(moment.shape)
         start += size
-    for node in reachable(wanted, up_to=(Moment,)):
-        match node:
-            case Constant(value=value):
-                values[node] = value
-            case Option(name=name):
-                values[node] = numbers[name]
-            case Apply(args=args):
-                values[node] = applied_at_one_input(node, [values[arg] for arg in args])
-            case Table(array=array):
-                values[node] = jnp.asarray(array, point.dtype)
-            case Entry(of=of, place=place):
-                values[node] = values[of][..., place]
+    values = evaluated(reachable(wanted, up_to=(Moment,)), numbers, moments, point.dtype)
     return [jnp.asarray(values[node], point.dtype) for node in wanted]
 
 

@@ -165,7 +165,7 @@ class Moments(abc.ABC):
         """(E φ(u)ψ(ū), E φ'(u)ψ'(ū)) for functions of one Gaussian vector each."""
         (phi, u1), (psi, u2) = self.forms.unary(p), self.forms.unary(q)
         (K,) = yield [(self.product, u1, u2)]
-        K1, K2 = yield [(self.own[0].product, u1, u1), (self.own[1].product, u2, u2)]
+        K1, K2 = yield [(self.own[0].variance_of, u1), (self.own[1].variance_of, u2)]
         return (
             yield Call(self.forms.recording.once(product_of, phi, psi), (self.spread(K1, 0), K, self.spread(K2, 1)))
         )
@@ -253,8 +253,13 @@ class OwnInputs(Moments):
     def mean(self, p: Nonlin) -> Rule:
         """(E φ(u), E φ'(u), E u φ(u)/E u²)."""
         phi, u = self.forms.unary(p)
-        (K,) = yield [(self.product, u, u)]
+        (K,) = yield [(self.variance_of, u)]
         return (yield Call(self.forms.recording.once(mean_of, phi), (K,)))
+
+    def variance_of(self, u: Vector) -> Rule:
+        """E u², not below 0, where rounding may have left it."""
+        (K,) = yield [(self.product, u, u)]
+        return jnp.where(K < 0, 0.0, K)
 
     def fingerprint(self, node: Nonlin) -> Fingerprint:
         """Of all entries that the vector depends on."""
@@ -292,7 +297,7 @@ class PairsOfInputs(Moments):
             return (yield from super().nonlinear(p, q))
         phi, u = self.forms.unary(p)
         own = yield [(side.nonlinear, p, p) for side in self.own]
-        K, K1, K2 = yield [(self.product, u, u), *((side.product, u, u) for side in self.own)]
+        K, K1, K2 = yield [(self.product, u, u), *((side.variance_of, u) for side in self.own)]
         own1, own2 = (
             OwnMoments(*(self.spread(moment, side) for moment in (K, *moments)))
             for side, (K, moments) in enumerate(zip((K1, K2), own, strict=True))

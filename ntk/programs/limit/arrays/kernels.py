@@ -11,12 +11,14 @@ from jaxtyping import Array, Float
 
 from ntk.caches.lifetimes import compiled
 from ntk.decomposition import gram
+from ntk.programs.language.graph import Node
+from ntk.programs.language.options import evaluated, fixed_scalars
 from ntk.programs.language.scalars import Moment, Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
 from ntk.programs.limit.arrays.plan import Alone, Key, NotOnArrays, Pair, Plan, Step, plan
 from ntk.programs.limit.arrays.rules import rule_of
-from ntk.programs.limit.arrays.values import Known, Values, numbers_of
+from ntk.programs.limit.arrays.values import Known, Values
 from ntk.programs.limit.forms import Forms
 from ntk.programs.results import Limits
 from ntk.tiles import device_memory, kernel_by_tiles
@@ -89,12 +91,20 @@ def scalar_limits(
     nodes = [forms.recording.graph.nodes[index] for index in scalars]
     goals = [node for node in nodes if isinstance(node, Scalar)]
     found = _own(forms, plan(functools.partial(rule_of, forms), {}, map(Alone, goals)).own, numbers, x)
-    return [jnp.broadcast_to(jnp.asarray(found[Alone(each)], x.dtype), (len(x), *each.shape)) for each in goals]
+    values = [jnp.asarray(found[Alone(each)], x.dtype) for each in goals]
+    # A function that gives several numbers has an axis of them.
+    shapes = [(*each.shape, *value.shape[1 + len(each.shape) :]) for each, value in zip(goals, values, strict=True)]
+    return [jnp.broadcast_to(value, (len(x), *shape)) for value, shape in zip(values, shapes, strict=True)]
 
 
 def _own(forms: Forms, steps: Sequence[Step], numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Key, Any]:
     """What steps give of each input with itself."""
-    return Values(numbers_of(forms.recording.nodes, numbers), (x, x)).follow(steps).found
+    return Values(_fixed(forms, numbers, x), (x, x)).follow(steps).found
+
+
+def _fixed(forms: Forms, numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Node, Any]:
+    """The values of the scalars that do not depend on the inputs."""
+    return evaluated(fixed_scalars(forms.recording), numbers, {}, x.dtype)
 
 
 @compiled(static=2)
@@ -133,7 +143,7 @@ def _limits(
     """All kernels of a tile, D as the derivative of the NTK in what could be added to τ of a watched vector."""
     recording = forms.recording
     watched = {} if only_ntk else recording.watched
-    fixed = numbers_of(recording.nodes, numbers)
+    fixed = _fixed(forms, numbers, sides[0])
     zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
 
     def mean(moment: Array | None) -> Array:

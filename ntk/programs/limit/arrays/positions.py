@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from ntk.programs.language.positions import AxisMap, Entry, Mean, Repeat, Window
+from ntk.programs.language.positions import Entry, Mean, Repeat, Window
 from ntk.programs.language.vectors import Mixed, Moved, Transposed
 from ntk.programs.limit.arrays.indices import Indices, Named
 from ntk.programs.limit.arrays.plan import Alone, Moments, Need, Pair, Rule
@@ -20,7 +20,7 @@ def moved(key: Pair, indices: Indices) -> Rule:
     """A map of one axis acts on the side that it belongs to; on both at once if it only selects, and both have it."""
     a, b = key
     names = [list(each) for each in indices]
-    if isinstance(a, Moved) and isinstance(b, Moved) and _alike(a.map, b.map, indices):
+    if isinstance(a, Moved) and isinstance(b, Moved) and _alike(a, b, indices):
         sides: tuple[int, ...] = (0, 1)
         move, inner_key = a.map, Pair(a.vector, b.vector)
     elif isinstance(a, Moved):
@@ -51,11 +51,14 @@ def moved(key: Pair, indices: Indices) -> Rule:
     return Rule([Need(0, inner_key, inner)], functools.partial(_of_both, after))
 
 
-def _alike(first: AxisMap, second: AxisMap, indices: Indices) -> bool:
-    """Whether one application of a map does for both sides."""
-    if first != second or not first.selects:
+def _alike(a: Moved, b: Moved, indices: Indices) -> bool:
+    """Whether both sides are moved by one map, which keeps equal positions equal, along an axis of one size."""
+    if a.map != b.map or not a.map.selects:
         return False
-    return isinstance(first, Entry) or indices.left[first.axis] == indices.right[first.axis]
+    axis = a.map.axis
+    if not isinstance(a.map, Repeat) and a.vector.shape[axis] != b.vector.shape[axis]:
+        return False
+    return isinstance(a.map, Entry) or indices.left[axis] == indices.right[axis]
 
 
 def _of_both(after: Callable[[Array], Array], values: Values, z: Moments) -> Moments:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from ntk.infinite_width.moments import OwnMoments, own_moments
@@ -29,7 +30,7 @@ from ntk.programs.limit.arrays.positions import convolved, mixed, moved, transpo
 from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.expectations import mean_of, product_of, product_with_itself
-from ntk.programs.limit.forms import Forms, is_centred
+from ntk.programs.limit.forms import Forms
 
 
 def rule_of(forms: Forms, key: Key, indices: Indices, own: bool) -> Rule:
@@ -107,7 +108,7 @@ def _means(forms: Forms, p: Nonlin) -> Rule:
     """(E φ(u), E φ'(u), E u φ(u)/E u²)."""
     phi, u = forms.unary(p)
     mean, itself, indices = forms.recording.once(mean_of, phi), Pair(u, u), equal(len(p.shape))
-    return Rule([Need(0, itself, indices)], lambda values, K: mean(values.filled(K.C, itself, indices)))
+    return Rule([Need(0, itself, indices)], lambda values, K: mean(_variance(values, K, itself)))
 
 
 def _bilinear(forms: Forms, key: Pair, indices: Indices) -> Rule:
@@ -153,7 +154,7 @@ def _vanishes(forms: Forms, p: Atom | Entries, q: Atom | Entries) -> bool:
     """Whether C and τ of two atoms are 0 whatever the inputs are: where one is centred and they share no parameter."""
     return (
         not (isinstance(p, Entries) or isinstance(q, Entries))
-        and (is_centred(p) or is_centred(q))
+        and (forms.is_centred(p) or forms.is_centred(q))
         and not (forms.families(p) & forms.families(q))
     )
 
@@ -199,7 +200,7 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
     if own and p is q and indices == at_equal:
 
         def of_each(values: Values, K: Moments) -> Moments:
-            _, C, dot = own_moments(phi.activation, values.filled(K.C, itself1, at_equal))
+            _, C, dot = own_moments(phi.activation, _variance(values, K, itself1))
             return Moments(C, None, dot)
 
         return Rule([Need(0, itself1, at_equal)], of_each)
@@ -213,7 +214,7 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
     def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *of_one_function: Any) -> Moments:
         q12 = values.filled(K.C, pair, indices)
         variances = [
-            values.filled(moments.C, itself, at_equal, side)
+            _variance(values, moments, itself, side)
             for side, (moments, itself) in enumerate(((K1, itself1), (K2, itself2)))
         ]
         if p is q:
@@ -232,6 +233,12 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
         return Moments(C, None if K.tau is None else dot * K.tau, dot)
 
     return Rule(needs, compute)
+
+
+def _variance(values: Values, K: Moments, itself: Pair, side: int | None = None) -> Array:
+    """E u² at each position, not below 0, where rounding may have left it."""
+    variance = values.filled(K.C, itself, equal(len(itself.a.shape)), side)
+    return jnp.where(variance < 0, 0.0, variance)
 
 
 def _mean_beside_one(nonlin: Nonlin, side: int, key: Pair, indices: Indices) -> Rule:

@@ -7,21 +7,20 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from ntk.programs.language.options import fixed_scalars
 from ntk.programs.language.scalars import (
     Apply,
-    Constant,
     Entry,
     Moment,
-    Option,
     Scalar,
-    Table,
     applied_to_each,
+    with_axes,
 )
 from ntk.programs.language.vectors import Atom, Mixed, Moved, One, Transposed, Vector
 from ntk.programs.limit.arrays.indices import equal
 from ntk.programs.limit.arrays.plan import Alone, Need, NotOnArrays, Pair, Rule
 from ntk.programs.limit.arrays.values import Values
-from ntk.programs.limit.forms import Forms, is_centred
+from ntk.programs.limit.forms import Forms
 
 
 class Factors(NamedTuple):
@@ -53,33 +52,16 @@ class Factors(NamedTuple):
 
 def factors_of(forms: Forms, coefficients: Sequence[Scalar | None], side: int) -> Factors:
     """Coefficients of one side, to be read by a rule."""
-    dependent = dict.fromkeys(each for each in coefficients if each is not None and not is_fixed(forms, each))
+    fixed = fixed_scalars(forms.recording)
+    dependent = dict.fromkeys(each for each in coefficients if each is not None and (each not in fixed or each.shape))
     return Factors(list(coefficients), list(dependent), side)
-
-
-def is_fixed(forms: Forms, scalar: Scalar) -> bool:
-    """Whether it is one number, whatever the inputs are."""
-    return forms.recording.once(_is_fixed, scalar)
-
-
-def _is_fixed(scalar: Scalar) -> bool:
-    match scalar:
-        case Constant() | Option():
-            return True
-        case Apply(args=args):
-            return not scalar.shape and all(map(_is_fixed, args))
-        case Entry(of=of):
-            return _is_fixed(of)
-    return False
 
 
 def scalar(forms: Forms, node: Scalar) -> Rule:
     """Its limit, (N, *P); where it does not depend on the inputs, (1, *P) or one number."""
+    if node in fixed_scalars(forms.recording):
+        return Rule([], lambda values: values.numbers[node][None] if node.shape else values.numbers[node])
     match node:
-        case Constant() | Option():
-            return Rule([], lambda values: values.numbers[node])
-        case Table():
-            return Rule([], lambda values: jnp.asarray(node.array, values.sides[0].dtype)[None])
         case Moment(vector=vector):
             return Rule([Need(0, Alone(vector))], lambda _, mean: mean)
         case Apply(args=args):
@@ -93,37 +75,32 @@ def scalar(forms: Forms, node: Scalar) -> Rule:
 def expectation(forms: Forms, vector: Vector) -> Rule:
     """E of a coordinate at each position, (N, *P)."""
     rank = len(vector.shape)
-    terms = [(atom, c) for atom, c in vector.terms if not is_centred(atom) or forms.may_diverge(c)]
+    terms = [(atom, c) for atom, c in vector.terms if not forms.is_centred(atom) or forms.may_diverge(c)]
     factors = factors_of(forms, [c for _, c in terms], 0)
     needs = []
     for atom, _ in terms:
         if product := forms.factors(atom):
             needs.append(Need(0, Pair(*product), equal(rank)))
-        elif not (is_centred(atom) or isinstance(atom, One)):
+        elif not (forms.is_centred(atom) or isinstance(atom, One)):
             needs.append(Need(0, Alone(atom)))
 
     def compute(values: Values, *found: Any) -> Array:
         means = iter(found[: len(needs)])
         total = jnp.zeros((len(values.sides[0]), *vector.shape), values.sides[0].dtype)
         for (atom, _), c in zip(terms, factors.numbers(values, iter(found[len(needs) :])), strict=True):
-            if is_centred(atom):  # Its coefficient may be infinite.
-                total += 0.0 * _aligned(c, rank)
+            if forms.is_centred(atom):  # Its coefficient may be infinite.
+                total += 0.0 * with_axes(c, rank)
             elif isinstance(atom, One):
-                total += _aligned(c, rank)
+                total += with_axes(c, rank)
             elif forms.factors(atom):
                 C = next(means).C
-                total += 0.0 if C is None else _aligned(c, rank) * C
+                total += 0.0 if C is None else with_axes(c, rank) * C
             else:
                 mean = next(means)
-                total += _aligned(c, rank) * (mean[0] if isinstance(mean, tuple) else mean)
+                total += with_axes(c, rank) * (mean[0] if isinstance(mean, tuple) else mean)
         return total
 
     return Rule([*needs, *factors.needs], compute)
-
-
-def _aligned(value: Any, rank: int) -> Any:
-    """A value for each input and position beside others with so many position axes; a number as it is."""
-    return jnp.expand_dims(value, tuple(range(1, 2 + rank - value.ndim))) if jnp.ndim(value) else value
 
 
 def mean_of_map(atom: Atom) -> Rule:
@@ -136,6 +113,8 @@ def mean_of_map(atom: Atom) -> Rule:
         case Mixed(weights=weights, vector=vector):
             return Rule(
                 [Need(0, Alone(weights)), Need(0, Alone(vector))],
-                lambda _, found, mean: jnp.einsum("...pq,...q->...p", found, mean, precision=lax.Precision.HIGHEST),
+                lambda _, found, mean: jnp.einsum(
+                    "...pq,...q->...p", with_axes(found, mean.ndim), mean, precision=lax.Precision.HIGHEST
+                ),
             )
     raise NotOnArrays

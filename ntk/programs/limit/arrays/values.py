@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Float
 from ntk.decomposition import unit_scaled
 from ntk.infinite_width.moments import Fingerprint, same_inputs
 from ntk.programs.language.graph import Node
-from ntk.programs.language.scalars import Apply, Constant, Entry, Option, applied
 from ntk.programs.language.vectors import Entries, Parameter
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
 from ntk.programs.limit.arrays.marks import Marks
@@ -108,22 +107,6 @@ class Values:
         return jnp.einsum(subscripts, *parts, precision=lax.Precision.HIGHEST)
 
     def same(self, marks: Sequence[Fingerprint], indices: Indices) -> Bool[Array, "..."]:
-        """Which pairs are a vector of equal inputs at positions that read equal ones, from the marks of both sides."""
+        """Which pairs have equal marks: there the vector is one and the same."""
         words = [[self.beside(word, indices, side) for word in mark] for side, mark in enumerate(marks)]
         return same_inputs(Fingerprint(*words[0]), Fingerprint(*words[1]))
-
-
-def numbers_of(nodes: Sequence[Node], options: dict[str, Any]) -> dict[Node, Any]:
-    """The values of the scalars that do not depend on the inputs."""
-    values: dict[Node, Any] = {}
-    for node in nodes:
-        match node:
-            case Constant(value=value):
-                values[node] = value
-            case Option(name=name):
-                values[node] = options[name]
-            case Apply() if not node.shape and all(arg in values for arg in node.args):
-                values[node] = applied(node, [values[arg] for arg in node.args])
-            case Entry(of=of, place=place) if of in values:
-                values[node] = values[of][place]
-    return values
