@@ -158,13 +158,14 @@ def test_networks_of_fields_agree_with_a_vector_for_each_position(name):
     np.testing.assert_allclose(model.apply(params, x), expected, rtol=CLOSED_FORM["float64"], atol=1e-13)
 
 
-def test_empirical_kernels_of_fields_are_those_of_jacobians():
-    x = jnp.asarray(inputs((2, 3, 2)))
-    model = ntk.finite(causal, 4)
+@pytest.mark.parametrize("program", [causal, local])
+def test_empirical_kernels_of_fields_are_those_of_jacobians(program):
+    x = jnp.asarray(inputs((2, 3, 2) if program is causal else (2, 3, 2, 1)))
+    model = ntk.finite(program, 4)
     params = model.init(jax.random.key(1), x)
     jacobian = jax.jit(jax.jacobian(model.apply))(params, x)
     rows = np.concatenate([np.reshape(part, (len(x), -1)) for part in jax.tree.leaves(jacobian)], axis=1)
-    measured = ntk.programs.measured(causal, params, x)
+    measured = ntk.programs.measured(program, params, x)
     np.testing.assert_allclose(measured.ntk, rows @ rows.T, rtol=CLOSED_FORM["float64"])
 
 
