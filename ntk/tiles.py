@@ -71,6 +71,52 @@ def kernel_by_tiles(
     return lax.scan(add_tile, (kernel, side1), (jnp.asarray(starts), jnp.asarray(begins_row)))[0][0]
 
 
+def side_by_tiles(
+    side: Callable[[PyTree], PyTree], x: PyTree, size: int
+) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
+    """What `side` computes of all inputs, in a loop of its own: once for each input, and not again where it is read.
+
+    XLA would merge it with what reads it, and compute it for each pair of inputs.
+
+    Args:
+        side: Of inputs (n, …) a pytree of arrays. Those that are larger for more inputs have the inputs' axis first.
+        x: A pytree of arrays (N, …).
+        size: The number of inputs that `side` is given at most.
+
+    Returns:
+        Arrays (N, …), and the function that makes the pytree of some of their rows.
+    """
+    length = _length(x)
+    size = min(size, -(-length // 2))  # a loop of one turn would be no loop
+    starts = np.minimum(np.arange(0, length, size), length - size)
+    one, two = (jax.eval_shape(side, _of_length(x, count)) for count in (1, 2))
+    leaves, structure = jax.tree.flatten(one)
+    grows = [leaf.shape != other.shape for leaf, other in zip(leaves, jax.tree.leaves(two), strict=True)]
+
+    def parts(start: jax.Array | int, wanted: bool) -> list[jax.Array]:
+        found = jax.tree.leaves(side(_rows(x, start, size)))
+        return [leaf for leaf, grown in zip(found, grows, strict=True) if grown is wanted]
+
+    def add(wholes: list[jax.Array], start: jax.Array) -> tuple[list[jax.Array], None]:
+        pairs = zip(wholes, parts(start, True), strict=True)
+        return [lax.dynamic_update_slice_in_dim(whole, part, start, 0) for whole, part in pairs], None
+
+    shapes = [leaf for leaf, grown in zip(leaves, grows, strict=True) if grown]
+    empty = [jnp.zeros((length, *leaf.shape[1:]), leaf.dtype) for leaf in shapes]
+    wholes = lax.scan(add, empty, jnp.asarray(starts))[0]
+    fixed = parts(0, False)
+
+    def of_rows(rows: list[jax.Array]) -> PyTree:
+        varying, same = iter(rows), iter(fixed)
+        return jax.tree.unflatten(structure, [next(varying if grown else same) for grown in grows])
+
+    return wholes, of_rows
+
+
+def _of_length(x: PyTree, count: int) -> PyTree:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), x)
+
+
 def _rows(x: PyTree, start: jax.Array | int, size: int) -> PyTree:
     return jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), x)
 

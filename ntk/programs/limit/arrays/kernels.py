@@ -21,7 +21,7 @@ from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, Values
 from ntk.programs.limit.forms import Forms
 from ntk.programs.results import Limits
-from ntk.tiles import device_memory, kernel_by_tiles
+from ntk.tiles import device_memory, kernel_by_tiles, side_by_tiles
 
 _ENTRIES = 2**16  # of the largest array of a tile, so that the several arrays of a step stay in cache
 _ARRAYS = (
@@ -118,18 +118,22 @@ def array_limits(
 ) -> Limits:
     """The kernels, tile by tile."""
     steps = _plan(forms)
-    indices = {step.key: step.indices for step in steps.own}
+    factors = [Alone(factor) for _, features in forms.recording.output.features for _, factor in features.terms]
+    read = {need.key for step in steps.cross for need in step.rule.needs if need.side} | set(factors)
+    indices = {step.key: step.indices for step in steps.own if step.key in read}
 
     def side(x: Float[Array, "n F"]) -> tuple[Array, list[Any]]:
         found = _own(forms, steps.own, numbers, x)
-        return x, [found[step.key] for step in steps.own]
+        return x, [found[key] for key in indices]
 
     def pair(side1: tuple[Array, list[Any]], side2: tuple[Array, list[Any]]) -> Limits:
         (x1, own1), (x2, own2) = side1, side2
         known = tuple(Known(dict(zip(indices, own, strict=True)), indices) for own in (own1, own2))
         return _limits(forms, only_ntk, steps.cross, numbers, (x1, x2), (known[0], known[1]))
 
-    return kernel_by_tiles((side, side), pair, jnp.transpose, x1, x2, tile_size)
+    side1, rows1 = side_by_tiles(side, x1, tile_size)
+    side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(side, x2, tile_size)
+    return kernel_by_tiles((rows1, rows2), pair, jnp.transpose, side1, side2, tile_size)
 
 
 def _limits(
