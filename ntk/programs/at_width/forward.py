@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ntk.linalg import highest_matmul
+from ntk.linalg import highest_einsum, highest_matmul
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features, Output
 from ntk.programs.language.program import Recording
@@ -215,7 +215,7 @@ class ForwardPass:
 
     def _inner_product(self, a: Array, b: Array) -> Array:
         """(1/n) a·b as a product of matrices. As a sum over a∘b, XLA would compute a and b again in each sum."""
-        return jnp.einsum("...n,...n->...", a, b, precision=lax.Precision.HIGHEST) / self.width
+        return highest_einsum("...n,...n->...", a, b) / self.width
 
     def _convolved(self, node: Convolve, std: Any, *source: Array) -> Array:
         """(σ/√(kn)) Σ_o W_o z_{sp+o}."""

@@ -6,9 +6,9 @@ import string
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array
 
+from ntk.linalg import highest_einsum
 from ntk.programs.language.positions import Entry, Mean, Repeat, Window
 from ntk.programs.language.vectors import Mixed, Moved, Transposed
 from ntk.programs.limit.arrays.indices import Indices, Named
@@ -120,9 +120,7 @@ def _contracted(
     subscripts = "".join(letter for axis, letter in enumerate(of_weights) if axis not in dropped)
     of_moment = inputs + "".join(letters[name] for name in names)
     result = inputs + "".join(letters[name] for name in wanted)
-    return jnp.einsum(
-        f"{subscripts},{of_moment}->{result}", jnp.squeeze(weights, dropped), moment, precision=lax.Precision.HIGHEST
-    )
+    return highest_einsum(f"{subscripts},{of_moment}->{result}", jnp.squeeze(weights, dropped), moment)
 
 
 def convolved(windows: tuple[Window, ...], sources: Pair, indices: Indices) -> tuple[Need, Callable[[Array], Array]]:

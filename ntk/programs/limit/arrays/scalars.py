@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array
 
+from ntk.linalg import highest_einsum
 from ntk.programs.language.options import fixed_scalars
 from ntk.programs.language.scalars import (
     Apply,
@@ -113,8 +113,6 @@ def mean_of_map(atom: Atom) -> Rule:
         case Mixed(weights=weights, vector=vector):
             return Rule(
                 [Need(0, Alone(weights)), Need(0, Alone(vector))],
-                lambda _, found, mean: jnp.einsum(
-                    "...pq,...q->...p", with_axes(found, mean.ndim), mean, precision=lax.Precision.HIGHEST
-                ),
+                lambda _, found, mean: highest_einsum("...pq,...q->...p", with_axes(found, mean.ndim), mean),
             )
     raise NotOnArrays

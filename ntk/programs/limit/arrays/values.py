@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ntk.decomposition import unit_scaled
 from ntk.infinite_width.moments import Fingerprint, same_inputs
+from ntk.linalg import highest_einsum
 from ntk.programs.language.graph import Node
 from ntk.programs.language.vectors import Entries, Parameter
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
@@ -104,7 +104,7 @@ class Values:
         inputs = "XY" if self.paired else "XX"
         lead = inputs if self.paired else "X"
         subscripts = f"{inputs[0]}{left}Z,{inputs[1]}{right}Z->{lead}{both}"
-        return jnp.einsum(subscripts, *parts, precision=lax.Precision.HIGHEST)
+        return highest_einsum(subscripts, *parts)
 
     def same(self, marks: Sequence[Fingerprint], indices: Indices) -> Bool[Array, "..."]:
         """Which pairs have equal marks: there the vector is one and the same."""
