@@ -26,6 +26,7 @@ def test_notebook_runs(path):
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
+@pytest.mark.slow
 def test_the_first_notebook_runs_at_small_widths(plain, monkeypatch):
     """Its script in this process, which spares the start of a kernel."""
     (path,) = (path for path in NOTEBOOKS if path.stem == "quickstart")

@@ -43,6 +43,7 @@ def test_a_run_leaves_its_files(finished, no_figures):
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_command_line_runs_in_a_process_of_its_own(tmp_path):
     fields = {"max_points": "2,2,2", "sample_sizes": "4,"}
     flags = [f"--config.{name}={value}" for name, value in (SMALL | fields).items()]

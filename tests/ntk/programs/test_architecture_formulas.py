@@ -73,6 +73,7 @@ def test_rnn_with_average_pooling():
     assert_close(found.ntk, nngp + np.sum(D * K, axis=(0, 1)))
 
 
+@pytest.mark.slow
 def test_transformer():
     """Two blocks, forward and backward, over all positions of all inputs at once."""
     N, T, w2, b2, v2 = 2, 2, 1.4**2, 0.3**2, 1.1**2

@@ -10,7 +10,7 @@ from tolerances import CLOSED_FORM
 
 import ntk
 
-DTYPES = ["float64", "float32"]
+DTYPES = ["float64", pytest.param("float32", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

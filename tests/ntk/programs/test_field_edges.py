@@ -124,7 +124,9 @@ def cropped(net, x):
     return net.output("v") @ (z[:2] + net.phi("erf")(net.convolution("b", (2,), padding="valid") @ z)[:2])
 
 
-@pytest.mark.parametrize("fn", [attention_over_rows, table_of_rows, cropped])
+@pytest.mark.parametrize(
+    "fn", [attention_over_rows, *(pytest.param(fn, marks=pytest.mark.slow) for fn in (table_of_rows, cropped))]
+)
 def test_axes_of_unequal_fields(fn):
     shape = (2, 3, 2) if fn is cropped else (2, 2, 2, 2)
     agrees_with_unrolled(ntk.tensor_program(fn), np.random.default_rng(2).normal(size=shape))
@@ -147,7 +149,7 @@ def test_what_rounding_leaves_of_a_difference_is_no_variance():
 def test_long_chains_of_matrices_have_marks():
     def chain(net, x):
         z = net.input_matrix("u") @ x
-        for number in range(200):
+        for number in range(160):
             z = net.matrix(f"w{number}") @ z
         return net.output("v") @ z
 

@@ -252,11 +252,7 @@ FAST = (
     "Conv, circular",
     "AvgPool, same",
     "Flatten",
-    "FanInSum",
-    "FanInConcat of channels",
     "Aggregate of the rows of images",
-    "GlobalSelfAttention, places of values",
-    "ABRelu",
     "Erf",
 )
 
