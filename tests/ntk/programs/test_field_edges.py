@@ -20,17 +20,6 @@ def relu_nngp(K):
     return scale * (np.sqrt(1 - rho**2) + (np.pi - np.arccos(rho)) * rho) / (2 * np.pi)
 
 
-def agrees_with_unrolled(program, x):
-    """The kernels on arrays are those of a vector for each position."""
-    x = np.asarray(x, float)
-    assert is_on_arrays(forms_of(program.record(x.shape[1:])))
-    flat = jnp.asarray(x.reshape(len(x), -1))
-    expected = exact_limits(forms_of(unrolled(program.record(x.shape[1:]))), True, 4, {}, flat, None)
-    found = ntk.infinite_kernels(program, x)
-    np.testing.assert_allclose(found.ntk, expected.ntk, rtol=CLOSED_FORM["float64"])
-    np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
-
-
 # A matrix and its transpose, or bars of 0 and 1, must not be taken for one patch of an image.
 TRANSPOSED = {
     "patch": (lambda net, x: net.convolution("w", (2, 2), padding="valid") @ x, (2, 2, 1), (1, 0, 2)),
@@ -128,8 +117,14 @@ def cropped(net, x):
     "fn", [attention_over_rows, *(pytest.param(fn, marks=pytest.mark.slow) for fn in (table_of_rows, cropped))]
 )
 def test_axes_of_unequal_fields(fn):
-    shape = (2, 3, 2) if fn is cropped else (2, 2, 2, 2)
-    agrees_with_unrolled(ntk.tensor_program(fn), np.random.default_rng(2).normal(size=shape))
+    """The kernels on arrays are those of a vector for each position."""
+    program, x = ntk.tensor_program(fn), np.random.default_rng(2).normal(size=(2, 3, 2) if fn is cropped else (2,) * 4)
+    recording = program.record(x.shape[1:])
+    assert is_on_arrays(forms_of(recording))
+    expected = exact_limits(forms_of(unrolled(recording)), True, 4, {}, jnp.asarray(x.reshape(2, -1)), None)
+    found = ntk.infinite_kernels(program, x)
+    np.testing.assert_allclose(found.ntk, expected.ntk, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
 
 
 def test_what_rounding_leaves_of_a_difference_is_no_variance():

@@ -1,5 +1,6 @@
 """The arrays of a plan, computed step by step."""
 
+import functools
 import string
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -56,7 +57,11 @@ class Values:
     ):
         self.numbers, self.sides, self.known = numbers, sides, known
         self.sources = sources or {}
-        self.marks = Marks(sides[0])
+
+    @functools.cached_property
+    def marks(self) -> Marks:
+        """What tells the positions of one side apart; the pairs of two sides do not ask for it."""
+        return Marks(self.sides[0])
 
     @property
     def paired(self) -> bool:
