@@ -75,7 +75,7 @@ class MLP(Description):
 
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
 
-    All parameters are N(0, 1) and trained; there is no output bias. With L = 0 there is no hidden layer. The network is
+    All parameters are N(0, 1) and trained. The output has no bias. With L = 0 the network has no hidden layer. It is
     then the linear model f = (σ_v/√d) v·ξ, of kernels Θ = Σ = σ_v² ξ·ξ̄/d.
 
     Attributes:

@@ -9,7 +9,7 @@ arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may dep
                                            With σ = 0 parameters start at 0 and are trained. In the others they have no
                                            effect.
     "mup"       θ = ω/√n, f/√n, η.         The maximal update parameterization (Table 1 there, for SGD). Features and Θ
-                                           move by order one at any width: there is no kernel limit. With one hidden
+                                           move by order one at any width, so the kernel has no limit. With one hidden
                                            layer, it has the mean-field limit.
 """
 

@@ -128,7 +128,7 @@ class FiniteRNN(FiniteNetwork):
 
 
 def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]) -> Float[Array, " N *O"]:
-    """(σ_v/√n) v·z of the last layer, or of the input if there is no layer."""
+    """(σ_v/√n) v·z of the last layer, or of the input of a network without layers."""
     fan_in = z.shape[-1]
     v = _parameter(model, "v", (fan_in,) if model.outputs is None else (fan_in, model.outputs), z.dtype)
     return net.v_std / fan_in**0.5 * (z @ v)

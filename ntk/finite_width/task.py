@@ -120,7 +120,7 @@ class Task(NamedTuple):
         return family_kernel(family, self.axes, (self.reading1, side1), other)
 
     def _mean(self, parts: list[Array], side1: Side, side2: Side | None) -> Float[Array, "N1 N2 *kept"]:
-        """The sum of the parts divided by the number of traced outputs; zeros where there is no part."""
+        """The sum of the parts divided by the number of traced outputs; zeros of no parts."""
         dtype = wide(self.reading1.output.dtype)
         if not parts:
             return jnp.zeros((len(side1.outputs), len((side2 or side1).outputs), *self.axes.kept), dtype)

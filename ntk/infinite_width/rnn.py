@@ -149,7 +149,7 @@ def _step(
 ) -> tuple[Float[Array, "*pairs"], Float[Array, "*pairs"], Float[Array, "*pairs"]]:
     """K, C and Ċ of one time of `sequences1` with `sequences2`, from C one step before at both.
 
-    C has the axis of `sequences1` first, then those of `sequences2`. C and Ċ are zero where there is no such step.
+    C has the axis of `sequences1` first, then those of `sequences2`. C and Ċ are zero past the end of a sequence.
     """
     sequences1 = _with_axes(sequences1, C.ndim - 1)
     sequences2 = jax.tree.map(lambda leaf: leaf[None], sequences2)

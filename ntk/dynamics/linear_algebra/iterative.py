@@ -81,7 +81,7 @@ def conjugate_gradients(
         max_steps: The most steps. Each costs one product with K.
 
     Returns:
-        A `Solution`. There is no error if it has not converged: check `converged`. A derivative of x is solved for with
+        A `Solution`. One that has not converged raises nothing: check `converged`. A derivative of x is solved for with
         the same tolerance and number of steps.
 
     Raises:

@@ -42,7 +42,7 @@ class Interpreter:
 
     Attributes:
         uses: The linear uses, by their place in the program.
-        escaped: Parameters that met an equation for which there is no rule; they are arrays from there on.
+        escaped: Parameters that met an equation without a rule. From there on they are arrays.
         met: The taps that were added.
     """
 

@@ -41,7 +41,7 @@ class Found:
 
     Attributes:
         uses: Linear uses with their places.
-        escaped: Parameters that met an equation for which there is no rule.
+        escaped: Parameters that met an equation without a rule.
     """
 
     uses: tuple[tuple[str, Use], ...]

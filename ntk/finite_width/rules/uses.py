@@ -38,7 +38,7 @@ class Use:
 
     @property
     def size(self) -> int:
-        """Zero where the output or the parameter has no entries, so that there is no gradient."""
+        """Zero where the output or the parameter has no entries: the gradient is empty then."""
         return math.prod(self.tap_shape.shape) * math.prod(self.op.sizes)
 
 

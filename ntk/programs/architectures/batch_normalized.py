@@ -31,7 +31,7 @@ def batch_norm_mlp(
 
     where μ and s² are the mean and the variance of hˡ over the batch, coordinate by coordinate. An output depends on
     its whole batch, and so does the kernel. The kernel of x1 is that of one batch. The kernel between x1 and x2 is that
-    between two batches, each normalized by itself. There is no bias, as batch norm would subtract it. Inputs are
+    between two batches, each normalized by itself. A bias is left out, as batch norm would subtract it. Inputs are
     (N, d). The limit is sampled.
 
     With ε = 0 gradients have a second moment if the batch holds at least 4 inputs that span 3 dimensions around their
