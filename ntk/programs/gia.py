@@ -7,11 +7,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import MOST_STEPS, as_numpy, shown
+from ntk.programs.language.atoms import Bias, MatMul, Parameter
 from ntk.programs.language.graph import Line, reachable
 from ntk.programs.language.outputs import OutputWeight
 from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.language.scalars import Moment, is_number
-from ntk.programs.language.vectors import Bias, MatMul, Parameter
 
 
 @dataclass(frozen=True)

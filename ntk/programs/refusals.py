@@ -7,10 +7,11 @@ from jaxtyping import Array, Float
 
 from ntk.checks import is_concrete
 from ntk.programs.gia import check_recording
-from ntk.programs.language.options import values_of_options
+from ntk.programs.language.atoms import Gaussian, Nonlin, One
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Width
-from ntk.programs.language.vectors import QUOTIENT, Gaussian, Nonlin, One
+from ntk.programs.language.vectors import QUOTIENT
+from ntk.programs.options import values_of_options
 
 
 def check_covered(recording: Recording) -> None:

@@ -13,8 +13,8 @@ from ntk.checks import check_representable, shown
 from ntk.finite_width import empirical_ntk
 from ntk.linalg import highest_matmul
 from ntk.programs.at_width.model import FiniteProgram, forward
-from ntk.programs.language.options import numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
+from ntk.programs.options import numbers_as
 from ntk.programs.results import Limits, ProgramKernels
 
 

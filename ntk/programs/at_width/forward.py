@@ -17,23 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ntk.linalg import highest_einsum, highest_matmul
-from ntk.programs.language.graph import Node
-from ntk.programs.language.outputs import Features, Output
-from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import (
-    Apply,
-    Constant,
-    Entry,
-    Moment,
-    Option,
-    Scalar,
-    Table,
-    Width,
-    applied_at_one_input,
-    with_axes,
-)
-from ntk.programs.language.vectors import (
-    PRODUCT,
+from ntk.programs.language.atoms import (
     Atom,
     BatchMean,
     Bias,
@@ -49,8 +33,23 @@ from ntk.programs.language.vectors import (
     Rearranged,
     Tap,
     Transposed,
-    Vector,
 )
+from ntk.programs.language.graph import Node
+from ntk.programs.language.outputs import Features, Output
+from ntk.programs.language.program import Recording
+from ntk.programs.language.scalars import (
+    Apply,
+    Constant,
+    Entry,
+    Moment,
+    Option,
+    Scalar,
+    Table,
+    Width,
+    applied_at_one_input,
+    with_axes,
+)
+from ntk.programs.language.vectors import PRODUCT, Vector
 
 BATCH = "inputs"  # the name of the axis over which a batch mean is taken
 Kind = tuple[Hashable, ...]

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, PyTree
 
 from ntk.checks import check_key, check_sizes, shown
 from ntk.programs.at_width.forward import BATCH, ForwardPass
-from ntk.programs.language.options import check_options, numbers_as
+from ntk.programs.language.atoms import Bias
 from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
-from ntk.programs.language.vectors import Bias
+from ntk.programs.options import check_options, numbers_as
 from ntk.trees import Params
 
 

@@ -10,10 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 
 # The files whose frames lie between a line of the user's program and the node that it makes.
-_NOTATION = {
-    str(Path(__file__).with_name(f"{name}.py"))
-    for name in ("graph", "positions", "scalars", "vectors", "inputs", "outputs", "weights", "net")
-}
+_NAMES = ("graph", "positions", "functions", "scalars", "atoms", "vectors", "inputs", "outputs", "weights", "net")
+_NOTATION = {str(Path(__file__).with_name(f"{name}.py")) for name in _NAMES}
 
 
 class Line(NamedTuple):

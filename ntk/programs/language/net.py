@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 from ntk.caches.rebinding import as_of_now
 from ntk.checks import as_numpy, check_choice, check_count, check_flag, check_nonnegative, shown
 from ntk.duals import Activation, activation, check_breakpoints
+from ntk.programs.language.atoms import Bias, Parameter, Tap
+from ntk.programs.language.functions import Softmax, coordinatewise, promoting, shape_of_result
 from ntk.programs.language.graph import Graph, Line, reachable, users_line
 from ntk.programs.language.outputs import OutputWeight
 from ntk.programs.language.positions import Shape, common_shape
@@ -21,24 +23,11 @@ from ntk.programs.language.scalars import (
     Option,
     Scalar,
     ScalarLike,
-    Softmax,
     Table,
     Width,
     as_scalar,
-    coordinatewise,
-    promoting,
-    shape_of_result,
 )
-from ntk.programs.language.vectors import (
-    Bias,
-    Function,
-    Parameter,
-    Tap,
-    Vector,
-    as_vector,
-    combination,
-    single,
-)
+from ntk.programs.language.vectors import Function, Vector, as_vector, combination, single
 from ntk.programs.language.weights import Convolution, InputMatrix, Matrix
 
 

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntk.decomposition import unit_scaled
+from ntk.programs.language.atoms import Bias, Parameter
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
 from ntk.programs.language.inputs import Input, entries_of
-from ntk.programs.language.scalars import Scalar, as_scalar, graph_of
-from ntk.programs.language.vectors import Bias, Parameter, Vector, as_vector, coefficients, combination, zeros
+from ntk.programs.language.scalars import Scalar, as_scalar, coefficients, graph_of
+from ntk.programs.language.vectors import Vector, as_vector, combination, zeros
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,13 +7,13 @@ same map serves values at finite width, and both position axes of a second momen
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntk.checks import shown
+from ntk.checks import check_count, shown
 
 Shape = tuple[int, ...]
 
@@ -154,49 +154,6 @@ class Pool(AxisMap):
         return sum(parts[1:], parts[0]) / self.window
 
 
-class Window(NamedTuple):
-    """What a convolution reads along one axis: `size` positions, `dilation` apart, for every `stride` positions.
-
-    Attributes:
-        size: The number of offsets.
-        stride: How far the next window is.
-        dilation: How far the next offset is.
-        before: The number of positions added before the first.
-        after: The number of positions added after the last.
-        circular: Whether the positions added are those of the other end, else zeros.
-    """
-
-    size: int
-    stride: int
-    dilation: int
-    before: int
-    after: int
-    circular: bool
-
-    def count(self, size: int) -> int:
-        """The number of windows along an axis of that size."""
-        return (self.before + size + self.after - (self.size - 1) * self.dilation - 1) // self.stride + 1
-
-    @property
-    def padding(self) -> tuple[int, int]:
-        """The numbers of positions added before and after."""
-        return self.before, self.after
-
-    def reads(self, values: Array, axes: tuple[int, ...]) -> list[Array]:
-        """What stands at each offset of all windows, along some axes of an array alike."""
-        counts = {axis: self.count(values.shape[axis]) for axis in axes}
-        widths = [(self.before, self.after) if axis in axes else (0, 0) for axis in range(values.ndim)]
-        values = jnp.pad(values, widths, mode="wrap") if self.circular else jnp.pad(values, widths)
-        found = []
-        for offset in range(self.size):
-            part, start = values, offset * self.dilation
-            for axis in axes:
-                last = start + (counts[axis] - 1) * self.stride
-                part = lax.slice_in_dim(part, start, last + 1, self.stride, axis)
-            found.append(part)
-        return found
-
-
 def indexed(shape: Shape, index: Any) -> list[AxisMap]:
     """The maps, one after another, that NumPy's basic indexing amounts to: integers, slices, None and Ellipsis.
 
@@ -238,6 +195,56 @@ def indexed(shape: Shape, index: Any) -> list[AxisMap]:
                 raise ValueError(f"a field with axes {shape} is indexed by {item}; expected one of {size} positions.")
             maps.append(Entry(axis, int(item) % size))
     return maps
+
+
+def axis_order(shape: Shape, order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order of the axes, which must be each of them once; all in reverse if it is ().
+
+    Raises:
+        ValueError: It is not.
+    """
+    axes = tuple(range(len(shape)))
+    order = order or axes[::-1]
+    for axis in order:
+        check_count("order", axis, minimum=0)
+    if sorted(order) != list(axes):
+        raise ValueError(f"order is {order}; expected each of the axes {axes} once.")
+    return order
+
+
+def padding(shape: Shape, widths: tuple[tuple[int, ...], ...]) -> list[AxisMap]:
+    """The maps that put so many zeros before and after, and between each two positions, along each axis.
+
+    Raises:
+        ValueError: These are not two or three counts for each axis.
+    """
+    if len(widths) != len(shape):
+        raise ValueError(f"widths is {shown(widths)}; expected a pair for each of the axes {shape}.")
+    for width in widths:
+        if not isinstance(width, tuple) or len(width) not in (2, 3):
+            raise ValueError(f"widths has {shown(width)}; expected counts of zeros: before, after (and between).")
+        for count in width:
+            check_count("widths", count, minimum=0)
+    return [Pad(axis, *(*width, 0)[:3]) for axis, width in enumerate(widths) if any(width)]
+
+
+def pooling(shape: Shape, windows: tuple[int, ...], strides: tuple[int, ...]) -> list[AxisMap]:
+    """The maps that take means over windows along each axis; over all positions if `windows` is ().
+
+    Raises:
+        ValueError: These are not positive integers, one for each axis, or a window does not fit.
+    """
+    if not windows:
+        return [Mean(0) for _ in shape]
+    for name, counts in (("windows", windows), ("strides", strides)):
+        if not isinstance(counts, tuple) or len(counts) != len(shape):
+            raise ValueError(f"{name} is {shown(counts)}; expected an integer for each of the axes {shape}.")
+        for count in counts:
+            check_count(name, count)
+    if any(window > size for window, size in zip(windows, shape, strict=True)):
+        raise ValueError(f"windows is {windows}; expected windows that fit into the axes {shape}.")
+    pools = zip(windows, strides, strict=True)
+    return [Pool(axis, *pool) for axis, pool in enumerate(pools) if pool != (1, 1)]
 
 
 def stretched(shape: Shape, target: Shape) -> list[AxisMap]:

@@ -15,12 +15,13 @@ from ntk.caches.rebinding import content
 from ntk.checks import as_floating, as_numpy, check_finite, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.networks import Description
+from ntk.programs.language.atoms import BatchMean, Bias, Parameter, Tap
 from ntk.programs.language.graph import Graph, Node, reachable
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
 from ntk.programs.language.scalars import Scalar
-from ntk.programs.language.vectors import BatchMean, Bias, Parameter, Tap, Vector
+from ntk.programs.language.vectors import Vector
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,19 +1,17 @@
 """Scalars of a program. A scalar is one number for each input, the same for all coordinates."""
 
-import functools
 import math
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ntk.calls import of_user
 from ntk.checks import shown
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
 from ntk.programs.language.positions import Shape, common_shape
@@ -61,6 +59,7 @@ class Scalar(Node):
         return _arithmetic(operator.mul, -1.0, self)
 
 
+Summand = TypeVar("Summand", bound=Hashable)
 Number = float | Scalar  # of a program's option: what the user gives, and what the program is given
 ScalarLike = int | float | np.number | np.ndarray | jax.Array | Scalar  # one real number
 
@@ -171,32 +170,6 @@ def as_scalar(graph: Graph, value: Any, said: str = "a tensor program uses") -> 
     return graph.make(Constant, float(value))
 
 
-def promoting(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The user's function with JAX's usual promotions, also where the user has JAX refuse them."""
-
-    @functools.wraps(fn)
-    def promoted(*args: Any) -> Any:
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return fn(*args)
-
-    return promoted
-
-
-def coordinatewise(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of numbers as one of arrays, with JAX's usual promotions."""
-    return jnp.vectorize(promoting(fn))
-
-
-def shape_of_result(fn: Callable[..., Any], count: int, name: str, shape: Shape = ()) -> Shape:
-    """The shape of what a function returns for so many numbers, or arrays; refused if it cannot be applied to them."""
-    numbers = f"{count} array{'s' * (count != 1)} of shape {shape}" if shape else f"{count} number{'s' * (count != 1)}"
-    zeros = [jnp.zeros(shape)] * count
-    result = of_user(f"{name} of {numbers}", f"a function of {numbers}", jax.eval_shape, fn, *zeros)
-    if not isinstance(result, jax.ShapeDtypeStruct):
-        raise TypeError(f"{name} returns {shown(result)}; expected an array.")
-    return result.shape
-
-
 def _number(fn: Callable[..., Any], left: float, right: float) -> float:
     try:
         value = fn(left, right)
@@ -209,44 +182,19 @@ def _number(fn: Callable[..., Any], left: float, right: float) -> float:
     return value
 
 
-@dataclass(frozen=True)
-class Softmax:
-    """The softmax over the last axis.
-
-    Attributes:
-        allowed: Which entries count, of the whole array in order; None for all.
-    """
-
-    allowed: tuple[bool, ...] | None
-
-    def __call__(self, scores: jax.Array) -> jax.Array:
-        """The weights, 0 for entries that do not count."""
-        if self.allowed is None:
-            return jax.nn.softmax(scores)
-        return jax.nn.softmax(scores, where=np.reshape(self.allowed, scores.shape))
-
-
-@dataclass(frozen=True)
-class OfNumbers:
-    """A function of arrays as one of all their entries, of which the results are given in order.
-
-    Attributes:
-        fn: The function.
-        shape: Of every array.
-    """
-
-    fn: Callable[..., jax.Array]
-    shape: Shape
-
-    def __call__(self, *entries: jax.Array) -> jax.Array:
-        """The results, (k,)."""
-        arrays = jnp.stack(entries).reshape(-1, *self.shape)
-        return jnp.ravel(self.fn(*arrays))
-
-
 def is_number(scalar: Scalar, value: float) -> bool:
     """Whether the scalar is that constant."""
     return isinstance(scalar, Constant) and scalar.value == value
+
+
+def coefficients(graph: Graph, *weighted: tuple[Any, Iterable[tuple[Summand, Scalar]]]) -> dict[Summand, Scalar]:
+    """The coefficients, none of them 0, of a weighted sum of linear combinations, each given by its terms."""
+    found: dict[Summand, Scalar] = {}
+    for factor, terms in weighted:
+        for summand, coefficient in terms:
+            term = as_scalar(graph, factor) * coefficient
+            found[summand] = found[summand] + term if summand in found else term
+    return {summand: coefficient for summand, coefficient in found.items() if not is_number(coefficient, 0.0)}
 
 
 def graph_of(*values: Any) -> Graph:

@@ -1,263 +1,32 @@
 """Vectors of n coordinates, as linear combinations of atoms (theory.md 3.1).
 
-An atom is the vector of ones, a Gaussian vector, a coordinate-wise function of vectors or a linear map of positions. A
-matrix, an embedding, a convolution and a bias give Gaussian vectors.
-
 A vector may have position axes, such as the steps of a sequence or the pixels of an image. It is a field then, with n
 coordinates at each position.
 """
 
 import functools
 import operator
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-
-from ntk.checks import check_count, shown
+from ntk.checks import shown
 from ntk.duals import Activation
+from ntk.programs.language.atoms import Atom, BatchMean, Mixed, Moved, Nonlin, One, Rearranged, Transposed
+from ntk.programs.language.functions import shape_of_result
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of
 from ntk.programs.language.positions import (
     AxisMap,
-    Mean,
     Pad,
-    Pool,
     Shape,
-    Window,
+    axis_order,
     common_shape,
     indexed,
+    padding,
+    pooling,
     stretched,
 )
-from ntk.programs.language.scalars import (
-    Constant,
-    Moment,
-    Scalar,
-    as_scalar,
-    graph_of,
-    is_number,
-    shape_of_result,
-)
-
-Summand = TypeVar("Summand", bound=Hashable)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Parameter(Node):
-    """A trained parameter, of which all entries are N(0, 1) before they are scaled.
-
-    Attributes:
-        name: Its key in `params`.
-        kind: "matrix", "input_matrix", "bias" or "output".
-        std: σ.
-        mean: μ of an output weight. The limit exists only where it is 0.
-        fan_in: d of an input matrix, and of an output weight that reads d entries of the input. None for all others.
-        axes: The sizes of the window of a convolution, after those of the position axes if these do not share it; the
-            sizes of the position axes of a bias; () for all others.
-    """
-
-    name: str
-    kind: str
-    std: Scalar
-    mean: Scalar
-    fan_in: int | None
-    axes: Shape = ()
-
-
-class Atom(Node):
-    """A vector that is not a linear combination of others."""
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes."""
-        return ()
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class One(Atom):
-    """The vector of ones, at each position."""
-
-    axes: Shape = ()
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes."""
-        return self.axes
-
-
-class Gaussian(Atom):
-    """A vector of coordinates that become Gaussian. Given what they read, vectors of two families are independent."""
-
-    parameter: Parameter  # of all but taps
-
-    @property
-    def family(self) -> Any:
-        """What all Gaussian vectors share that are correlated: the matrix, its transpose, or the bias."""
-        return getattr(self, "parameter", self), getattr(self, "transposed", False)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class MatMul(Gaussian):
-    """(σ/√n) W z, or (σ/√n) Wᵀz."""
-
-    parameter: Parameter
-    transposed: bool
-    vector: "Vector"
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes: those of z."""
-        return self.vector.shape
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Entries(Node):
-    """Entries ξ of the input, d at each position, by their places in it: what a convolution of the input reads.
-
-    Attributes:
-        entries: The places, position by position.
-        axes: The sizes of the position axes.
-    """
-
-    entries: tuple[int, ...]
-    axes: Shape = ()
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of the position axes."""
-        return self.axes
-
-    @property
-    def places(self) -> Int[np.ndarray, "*P d"]:
-        """The places as an array."""
-        return np.reshape(self.entries, (*self.axes, -1))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Embed(Gaussian):
-    """(σ/√d) U ξ for d entries ξ of the input at each position."""
-
-    parameter: Parameter
-    source: Entries
-
-    @property
-    def entries(self) -> tuple[int, ...]:
-        """The places of all that it reads."""
-        return self.source.entries
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes: those of ξ."""
-        return self.source.shape
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Convolve(Gaussian):
-    """(σ/√(kn)) Σ_o W_o z_{sp+o} over k offsets o, at each position p; of the input, ξ for z and d for n.
-
-    If the positions do not share W, it is W_po.
-    """
-
-    parameter: Parameter
-    windows: tuple[Window, ...]
-    source: "Vector | Entries"
-    shared: bool
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes: the numbers of windows."""
-        return tuple(window.count(size) for window, size in zip(self.windows, self.source.shape, strict=True))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Bias(Gaussian):
-    """σ b of a bias, one for each position if it has axes; or σ v of an output weight that is used as a vector."""
-
-    parameter: Parameter
-    axes: Shape = ()
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes."""
-        return self.axes
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Tap(Gaussian):
-    """Zero. It is added to a watched vector, so that the gradient there can be taken."""
-
-    name: str
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Nonlin(Atom):
-    """A coordinate-wise function of vectors and scalars."""
-
-    function: "Function"
-    args: "tuple[Vector | Scalar, ...]"
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes: those of its arguments."""
-        return next(arg.shape for arg in self.args if isinstance(arg, Vector))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class BatchMean(Atom):
-    """The mean of a vector over all inputs of the batch, coordinate by coordinate."""
-
-    vector: "Vector"
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its position axes: those of the vector."""
-        return self.vector.shape
-
-
-class Rearranged(Atom):
-    """A linear map of the positions of a field, coordinate by coordinate."""
-
-    vector: "Vector"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Moved(Rearranged):
-    """A linear map along one position axis: an index, padding, pooling."""
-
-    map: AxisMap
-    vector: "Vector"
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of the position axes after the map."""
-        return self.map.shape(self.vector.shape)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Mixed(Rearranged):
-    """Σ_q w_pq z_q over the last positions q of a field, for scalars w."""
-
-    weights: Scalar
-    vector: "Vector"
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of the position axes: the last is that of p."""
-        return (*self.vector.shape[:-1], self.weights.shape[-2])
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Transposed(Rearranged):
-    """The field with its position axes in another order: each place of `order` is that of the axis that comes there."""
-
-    order: tuple[int, ...]
-    vector: "Vector"
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of the position axes in that order."""
-        return tuple(self.vector.shape[axis] for axis in self.order)
+from ntk.programs.language.scalars import Constant, Moment, Scalar, as_scalar, coefficients, graph_of, is_number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -309,13 +78,8 @@ class Vector(Node):
         Raises:
             ValueError: These are not all axes once.
         """
-        axes = tuple(range(len(self.shape)))
-        order = order or axes[::-1]
-        for axis in order:
-            check_count("order", axis, minimum=0)
-        if sorted(order) != list(axes):
-            raise ValueError(f"order is {order}; expected each of the axes {axes} once.")
-        if order == axes:
+        order = axis_order(self.shape, order)
+        if order == tuple(range(len(order))):
             return self
         return _rearranged(self, tuple(self.shape[axis] for axis in order), Transposed, order)
 
@@ -331,14 +95,7 @@ class Vector(Node):
         Raises:
             ValueError: These are not two or three counts for each axis.
         """
-        if len(widths) != len(self.shape):
-            raise ValueError(f"widths is {shown(widths)}; expected a pair for each of the axes {self.shape}.")
-        for width in widths:
-            if not isinstance(width, tuple) or len(width) not in (2, 3):
-                raise ValueError(f"widths has {shown(width)}; expected counts of zeros: before, after (and between).")
-            for count in width:
-                check_count("widths", count, minimum=0)
-        return moved(self, *(Pad(axis, *(*width, 0)[:3]) for axis, width in enumerate(widths) if any(width)))
+        return moved(self, *padding(self.shape, widths))
 
     def pooled(self, *windows: int, strides: tuple[int, ...] | None = None) -> "Vector":
         """The means over windows of positions, or over all positions. Windows that are not full are left out.
@@ -350,18 +107,7 @@ class Vector(Node):
         Raises:
             ValueError: These are not positive integers, one for each axis, or a window does not fit.
         """
-        if not windows:
-            return moved(self, *(Mean(0) for _ in self.shape))
-        steps = windows if strides is None else strides
-        for name, counts in (("windows", windows), ("strides", steps)):
-            if not isinstance(counts, tuple) or len(counts) != len(self.shape):
-                raise ValueError(f"{name} is {shown(counts)}; expected an integer for each of the axes {self.shape}.")
-            for count in counts:
-                check_count(name, count)
-        if any(window > size for window, size in zip(windows, self.shape, strict=True)):
-            raise ValueError(f"windows is {windows}; expected windows that fit into the axes {self.shape}.")
-        pools = zip(windows, steps, strict=True)
-        return moved(self, *(Pool(axis, *pool) for axis, pool in enumerate(pools) if pool != (1, 1)))
+        return moved(self, *pooling(self.shape, windows, windows if strides is None else strides))
 
     def __rmatmul__(self, weights: Any) -> "Vector":
         """Σ_q w_pq z_q over the last position axis, for scalars with axes (…, p, q)."""
@@ -531,16 +277,6 @@ def _linear(graph: Graph, terms: Iterable[tuple[Atom, Scalar]], shape: Shape) ->
 def broadcast(vector: Vector, shape: Shape) -> Vector:
     """The field with more position axes, by NumPy's rule of broadcasting."""
     return vector if vector.shape == shape else moved(vector, *stretched(vector.shape, shape))
-
-
-def coefficients(graph: Graph, *weighted: tuple[Any, Iterable[tuple[Summand, Scalar]]]) -> dict[Summand, Scalar]:
-    """The coefficients, none of them 0, of a weighted sum of linear combinations, each given by its terms."""
-    found: dict[Summand, Scalar] = {}
-    for factor, terms in weighted:
-        for summand, coefficient in terms:
-            term = as_scalar(graph, factor) * coefficient
-            found[summand] = found[summand] + term if summand in found else term
-    return {summand: coefficient for summand, coefficient in found.items() if not is_number(coefficient, 0.0)}
 
 
 def as_vector(graph: Graph, value: Any) -> Vector:

@@ -4,20 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ntk.programs.language.atoms import Convolve, Embed, Entries, MatMul, Parameter, Window
 from ntk.programs.language.inputs import field_of
-from ntk.programs.language.positions import Shape, Window
+from ntk.programs.language.positions import Shape
 from ntk.programs.language.scalars import Scalar
-from ntk.programs.language.vectors import (
-    Convolve,
-    Embed,
-    Entries,
-    MatMul,
-    Parameter,
-    Vector,
-    as_vector,
-    single,
-    zeros,
-)
+from ntk.programs.language.vectors import Vector, as_vector, single, zeros
 
 
 @dataclass(frozen=True)

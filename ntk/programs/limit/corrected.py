@@ -15,18 +15,18 @@ from ntk.caches.lifetimes import compiled
 from ntk.checks import check_count, check_flag, is_concrete
 from ntk.decomposition import gram, unit_scaled
 from ntk.dtypes import common_dtype
+from ntk.programs.language.atoms import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.language.graph import reachable
-from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import Recording, TensorProgram, check_program, program_batches
 from ntk.programs.language.scalars import Moment
-from ntk.programs.language.unrolling import unrolled
-from ntk.programs.language.vectors import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.limit.draws.coordinates import Coordinates, num_variables
 from ntk.programs.limit.draws.points import Points, check_seed, points_for, scrambled_normals
 from ntk.programs.limit.evaluation import Averages, averages, warn_of_heavy_tails
 from ntk.programs.limit.jumps import check_jumps, moments_before_jumps
 from ntk.programs.limit.kernels import JOINT_VARIABLES
 from ntk.programs.limit.scalar_limits import check_numbers
+from ntk.programs.limit.unrolling import unrolled
+from ntk.programs.options import check_options, numbers_as
 from ntk.programs.refusals import check_has_limit
 
 _SAMPLES_FOR_EACH_USE = 256  # 16 to a replicate, where the regression on as many results as there are uses is made

@@ -3,23 +3,11 @@
 import operator
 from typing import Any
 
+from ntk.programs.language.atoms import Atom, Convolve, Embed, Entries, Gaussian, MatMul, Nonlin, One, Rearranged, Tap
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_number
-from ntk.programs.language.vectors import (
-    PRODUCT,
-    Atom,
-    Convolve,
-    Embed,
-    Entries,
-    Gaussian,
-    MatMul,
-    Nonlin,
-    One,
-    Rearranged,
-    Tap,
-    Vector,
-)
+from ntk.programs.language.vectors import PRODUCT, Vector
 from ntk.programs.limit.expectations import Unary
 
 

@@ -21,19 +21,12 @@ from jaxtyping import Array, Float
 from ntk.caches.lifetimes import compiled
 from ntk.dtypes import common_dtype
 from ntk.jaxprs import evaluate
+from ntk.programs.language.functions import OfNumbers, Softmax
 from ntk.programs.language.graph import Node, reachable
-from ntk.programs.language.options import evaluated
 from ntk.programs.language.positions import common_shape
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import (
-    Apply,
-    Constant,
-    Moment,
-    OfNumbers,
-    Softmax,
-    applied,
-    applied_at_one_input,
-)
+from ntk.programs.language.scalars import Apply, Constant, Moment, applied, applied_at_one_input
+from ntk.programs.options import evaluated
 
 _ROUNDINGS = 4  # times √ε: relative changes that are no jumps, but roundings of values and of cells
 _BESIDE, _SHARE = 64.0, 16  # a jump is so many times the change beside it, over so many times the width

@@ -10,9 +10,7 @@ from jaxtyping import Array, Float
 
 from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
-from ntk.programs.language.options import check_options, numbers_as
 from ntk.programs.language.program import TensorProgram, check_program, program_batches
-from ntk.programs.language.unrolling import unrolled
 from ntk.programs.limit.arrays.kernels import array_limits, check_memory, is_on_arrays, tile_size_of
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
@@ -25,6 +23,8 @@ from ntk.programs.limit.evaluation import (
 )
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.scalar_limits import check_kernels, check_scalars
+from ntk.programs.limit.unrolling import unrolled
+from ntk.programs.options import check_options, numbers_as
 from ntk.programs.refusals import check_covered, check_span
 from ntk.programs.results import ProgramKernels
 

@@ -7,10 +7,10 @@ import pytest
 from tolerances import CLOSED_FORM
 
 import ntk
-from ntk.programs.language.unrolling import unrolled
 from ntk.programs.limit.arrays.kernels import is_on_arrays
 from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.evaluation import exact_limits, forms_of
+from ntk.programs.limit.unrolling import unrolled
 
 
 def relu_nngp(K):

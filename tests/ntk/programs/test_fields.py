@@ -8,10 +8,10 @@ from tolerances import CLOSED_FORM, DIFFERENCE
 
 import ntk
 from ntk.programs.at_width.model import forward
-from ntk.programs.language.options import numbers_as
-from ntk.programs.language.unrolling import name_at, unrolled
 from ntk.programs.limit.arrays.kernels import is_on_arrays
 from ntk.programs.limit.evaluation import exact_limits, forms_of
+from ntk.programs.limit.unrolling import name_at, unrolled
+from ntk.programs.options import numbers_as
 
 
 @ntk.tensor_program

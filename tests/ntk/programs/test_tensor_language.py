@@ -11,7 +11,7 @@ from tolerances import SAME_FORMULA
 
 import ntk
 from ntk.programs import architectures, finite, infinite, tensor_program
-from ntk.programs.language.vectors import MatMul, Nonlin
+from ntk.programs.language.atoms import MatMul, Nonlin
 
 
 def recorded(fn, shape=(3,)):

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from ntk.caches.lifetimes import compiled
 from ntk.decomposition import gram
 from ntk.programs.language.graph import Node
-from ntk.programs.language.options import evaluated, fixed_scalars
 from ntk.programs.language.scalars import Moment, Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
@@ -20,6 +19,7 @@ from ntk.programs.limit.arrays.plan import Alone, Key, NotOnArrays, Pair, Plan, 
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, Values
 from ntk.programs.limit.forms import Forms
+from ntk.programs.options import evaluated, fixed_scalars
 from ntk.programs.results import Limits
 from ntk.tiles import device_memory, kernel_by_tiles, side_by_tiles
 

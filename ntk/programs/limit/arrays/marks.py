@@ -7,10 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from ntk.infinite_width.moments import Fingerprint, fingerprints, mixed_bits
-from ntk.programs.language.graph import Node, reachable
-from ntk.programs.language.positions import Mean, Pad, Pool, Shape, Window, common_shape
-from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Table, with_axes
-from ntk.programs.language.vectors import (
+from ntk.programs.language.atoms import (
     Atom,
     Bias,
     Convolve,
@@ -21,8 +18,12 @@ from ntk.programs.language.vectors import (
     Moved,
     Nonlin,
     Transposed,
-    Vector,
+    Window,
 )
+from ntk.programs.language.graph import Node, reachable
+from ntk.programs.language.positions import Mean, Pad, Pool, Shape, common_shape
+from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Table, with_axes
+from ntk.programs.language.vectors import Vector
 
 _NOT_PADDING = np.uint32(0x9E3779B9)  # tells what depends on no entry from the zeros beside it
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array
 
+from ntk.programs.language.atoms import Atom, Entries
 from ntk.programs.language.scalars import Scalar
-from ntk.programs.language.vectors import Atom, Entries, Vector
+from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, joined
 
 Field = Vector | Atom | Entries  # with position axes or without

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ntk.linalg import highest_einsum
-from ntk.programs.language.positions import Entry, Mean, Repeat, Window
-from ntk.programs.language.vectors import Mixed, Moved, Transposed
+from ntk.programs.language.atoms import Mixed, Moved, Transposed, Window
+from ntk.programs.language.positions import Entry, Mean, Repeat
 from ntk.programs.limit.arrays.indices import Indices, Named
 from ntk.programs.limit.arrays.plan import Alone, Moments, Need, Pair, Rule
 from ntk.programs.limit.arrays.values import Values

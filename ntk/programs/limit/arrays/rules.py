@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ntk.infinite_width.moments import OwnMoments, own_moments
-from ntk.programs.language.scalars import Scalar
-from ntk.programs.language.vectors import (
+from ntk.programs.language.atoms import (
     Atom,
     Bias,
     Convolve,
@@ -22,8 +21,9 @@ from ntk.programs.language.vectors import (
     Parameter,
     Tap,
     Transposed,
-    Vector,
 )
+from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, Named, equal
 from ntk.programs.limit.arrays.plan import Alone, Field, Key, Mark, Moments, Need, NotOnArrays, Pair, Rule
 from ntk.programs.limit.arrays.positions import convolved, mixed, moved, transposed, where_equal

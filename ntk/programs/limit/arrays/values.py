@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float
 from ntk.decomposition import unit_scaled
 from ntk.infinite_width.moments import Fingerprint, same_inputs
 from ntk.linalg import highest_einsum
+from ntk.programs.language.atoms import Entries, Parameter
 from ntk.programs.language.graph import Node
-from ntk.programs.language.vectors import Entries, Parameter
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
 from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step

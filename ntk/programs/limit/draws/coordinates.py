@@ -19,11 +19,12 @@ from jaxtyping import Array, Float
 
 from ntk.decomposition import gram, unit_scaled
 from ntk.linalg import highest_einsum
+from ntk.programs.language.atoms import Bias, Embed, MatMul, Nonlin, One, Parameter, Tap
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, applied_to_each, beside_draws
-from ntk.programs.language.vectors import Bias, Embed, MatMul, Nonlin, One, Parameter, Tap, Vector
+from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.draws.conditioning import Drawn, draw_given, root_of
 
 

@@ -13,14 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from ntk.programs.language.graph import Graph, Node
-from ntk.programs.language.inputs import Input
-from ntk.programs.language.net import BatchNeed, Net
-from ntk.programs.language.outputs import Output, as_output
-from ntk.programs.language.positions import AxisMap, Repeat
-from ntk.programs.language.program import Recording, recorded
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, OfNumbers, Option, Scalar, Table, Width
-from ntk.programs.language.vectors import (
+from ntk.programs.language.atoms import (
     BatchMean,
     Bias,
     Convolve,
@@ -35,11 +28,16 @@ from ntk.programs.language.vectors import (
     Rearranged,
     Tap,
     Transposed,
-    Vector,
-    combination,
-    single,
-    zeros,
 )
+from ntk.programs.language.functions import OfNumbers
+from ntk.programs.language.graph import Graph, Node
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import BatchNeed, Net
+from ntk.programs.language.outputs import Output, as_output
+from ntk.programs.language.positions import AxisMap, Repeat
+from ntk.programs.language.program import Recording, recorded
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table, Width
+from ntk.programs.language.vectors import Vector, combination, single, zeros
 from ntk.programs.language.weights import Matrix
 
 Values = np.ndarray  # of vectors or scalars, one for each position
