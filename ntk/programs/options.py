@@ -9,17 +9,8 @@ import jax.numpy as jnp
 from ntk.checks import check_nonnegative, is_concrete
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording, TensorProgram
-from ntk.programs.language.scalars import (
-    Apply,
-    Constant,
-    Entry,
-    Moment,
-    Option,
-    Scalar,
-    Table,
-    Width,
-    applied_at_one_input,
-)
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table, Width
+from ntk.programs.scalar_values import evaluated
 
 
 def numbers_as(program: TensorProgram, dtype: jnp.dtype) -> dict[str, jax.Array]:
@@ -47,33 +38,6 @@ def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Any]) -> dic
     """The values of scalars that depend on options alone, and of what they are made from, at concrete options."""
     with jax.ensure_compile_time_eval():
         return evaluated(reachable(scalars), numbers, {}, None)
-
-
-def evaluated(
-    nodes: Iterable[Node], options: dict[str, Any], known: dict[Node, Any], dtype: jnp.dtype | None
-) -> dict[Node, Any]:
-    """The values of scalars, numbers or arrays (*P), from those of some that are known.
-
-    Args:
-        nodes: The scalars, in an order in which they can be computed. Nodes of other kinds are passed over.
-        options: The values of options by name.
-        known: The values of other scalars.
-        dtype: Of tables; None for that of floats.
-    """
-    values = dict(known)
-    for node in nodes:
-        match node:
-            case Constant(value=value):
-                values[node] = value
-            case Option(name=name):
-                values[node] = options[name]
-            case Table(array=array):
-                values[node] = jnp.asarray(array, dtype)
-            case Apply(args=args):
-                values[node] = applied_at_one_input(node, [values[arg] for arg in args])
-            case Entry(of=of, place=place):
-                values[node] = values[of][..., place]
-    return values
 
 
 def fixed_scalars(recording: Recording) -> list[Scalar]:

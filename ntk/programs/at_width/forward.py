@@ -8,7 +8,7 @@ grows with the depth of the network and not with the number of positions. A fiel
 import functools
 import math
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,8 +17,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ntk.linalg import highest_einsum, highest_matmul
+from ntk.programs.at_width.schedule import alike_operations, is_product, operands_of
 from ntk.programs.language.atoms import (
-    Atom,
     BatchMean,
     Bias,
     Convolve,
@@ -29,30 +29,17 @@ from ntk.programs.language.atoms import (
     Moved,
     Nonlin,
     One,
-    Parameter,
-    Rearranged,
     Tap,
     Transposed,
 )
 from ntk.programs.language.graph import Node
-from ntk.programs.language.outputs import Features, Output
+from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import (
-    Apply,
-    Constant,
-    Entry,
-    Moment,
-    Option,
-    Scalar,
-    Table,
-    Width,
-    applied_at_one_input,
-    with_axes,
-)
-from ntk.programs.language.vectors import PRODUCT, Vector
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Table, Width
+from ntk.programs.language.vectors import Vector
+from ntk.programs.scalar_values import applied_at_one_input, with_axes
 
 BATCH = "inputs"  # the name of the axis over which a batch mean is taken
-Kind = tuple[Hashable, ...]
 
 
 class ForwardPass:
@@ -79,7 +66,7 @@ class ForwardPass:
         self.recording, self.numbers, self.params = recording, numbers, params
         self.entries, self.width, self.taps = entries, width, taps
         self._places: dict[Node, tuple[Any, int | None]] = {}  # an array, or one row of it
-        for nodes in recording.once(_schedule, recording):
+        for nodes in recording.once(alike_operations, recording):
             many = isinstance(nodes[0], Vector) and not nodes[0].shape
             values = self._combinations(nodes) if many else self._values(nodes)
             self._places.update({node: (values, None if len(nodes) == 1 else row) for row, node in enumerate(nodes)})
@@ -143,7 +130,7 @@ class ForwardPass:
 
     def _values(self, nodes: Sequence[Node]) -> Any:
         """The values of alike operations, stacked. The value of a single one is not."""
-        operands = [self._column(column) for column in zip(*map(_operands, nodes), strict=True)]
+        operands = [self._column(column) for column in zip(*map(operands_of, nodes), strict=True)]
         if isinstance(nodes[0], Embed):
             places = jnp.array([node.source.places for node in nodes if isinstance(node, Embed)])
             operands.append((self.entries[places], 0) if len(nodes) > 1 else (self.entries[places[0]], None))
@@ -208,7 +195,7 @@ class ForwardPass:
         total, left = jnp.zeros(vector.shape, self.entries.dtype), iter(operands)
         for atom, _ in vector.terms:
             factor, z = next(left), next(left)
-            mean = self._inner_product(z, next(left)) if _is_product(atom) else jnp.mean(z, axis=-1)
+            mean = self._inner_product(z, next(left)) if is_product(atom) else jnp.mean(z, axis=-1)
             total += with_axes(factor, len(vector.shape), lead=0) * mean
         return total
 
@@ -243,81 +230,6 @@ class ForwardPass:
         return factor * found[0]
 
 
-def _schedule(recording: Recording) -> list[list[Node]]:
-    """The operations in groups of alike ones, first those that depend on nothing."""
-    levels: dict[Node, int] = {}
-    alike: dict[tuple[int, Kind], list[Node]] = {}
-    for node in recording.nodes:
-        if not isinstance(node, Parameter | Output | Entries):
-            levels[node] = 1 + max((levels[operand] for operand in _operands(node)), default=0)
-            alike.setdefault((levels[node], _kind(node)), []).append(node)
-    return [alike[key] for key in sorted(alike, key=lambda key: key[0])]
-
-
-def _operands(node: Node) -> tuple[Node, ...]:
-    """The nodes whose values the operation reads."""
-    match node:
-        case MatMul(parameter=parameter, vector=vector):
-            return parameter.std, vector
-        case Convolve(parameter=parameter, source=Vector() as source):
-            return parameter.std, source
-        case Embed(parameter=parameter) | Bias(parameter=parameter) | Convolve(parameter=parameter):
-            return (parameter.std,)
-        case Mixed(weights=weights, vector=vector):
-            return weights, vector
-        case Rearranged(vector=vector):
-            return (vector,)
-        case Nonlin(args=args) | Apply(args=args):
-            return args
-        case Moment(vector=vector):
-            return tuple(
-                part
-                for atom, factor in vector.terms
-                for part in (factor, *(atom.args if _is_product(atom) else (atom,)))
-            )
-        case Entry(of=of):
-            return (of,)
-        case BatchMean(vector=vector):
-            return (vector,)
-        case Features(terms=terms):
-            return tuple(factor for _, factor in terms)
-        case Vector(terms=terms):
-            return tuple(part for term in terms for part in term)
-    return ()
-
-
-def _kind(node: Node) -> Kind:
-    """What operations have in common that differ only in their operands. Those on fields are left alone."""
-    if any(map(_has_axes, (node, *_operands(node)))):
-        return (node,)
-    match node:
-        case MatMul(parameter=parameter, transposed=transposed):
-            return MatMul, parameter, transposed
-        case Embed(parameter=parameter):
-            return Embed, parameter
-        case Nonlin(function=function, args=args):
-            return Nonlin, function, tuple(isinstance(arg, Vector) for arg in args)
-        case Apply(fn=fn, args=args):
-            return Apply, fn, len(args)
-        case Moment(vector=vector):
-            return Moment, tuple(_is_product(atom) for atom, _ in vector.terms)
-        case Entry(place=place):
-            return Entry, place
-        case BatchMean():
-            return (BatchMean,)
-        case Vector(terms=terms):
-            return Vector, len(terms)
-    return (node,)
-
-
 def _beside(scalar: Any, rank: int) -> Any:
     """A scalar, of each position if it has axes, to broadcast against vectors with so many position axes."""
     return with_axes(scalar, rank, lead=0)[..., None] if jnp.ndim(scalar) else scalar
-
-
-def _has_axes(node: Node) -> bool:
-    return isinstance(node, Vector | Scalar | Atom) and bool(node.shape)
-
-
-def _is_product(atom: Node) -> bool:
-    return isinstance(atom, Nonlin) and atom.function is PRODUCT

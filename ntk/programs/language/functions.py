@@ -57,6 +57,31 @@ class Softmax:
         return jax.nn.softmax(scores, where=np.reshape(self.allowed, scores.shape))
 
 
+def softmax_where(mask: np.ndarray | None, shape: Shape) -> tuple[Softmax, Shape]:
+    """The softmax of scores with these position axes, and the axes that it takes at once.
+
+    Args:
+        mask: True for the entries that count, of the last axes; None for all.
+        shape: The sizes of the position axes.
+
+    Raises:
+        TypeError: The mask is not of booleans.
+        ValueError: There is no axis, or the mask does not fit or leaves a row without entries.
+    """
+    if not shape:
+        raise ValueError("scores has no position axis; expected that of the keys.")
+    if mask is None:
+        return Softmax(None), shape[-1:]
+    allowed = mask if isinstance(mask, np.ndarray) else np.array(None)
+    if allowed.dtype != bool:
+        raise TypeError(f"mask is {shown(mask)}; expected an array of booleans of NumPy.")
+    if not allowed.ndim or shape[-allowed.ndim :] != allowed.shape or not allowed.any(-1).all():
+        raise ValueError(
+            f"mask has shape {allowed.shape}; expected the last axes of {shape}, and a key for every query."
+        )
+    return Softmax(tuple(map(bool, allowed.ravel()))), allowed.shape
+
+
 @dataclass(frozen=True)
 class OfNumbers:
     """A function of arrays as one of all their entries, of which the results are given in order.

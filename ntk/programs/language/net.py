@@ -8,27 +8,28 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.caches.rebinding import as_of_now
-from ntk.checks import as_numpy, check_choice, check_count, check_flag, check_nonnegative, shown
+from ntk.checks import as_numpy, check_choice, check_count, check_flag, shown
 from ntk.duals import Activation, activation, check_breakpoints
 from ntk.programs.language.atoms import Bias, Parameter, Tap
-from ntk.programs.language.functions import Softmax, coordinatewise, promoting, shape_of_result
-from ntk.programs.language.graph import Graph, Line, reachable, users_line
+from ntk.programs.language.functions import coordinatewise, promoting, softmax_where
+from ntk.programs.language.graph import Graph, Line, users_line
 from ntk.programs.language.outputs import OutputWeight
-from ntk.programs.language.positions import Shape, common_shape
+from ntk.programs.language.positions import Shape, check_sizes
 from ntk.programs.language.scalars import (
     Apply,
-    Constant,
-    Entry,
-    Moment,
     Option,
     Scalar,
     ScalarLike,
     Table,
     Width,
+    apply_to_scalars,
     as_scalar,
+    check_no_axes,
+    fixed_scalar,
+    standard_deviation,
 )
 from ntk.programs.language.vectors import Function, Vector, as_vector, combination, single
-from ntk.programs.language.weights import Convolution, InputMatrix, Matrix
+from ntk.programs.language.weights import Convolution, InputMatrix, Matrix, window_counts
 
 
 class Net:
@@ -103,15 +104,9 @@ class Net:
         """
         name, std = _checked(name), self._std(_checked(name), std)
         check_choice("padding", padding, ("same", "valid", "circular"))
-        ones = (1,) * len(window) if isinstance(window, tuple) else ()
-        strides, dilation = (ones if counts is None else counts for counts in (strides, dilation))
-        for what, each in (("window", window), ("strides", strides), ("dilation", dilation)):
-            if not isinstance(each, tuple) or not each or len(each) != len(ones):
-                raise ValueError(f"{what} of {name!r} is {shown(each)}; expected a tuple of a count for each axis.")
-            for count in each:
-                check_count(f"{what} of {name!r}", count)
+        counts = window_counts(name, window, strides, dilation)
         check_flag("shared", shared)
-        return Convolution(self.parameter, name, std, window, strides, dilation, padding, shared)
+        return Convolution(self.parameter, name, std, *counts, padding, shared)
 
     def bias(self, name: str, std: ScalarLike = 1.0, axes: Shape = ()) -> Vector:
         """The vector σ b; or a field with a bias of its own at each position, such as an embedding of positions.
@@ -124,10 +119,7 @@ class Net:
         Raises:
             ValueError: `axes` is not a tuple of positive integers.
         """
-        if not isinstance(axes, tuple):
-            raise ValueError(f"axes of {name!r} is {shown(axes)}; expected a tuple of sizes.")
-        for size in axes:
-            check_count(f"axes of {name!r}", size)
+        check_sizes(f"axes of {name!r}", axes)
         return single(self.graph.make(Bias, self.parameter(name, "bias", std, axes=axes), axes))
 
     def output(self, name: str, std: ScalarLike = 1.0, mean: ScalarLike = 0.0) -> OutputWeight:
@@ -187,19 +179,8 @@ class Net:
         """
         if not isinstance(scores, Scalar):
             raise TypeError(f"scores is {shown(scores)}; expected scalars of a program.")
-        if not scores.shape:
-            raise ValueError("scores has no position axis; expected that of the keys.")
-        if mask is None:
-            return self.graph.make(Apply, Softmax(None), (scores,), 1, scores.shape[-1:])
-        allowed = mask if isinstance(mask, np.ndarray) else np.array(None)
-        if allowed.dtype != bool:
-            raise TypeError(f"mask is {shown(mask)}; expected an array of booleans of NumPy.")
-        if not allowed.ndim or scores.shape[-allowed.ndim :] != allowed.shape or not allowed.any(-1).all():
-            raise ValueError(
-                f"mask has shape {allowed.shape}; expected the last axes of {scores.shape}, and a key for every query."
-            )
-        rows = Softmax(tuple(map(bool, allowed.ravel())))
-        return self.graph.make(Apply, rows, (scores,), allowed.ndim, allowed.shape)
+        softmax, axes = softmax_where(mask, scores.shape)
+        return self.graph.make(Apply, softmax, (scores,), len(axes), axes)
 
     def scalar(self, fn: Callable[..., Any], over: int = 0) -> Callable[..., Any]:
         """A JAX function of numbers, to be applied to scalars of the program.
@@ -216,23 +197,8 @@ class Net:
         if not callable(fn):
             raise TypeError(f"fn is {shown(fn)}; expected a function of numbers.")
         check_count("over", over, minimum=0)
-        fn = as_of_now(fn, promoting)
-
-        def applied(*args: Any) -> Any:
-            operands = tuple(as_scalar(self.graph, arg) for arg in args)
-            axes = common_shape([operand.shape for operand in operands])
-            if len(axes) < over:
-                raise ValueError(f"a function over {over} axes is applied to axes {axes}; expected as many at least.")
-            taken = axes[len(axes) - over :]
-            shape = shape_of_result(fn, len(operands), "a function of scalars", taken)
-            if over:
-                return self.graph.make(Apply, fn, operands, over, shape)
-            if len(shape) > 1:
-                raise ValueError(f"a function of scalars returns shape {shape}; expected a number or a vector of them.")
-            value = self.graph.make(Apply, fn, operands)
-            return tuple(self.graph.make(Entry, value, place) for place in range(shape[0])) if shape else value
-
-        return applied
+        recorded = as_of_now(fn, promoting)
+        return lambda *args: apply_to_scalars(self.graph, recorded, over, args)
 
     def zero(self) -> Vector:
         """The vector of zeros."""
@@ -264,7 +230,7 @@ class Net:
         """
         check_count("rank", rank)
         condition = as_scalar(self.graph, unless, "unless is")
-        _check_no_axes("unless", condition)
+        check_no_axes("unless", condition)
         self.needs.append(BatchNeed(rank, condition, users_line()))
 
     def needs_nonnegative(self, name: str, value: ScalarLike) -> Scalar:
@@ -275,7 +241,7 @@ class Net:
             value: A number or a scalar. A scalar that depends on the input or the width is not looked at.
         """
         scalar = as_scalar(self.graph, value, f"{_checked(name)} is")
-        _check_no_axes(name, scalar)
+        check_no_axes(name, scalar)
         self.nonnegative.append((name, scalar))
         return scalar
 
@@ -308,9 +274,7 @@ class Net:
     ) -> Parameter:
         """The parameter of that name, which must not be another one already."""
         name, std = self.prefix + _checked(name), self._std(name, std)
-        shift = as_scalar(self.graph, mean, f"mean of {name!r} is")
-        if any(isinstance(node, Moment) for node in reachable([shift])):
-            raise ValueError(f"mean of {name!r} depends on the input; expected a number or an option.")
+        shift = fixed_scalar(self.graph, mean, f"mean of {name!r}")
         parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in, axes)
         first = self.parameters.setdefault(name, parameter)
         if first is not parameter:
@@ -321,20 +285,7 @@ class Net:
         return parameter
 
     def _std(self, name: str, std: ScalarLike) -> Scalar:
-        """A standard deviation, which must be the same for all inputs."""
-        said = f"std of {self.prefix + name!r}"
-        scalar = as_scalar(self.graph, std, f"{said} is")
-        if any(isinstance(node, Moment) for node in reachable([scalar])):
-            raise ValueError(f"{said} depends on the input; expected a number or an option.")
-        _check_no_axes(said, scalar)
-        if isinstance(scalar, Constant):
-            check_nonnegative(said, scalar.value)
-        return scalar
-
-
-def _check_no_axes(said: str, scalar: Scalar) -> None:
-    if scalar.shape:
-        raise ValueError(f"{said} has axes {scalar.shape}; expected one number.")
+        return standard_deviation(self.graph, std, f"std of {self.prefix + name!r}")
 
 
 def _checked(name: str) -> str:

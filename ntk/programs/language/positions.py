@@ -197,6 +197,14 @@ def indexed(shape: Shape, index: Any) -> list[AxisMap]:
     return maps
 
 
+def check_sizes(name: str, sizes: Shape) -> None:
+    """Refuse what is not a tuple of positive integers."""
+    if not isinstance(sizes, tuple):
+        raise ValueError(f"{name} is {shown(sizes)}; expected a tuple of sizes.")
+    for size in sizes:
+        check_count(name, size)
+
+
 def axis_order(shape: Shape, order: tuple[int, ...]) -> tuple[int, ...]:
     """The order of the axes, which must be each of them once; all in reverse if it is ().
 

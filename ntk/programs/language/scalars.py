@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ntk.checks import shown
-from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
+from ntk.checks import check_nonnegative, shown
+from ntk.programs.language.functions import shape_of_result
+from ntk.programs.language.graph import Graph, Node, reachable, refuse_arrays_of, users_line
 from ntk.programs.language.positions import Shape, common_shape
 
 
@@ -170,6 +171,51 @@ def as_scalar(graph: Graph, value: Any, said: str = "a tensor program uses") -> 
     return graph.make(Constant, float(value))
 
 
+def fixed_scalar(graph: Graph, value: Any, said: str) -> Scalar:
+    """`value` as a scalar that is the same for all inputs."""
+    scalar = as_scalar(graph, value, f"{said} is")
+    if any(isinstance(node, Moment) for node in reachable([scalar])):
+        raise ValueError(f"{said} depends on the input; expected a number or an option.")
+    return scalar
+
+
+def standard_deviation(graph: Graph, value: Any, said: str) -> Scalar:
+    """`value` as a scalar that is one number for all inputs, and not negative where that is known."""
+    scalar = fixed_scalar(graph, value, said)
+    check_no_axes(said, scalar)
+    if isinstance(scalar, Constant):
+        check_nonnegative(said, scalar.value)
+    return scalar
+
+
+def check_no_axes(said: str, scalar: Scalar) -> None:
+    """Refuse a scalar with position axes."""
+    if scalar.shape:
+        raise ValueError(f"{said} has axes {scalar.shape}; expected one number.")
+
+
+def apply_to_scalars(
+    graph: Graph, fn: Callable[..., Any], over: int, args: tuple[Any, ...]
+) -> Scalar | tuple[Scalar, ...]:
+    """A function of numbers, or of arrays over the last `over` position axes, of these scalars.
+
+    Raises:
+        ValueError: There are fewer axes, or the function does not return one number or a vector of them.
+    """
+    operands = tuple(as_scalar(graph, arg) for arg in args)
+    axes = common_shape([operand.shape for operand in operands])
+    if len(axes) < over:
+        raise ValueError(f"a function over {over} axes is applied to axes {axes}; expected as many at least.")
+    taken = axes[len(axes) - over :]
+    shape = shape_of_result(fn, len(operands), "a function of scalars", taken)
+    if over:
+        return graph.make(Apply, fn, operands, over, shape)
+    if len(shape) > 1:
+        raise ValueError(f"a function of scalars returns shape {shape}; expected a number or a vector of them.")
+    value = graph.make(Apply, fn, operands)
+    return tuple(graph.make(Entry, value, place) for place in range(shape[0])) if shape else value
+
+
 def _number(fn: Callable[..., Any], left: float, right: float) -> float:
     try:
         value = fn(left, right)
@@ -231,61 +277,6 @@ def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
         if unit is not None and is_number(this, unit):
             return other
     return graph.make(Apply, fn, operands)
-
-
-def applied(node: Apply, args: list[Any]) -> Any:
-    """The value of a function of scalars at one input."""
-    return node.fn(*args) if node.fn in OPERATORS else node.fn(*(jnp.asarray(arg) for arg in args))
-
-
-def with_axes(value: Any, rank: int, lead: int = 1) -> Any:
-    """Values (…, *P) with new first position axes, so that they broadcast against others of `rank`; a number as it is.
-
-    Args:
-        value: `lead` axes, that of the inputs say, and then position axes.
-        rank: How many position axes there are to be.
-        lead: How many axes are not of positions.
-    """
-    if jnp.ndim(value) == 0:
-        return value
-    return jnp.expand_dims(value, tuple(range(lead, lead + rank - (value.ndim - lead))))
-
-
-def applied_to_each(node: Apply, args: list[Any], dtype: jnp.dtype) -> Any:
-    """The value of a function of scalars for each input of a batch and each position, (N, *P).
-
-    Args:
-        node: The function.
-        args: Numbers, or arrays (N, *P) with the axes of each argument. N may be 1 where all inputs have one value.
-        dtype: Of the arrays.
-
-    Returns:
-        (N, *P), with an axis more if the function gives several numbers; a single value if all arguments are numbers.
-    """
-    if all(jnp.ndim(arg) == 0 for arg in args):
-        return applied(node, args)
-    shape = common_shape([arg.shape for arg in node.args])
-    rank = len(shape)
-    num_inputs = max(len(arg) for arg in args if jnp.ndim(arg))
-    every = []
-    for arg in args:
-        array = with_axes(jnp.asarray(arg, dtype), rank)
-        every.append(jnp.broadcast_to(array, (num_inputs, *shape)).reshape(-1, *shape[rank - node.over :]))
-    values = jax.vmap(lambda *args: applied(node, list(args)))(*every)
-    return values.reshape(num_inputs, *shape[: rank - node.over], *values.shape[1:])
-
-
-def applied_at_one_input(node: Apply, args: list[Any]) -> Any:
-    """The value of a function of scalars where each has its own, with the position axes of each."""
-    if not any(map(jnp.ndim, args)):
-        return applied(node, args)
-    dtype = jnp.result_type(*(arg for arg in args if jnp.ndim(arg)))
-    return applied_to_each(node, [arg[None] if jnp.ndim(arg) else arg for arg in args], dtype)[0]
-
-
-def beside_draws(value: Any) -> Any:
-    """A scalar of each input, (N,), as a row beside draws (S, N) of vectors; anything else as it is."""
-    return jnp.expand_dims(value, 0) if jnp.ndim(value) == 1 else value
 
 
 for scalar in (Constant, Option, Width, Table, Moment, Apply, Entry):

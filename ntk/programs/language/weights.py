@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ntk.checks import check_count, shown
 from ntk.programs.language.atoms import Convolve, Embed, Entries, MatMul, Parameter, Window
 from ntk.programs.language.inputs import field_of
 from ntk.programs.language.positions import Shape
@@ -90,3 +91,21 @@ class Convolution:
                 " or padding."
             )
         return found
+
+
+def window_counts(
+    name: str, window: Shape, strides: Shape | None, dilation: Shape | None
+) -> tuple[Shape, Shape, Shape]:
+    """The window, the strides and the dilation of a convolution, 1 along each axis for None.
+
+    Raises:
+        ValueError: One of them is not a positive integer for each axis.
+    """
+    ones = (1,) * len(window) if isinstance(window, tuple) else ()
+    counts = (window, ones if strides is None else strides, ones if dilation is None else dilation)
+    for what, each in zip(("window", "strides", "dilation"), counts, strict=True):
+        if not isinstance(each, tuple) or not each or len(each) != len(ones):
+            raise ValueError(f"{what} of {name!r} is {shown(each)}; expected a tuple of a count for each axis.")
+        for count in each:
+            check_count(f"{what} of {name!r}", count)
+    return counts

@@ -25,8 +25,8 @@ from ntk.programs.language.functions import OfNumbers, Softmax
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.positions import common_shape
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Moment, applied, applied_at_one_input
-from ntk.programs.options import evaluated
+from ntk.programs.language.scalars import Apply, Constant, Moment
+from ntk.programs.scalar_values import applied, applied_at_one_input, evaluated
 
 _ROUNDINGS = 4  # times √ε: relative changes that are no jumps, but roundings of values and of cells
 _BESIDE, _SHARE = 64.0, 16  # a jump is so many times the change beside it, over so many times the width

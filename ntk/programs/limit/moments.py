@@ -23,11 +23,12 @@ from ntk.decomposition import gram, unit_scaled
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, same_inputs
 from ntk.programs.language.atoms import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap
 from ntk.programs.language.outputs import Features
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, applied_to_each
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar
 from ntk.programs.language.vectors import Vector, single
 from ntk.programs.limit.demand import Call, Rule
 from ntk.programs.limit.expectations import mean_of, product_of, product_with_itself
 from ntk.programs.limit.forms import Forms
+from ntk.programs.scalar_values import applied_to_each
 
 
 class Moments(abc.ABC):

@@ -13,11 +13,12 @@ from jaxtyping import Array, Float
 from ntk.linalg import highest_matmul, highest_tensordot
 from ntk.programs.language.atoms import BatchMean, Gaussian, Nonlin, One, Tap
 from ntk.programs.language.graph import Node
-from ntk.programs.language.scalars import Scalar, beside_draws
+from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.demand import Rule
 from ntk.programs.limit.draws.conditioning import draw_given
 from ntk.programs.limit.moments import Moments, PairsOfInputs
+from ntk.programs.scalar_values import beside_draws
 
 
 class Sampler:

@@ -19,8 +19,9 @@ from ntk.programs.limit.arrays.plan import Alone, Key, NotOnArrays, Pair, Plan, 
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, Values
 from ntk.programs.limit.forms import Forms
-from ntk.programs.options import evaluated, fixed_scalars
+from ntk.programs.options import fixed_scalars
 from ntk.programs.results import Limits
+from ntk.programs.scalar_values import evaluated
 from ntk.tiles import device_memory, kernel_by_tiles, side_by_tiles
 
 _ENTRIES = 2**16  # of the largest array of a tile, so that the several arrays of a step stay in cache

@@ -22,8 +22,9 @@ from ntk.programs.language.atoms import (
 )
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.positions import Mean, Pad, Pool, Shape, common_shape
-from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Table, with_axes
+from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Table
 from ntk.programs.language.vectors import Vector
+from ntk.programs.scalar_values import with_axes
 
 _NOT_PADDING = np.uint32(0x9E3779B9)  # tells what depends on no entry from the zeros beside it
 

@@ -8,13 +8,14 @@ from jaxtyping import Array
 
 from ntk.linalg import highest_einsum
 from ntk.programs.language.atoms import Atom, Mixed, Moved, One, Transposed
-from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, applied_to_each, with_axes
+from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
 from ntk.programs.limit.arrays.plan import Alone, Need, NotOnArrays, Pair, Rule
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.forms import Forms
 from ntk.programs.options import fixed_scalars
+from ntk.programs.scalar_values import applied_to_each, with_axes
 
 
 class Factors(NamedTuple):

@@ -23,9 +23,10 @@ from ntk.programs.language.atoms import Bias, Embed, MatMul, Nonlin, One, Parame
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, applied_to_each, beside_draws
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.draws.conditioning import Drawn, draw_given, root_of
+from ntk.programs.scalar_values import applied_to_each, beside_draws
 
 
 class _Product(NamedTuple):

@@ -1,0 +1,93 @@
+"""The values of scalars, at one input and for all inputs of a batch."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ntk.programs.language.graph import Node
+from ntk.programs.language.positions import common_shape
+from ntk.programs.language.scalars import OPERATORS, Apply, Constant, Entry, Option, Table
+
+
+def applied(node: Apply, args: list[Any]) -> Any:
+    """The value of a function of scalars at one input."""
+    return node.fn(*args) if node.fn in OPERATORS else node.fn(*(jnp.asarray(arg) for arg in args))
+
+
+def with_axes(value: Any, rank: int, lead: int = 1) -> Any:
+    """Values (…, *P) with new first position axes, so that they broadcast against others of `rank`; a number as it is.
+
+    Args:
+        value: `lead` axes, that of the inputs say, and then position axes.
+        rank: How many position axes there are to be.
+        lead: How many axes are not of positions.
+    """
+    if jnp.ndim(value) == 0:
+        return value
+    return jnp.expand_dims(value, tuple(range(lead, lead + rank - (value.ndim - lead))))
+
+
+def applied_to_each(node: Apply, args: list[Any], dtype: jnp.dtype) -> Any:
+    """The value of a function of scalars for each input of a batch and each position, (N, *P).
+
+    Args:
+        node: The function.
+        args: Numbers, or arrays (N, *P) with the axes of each argument. N may be 1 where all inputs have one value.
+        dtype: Of the arrays.
+
+    Returns:
+        (N, *P), with an axis more if the function gives several numbers; a single value if all arguments are numbers.
+    """
+    if all(jnp.ndim(arg) == 0 for arg in args):
+        return applied(node, args)
+    shape = common_shape([arg.shape for arg in node.args])
+    rank = len(shape)
+    num_inputs = max(len(arg) for arg in args if jnp.ndim(arg))
+    every = []
+    for arg in args:
+        array = with_axes(jnp.asarray(arg, dtype), rank)
+        every.append(jnp.broadcast_to(array, (num_inputs, *shape)).reshape(-1, *shape[rank - node.over :]))
+    values = jax.vmap(lambda *args: applied(node, list(args)))(*every)
+    return values.reshape(num_inputs, *shape[: rank - node.over], *values.shape[1:])
+
+
+def applied_at_one_input(node: Apply, args: list[Any]) -> Any:
+    """The value of a function of scalars where each has its own, with the position axes of each."""
+    if not any(map(jnp.ndim, args)):
+        return applied(node, args)
+    dtype = jnp.result_type(*(arg for arg in args if jnp.ndim(arg)))
+    return applied_to_each(node, [arg[None] if jnp.ndim(arg) else arg for arg in args], dtype)[0]
+
+
+def beside_draws(value: Any) -> Any:
+    """A scalar of each input, (N,), as a row beside draws (S, N) of vectors; anything else as it is."""
+    return jnp.expand_dims(value, 0) if jnp.ndim(value) == 1 else value
+
+
+def evaluated(
+    nodes: Iterable[Node], options: dict[str, Any], known: dict[Node, Any], dtype: jnp.dtype | None
+) -> dict[Node, Any]:
+    """The values of scalars, numbers or arrays (*P), from those of some that are known.
+
+    Args:
+        nodes: The scalars, in an order in which they can be computed. Nodes of other kinds are passed over.
+        options: The values of options by name.
+        known: The values of other scalars.
+        dtype: Of tables; None for that of floats.
+    """
+    values = dict(known)
+    for node in nodes:
+        match node:
+            case Constant(value=value):
+                values[node] = value
+            case Option(name=name):
+                values[node] = options[name]
+            case Table(array=array):
+                values[node] = jnp.asarray(array, dtype)
+            case Apply(args=args):
+                values[node] = applied_at_one_input(node, [values[arg] for arg in args])
+            case Entry(of=of, place=place):
+                values[node] = values[of][..., place]
+    return values
