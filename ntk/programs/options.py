@@ -1,7 +1,6 @@
 """The options of a program that are numbers, and what is computed from them."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from ntk.checks import check_nonnegative, is_concrete
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording, TensorProgram
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table, Width
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table, Value, Width
 from ntk.programs.scalar_values import evaluated
 
 
@@ -34,7 +33,7 @@ def _depends_on_more(scalar: Scalar) -> bool:
     return any(isinstance(node, Moment | Width) for node in reachable([scalar]))
 
 
-def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Any]) -> dict[Node, Any]:
+def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Value]) -> dict[Node, Value]:
     """The values of scalars that depend on options alone, and of what they are made from, at concrete options."""
     with jax.ensure_compile_time_eval():
         return evaluated(reachable(scalars), numbers, {}, None)

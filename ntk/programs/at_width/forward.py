@@ -35,7 +35,7 @@ from ntk.programs.language.atoms import (
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Table, Width
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Table, Value, Width
 from ntk.programs.language.vectors import Vector
 from ntk.programs.scalar_values import applied_at_one_input, with_axes
 
@@ -230,6 +230,6 @@ class ForwardPass:
         return factor * found[0]
 
 
-def _beside(scalar: Any, rank: int) -> Any:
+def _beside(scalar: Value, rank: int) -> Value:
     """A scalar, of each position if it has axes, to broadcast against vectors with so many position axes."""
-    return with_axes(scalar, rank, lead=0)[..., None] if jnp.ndim(scalar) else scalar
+    return jnp.expand_dims(with_axes(scalar, rank, lead=0), -1) if jnp.ndim(scalar) else scalar

@@ -1,6 +1,7 @@
 """The operations of a recorded program in groups of alike ones, which can be done at the same time."""
 
 from collections.abc import Hashable
+from typing import TypeGuard
 
 from ntk.programs.language.atoms import (
     Atom,
@@ -95,6 +96,6 @@ def _has_axes(node: Node) -> bool:
     return isinstance(node, Vector | Scalar | Atom) and bool(node.shape)
 
 
-def is_product(atom: Node) -> bool:
+def is_product(atom: Node) -> TypeGuard[Nonlin]:
     """Whether it is the product of two vectors."""
     return isinstance(atom, Nonlin) and atom.function is PRODUCT

@@ -2,10 +2,10 @@
 
 import linecache
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import jax
 
@@ -70,7 +70,7 @@ class Node:
 def refuse_arrays_of(kind: type, what: str, expected: str) -> None:
     """Let JAX's functions refuse a class of nodes with a sentence that says what to write instead."""
 
-    def refuse(_: Any) -> Any:
+    def refuse(_: object) -> NoReturn:
         raise TypeError(f"a function of arrays is applied to {what} at {users_line()}; expected {expected}.")
 
     kind.__jax_array__ = refuse  # type: ignore[attr-defined]
@@ -78,6 +78,7 @@ def refuse_arrays_of(kind: type, what: str, expected: str) -> None:
 
 
 SomeNode = TypeVar("SomeNode", bound=Node)
+Found = TypeVar("Found")
 
 
 class Graph:
@@ -91,17 +92,17 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.line: Line | None = None
-        self._made: dict[tuple[Any, ...], Node] = {}
-        self._found: dict[tuple[Any, ...], Any] = {}
+        self._made: dict[tuple[Hashable, ...], Node] = {}
+        self._found: dict[tuple[Hashable, ...], Any] = {}
 
-    def once(self, fn: Callable[..., Any], *args: Any) -> Any:
+    def once(self, fn: Callable[..., Found], *args: Hashable) -> Found:
         """fn(*args), computed once and kept for as long as the graph lives."""
         key = (fn, *args)
         if key not in self._found:
             self._found[key] = fn(*args)
         return self._found[key]
 
-    def make(self, kind: type[SomeNode], *attributes: Any) -> SomeNode:
+    def make(self, kind: type[SomeNode], *attributes: Hashable) -> SomeNode:
         """The node of that kind with those attributes. Equal attributes give the same node."""
         key = (kind, *attributes)
         node = self._made.get(key)
@@ -125,7 +126,7 @@ def reachable(roots: Iterable[Node], up_to: tuple[type[Node], ...] = ()) -> list
     return [found[index] for index in sorted(found)]
 
 
-def _nodes_in(value: Any) -> Iterator[Node]:
+def _nodes_in(value: object) -> Iterator[Node]:
     if isinstance(value, Node):
         yield value
     elif isinstance(value, tuple):

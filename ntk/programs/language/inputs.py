@@ -68,7 +68,7 @@ class Input:
             raise ValueError(f"shape is {shown(shape)}; expected one of {self.places.size} entries.") from None
 
 
-def field_of(x: Any, reader: str) -> tuple[tuple[int, ...], Shape]:
+def field_of(x: object, reader: str) -> tuple[tuple[int, ...], Shape]:
     """The places of the entries that `reader` is applied to, and the position axes: all but the last of x."""
     if not isinstance(x, Input) or not x.shape or 0 in x.shape:
         found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)
@@ -76,7 +76,7 @@ def field_of(x: Any, reader: str) -> tuple[tuple[int, ...], Shape]:
     return tuple(x.places.ravel().tolist()), x.shape[:-1]
 
 
-def entries_of(x: Any, reader: str) -> tuple[int, ...]:
+def entries_of(x: object, reader: str) -> tuple[int, ...]:
     """The places of a vector of input entries, which `reader` is applied to; anything else is refused."""
     if not isinstance(x, Input) or len(x.shape) != 1 or not len(x):
         found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from ntk.caches.rebinding import as_of_now
 from ntk.checks import as_numpy, check_choice, check_count, check_flag, shown
-from ntk.duals import Activation, activation, check_breakpoints
+from ntk.duals import Activation, ActivationLike, activation, check_breakpoints
 from ntk.programs.language.atoms import Bias, Parameter, Tap
 from ntk.programs.language.functions import coordinatewise, promoting, softmax_where
 from ntk.programs.language.graph import Graph, Line, users_line
@@ -133,7 +134,9 @@ class Net:
         weight = self.graph.make(Bias, self.parameter(name, "output", std, mean))
         return single(weight, OutputWeight)  # type: ignore[return-value]
 
-    def phi(self, name_or_function: Any, *, breakpoints: tuple[float, ...] = (0.0,)) -> Function:
+    def phi(
+        self, name_or_function: ActivationLike | Callable[..., Array], *, breakpoints: tuple[float, ...] = (0.0,)
+    ) -> Function:
         """A coordinate-wise function of vectors and scalars.
 
         Args:
@@ -150,7 +153,7 @@ class Net:
         points = check_breakpoints(breakpoints)
         return Function(as_of_now(name_or_function, coordinatewise), points)
 
-    def table(self, numbers: ArrayLike | Sequence[Any]) -> Scalar:
+    def table(self, numbers: ArrayLike | Sequence[object]) -> Scalar:
         """Numbers, one for each position: weights of a field (`table * z`), or of sums over positions (`table @ z`).
 
         Args:

@@ -3,7 +3,6 @@
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,7 +11,7 @@ from ntk.decomposition import unit_scaled
 from ntk.programs.language.atoms import Bias, Parameter
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of, users_line
 from ntk.programs.language.inputs import Input, entries_of
-from ntk.programs.language.scalars import Scalar, as_scalar, coefficients, graph_of
+from ntk.programs.language.scalars import Operand, Scalar, Value, as_scalar, coefficients, graph_of
 from ntk.programs.language.vectors import Vector, as_vector, combination, zeros
 
 
@@ -28,9 +27,9 @@ class Features(Node):
     size: int
     terms: tuple[tuple[tuple[int, ...], Scalar], ...]
 
-    def of_each(self, x: Float[Array, "N F"], factors: Sequence[Any]) -> Float[Array, "N d"]:
+    def of_each(self, x: Float[Array, "N F"], factors: Sequence[Value]) -> Float[Array, "N d"]:
         """Their values over √d at each input, where each coefficient is one number or one for each input."""
-        columns = (factor[:, None] if jnp.ndim(factor) else factor for factor in factors)
+        columns = (jnp.expand_dims(factor, 1) if jnp.ndim(factor) else factor for factor in factors)
         parts = (unit_scaled(x[:, jnp.array(entries)]) for entries, _ in self.terms)
         return sum(map(operator.mul, columns, parts), jnp.zeros((len(x), self.size), x.dtype))
 
@@ -60,30 +59,30 @@ class Output(Node):
         """The read-outs of the input."""
         return tuple((weight, read) for weight, read in self.readouts if isinstance(read, Features))
 
-    def __add__(self, other: Any) -> "Output":
+    def __add__(self, other: Operand) -> "Output":
         return _sum_of_outputs((1.0, self), (1.0, other))
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> "Output":
+    def __sub__(self, other: Operand) -> "Output":
         return _sum_of_outputs((1.0, self), (-1.0, other))
 
-    def __rsub__(self, other: Any) -> "Output":
+    def __rsub__(self, other: Operand) -> "Output":
         return _sum_of_outputs((1.0, other), (-1.0, self))
 
     def __neg__(self) -> "Output":
         return _sum_of_outputs((-1.0, self))
 
-    def __mul__(self, factor: Any) -> "Output":
+    def __mul__(self, factor: Operand) -> "Output":
         return _sum_of_outputs((factor, self))
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: Any) -> "Output":
+    def __truediv__(self, divisor: Operand) -> "Output":
         return _sum_of_outputs((1.0 / as_scalar(self.graph, divisor), self))
 
 
-def as_output(graph: Graph, value: Any) -> Output:
+def as_output(graph: Graph, value: object) -> Output:
     """`value`, or the output that is nothing but that scalar."""
     if isinstance(value, Output):
         return value
@@ -101,7 +100,7 @@ def _number(scalar: Scalar) -> Scalar:
     return scalar
 
 
-def _sum_of_outputs(*weighted: tuple[Any, Any]) -> Output:
+def _sum_of_outputs(*weighted: tuple[Operand, Operand]) -> Output:
     graph = graph_of(*(output for _, output in weighted))
     readouts: dict[Parameter, Read] = {}
     offset = as_scalar(graph, 0.0)
@@ -141,7 +140,7 @@ class OutputWeight(Vector):
         assert isinstance(bias, Bias)
         return bias.parameter
 
-    def __matmul__(self, read: Any) -> Output:
+    def __matmul__(self, read: Operand | Input) -> Output:
         graph, weight, nothing = self.graph, self.parameter, as_scalar(self.graph, 0.0)
         if not isinstance(read, Input):
             return graph.make(Output, ((weight, as_vector(graph, read)),), nothing)

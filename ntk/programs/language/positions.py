@@ -7,7 +7,7 @@ same map serves values at finite width, and both position axes of a second momen
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import EllipsisType
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +16,8 @@ from jax import Array, lax
 from ntk.checks import check_count, shown
 
 Shape = tuple[int, ...]
+Place = int | np.integer | slice | EllipsisType | None
+Index = Place | tuple[Place, ...]  # of NumPy's basic indexing
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Pool(AxisMap):
         return sum(parts[1:], parts[0]) / self.window
 
 
-def indexed(shape: Shape, index: Any) -> list[AxisMap]:
+def indexed(shape: Shape, index: Index) -> list[AxisMap]:
     """The maps, one after another, that NumPy's basic indexing amounts to: integers, slices, None and Ellipsis.
 
     Raises:
@@ -190,7 +192,7 @@ def indexed(shape: Shape, index: Any) -> list[AxisMap]:
             if places != range(size):
                 maps.append(Steps(axis, places[0], places.step, len(places)))
             axis += 1
-        else:
+        elif isinstance(item, int | np.integer):
             if not -size <= item < size:
                 raise ValueError(f"a field with axes {shape} is indexed by {item}; expected one of {size} positions.")
             maps.append(Entry(axis, int(item) % size))

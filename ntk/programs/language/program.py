@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ from ntk.checks import as_floating, as_numpy, check_finite, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.networks import Description
 from ntk.programs.language.atoms import BatchMean, Bias, Parameter, Tap
-from ntk.programs.language.graph import Graph, Node, reachable
+from ntk.programs.language.graph import Found, Graph, Node, reachable
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
-from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.language.vectors import Vector
 
 
@@ -51,7 +51,7 @@ class Recording:
         """Whether an output depends on the other inputs of the batch."""
         return any(isinstance(node, BatchMean) for node in self.nodes)
 
-    def once(self, fn: Callable[..., Any], *args: Any) -> Any:
+    def once(self, fn: Callable[..., Found], *args: Hashable) -> Found:
         """fn(*args), computed once and kept for as long as the recording lives."""
         return self.graph.once(fn, *args)
 
@@ -116,7 +116,7 @@ class TensorProgram(Description):
         return recordings[key]
 
 
-def check_program(program: Any) -> None:
+def check_program(program: object) -> None:
     """Refuse what is not a tensor program."""
     if not isinstance(program, TensorProgram):
         raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
@@ -204,7 +204,7 @@ class _Choices:
         return isinstance(other, _Choices) and self._key == other._key
 
 
-def _typed(value: Any) -> Any:
+def _typed(value: object) -> tuple[object, ...]:
     return (tuple, *map(_typed, value)) if type(value) is tuple else (type(value), value)
 
 
@@ -255,7 +255,7 @@ def _fan_in(weight: Parameter) -> str:
     return "a vector of the network" if weight.fan_in is None else f"{weight.fan_in} entries of the input"
 
 
-def _number(name: str, value: Any) -> Any:
+def _number(name: str, value: object) -> Value:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray | jax.Array):
         raise TypeError(f"option {name} is {shown(value)}; expected a real number.")
     if np.shape(value) != ():
@@ -265,7 +265,7 @@ def _number(name: str, value: Any) -> Any:
     return value
 
 
-def _choice(name: str, value: Any) -> Any:
+def _choice(name: str, value: object) -> object:
     try:
         hash(value)
     except TypeError:

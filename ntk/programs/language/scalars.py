@@ -5,7 +5,7 @@ import operator
 import sys
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from ntk.programs.language.functions import shape_of_result
 from ntk.programs.language.graph import Graph, Node, reachable, refuse_arrays_of, users_line
 from ntk.programs.language.positions import Shape, common_shape
 
+if TYPE_CHECKING:  # A vector is made of scalars, and its mean is one.
+    from ntk.programs.language.vectors import Vector
+
 
 class Scalar(Node):
     """A number that is the same for all coordinates, one for each input and, if it has position axes, each position."""
@@ -26,34 +29,34 @@ class Scalar(Node):
         """The sizes of its position axes."""
         return ()
 
-    def __add__(self, other: Any) -> "Scalar":
+    def __add__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.add, self, other)
 
-    def __radd__(self, other: Any) -> "Scalar":
+    def __radd__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.add, other, self)
 
-    def __sub__(self, other: Any) -> "Scalar":
+    def __sub__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.sub, self, other)
 
-    def __rsub__(self, other: Any) -> "Scalar":
+    def __rsub__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.sub, other, self)
 
-    def __mul__(self, other: Any) -> "Scalar":
+    def __mul__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.mul, self, other)
 
-    def __rmul__(self, other: Any) -> "Scalar":
+    def __rmul__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.mul, other, self)
 
-    def __truediv__(self, other: Any) -> "Scalar":
+    def __truediv__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.truediv, self, other)
 
-    def __rtruediv__(self, other: Any) -> "Scalar":
+    def __rtruediv__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.truediv, other, self)
 
-    def __pow__(self, other: Any) -> "Scalar":
+    def __pow__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.pow, self, other)
 
-    def __rpow__(self, other: Any) -> "Scalar":
+    def __rpow__(self, other: "Operand") -> "Scalar":
         return _arithmetic(operator.pow, other, self)
 
     def __neg__(self) -> "Scalar":
@@ -62,7 +65,9 @@ class Scalar(Node):
 
 Summand = TypeVar("Summand", bound=Hashable)
 Number = float | Scalar  # of a program's option: what the user gives, and what the program is given
-ScalarLike = int | float | np.number | np.ndarray | jax.Array | Scalar  # one real number
+Value = int | float | np.number | np.ndarray | jax.Array  # of a scalar: one real number, or an array of them
+ScalarLike = Value | Scalar  # one real number
+Operand = Value | Node  # of arithmetic; a node that is not a scalar has an arithmetic of its own
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,7 +116,7 @@ class Table(Scalar):
 class Moment(Scalar):
     """The mean of a vector over its coordinates, at each position."""
 
-    vector: Any
+    vector: "Vector"
 
     @property
     def shape(self) -> Shape:
@@ -155,7 +160,7 @@ class Entry(Scalar):
         return self.of.shape
 
 
-def as_scalar(graph: Graph, value: Any, said: str = "a tensor program uses") -> Scalar:
+def as_scalar(graph: Graph, value: object, said: str = "a tensor program uses") -> Scalar:
     """`value`, or the constant of that number. A refusal of anything else begins with `said`."""
     if isinstance(value, Scalar):
         return value
@@ -171,7 +176,7 @@ def as_scalar(graph: Graph, value: Any, said: str = "a tensor program uses") -> 
     return graph.make(Constant, float(value))
 
 
-def fixed_scalar(graph: Graph, value: Any, said: str) -> Scalar:
+def fixed_scalar(graph: Graph, value: object, said: str) -> Scalar:
     """`value` as a scalar that is the same for all inputs."""
     scalar = as_scalar(graph, value, f"{said} is")
     if any(isinstance(node, Moment) for node in reachable([scalar])):
@@ -179,7 +184,7 @@ def fixed_scalar(graph: Graph, value: Any, said: str) -> Scalar:
     return scalar
 
 
-def standard_deviation(graph: Graph, value: Any, said: str) -> Scalar:
+def standard_deviation(graph: Graph, value: object, said: str) -> Scalar:
     """`value` as a scalar that is one number for all inputs, and not negative where that is known."""
     scalar = fixed_scalar(graph, value, said)
     check_no_axes(said, scalar)
@@ -195,7 +200,7 @@ def check_no_axes(said: str, scalar: Scalar) -> None:
 
 
 def apply_to_scalars(
-    graph: Graph, fn: Callable[..., Any], over: int, args: tuple[Any, ...]
+    graph: Graph, fn: Callable[..., Any], over: int, args: tuple[Operand, ...]
 ) -> Scalar | tuple[Scalar, ...]:
     """A function of numbers, or of arrays over the last `over` position axes, of these scalars.
 
@@ -233,7 +238,7 @@ def is_number(scalar: Scalar, value: float) -> bool:
     return isinstance(scalar, Constant) and scalar.value == value
 
 
-def coefficients(graph: Graph, *weighted: tuple[Any, Iterable[tuple[Summand, Scalar]]]) -> dict[Summand, Scalar]:
+def coefficients(graph: Graph, *weighted: tuple[Operand, Iterable[tuple[Summand, Scalar]]]) -> dict[Summand, Scalar]:
     """The coefficients, none of them 0, of a weighted sum of linear combinations, each given by its terms."""
     found: dict[Summand, Scalar] = {}
     for factor, terms in weighted:
@@ -243,7 +248,7 @@ def coefficients(graph: Graph, *weighted: tuple[Any, Iterable[tuple[Summand, Sca
     return {summand: coefficient for summand, coefficient in found.items() if not is_number(coefficient, 0.0)}
 
 
-def graph_of(*values: Any) -> Graph:
+def graph_of(*values: object) -> Graph:
     """The graph that the nodes among `values` belong to."""
     graphs = {value.graph for value in values if isinstance(value, Node)}
     if len(graphs) != 1:
@@ -261,8 +266,8 @@ _NEUTRAL = {
 }
 
 
-def _arithmetic(fn: Callable[..., Any], left: Any, right: Any) -> Any:
-    """fn(left, right) of scalars, computed at once where both are numbers."""
+def _arithmetic(fn: Callable[..., Any], left: Operand, right: Operand) -> Any:
+    """fn(left, right) of scalars, computed at once where both are numbers; NotImplemented beside another node."""
     if isinstance(right, Node) and not isinstance(right, Scalar):
         return NotImplemented
     graph = graph_of(left, right)

@@ -17,6 +17,7 @@ from ntk.programs.language.functions import shape_of_result
 from ntk.programs.language.graph import Graph, Node, refuse_arrays_of
 from ntk.programs.language.positions import (
     AxisMap,
+    Index,
     Pad,
     Shape,
     axis_order,
@@ -26,7 +27,16 @@ from ntk.programs.language.positions import (
     pooling,
     stretched,
 )
-from ntk.programs.language.scalars import Constant, Moment, Scalar, as_scalar, coefficients, graph_of, is_number
+from ntk.programs.language.scalars import (
+    Constant,
+    Moment,
+    Operand,
+    Scalar,
+    as_scalar,
+    coefficients,
+    graph_of,
+    is_number,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,7 +59,7 @@ class Vector(Node):
         """The mean over all inputs of the batch, coordinate by coordinate."""
         return single(self.graph.make(BatchMean, self)) if self.terms else self
 
-    def __getitem__(self, index: Any) -> "Vector":
+    def __getitem__(self, index: Index) -> "Vector":
         """The field at some positions.
 
         Args:
@@ -109,7 +119,7 @@ class Vector(Node):
         """
         return moved(self, *pooling(self.shape, windows, windows if strides is None else strides))
 
-    def __rmatmul__(self, weights: Any) -> "Vector":
+    def __rmatmul__(self, weights: Scalar) -> "Vector":
         """Σ_q w_pq z_q over the last position axis, for scalars with axes (…, p, q)."""
         if not isinstance(weights, Scalar):
             return NotImplemented
@@ -123,21 +133,21 @@ class Vector(Node):
         terms = [(self.graph.make(Mixed, weights, part), factor) for part, factor in _summands(z)]
         return _linear(self.graph, terms, (*lead, weights.shape[-2]))
 
-    def __add__(self, other: Any) -> "Vector":
+    def __add__(self, other: Operand) -> "Vector":
         return combination(self.graph, (1.0, self), (1.0, other))
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> "Vector":
+    def __sub__(self, other: Operand) -> "Vector":
         return combination(self.graph, (1.0, self), (-1.0, other))
 
-    def __rsub__(self, other: Any) -> "Vector":
+    def __rsub__(self, other: Operand) -> "Vector":
         return combination(self.graph, (1.0, other), (-1.0, self))
 
     def __neg__(self) -> "Vector":
         return combination(self.graph, (-1.0, self))
 
-    def __mul__(self, other: Any) -> "Vector":
+    def __mul__(self, other: Operand) -> "Vector":
         if not isinstance(other, Vector):
             return combination(self.graph, (other, self))
         if not (self.terms and other.terms):
@@ -146,15 +156,15 @@ class Vector(Node):
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: Any) -> "Vector":
+    def __truediv__(self, other: Operand) -> "Vector":
         if not isinstance(other, Vector):
             return combination(self.graph, (1.0 / as_scalar(self.graph, other), self))
         return QUOTIENT(self, other) if self.terms else broadcast(self, common_shape([self.shape, other.shape]))
 
-    def __rtruediv__(self, other: Any) -> "Vector":
+    def __rtruediv__(self, other: Operand) -> "Vector":
         return as_vector(self.graph, other) / self
 
-    def __pow__(self, exponent: Any) -> "Vector":
+    def __pow__(self, exponent: Operand) -> "Vector":
         if isinstance(exponent, Vector):
             return _POWER(self, exponent)
         exponent = as_scalar(self.graph, exponent)
@@ -166,7 +176,7 @@ class Vector(Node):
             return (1.0 / self) ** -exponent
         return _power(exponent.value)(self) if isinstance(exponent, Constant) else _POWER(self, exponent)
 
-    def __rpow__(self, base: Any) -> "Vector":
+    def __rpow__(self, base: Operand) -> "Vector":
         return _POWER(as_scalar(self.graph, base), self)
 
 
@@ -189,7 +199,7 @@ class Function:
         """The name that messages use."""
         return self.activation.name if self.activation else getattr(self.fn, "__name__", type(self.fn).__name__)
 
-    def __call__(self, *args: Any) -> "Vector":
+    def __call__(self, *args: Operand) -> "Vector":
         """The vector of the function's values at the coordinates of the arguments.
 
         Args:
@@ -230,7 +240,7 @@ def _power(exponent: float) -> Function:
     return Function(lambda x: x**exponent)
 
 
-def combination(graph: Graph, *weighted: tuple[Any, Any]) -> Vector:
+def combination(graph: Graph, *weighted: tuple[Operand, Operand]) -> Vector:
     """Σ c·z of pairs (c, z), where c is a scalar or a number. If z is one too, it stands for a constant vector."""
     pairs = [(as_scalar(graph, factor), as_vector(graph, summand)) for factor, summand in weighted]
     shape = common_shape([part.shape for pair in pairs for part in pair])
@@ -250,7 +260,9 @@ def moved(vector: Vector, *maps: AxisMap) -> Vector:
     return vector
 
 
-def _rearranged(vector: Vector, shape: Shape, kind: type[Rearranged], how: Any, keeps_ones: bool = True) -> Vector:
+def _rearranged(
+    vector: Vector, shape: Shape, kind: type[Rearranged], how: AxisMap | tuple[int, ...], keeps_ones: bool = True
+) -> Vector:
     """The field after a linear map of its positions, which has position axes of these sizes."""
     graph, terms = vector.graph, []
     for part, factor in _summands(vector):
@@ -279,7 +291,7 @@ def broadcast(vector: Vector, shape: Shape) -> Vector:
     return vector if vector.shape == shape else moved(vector, *stretched(vector.shape, shape))
 
 
-def as_vector(graph: Graph, value: Any) -> Vector:
+def as_vector(graph: Graph, value: object) -> Vector:
     """`value`, or the constant vector of that number or scalar."""
     if isinstance(value, Vector):
         return value

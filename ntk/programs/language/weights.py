@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ntk.checks import check_count, shown
 from ntk.programs.language.atoms import Convolve, Embed, Entries, MatMul, Parameter, Window
-from ntk.programs.language.inputs import field_of
+from ntk.programs.language.inputs import Input, field_of
 from ntk.programs.language.positions import Shape
-from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.scalars import Operand, Scalar
 from ntk.programs.language.vectors import Vector, as_vector, single, zeros
 
 
@@ -24,7 +23,7 @@ class Matrix:
         """The transpose, the same parameter."""
         return Matrix(self.parameter, not self.transposed)
 
-    def __matmul__(self, vector: Any) -> Vector:
+    def __matmul__(self, vector: Operand | Input) -> Vector:
         graph = self.parameter.graph
         vector = as_vector(graph, vector)
         if not vector.terms:
@@ -40,7 +39,7 @@ class InputMatrix:
     name: str
     std: Scalar
 
-    def __matmul__(self, x: Any) -> Vector:
+    def __matmul__(self, x: Input) -> Vector:
         graph = self.std.graph
         source = graph.make(Entries, *field_of(x, f"input matrix {self.name!r}"))
         parameter = self.parameter(self.name, "input_matrix", self.std, fan_in=x.shape[-1])
@@ -63,7 +62,7 @@ class Convolution:
     padding: str
     shared: bool
 
-    def __matmul__(self, z: Any) -> Vector:
+    def __matmul__(self, z: Vector | Input) -> Vector:
         graph, said = self.std.graph, f"convolution {self.name!r}"
         source = z if isinstance(z, Vector) else graph.make(Entries, *field_of(z, said))
         if len(source.shape) != len(self.window):

@@ -23,7 +23,7 @@ from ntk.programs.language.atoms import Bias, Embed, MatMul, Nonlin, One, Parame
 from ntk.programs.language.graph import Node
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Value
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.draws.conditioning import Drawn, draw_given, root_of
 from ntk.programs.scalar_values import applied_to_each, beside_draws
@@ -189,13 +189,13 @@ class Coordinates:
                     self._add(atom, beside_draws(values[factor]) * d)
                     self._add(factor, jnp.mean(d * values[atom], axis=0))
 
-    def _pulled_back(self, fn: Callable[..., Array], args: tuple[Node, ...], d: Array) -> list[tuple[Node, Array]]:
+    def _pulled_back(self, fn: Callable[..., Value], args: tuple[Node, ...], d: Array) -> list[tuple[Node, Array]]:
         """The arguments that depend on the input, and what a function's gradient gives to each."""
         moving = [arg for arg in dict.fromkeys(args) if jnp.ndim(self.values[arg])]
         if not moving:
             return []
 
-        def of_moving(*moved: Array) -> Array:
+        def of_moving(*moved: Array) -> Value:
             found = dict(zip(moving, moved, strict=True))
             return fn(*(found.get(arg, self.values[arg]) for arg in args))
 
