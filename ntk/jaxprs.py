@@ -17,6 +17,15 @@ Equation: TypeAlias = Any
 
 # Equations that only wrap one program, whose inputs and outputs are their own.
 WRAPPERS = ("jit", "closed_call", "eval_jaxpr", "remat2")
+# Primitives of JAX that are continuous wherever they are defined, and have no poles.
+_CONTINUOUS = """
+abs acos acosh add add_any asin asinh atan broadcast_in_dim cbrt clamp concatenate convert_element_type copy cos cosh
+cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call dot_general erf erfc exp exp2 expm1 jit
+logistic max min mul neg pad pjit reduce_max reduce_min reduce_prod reduce_sum remat reshape rev scan sin sinh slice
+sort split sqrt square squeeze stack stop_gradient sub tanh transpose
+""".split()  # noqa: SIM905
+# So are these, where the second argument is such a constant.
+_CONTINUOUS_BY_A_CONSTANT = {"div": lambda number: number != 0, "pow": lambda number: number > 0}
 
 
 class Scan(NamedTuple):
@@ -114,6 +123,24 @@ def evaluate(program: Program, equation: Equation, inputs: Sequence[Any]) -> Seq
     run: Callable[..., Sequence[Any]] = core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))
     outputs = iter(run(*arguments.values()))
     return [None if isinstance(v, core.DropVar) else next(outputs) for v in equation.outvars]
+
+
+def consists_of_continuous(jaxpr: Any) -> bool:
+    """Whether a program consists of primitives that are continuous wherever they are defined, and have no poles."""
+    return all(
+        _has_no_jump_or_pole(equation)
+        and all(jnp.issubdtype(result.aval.dtype, jnp.floating) for result in equation.outvars)
+        and all(map(consists_of_continuous, core.jaxprs_in_params(equation.params)))
+        for equation in jaxpr.eqns
+    )
+
+
+def _has_no_jump_or_pole(equation: Equation) -> bool:
+    name = equation.primitive.name
+    if name in _CONTINUOUS_BY_A_CONSTANT:
+        second = equation.invars[1]
+        return isinstance(second, core.Literal) and bool(_CONTINUOUS_BY_A_CONSTANT[name](second.val))
+    return name in _CONTINUOUS or (name == "integer_pow" and equation.params["y"] >= 0)
 
 
 def _inner(equation: Equation) -> Iterator[Program]:

@@ -8,7 +8,7 @@ decides nothing. A function with poles is, with all that is computed from it: 1/
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,12 @@ from jaxtyping import Array, Float
 
 from ntk.caches.lifetimes import compiled
 from ntk.dtypes import common_dtype
-from ntk.jaxprs import evaluate
+from ntk.jaxprs import consists_of_continuous, evaluate
 from ntk.programs.language.functions import OfNumbers, Softmax
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.positions import common_shape
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Moment
+from ntk.programs.language.scalars import Apply, Constant, Moment, Value
 from ntk.programs.scalar_values import applied, applied_at_one_input, evaluated
 
 _ROUNDINGS = 4  # times √ε: relative changes that are no jumps, but roundings of values and of cells
@@ -35,15 +35,6 @@ _ERRORS = 6  # standard errors of a moment within which its limit is taken to li
 _JOINT_MOVES = 8  # of all moments at once
 _CELLS, _CUTS, _KEPT, _ROUNDS = 32, 8, 4, 16  # at first, then of each cell, of which so many are kept, so often
 _SEGMENTS = 32  # of one function that are searched, those with the largest changes
-# Primitives of JAX that are continuous wherever they are defined, and have no poles.
-_CONTINUOUS = """
-abs acos acosh add add_any asin asinh atan broadcast_in_dim cbrt clamp concatenate convert_element_type copy cos cosh
-cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call dot_general erf erfc exp exp2 expm1 jit
-logistic max min mul neg pad pjit reduce_max reduce_min reduce_prod reduce_sum remat reshape rev scan sin sinh slice
-sort split sqrt square squeeze stack stop_gradient sub tanh transpose
-""".split()  # noqa: SIM905
-# So are these, where the second argument is such a constant.
-_CONTINUOUS_BY_A_CONSTANT = {"div": lambda number: number != 0, "pow": lambda number: number > 0}
 
 
 class _Jumps(NamedTuple):
@@ -131,34 +122,17 @@ def _is_continuous(node: Apply) -> bool:
         return True
     constants = [arg.value if isinstance(arg, Constant) else None for arg in node.args]
 
-    def of_others(*others: Array) -> Any:
+    def of_others(*others: Array) -> Value:
         given = iter(others)
         return applied(node, [next(given) if constant is None else constant for constant in constants])
 
     shape = common_shape([arg.shape for arg in node.args])
     taken = shape[len(shape) - node.over :]
     others = (jnp.zeros(taken) for constant in constants if constant is None)
-    return _consists_of_continuous(jax.make_jaxpr(of_others)(*others).jaxpr)
+    return consists_of_continuous(jax.make_jaxpr(of_others)(*others).jaxpr)
 
 
-def _consists_of_continuous(jaxpr: Any) -> bool:
-    return all(
-        _has_no_jump_or_pole(equation)
-        and all(jnp.issubdtype(result.aval.dtype, jnp.floating) for result in equation.outvars)
-        and all(map(_consists_of_continuous, jaxprs_in_params(equation.params)))
-        for equation in jaxpr.eqns
-    )
-
-
-def _has_no_jump_or_pole(equation: Any) -> bool:
-    name = equation.primitive.name
-    if name in _CONTINUOUS_BY_A_CONSTANT:
-        second = equation.invars[1]
-        return isinstance(second, Literal) and bool(_CONTINUOUS_BY_A_CONSTANT[name](second.val))
-    return name in _CONTINUOUS or (name == "integer_pow" and equation.params["y"] >= 0)
-
-
-def _rounding(dtype: Any) -> float:
+def _rounding(dtype: jnp.dtype) -> float:
     """The largest relative change between neighbouring numbers that is not taken for a jump."""
     return _ROUNDINGS * float(jnp.finfo(dtype).eps) ** 0.5
 
@@ -167,7 +141,7 @@ def _values(
     recording: Recording, numbers: dict[str, Array], point: Float[Array, " M"], wanted: tuple[Node, ...]
 ) -> list[Array]:
     """The values of scalars where the moments have those of a point."""
-    moments: dict[Node, Any] = {}
+    moments: dict[Node, Value] = {}
     start = 0
     for moment in moments_before_jumps(recording):
         size = math.prod(moment.shape)
@@ -272,7 +246,7 @@ def _what_jumps(
             continue
         before, after = (_values(recording, numbers, point, part.args) for point in (below, above))
 
-        def at_inputs(*args: Array, part: Apply = part) -> Any:
+        def at_inputs(*args: Array, part: Apply = part) -> Value:
             return applied_at_one_input(part, list(args))
 
         primitive = _primitive_that_jumps(jax.make_jaxpr(at_inputs)(*before), before, after, _rounding(below.dtype))
