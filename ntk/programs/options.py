@@ -1,6 +1,6 @@
 """The options of a program that are numbers, and what is computed from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def _depends_on_more(scalar: Scalar) -> bool:
     return any(isinstance(node, Moment | Width) for node in reachable([scalar]))
 
 
-def values_of_options(scalars: Iterable[Scalar], numbers: dict[str, Value]) -> dict[Node, Value]:
+def values_of_options(scalars: Iterable[Scalar], numbers: Mapping[str, Value]) -> dict[Node, Value]:
     """The values of scalars that depend on options alone, and of what they are made from, at concrete options."""
     with jax.ensure_compile_time_eval():
         return evaluated(reachable(scalars), numbers, {}, None)

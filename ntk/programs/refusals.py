@@ -1,6 +1,6 @@
 """What has a limit that the theory covers; all else is refused, with the line of the program that is at fault."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -9,7 +9,7 @@ from ntk.checks import is_concrete
 from ntk.programs.gia import check_recording
 from ntk.programs.language.atoms import Gaussian, Nonlin, One
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Width
+from ntk.programs.language.scalars import Value, Width
 from ntk.programs.language.vectors import QUOTIENT
 from ntk.programs.options import values_of_options
 
@@ -42,7 +42,7 @@ def check_has_limit(recording: Recording) -> None:
                 )
 
 
-def check_span(recording: Recording, numbers: dict[str, Any], x1: Array, x2: Array | None) -> None:
+def check_span(recording: Recording, numbers: Mapping[str, Value], x1: Array, x2: Array | None) -> None:
     """Refuse a batch of which the inputs span fewer dimensions than the program needs."""
     if not is_concrete(numbers, x1, x2):
         return

@@ -1,9 +1,20 @@
 """Which expectations of a program have closed forms, and what each of its quantities depends on: known beforehand."""
 
 import operator
-from typing import Any
 
-from ntk.programs.language.atoms import Atom, Convolve, Embed, Entries, Gaussian, MatMul, Nonlin, One, Rearranged, Tap
+from ntk.programs.language.atoms import (
+    Atom,
+    Convolve,
+    Embed,
+    Entries,
+    Family,
+    Gaussian,
+    MatMul,
+    Nonlin,
+    One,
+    Rearranged,
+    Tap,
+)
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_number
@@ -30,7 +41,7 @@ class Forms:
         self._closed_mean: set[Atom] = set()
         self._zero: set[Node] = set()
         self._unbounded: set[Node] = set()
-        self._sampled_families: set[Any] = set()
+        self._sampled_families: set[Family] = set()
         for node in recording.nodes:
             self._learn(node)
         read = [vector for _, vector in (*recording.output.vectors, *recording.watched.values())]
@@ -69,7 +80,7 @@ class Forms:
                 return (first, second) if self.has_closed_form(first) and self.has_closed_form(second) else None
         return None
 
-    def is_sampled(self, family: Any) -> bool:
+    def is_sampled(self, family: Family) -> bool:
         """Whether the covariances of a matrix's results are averages over samples.
 
         They all are if one of them has to be, so that they are positive semi-definite together.
@@ -81,7 +92,7 @@ class Forms:
         found = frozenset().union(*(self._gaussians[atom] for atom, _ in vector.terms))
         return sorted(found, key=lambda gaussian: gaussian.index)
 
-    def families(self, atom: Atom) -> frozenset[Any]:
+    def families(self, atom: Atom) -> frozenset[Family]:
         """What the Gaussian vectors that it is a function of belong to."""
         return frozenset(gaussian.family for gaussian in self._gaussians[atom])
 

@@ -1,7 +1,5 @@
 """The limit of a program at infinite width: C, D, NNGP and NTK, exact where closed forms suffice, else sampled."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,7 +185,7 @@ def _kernels(
     return result
 
 
-def _check_rtol(rtol: Any, *arguments: Any) -> None:
+def _check_rtol(rtol: object, *arguments: object) -> None:
     expected = "a positive number, and concrete arguments, none of them traced"
     number = as_numpy("rtol", rtol, expected) if is_concrete(rtol, *arguments) else np.zeros(())
     if number.shape != () or not number > 0:

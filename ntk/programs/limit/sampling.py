@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ntk.linalg import highest_matmul, highest_tensordot
 from ntk.programs.language.atoms import BatchMean, Gaussian, Nonlin, One, Tap
 from ntk.programs.language.graph import Node
-from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.demand import Rule
 from ntk.programs.limit.draws.conditioning import draw_given
@@ -97,7 +97,7 @@ class Sampler:
         scalars = yield [(self.pairs.own[0].scalar, node) for node in nodes]
         return gaussians, [values for values, *_ in draws], dict(zip(nodes, map(beside_draws, scalars), strict=True))
 
-    def _evaluate(self, vector: Vector, gaussians: list[Gaussian], draws: Any, scalars: dict[Node, Any]) -> Array:
+    def _evaluate(self, vector: Vector, gaussians: list[Gaussian], draws: Any, scalars: dict[Node, Value]) -> Array:
         """The vector's coordinates at draws of its Gaussian vectors, as one coordinate-wise function of them."""
         values: dict[Node, Any] = dict(zip(gaussians, draws, strict=True))
         values.update(scalars)

@@ -5,7 +5,7 @@ The sequence itself comes from SciPy (Joe & Kuo 2008); it is scrambled in JAX by
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ class Points(NamedTuple):
         return len(self.keys) * 2 ** len(self.directions)
 
 
-def check_seed(seed: Any) -> None:
+def check_seed(seed: object) -> None:
     """Refuse what is not an integer that JAX makes a key of."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed is {shown(seed)}; expected an integer of at most 64 bits.")
