@@ -25,7 +25,7 @@ def without_x64(request, tmp_path_factory):
     return stride, *(np.load(folder / f"{name}.npz") for name in ("results", "networks"))
 
 
-@pytest.mark.parametrize("without_x64", [7], indirect=True)
+@pytest.mark.parametrize("without_x64", [13], indirect=True)
 def test_kernels(without_x64):
     *_, found = without_x64
     expected = x64_tables.networks("float64")
@@ -39,7 +39,7 @@ def test_kernels(without_x64):
 
 
 @pytest.mark.implicit_promotion  # of Optax
-@pytest.mark.parametrize("without_x64", [7, pytest.param(1, marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("without_x64", [13, pytest.param(1, marks=pytest.mark.slow)], indirect=True)
 def test_every_public_function_gives_the_same_in_float32(without_x64):
     """A fixed part of the calls that are lowered, and all of them: without a warning, and nothing in float64."""
     stride, found, _ = without_x64

@@ -68,8 +68,16 @@ OF_ONE_INPUT = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", OF_ONE_INPUT)
+# In float32 those whose maps bend at the correlation 1 like an arccosine or an arcsine, and a wave.
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        case
+        if case[1] == "float64" or case[0] in ("relu", "erf", "sin")
+        else pytest.param(*case, marks=pytest.mark.slow)
+        for case in itertools.product(OF_ONE_INPUT, ("float64", "float32"))
+    ],
+)
 def test_where_an_input_meets_itself(name, dtype):
     """Variances from 1e-4 to 1e4, an input twice; the kernel is that of one input, however it is compiled."""
     x = np.sqrt(np.repeat(np.geomspace(1e-4, 1e4, 9), 2))[:, None].astype(dtype) * np.ones((1, 3), dtype)
@@ -98,7 +106,7 @@ def test_kernels_in_half_precision(net, dtype):
     np.testing.assert_allclose(found.astype("float32"), expected, rtol=4e-2 if dtype == jnp.bfloat16 else 5e-3)
 
 
-@pytest.mark.parametrize("name", ["tanh", *(pytest.param(name, marks=pytest.mark.slow) for name in ("relu", "erf"))])
+@pytest.mark.parametrize("name", ["relu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tanh", "erf"))])
 def test_forward_only_ntk_is_the_sum_over_layers(name):
     net = ntk.MLP(depth=3, activation=name, w_std=1.3, b_std=0.3, v_std=0.7)
     x1, x2 = inputs(), inputs(seed=1)
@@ -189,8 +197,7 @@ def test_float32_diagonal_and_duplicates_are_exact(name):
     """An entry whose correlation is 1 does not lose half of its digits."""
     net = ntk.MLP(depth=3, activation=name, w_std=1.3, b_std=0.3)
     x = inputs(dim=784).astype(np.float32)
-    found, expected = ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x.astype(np.float64))
-    diagonal = np.diagonal(expected.ntk)
+    found, diagonal = ntk.infinite_kernels(net, x), np.diagonal(ntk.infinite_ntk(net, x.astype(np.float64)))
     np.testing.assert_allclose(np.diagonal(found.ntk), diagonal, rtol=REORDERED["float32"])
     np.testing.assert_allclose(found.ntk[0, 1], diagonal[0], rtol=REORDERED["float32"])
 
