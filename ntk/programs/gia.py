@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from ntk.checks import MOST_STEPS, as_numpy, shown
 from ntk.programs.language.atoms import Bias, MatMul, Parameter
 from ntk.programs.language.graph import Line, reachable
+from ntk.programs.language.loops import with_bodies
 from ntk.programs.language.outputs import OutputWeight
 from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.language.scalars import Moment, is_number
@@ -108,7 +109,7 @@ def check_recording(recording: Recording) -> GIACheck:
 def _output_weights_inside(recording: Recording) -> list[Violation]:
     """Each output weight that is used as a vector, at the first line where it is."""
     found: dict[Parameter, Violation] = {}
-    for node in recording.nodes:
+    for node in with_bodies(recording.nodes):
         if isinstance(node, OutputWeight):
             continue
         for part in node.parts():
@@ -138,7 +139,7 @@ def _readouts(recording: Recording) -> list[Violation]:
 
 def _transposes(recording: Recording) -> list[Violation]:
     uses: dict[Parameter, dict[bool, MatMul]] = {}
-    for node in recording.nodes:
+    for node in with_bodies(recording.nodes):
         if isinstance(node, MatMul):
             uses.setdefault(node.parameter, {}).setdefault(node.transposed, node)
     return [

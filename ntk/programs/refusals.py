@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from ntk.checks import is_concrete
 from ntk.programs.gia import check_recording
 from ntk.programs.language.atoms import Gaussian, Nonlin, One
+from ntk.programs.language.loops import with_bodies
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Value, Width
 from ntk.programs.language.vectors import QUOTIENT
@@ -27,7 +28,7 @@ def check_covered(recording: Recording) -> None:
 
 def check_has_limit(recording: Recording) -> None:
     """Refuse a program that uses its width or divides by a Gaussian vector."""
-    for node in recording.nodes:
+    for node in with_bodies(recording.nodes):
         if isinstance(node, Width):
             raise ValueError(
                 f"the program uses its width at {node.line}; expected one that does not: the theory covers averages"

@@ -5,6 +5,7 @@ become one: one product of a matrix with all its operands, one layer norm of all
 grows with the depth of the network and not with the number of positions. A field is one array with its position axes.
 """
 
+import copy
 import functools
 import math
 import operator
@@ -33,6 +34,7 @@ from ntk.programs.language.atoms import (
     Transposed,
 )
 from ntk.programs.language.graph import Node
+from ntk.programs.language.loops import Loop, Scanned
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Table, Value, Width
@@ -66,7 +68,11 @@ class ForwardPass:
         self.recording, self.numbers, self.params = recording, numbers, params
         self.entries, self.width, self.taps = entries, width, taps
         self._places: dict[Node, tuple[Any, int | None]] = {}  # an array, or one row of it
-        for nodes in recording.once(alike_operations, recording):
+        self._run(recording.once(alike_operations, tuple(recording.nodes)))
+
+    def _run(self, groups: list[list[Node]]) -> None:
+        """The values of operations in groups of alike ones."""
+        for nodes in groups:
             many = isinstance(nodes[0], Vector) and not nodes[0].shape
             values = self._combinations(nodes) if many else self._values(nodes)
             self._places.update({node: (values, None if len(nodes) == 1 else row) for row, node in enumerate(nodes)})
@@ -170,6 +176,10 @@ class ForwardPass:
                 return highest_matmul(*operands)
             case Convolve():
                 return self._convolved(node, *operands)
+            case Loop():
+                return self._scanned(node)
+            case Scanned(number=number):
+                return operands[0][number]
             case MatMul(parameter=parameter, transposed=transposed):
                 std, z = operands
                 W = self.params[parameter.name]
@@ -202,6 +212,22 @@ class ForwardPass:
     def _inner_product(self, a: Array, b: Array) -> Array:
         """(1/n) a·b as a product of matrices. As a sum over a∘b, XLA would compute a and b again in each sum."""
         return highest_einsum("...n,...n->...", a, b) / self.width
+
+    def _scanned(self, loop: Loop) -> list[Array]:
+        """What the steps of a loop give, (T, *P, n) each."""
+        body = loop.body
+        groups = self.recording.once(alike_operations, tuple(body.nodes))
+
+        def step(states: list[Array], parts: list[Array]) -> tuple[list[Array], list[Array]]:
+            here = copy.copy(self)
+            here._places = dict(self._places)
+            here._places.update({node: (value, None) for node, value in zip(body.states, states, strict=True)})
+            here._places.update({node: (value, None) for node, value in zip(body.fields, parts, strict=True)})
+            here._run(groups)
+            return [here[carry] for carry in body.carries], [here[out] for out in body.outs]
+
+        every = [self[read.vector] for read in body.fields]
+        return lax.scan(step, [self[z] for z in loop.initial], every, length=body.length)[1]
 
     def _convolved(self, node: Convolve, std: Any, *source: Array) -> Array:
         """(σ/√(kn)) Σ_o W_o z_{sp+o}."""

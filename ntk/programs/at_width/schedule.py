@@ -17,21 +17,21 @@ from ntk.programs.language.atoms import (
     Rearranged,
 )
 from ntk.programs.language.graph import Node
+from ntk.programs.language.loops import Loop, Scanned
 from ntk.programs.language.outputs import Features, Output
-from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar
 from ntk.programs.language.vectors import PRODUCT, Vector
 
 Kind = tuple[Hashable, ...]
 
 
-def alike_operations(recording: Recording) -> list[list[Node]]:
-    """The operations in groups of alike ones, first those that depend on nothing."""
+def alike_operations(nodes: tuple[Node, ...]) -> list[list[Node]]:
+    """The operations in groups of alike ones, first those that depend on none of the others."""
     levels: dict[Node, int] = {}
     alike: dict[tuple[int, Kind], list[Node]] = {}
-    for node in recording.nodes:
+    for node in nodes:
         if not isinstance(node, Parameter | Output | Entries):
-            levels[node] = 1 + max((levels[operand] for operand in operands_of(node)), default=0)
+            levels[node] = 1 + max((levels.get(operand, 0) for operand in operands_of(node)), default=0)
             alike.setdefault((levels[node], _kind(node)), []).append(node)
     return [alike[key] for key in sorted(alike, key=lambda key: key[0])]
 
@@ -45,6 +45,10 @@ def operands_of(node: Node) -> tuple[Node, ...]:
             return parameter.std, source
         case Embed(parameter=parameter) | Bias(parameter=parameter) | Convolve(parameter=parameter):
             return (parameter.std,)
+        case Loop(initial=initial, reads=reads):
+            return *initial, *(read for read in reads if not isinstance(read, Parameter | Entries))
+        case Scanned(loop=loop):
+            return (loop,)
         case Mixed(weights=weights, vector=vector):
             return weights, vector
         case Rearranged(vector=vector):
@@ -70,7 +74,7 @@ def operands_of(node: Node) -> tuple[Node, ...]:
 
 def _kind(node: Node) -> Kind:
     """What operations have in common that differ only in their operands. Those on fields are left alone."""
-    if any(map(_has_axes, (node, *operands_of(node)))):
+    if isinstance(node, Loop) or any(map(_has_axes, (node, *operands_of(node)))):
         return (node,)
     match node:
         case MatMul(parameter=parameter, transposed=transposed):

@@ -10,7 +10,19 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import jax
 
 # The files whose frames lie between a line of the user's program and the node that it makes.
-_NAMES = ("graph", "positions", "functions", "scalars", "atoms", "vectors", "inputs", "outputs", "weights", "net")
+_NAMES = (
+    "graph",
+    "positions",
+    "functions",
+    "scalars",
+    "atoms",
+    "vectors",
+    "inputs",
+    "outputs",
+    "weights",
+    "loops",
+    "net",
+)
 _NOTATION = {str(Path(__file__).with_name(f"{name}.py")) for name in _NAMES}
 
 

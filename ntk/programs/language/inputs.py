@@ -1,6 +1,6 @@
 """One input of a program: an array of which only the places are known, so that parts of it can be taken."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,40 @@ class Input:
             raise ValueError(f"shape is {shown(shape)}; expected one of {self.places.size} entries.") from None
 
 
+class InputAtStep(Input):
+    """The input at one step of a loop.
+
+    Attributes:
+        body: The body of the loop.
+        every: The input at all steps, along a first axis.
+    """
+
+    def __init__(self, body: Hashable, every: Input):
+        super().__init__(every.places[0])
+        self.body, self.every = body, every
+
+    def __iter__(self) -> Iterator["InputAtStep"]:
+        return (self[place] for place in range(len(self)))
+
+    def __getitem__(self, index: object) -> "InputAtStep":
+        """The part that NumPy's indexing takes."""
+        indices = index if isinstance(index, tuple) else (index,)
+        return InputAtStep(self.body, self.every[(slice(None), *indices)])
+
+    def reshape(self, *shape: int | tuple[int, ...]) -> "InputAtStep":
+        """The same entries in another shape."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        return InputAtStep(self.body, self.every.reshape(len(self.every), *sizes))
+
+
+def _check_every_step(x: object, reader: str) -> None:
+    if isinstance(x, InputAtStep):
+        raise ValueError(f"{reader} is applied to the input at one step of a loop; expected an input matrix.")
+
+
 def field_of(x: object, reader: str) -> tuple[tuple[int, ...], Shape]:
     """The places of the entries that `reader` is applied to, and the position axes: all but the last of x."""
+    _check_every_step(x, reader)
     if not isinstance(x, Input) or not x.shape or 0 in x.shape:
         found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)
         raise ValueError(f"{reader} is applied to {found}; expected a part of the input with an axis of entries.")
@@ -78,6 +110,7 @@ def field_of(x: object, reader: str) -> tuple[tuple[int, ...], Shape]:
 
 def entries_of(x: object, reader: str) -> tuple[int, ...]:
     """The places of a vector of input entries, which `reader` is applied to; anything else is refused."""
+    _check_every_step(x, reader)
     if not isinstance(x, Input) or len(x.shape) != 1 or not len(x):
         found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)
         raise ValueError(f"{reader} is applied to {found}; expected a vector of input entries.")

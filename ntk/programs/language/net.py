@@ -14,6 +14,7 @@ from ntk.duals import Activation, ActivationLike, activation, check_breakpoints
 from ntk.programs.language.atoms import Bias, Parameter, Tap
 from ntk.programs.language.functions import coordinatewise, promoting, softmax_where
 from ntk.programs.language.graph import Graph, Line, users_line
+from ntk.programs.language.loops import scan
 from ntk.programs.language.outputs import OutputWeight
 from ntk.programs.language.positions import Shape, check_sizes
 from ntk.programs.language.scalars import (
@@ -29,7 +30,7 @@ from ntk.programs.language.scalars import (
     fixed_scalar,
     standard_deviation,
 )
-from ntk.programs.language.vectors import Function, Vector, as_vector, combination, single
+from ntk.programs.language.vectors import Function, Vector, as_vector, single, zeros
 from ntk.programs.language.weights import Convolution, InputMatrix, Matrix, window_counts
 
 
@@ -203,9 +204,44 @@ class Net:
         recorded = as_of_now(fn, promoting)
         return lambda *args: apply_to_scalars(self.graph, recorded, over, args)
 
-    def zero(self) -> Vector:
-        """The vector of zeros."""
-        return combination(self.graph)
+    def scan(
+        self, step: Callable[[Any, Any], tuple[Any, Any]], initial: Any, xs: Any, reverse: bool = False
+    ) -> tuple[Any, Any]:
+        """A loop over positions, as `jax.lax.scan`: the states after the last step, and the results of all steps.
+
+        The step is recorded once, whatever their number.
+
+        Args:
+            step: The function `step(state, x) -> (state, result)` of a state and of `xs` at one step.
+            initial: The state before the first step: a vector, or a pytree of vectors.
+            xs: What the steps read along its first axis: the input, a field, or a pytree of these.
+            reverse: Whether to begin at the last position.
+
+        Returns:
+            The state, and the results as fields with an axis of the steps before their own.
+
+        Raises:
+            TypeError: `step` is not a function, or a state, a result or `xs` holds something else.
+            ValueError: `xs` has first axes of several lengths or none, or the step changes the axes or the structure of
+                the state, or watches a vector.
+        """
+        watched = dict(self.watched)
+        found = scan(self.graph, step, initial, xs, reverse)
+        if watched != self.watched:
+            raise ValueError("a step watches a vector; expected watch of a position of the results, such as ys[-1].")
+        return found
+
+    def zero(self, axes: Shape = ()) -> Vector:
+        """The vector of zeros, at each position.
+
+        Args:
+            axes: The sizes of the position axes.
+
+        Raises:
+            ValueError: `axes` is not a tuple of positive integers.
+        """
+        check_sizes("axes of zeros", axes)
+        return zeros(self.graph, axes)
 
     def one(self) -> Vector:
         """The vector of ones."""

@@ -18,6 +18,7 @@ from ntk.networks import Description
 from ntk.programs.language.atoms import BatchMean, Bias, Parameter, Tap
 from ntk.programs.language.graph import Found, Graph, Node, reachable
 from ntk.programs.language.inputs import Input
+from ntk.programs.language.loops import with_bodies
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
 from ntk.programs.language.scalars import Scalar, Value
@@ -49,7 +50,7 @@ class Recording:
     @property
     def couples_inputs(self) -> bool:
         """Whether an output depends on the other inputs of the batch."""
-        return any(isinstance(node, BatchMean) for node in self.nodes)
+        return any(isinstance(node, BatchMean) for node in with_bodies(self.nodes))
 
     def once(self, fn: Callable[..., Found], *args: Hashable) -> Found:
         """fn(*args), computed once and kept for as long as the recording lives."""
@@ -228,7 +229,7 @@ def recorded(net: Net, output: Output) -> Recording:
     parameters = net.parameters | _by_name(reachable(used))
     nodes = reachable([*used, *parameters.values()])
     fields = {weight for weight, vector in output.vectors if vector.shape}
-    for node in nodes:
+    for node in with_bodies(nodes):
         if isinstance(node, Bias) and node.parameter in fields:
             raise ValueError(
                 f"output weight {node.parameter.name!r} reads a field, and is a vector at {node.line}; expected a"

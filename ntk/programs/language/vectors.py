@@ -91,7 +91,7 @@ class Vector(Node):
         order = axis_order(self.shape, order)
         if order == tuple(range(len(order))):
             return self
-        return _rearranged(self, tuple(self.shape[axis] for axis in order), Transposed, order)
+        return rearranged(self, tuple(self.shape[axis] for axis in order), Transposed, order)
 
     def padded(self, *widths: tuple[int, int] | tuple[int, int, int]) -> "Vector":
         """The field between positions of zeros.
@@ -256,13 +256,11 @@ def zeros(graph: Graph, shape: Shape = ()) -> Vector:
 def moved(vector: Vector, *maps: AxisMap) -> Vector:
     """The field after linear maps of its positions, one after another. Each acts on every term by itself."""
     for move in maps:
-        vector = _rearranged(vector, move.shape(vector.shape), Moved, move, keeps_ones=not isinstance(move, Pad))
+        vector = rearranged(vector, move.shape(vector.shape), Moved, move, keeps_ones=not isinstance(move, Pad))
     return vector
 
 
-def _rearranged(
-    vector: Vector, shape: Shape, kind: type[Rearranged], how: AxisMap | tuple[int, ...], keeps_ones: bool = True
-) -> Vector:
+def rearranged(vector: Vector, shape: Shape, kind: type[Rearranged], how: object, keeps_ones: bool = True) -> Vector:
     """The field after a linear map of its positions, which has position axes of these sizes."""
     graph, terms = vector.graph, []
     for part, factor in _summands(vector):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ntk.checks import check_count, shown
 from ntk.programs.language.atoms import Convolve, Embed, Entries, MatMul, Parameter, Window
-from ntk.programs.language.inputs import Input, field_of
+from ntk.programs.language.inputs import Input, InputAtStep, field_of
+from ntk.programs.language.loops import at_step
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.scalars import Operand, Scalar
 from ntk.programs.language.vectors import Vector, as_vector, single, zeros
@@ -40,6 +41,8 @@ class InputMatrix:
     std: Scalar
 
     def __matmul__(self, x: Input) -> Vector:
+        if isinstance(x, InputAtStep):
+            return at_step(x.body, self @ x.every)
         graph = self.std.graph
         source = graph.make(Entries, *field_of(x, f"input matrix {self.name!r}"))
         parameter = self.parameter(self.name, "input_matrix", self.std, fan_in=x.shape[-1])

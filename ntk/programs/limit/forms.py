@@ -16,6 +16,7 @@ from ntk.programs.language.atoms import (
     Tap,
 )
 from ntk.programs.language.graph import Node, reachable
+from ntk.programs.language.loops import Body, Loop, Scanned, State, with_bodies
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_number
 from ntk.programs.language.vectors import PRODUCT, Vector
@@ -26,7 +27,8 @@ class Forms:
     """What can be said of a recorded program without its inputs.
 
     Attributes:
-        is_exact: Whether every expectation that its kernels need has a closed form, or a quadrature as good.
+        is_exact: Whether every expectation that its kernels need has a closed form, or a quadrature as good. The
+            states of a loop are taken to have one, and have if those after a step do.
         drawn: The Gaussian vectors, in the order of their making.
         couples_inputs: Whether an output depends on the other inputs of the batch.
     """
@@ -34,7 +36,7 @@ class Forms:
     def __init__(self, recording: Recording):
         self.recording = recording
         self._unary: dict[Node, tuple[Unary, Vector] | None] = {}
-        self._gaussians: dict[Node, frozenset[Gaussian]] = {}
+        self._gaussians: dict[Node, frozenset[Gaussian | State]] = {}
         self._entries: dict[Node, frozenset[int]] = {}
         self._centred: set[Atom] = set()
         self._closed: set[Atom] = set()
@@ -42,10 +44,12 @@ class Forms:
         self._zero: set[Node] = set()
         self._unbounded: set[Node] = set()
         self._sampled_families: set[Family] = set()
-        for node in recording.nodes:
+        nodes = with_bodies(recording.nodes)
+        for node in nodes:
             self._learn(node)
         read = [vector for _, vector in (*recording.output.vectors, *recording.watched.values())]
-        moments: list[Vector] = [node.vector for node in recording.nodes if isinstance(node, Moment)]
+        read += [carry for node in nodes if isinstance(node, Loop) for carry in node.body.carries]
+        moments: list[Vector] = [node.vector for node in nodes if isinstance(node, Moment)]
         self.is_exact = (
             not self._sampled_families
             and all(self.has_closed_form(vector) for vector in read)
@@ -94,7 +98,20 @@ class Forms:
 
     def families(self, atom: Atom) -> frozenset[Family]:
         """What the Gaussian vectors that it is a function of belong to."""
-        return frozenset(gaussian.family for gaussian in self._gaussians[atom])
+        found: set[Family] = set()
+        for gaussian in self._gaussians[atom]:
+            found |= self._families_of_loop(gaussian.body) if isinstance(gaussian, State) else {gaussian.family}
+        return frozenset(found)
+
+    def _families_of_loop(self, body: Body) -> set[Family]:
+        """The families of all that a state may be made of."""
+        found: set[Family] = set()
+        for node in (*body.nodes, *body.reads):
+            if isinstance(node, Gaussian):
+                found.add(node.family)
+            elif isinstance(node, Atom) and not isinstance(node, State):
+                found |= self.families(node) if node in body.reads else set()
+        return found
 
     def composition(self, vector: Vector) -> list[Node]:
         """What the vector is made of, down to its Gaussian vectors and scalars, in the order of their making."""
@@ -122,10 +139,11 @@ class Forms:
             self._sampled_families.add(node.family)
         if isinstance(node, Nonlin):
             self._unary[node] = self._as_unary(node)
-        if isinstance(node, Gaussian):
+        if isinstance(node, Gaussian | State):
             self._gaussians[node] = frozenset({node})
         elif isinstance(node, Atom | Vector):
-            parts = (self._gaussians.get(part, frozenset()) for part in node.parts())
+            made_of = (node.vector,) if isinstance(node, Scanned) else node.parts()
+            parts = (self._gaussians.get(part, frozenset()) for part in made_of)
             self._gaussians[node] = frozenset().union(*parts)
 
         if isinstance(node, Atom):
@@ -134,7 +152,7 @@ class Forms:
     def _learn_atom(self, atom: Atom) -> None:
         """Maps of positions keep what all their terms are."""
         parts = [part for part, _ in atom.vector.terms] if isinstance(atom, Rearranged) else None
-        closed = isinstance(atom, One | Gaussian) or self._unary.get(atom) is not None
+        closed = isinstance(atom, One | Gaussian | State) or self._unary.get(atom) is not None
         for known, itself in (
             (self._centred, isinstance(atom, Gaussian)),
             (self._closed, closed),

@@ -32,6 +32,7 @@ from ntk.programs.language.atoms import (
 from ntk.programs.language.functions import OfNumbers
 from ntk.programs.language.graph import Graph, Node
 from ntk.programs.language.inputs import Input
+from ntk.programs.language.loops import Loop, Scanned
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
 from ntk.programs.language.positions import AxisMap, Repeat
@@ -66,17 +67,14 @@ class _Unrolling:
         self.graph = Graph()
         self.net = Net(self.graph)
         self.values: dict[Node, Values] = {}
+        self.results: dict[Loop, list[list[Values]]] = {}  # of each step
         taps = {tap: (name, vector) for name, (tap, vector) in recording.watched.items()}
         for node in recording.nodes:
             self.graph.line = node.line
             if isinstance(node, Tap):
                 name, vector = taps[node]
                 self.net.watched[name] = self.graph.make(Tap, name), self.values[vector].item()
-            if isinstance(
-                node,
-                Vector | Scalar | BatchMean | Bias | Convolve | Embed | MatMul | Rearranged | Nonlin | One | Tap,
-            ):
-                self.values[node] = self._of(node)
+            self._add(node)
 
     def number(self, scalar: Scalar) -> Scalar:
         """A scalar without axes."""
@@ -96,6 +94,28 @@ class _Unrolling:
                 v = self.net.output(name_at(weight.name, place), self.number(weight.std), self.number(weight.mean))
                 total = total + (v @ values[place]) / values.size**0.5
         return total
+
+    def _add(self, node: Node) -> None:
+        """The node, if it has values; a loop, all of its steps."""
+        if isinstance(node, Loop):
+            self._run(node)
+        elif isinstance(
+            node, Vector | Scalar | BatchMean | Bias | Convolve | Embed | MatMul | Rearranged | Nonlin | One | Tap
+        ):
+            self.values[node] = self._of(node)
+
+    def _run(self, loop: Loop) -> None:
+        """One step after another, with the same parameters."""
+        body, states = loop.body, [self.values[z] for z in loop.initial]
+        self.results[loop] = []
+        for step in range(body.length):
+            self.values.update(zip(body.states, states, strict=True))
+            for read in body.fields:
+                self.values[read] = self.values[read.vector][step, ...]
+            for node in body.nodes:
+                self._add(node)
+            states = [self.values[carry] for carry in body.carries]
+            self.results[loop].append([self.values[out] for out in body.outs])
 
     def _of(self, node: Node) -> Values:
         match node:
@@ -131,6 +151,8 @@ class _Unrolling:
                 return _each(lambda z: W @ z, self.values[vector])
             case Convolve():
                 return self._convolved(node)
+            case Scanned(loop=loop, number=number):
+                return np.stack([results[number] for results in self.results[loop]])
             case Mixed(weights=weights, vector=vector):
                 return _contracted(self.graph, self.values[weights], self.values[vector])
             case Moved(map=move, vector=vector):

@@ -1,9 +1,12 @@
 """Which pairs of positions are one position twice: where they read equal entries, ρ = 1 exactly (theory.md 2.3)."""
 
+import copy
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, UInt32
 
 from ntk.infinite_width.moments import Fingerprint, fingerprints, mixed_bits
@@ -21,12 +24,25 @@ from ntk.programs.language.atoms import (
     Window,
 )
 from ntk.programs.language.graph import Node, reachable
+from ntk.programs.language.loops import AtStep, Loop, Scanned, State
 from ntk.programs.language.positions import Mean, Pad, Pool, Shape, common_shape
 from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Table
 from ntk.programs.language.vectors import Vector
 from ntk.programs.scalar_values import with_axes
 
 _NOT_PADDING = np.uint32(0x9E3779B9)  # tells what depends on no entry from the zeros beside it
+
+
+class StepMarks(NamedTuple):
+    """The marks of a loop's vectors at each step, (T, N, *P) each.
+
+    Attributes:
+        states: Of the states before the step.
+        outs: Of the vectors that are stacked.
+    """
+
+    states: list[Fingerprint]
+    outs: list[Fingerprint]
 
 
 class Marks:
@@ -36,13 +52,33 @@ class Marks:
         bits = fingerprints(x.reshape(-1, 1, 1))
         self.bits = Fingerprint(*(word.reshape(x.shape) for word in bits))
         self.found: dict[Node, Fingerprint] = {}
+        self.loops: dict[Loop, StepMarks] = {}
 
     def of(self, node: Node) -> Fingerprint:
         """Those of a vector, of an atom, of a scalar or of entries of the input, (N, *P)."""
-        for part in reachable([node]):
+        for part in reachable([node], up_to=(State, AtStep)):
             if part not in self.found and isinstance(part, Vector | Atom | Scalar | Entries):
                 self.found[part] = Fingerprint(*(self._word(part, number) for number in range(2)))
         return self.found[node]
+
+    def at_step(self, known: dict[Node, Fingerprint]) -> "Marks":
+        """Those at one step of a loop, where some are known."""
+        marks = copy.copy(self)
+        marks.found, marks.loops = {**self.found, **known}, dict(self.loops)
+        return marks
+
+    def of_loop(self, loop: Loop) -> "StepMarks":
+        """Those of the vectors of a loop, step by step."""
+        body = loop.body
+        nothing = [Fingerprint(*[self._nothing(state.shape)] * 2) for state in body.states]
+        fields = [steps_first(self.of(read.vector)) for read in body.fields]
+
+        def step(states: list[Fingerprint], here: list[Fingerprint]) -> tuple[list[Fingerprint], StepMarks]:
+            marks = self.at_step(dict(zip((*body.states, *body.fields), (*states, *here), strict=True)))
+            carries = [marks.of(carry) for carry in body.carries]
+            return carries, StepMarks(states, [marks.of(out) for out in body.outs])
+
+        return lax.scan(step, nothing, fields, length=body.length)[1]
 
     def _word(self, node: Node, number: int) -> UInt32[Array, "N ..."]:
         """One of the two words, from those of what the node is made of."""
@@ -69,6 +105,10 @@ class Marks:
                 for axis, window in enumerate(windows, 1):
                     word = _sum(window.reads(word, (axis,)), (number, axis))
                 return word if shared else word + _of_places(node.shape, number)[None]
+            case Scanned(loop=loop, number=place):
+                if loop not in self.loops:
+                    self.loops[loop] = self.of_loop(loop)
+                return jnp.moveaxis(self.loops[loop].outs[place][number], 0, 1)
             case Moved(map=Mean(axis=axis), vector=vector):
                 return along(of(vector), 1 + axis)
             case Moved(map=Pool() as pool, vector=vector):
@@ -105,6 +145,11 @@ class Marks:
     def _nothing(self, shape: Shape) -> UInt32[Array, "N ..."]:
         """Of what is the same for all inputs at all positions."""
         return jnp.zeros((len(self.bits.word1), *shape), jnp.uint32)
+
+
+def steps_first(mark: Fingerprint) -> Fingerprint:
+    """The marks of a field, (N, T, *P), with the axis of steps first."""
+    return Fingerprint(*(jnp.moveaxis(word, 1, 0) for word in mark))
 
 
 def _of_places(shape: Shape, number: int) -> UInt32[Array, "*P"]:

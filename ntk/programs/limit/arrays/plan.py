@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Array
 
 from ntk.programs.language.atoms import Atom, Entries
+from ntk.programs.language.loops import Loop
 from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, joined
@@ -38,7 +39,22 @@ class Mark:
     of: Vector | Atom
 
 
-Key = Pair | Alone | Mark
+@dataclass(frozen=True)
+class Along:
+    """What the steps of a loop give of each input with itself, at each step: `ntk.programs.limit.arrays.loops`."""
+
+    loop: Loop
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """The moments of the vectors of two loops, for pairs of steps. Its indices are those of the stacked vectors."""
+
+    first: Loop
+    second: Loop
+
+
+Key = Pair | Alone | Mark | Along | Meeting
 
 
 class Moments(NamedTuple):
@@ -114,12 +130,12 @@ def plan(rule_of: RuleOf, goals: dict[Pair, Indices], alone: Iterable[Alone]) ->
     Raises:
         NotOnArrays: Something is needed for which there is no rule.
     """
-    cross = _steps(rule_of, [Need(0, *goal) for goal in goals.items()], own=False)
+    cross = steps_to(rule_of, [Need(0, *goal) for goal in goals.items()], own=False)
     of_sides = [need for step in cross for need in step.rule.needs if need.side]
-    return Plan(_steps(rule_of, [*of_sides, *(Need(0, key) for key in alone)], own=True), cross)
+    return Plan(steps_to(rule_of, [*of_sides, *(Need(0, key) for key in alone)], own=True), cross)
 
 
-def _steps(rule_of: RuleOf, goals: list[Need], own: bool) -> list[Step]:
+def steps_to(rule_of: RuleOf, goals: list[Need], own: bool) -> list[Step]:
     """The rules in order. Positions are kept for all pairs where one that reads them asks for it."""
     indices: dict[Key, Indices] = {}
     rules: dict[Key, Rule] = {}

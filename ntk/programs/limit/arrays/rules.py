@@ -22,10 +22,24 @@ from ntk.programs.language.atoms import (
     Tap,
     Transposed,
 )
+from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, Named, equal
-from ntk.programs.limit.arrays.plan import Alone, Field, Key, Mark, Moments, Need, NotOnArrays, Pair, Rule
+from ntk.programs.limit.arrays.loops import along, mean_of_scanned, meeting, scanned
+from ntk.programs.limit.arrays.plan import (
+    Alone,
+    Along,
+    Field,
+    Key,
+    Mark,
+    Meeting,
+    Moments,
+    Need,
+    NotOnArrays,
+    Pair,
+    Rule,
+)
 from ntk.programs.limit.arrays.positions import convolved, mixed, moved, transposed, where_equal
 from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
 from ntk.programs.limit.arrays.values import Values
@@ -52,6 +66,12 @@ def rule_of(forms: Forms, key: Key, indices: Indices, own: bool) -> Rule:
             return expectation(forms, of)
         case Alone(of=Nonlin() as of):
             return _means(forms, of)
+        case Alone(of=Scanned() as of):
+            return mean_of_scanned(rule_of, forms, of)
+        case Along(loop=loop):
+            return along(rule_of, forms, loop)
+        case Meeting():
+            return meeting(rule_of, forms, key, indices, own)
         case Alone(of=Atom() as of):
             return mean_of_map(of)
         case Mark(of=of):
@@ -71,6 +91,10 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             return mixed(key, indices)
         case (Transposed(), _) | (_, Transposed()):
             return transposed(key, indices)
+        case Scanned(), Scanned():
+            return scanned(rule_of, forms, key, indices, own)
+        case (Scanned(), _) | (_, Scanned()):
+            raise NotOnArrays
         case Entries(), Entries():
             return Rule([], lambda values: Moments(values.gram(key.a, key.b, indices), None))
         case Embed() as p, Embed() as q:

@@ -1,5 +1,6 @@
 """The arrays of a plan, computed step by step."""
 
+import copy
 import functools
 import string
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ class Values:
         sides: The inputs of both, (N, F).
         known: The arrays of each side with itself.
         sources: By the name of a watched vector, what is added to τ of it, so that a derivative can be taken there.
+        paired: Whether the moments are of all pairs of inputs.
+        given: At one step of a loop, what is known from the step before and from outside.
     """
 
     def __init__(
@@ -56,17 +59,21 @@ class Values:
         sources: dict[str, Array] | None = None,
     ):
         self.numbers, self.sides, self.known = numbers, sides, known
-        self.sources = sources or {}
+        self.sources, self.paired = sources or {}, known is not None
+        self.given: dict[Key, Any] = {}
+
+    def at_step(self, given: dict[Key, Any], known: tuple[Known, Known] | None, marks: Marks | None) -> "Values":
+        """Those at one step of a loop, or at a pair of steps, where some are given."""
+        values = copy.copy(self)
+        values.given, values.known = given, known
+        if marks is not None:
+            values.marks = marks
+        return values
 
     @functools.cached_property
     def marks(self) -> Marks:
         """What tells the positions of one side apart; the pairs of two sides do not ask for it."""
         return Marks(self.sides[0])
-
-    @property
-    def paired(self) -> bool:
-        """Whether the moments are of all pairs of inputs."""
-        return self.known is not None
 
     def follow(self, steps: Sequence[Step]) -> Known:
         """What every step gives."""
