@@ -50,14 +50,16 @@ def lstm(
         ((2, 2), (2, 2))
     """
     sigmoid, tanh = net.phi("sigmoid"), net.phi("tanh")
-    h, c, states = net.zero(), net.zero(), []
     check_axes(x, "steps", "entries")
-    for step in x:
-        i, f, g, o = (affine(net, f"_{gate}", h, step, w_std, u_std, b_std) for gate in "ifgo")
+
+    def step(states: tuple[Vector, Vector], entries: Input) -> tuple[tuple[Vector, Vector], Vector]:
+        h, c = states
+        i, f, g, o = (affine(net, f"_{gate}", h, entries, w_std, u_std, b_std) for gate in "ifgo")
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
-        states.append(h)
-    return read_out(net, states, pooling, v_std)
+        return (h, c), h
+
+    return read_out(net, net.scan(step, (net.zero(), net.zero()), x)[1], pooling, v_std)
 
 
 @tensor_program
@@ -99,13 +101,15 @@ def gru(
         True
     """
     sigmoid, tanh = net.phi("sigmoid"), net.phi("tanh")
-    stds, h, states = (w_std, u_std, b_std), net.zero(), []
+    stds = w_std, u_std, b_std
     check_axes(x, "steps", "entries")
-    for step in x:
-        z, r = (sigmoid(affine(net, f"_{gate}", h, step, *stds)) for gate in "zr")
-        h = z * h + (1.0 - z) * tanh(affine(net, "_g", r * h, step, *stds))
-        states.append(h)
-    return read_out(net, states, pooling, v_std)
+
+    def step(h: Vector, entries: Input) -> tuple[Vector, Vector]:
+        z, r = (sigmoid(affine(net, f"_{gate}", h, entries, *stds)) for gate in "zr")
+        h = z * h + (1.0 - z) * tanh(affine(net, "_g", r * h, entries, *stds))
+        return h, h
+
+    return read_out(net, net.scan(step, net.zero(), x)[1], pooling, v_std)
 
 
 @tensor_program
@@ -151,13 +155,14 @@ def layer_norm_gated_rnn(
     """
     sigmoid, tanh = net.phi("sigmoid"), net.phi("tanh")
 
-    def normalized(name: str, state: Vector, step: Input) -> Vector:
-        return layer_norm(net, affine(net, name, state, step, w_std, u_std, b_std), epsilon)
-
-    h, states = net.zero(), []
     check_axes(x, "steps", "entries")
-    for step in x:
-        z = sigmoid(normalized("_z", h, step))
-        h = z * h + (1.0 - z) * tanh(normalized("_g", h, step))
-        states.append(h)
-    return read_out(net, states, pooling, v_std)
+
+    def normalized(name: str, state: Vector, entries: Input) -> Vector:
+        return layer_norm(net, affine(net, name, state, entries, w_std, u_std, b_std), epsilon)
+
+    def step(h: Vector, entries: Input) -> tuple[Vector, Vector]:
+        z = sigmoid(normalized("_z", h, entries))
+        h = z * h + (1.0 - z) * tanh(normalized("_g", h, entries))
+        return h, h
+
+    return read_out(net, net.scan(step, net.zero(), x)[1], pooling, v_std)

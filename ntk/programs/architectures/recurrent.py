@@ -28,8 +28,7 @@ def rnn(
         sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0
         f = (σ_v/√n) v·s^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ sᵗ   (pooling "mean")
 
-    Inputs are (N, T, d), all of one length. Everything has a closed form. The time to compile grows with T for the last
-    state, and with T² for the mean.
+    Inputs are (N, T, d), all of one length. Everything has a closed form.
 
     Args:
         net: What the program is given.
@@ -108,11 +107,13 @@ def bidirectional_rnn(
 
 def _states(
     net: Net, x: Input, name: str, activation: ActivationLike, w_std: Number, u_std: Number, b_std: Number
-) -> list[Vector]:
-    """s¹, …, s^T."""
+) -> Vector:
+    """s¹, …, s^T as a field."""
     check_axes(x, "steps", "entries")
-    phi, s, states = net.phi(activation), net.zero(), []
-    for step in x:
-        s = phi(affine(net, name, s, step, w_std, u_std, b_std))
-        states.append(s)
-    return states
+    phi = net.phi(activation)
+
+    def step(s: Vector, entries: Input) -> tuple[Vector, Vector]:
+        s = phi(affine(net, name, s, entries, w_std, u_std, b_std))
+        return s, s
+
+    return net.scan(step, net.zero(), x)[1]
