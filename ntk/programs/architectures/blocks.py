@@ -62,6 +62,6 @@ def pooled(states: Vector | Sequence[Vector], pooling: str) -> Vector:
     return sum(states[1:], states[0]) / len(states)
 
 
-def read_out(net: Net, states: Sequence[Vector], pooling: str, v_std: Number) -> Output:
+def read_out(net: Net, states: Vector | Sequence[Vector], pooling: str, v_std: Number) -> Output:
     """(σ_v/√n) v·s of the last state, or of the mean of them all."""
     return net.output("v", v_std) @ pooled(states, pooling)

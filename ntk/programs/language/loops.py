@@ -18,7 +18,7 @@ from ntk.programs.language.positions import Shape
 from ntk.programs.language.vectors import Vector, broadcast, rearranged, single, zeros
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Body:
     """One step of a loop, compared by identity.
 

@@ -130,6 +130,11 @@ ON_ARRAYS = {
     "rows": (rows, (2, 2, 3, 1)),
 }
 ONE_BY_ONE = {"residual": (residual, (2, 2, 2)), "begun": (begun, (2, 2, 2)), "nested": (nested, (2, 2, 2, 1))}
+SLOW = "one step", "stacked", "two states", "both ways", "residual", "nested"
+
+
+def with_slow(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
 
 
 def inputs(shape, seed=0):
@@ -145,7 +150,7 @@ def one_by_one(program, x1, x2):
     return exact_limits(forms, True, 4, numbers_as(program, jnp.dtype("float64")), *flat)
 
 
-@pytest.mark.parametrize("name", ON_ARRAYS)
+@pytest.mark.parametrize("name", with_slow(ON_ARRAYS))
 def test_a_loop_has_the_kernels_of_its_steps(name):
     program, shape = ON_ARRAYS[name]
     x1, x2 = inputs(shape), inputs(shape, seed=1)[:1]
@@ -155,7 +160,7 @@ def test_a_loop_has_the_kernels_of_its_steps(name):
     np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
 
 
-@pytest.mark.parametrize("name", [*ON_ARRAYS, *ONE_BY_ONE])
+@pytest.mark.parametrize("name", with_slow([*ON_ARRAYS, *ONE_BY_ONE]))
 def test_a_network_computes_its_steps(name):
     """Outputs are those of the program with a vector for each step."""
     program, shape = {**ON_ARRAYS, **ONE_BY_ONE}[name]
@@ -190,7 +195,7 @@ def test_the_last_state_is_that_of_the_recursion():
     )
 
 
-@pytest.mark.parametrize("name", ONE_BY_ONE)
+@pytest.mark.parametrize("name", with_slow(ONE_BY_ONE))
 def test_what_has_no_rule_on_arrays_is_read_step_by_step(name):
     program, shape = ONE_BY_ONE[name]
     x = inputs(shape)
