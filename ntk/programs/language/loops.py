@@ -4,7 +4,7 @@ A body is made of what a step reads: its states, which are the results of the st
 whatever is the same at all steps. `Scanned` stacks a vector of the body over all steps.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +104,7 @@ class Scanned(Rearranged):
         return (self.loop.body.length, *self.vector.shape)
 
 
-def at_step(body: Body, every: Vector) -> Vector:
+def at_step(body: Hashable, every: Vector) -> Vector:
     """A field at the step."""
     return rearranged(every, every.shape[1:], AtStep, body)
 
@@ -137,15 +137,15 @@ def scan(graph: Graph, step: Callable[[Any, Any], Any], initial: Any, xs: Any, r
         fields = [each[::-1] for each in fields]
     begun = len(graph.nodes)
     body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), (fields, structure_of_xs))
-    shapes = [state.shape for state in body.states]
-    if [carry.shape for carry in carries] != shapes:
+    axes = [state.shape for state in body.states]
+    if [carry.shape for carry in carries] != axes:
         # A state that begins as zeros of no axes has the axes that the step gives it.
         first = [broadcast(z, carry.shape) if not z.terms else z for z, carry in zip(first, carries, strict=True)]
         body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), (fields, structure_of_xs))
-        shapes = [state.shape for state in body.states]
-    if [carry.shape for carry in carries] != shapes:
+        axes = [state.shape for state in body.states]
+    if [carry.shape for carry in carries] != axes:
         raise ValueError(
-            f"step returns states with axes {[carry.shape for carry in carries]}; expected {shapes}, as before it."
+            f"step returns states with axes {[carry.shape for carry in carries]}; expected {axes}, as before it."
         )
     body.carries, body.outs = tuple(carries), list(dict.fromkeys([*carries, *outs]))
     body.nodes, body.reads = _inside(body, graph.nodes[begun:])

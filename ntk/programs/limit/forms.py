@@ -94,7 +94,7 @@ class Forms:
     def gaussians(self, vector: Vector) -> list[Gaussian]:
         """The Gaussian vectors that it is a coordinate-wise function of, in the order of their making."""
         found = frozenset().union(*(self._gaussians[atom] for atom, _ in vector.terms))
-        return sorted(found, key=lambda gaussian: gaussian.index)
+        return sorted((each for each in found if isinstance(each, Gaussian)), key=lambda gaussian: gaussian.index)
 
     def families(self, atom: Atom) -> frozenset[Family]:
         """What the Gaussian vectors that it is a function of belong to."""
