@@ -27,8 +27,9 @@ class Forms:
     """What can be said of a recorded program without its inputs.
 
     Attributes:
-        is_exact: Whether every expectation that its kernels need has a closed form, or a quadrature as good. The
-            states of a loop are taken to have one, and have if those after a step do.
+        is_exact: Whether every expectation that its kernels need has a closed form, or a quadrature as good.
+        is_exact_outside_loops: Whether this is so if the moments of all sampled loops are known.
+        sampled_loops: The loops of which a vector has no closed form, in the order of their making.
         drawn: The Gaussian vectors, in the order of their making.
         couples_inputs: Whether an output depends on the other inputs of the batch.
     """
@@ -44,17 +45,19 @@ class Forms:
         self._zero: set[Node] = set()
         self._unbounded: set[Node] = set()
         self._sampled_families: set[Family] = set()
+        self.sampled_loops: list[Loop] = []
         nodes = with_bodies(recording.nodes)
+        self._inside = set(nodes) - set(recording.nodes)
         for node in nodes:
             self._learn(node)
         read = [vector for _, vector in (*recording.output.vectors, *recording.watched.values())]
-        read += [carry for node in nodes if isinstance(node, Loop) for carry in node.body.carries]
-        moments: list[Vector] = [node.vector for node in nodes if isinstance(node, Moment)]
-        self.is_exact = (
+        moments: list[Vector] = [node.vector for node in recording.nodes if isinstance(node, Moment)]
+        self.is_exact_outside_loops = (
             not self._sampled_families
             and all(self.has_closed_form(vector) for vector in read)
             and all(self.has_closed_mean(vector) for vector in moments)
         )
+        self.is_exact = self.is_exact_outside_loops and not self.sampled_loops
         self.drawn = [node for node in recording.nodes if isinstance(node, Gaussian) and not isinstance(node, Tap)]
         self.couples_inputs = recording.couples_inputs
 
@@ -135,8 +138,11 @@ class Forms:
         elif isinstance(node, Scalar) and self._vanishes(node):
             self._zero.add(node)
         read = node.vector if isinstance(node, MatMul) else node.source if isinstance(node, Convolve) else None
-        if isinstance(node, Gaussian) and isinstance(read, Vector) and not self.has_closed_form(read):
+        outside = node not in self._inside
+        if isinstance(node, Gaussian) and isinstance(read, Vector) and outside and not self.has_closed_form(read):
             self._sampled_families.add(node.family)
+        if isinstance(node, Loop) and not self._has_closed_steps(node.body):
+            self.sampled_loops.append(node)
         if isinstance(node, Nonlin):
             self._unary[node] = self._as_unary(node)
         if isinstance(node, Gaussian | State):
@@ -149,10 +155,16 @@ class Forms:
         if isinstance(node, Atom):
             self._learn_atom(node)
 
+    def _has_closed_steps(self, body: Body) -> bool:
+        """Whether all vectors and scalars of the steps have closed forms, if the states before a step have."""
+        means = [node.vector for node in body.nodes if isinstance(node, Moment)]
+        return all(map(self.has_closed_form, (*body.carries, *body.outs))) and all(map(self.has_closed_mean, means))
+
     def _learn_atom(self, atom: Atom) -> None:
         """Maps of positions keep what all their terms are."""
-        parts = [part for part, _ in atom.vector.terms] if isinstance(atom, Rearranged) else None
-        closed = isinstance(atom, One | Gaussian | State) or self._unary.get(atom) is not None
+        sampled = isinstance(atom, Scanned) and atom.loop in self.sampled_loops
+        parts = [part for part, _ in atom.vector.terms] if isinstance(atom, Rearranged) and not sampled else None
+        closed = sampled or isinstance(atom, One | Gaussian | State) or self._unary.get(atom) is not None
         for known, itself in (
             (self._centred, isinstance(atom, Gaussian)),
             (self._closed, closed),

@@ -23,6 +23,7 @@ from ntk.dtypes import common_dtype
 from ntk.jaxprs import consists_of_continuous, evaluate
 from ntk.programs.language.functions import OfNumbers, Softmax
 from ntk.programs.language.graph import Node, reachable
+from ntk.programs.language.loops import with_bodies
 from ntk.programs.language.positions import common_shape
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Moment, Value
@@ -103,6 +104,13 @@ def _apart(count: int) -> list[Float[np.ndarray, "k M"]]:
 def _may_jump(recording: Recording) -> list[Apply]:
     """The functions of moments that are, or are computed from, more than what is continuous everywhere."""
     return recording.once(_functions_to_look_at, recording)
+
+
+def may_jump_in_loops(recording: Recording) -> bool:
+    """Whether a step of a loop applies a function that may jump to moments of its own vectors."""
+    inside = set(with_bodies(recording.nodes)) - set(recording.nodes)
+    functions = [node for node in inside if isinstance(node, Apply) and not _is_continuous(node)]
+    return any(isinstance(part, Moment) for node in functions for part in reachable([node], up_to=(Moment,)))
 
 
 def _functions_to_look_at(recording: Recording) -> list[Apply]:

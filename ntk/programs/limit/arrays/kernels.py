@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -12,13 +13,15 @@ from jaxtyping import Array, Float
 from ntk.caches.lifetimes import compiled
 from ntk.decomposition import gram
 from ntk.programs.language.graph import Node
+from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Moment, Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
 from ntk.programs.limit.arrays.plan import Alone, Key, NotOnArrays, Pair, Plan, Step, plan
 from ntk.programs.limit.arrays.rules import rule_of
-from ntk.programs.limit.arrays.values import Known, Values
+from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
 from ntk.programs.limit.forms import Forms
+from ntk.programs.limit.jumps import may_jump_in_loops
 from ntk.programs.options import fixed_scalars
 from ntk.programs.results import Limits
 from ntk.programs.scalar_values import evaluated
@@ -34,18 +37,22 @@ def is_on_arrays(forms: Forms) -> bool:
     """Whether the kernels of a program have a plan here. Without position axes it needs none."""
     recording = forms.recording
     has_axes = any(isinstance(node, Vector) and node.shape for node in recording.nodes)
-    return has_axes and forms.is_exact and not forms.couples_inputs and recording.once(_has_plan, forms)
+    return has_axes and forms.is_exact and not forms.couples_inputs and recording.once(has_plan, forms)
 
 
-def _has_plan(forms: Forms) -> bool:
+def has_plan(forms: Forms) -> bool:
+    """Whether all that the kernels need has rules."""
+    if may_jump_in_loops(forms.recording):
+        return False
     try:
-        _plan(forms)
+        plan_of(forms)
     except NotOnArrays:
         return False
     return True
 
 
-def _plan(forms: Forms) -> Plan:
+def plan_of(forms: Forms) -> Plan:
+    """What the kernels of a program need, and in which order."""
     return forms.recording.once(_plan_of_kernels, forms)
 
 
@@ -59,13 +66,13 @@ def _plan_of_kernels(forms: Forms) -> Plan:
 
 def tile_size_of(forms: Forms) -> int:
     """Inputs to a tile: as many as keep the largest array of a tile in a core's cache."""
-    largest = max((_entries(step) for step in _plan(forms).cross), default=1)
+    largest = max((_entries(step) for step in plan_of(forms).cross), default=1)
     return max(math.isqrt(_ENTRIES // largest), 1)
 
 
 def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:
     """Refuse a program for which a tile is larger than the device's memory."""
-    largest = max((_entries(step) for step in _plan(forms).cross), default=1)
+    largest = max((_entries(step) for step in plan_of(forms).cross), default=1)
     needed, available = _ARRAYS * tile_size**2 * largest * dtype.itemsize, device_memory()
     if needed > available:
         raise ValueError(
@@ -91,19 +98,25 @@ def scalar_limits(
     """The limits of scalars, given by their places in the graph: (N, *P) each."""
     nodes = [forms.recording.graph.nodes[index] for index in scalars]
     goals = [node for node in nodes if isinstance(node, Scalar)]
-    found = _own(forms, plan(functools.partial(rule_of, forms), {}, map(Alone, goals)).own, numbers, x)
+    found = own_values(forms, plan(functools.partial(rule_of, forms), {}, map(Alone, goals)).own, numbers, x)
     values = [jnp.asarray(found[Alone(each)], x.dtype) for each in goals]
     # A function that gives several numbers has an axis of them.
     shapes = [(*each.shape, *value.shape[1 + len(each.shape) :]) for each, value in zip(goals, values, strict=True)]
     return [jnp.broadcast_to(value, (len(x), *shape)) for value, shape in zip(values, shapes, strict=True)]
 
 
-def _own(forms: Forms, steps: Sequence[Step], numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Key, Any]:
+def own_values(
+    forms: Forms,
+    steps: Sequence[Step],
+    numbers: dict[str, Array],
+    x: Float[Array, "N F"],
+    sampled: Mapping[Scanned, SampledMoments] = MappingProxyType({}),
+) -> dict[Key, Any]:
     """What steps give of each input with itself."""
-    return Values(_fixed(forms, numbers, x), (x, x)).follow(steps).found
+    return Values(fixed_values(forms, numbers, x), (x, x), sampled=sampled).follow(steps).found
 
 
-def _fixed(forms: Forms, numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Node, Any]:
+def fixed_values(forms: Forms, numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Node, Any]:
     """The values of the scalars that do not depend on the inputs."""
     return evaluated(fixed_scalars(forms.recording), numbers, {}, x.dtype)
 
@@ -118,37 +131,38 @@ def array_limits(
     x2: Float[Array, "N2 F"] | None,
 ) -> Limits:
     """The kernels, tile by tile."""
-    steps = _plan(forms)
+    steps = plan_of(forms)
     factors = [Alone(factor) for _, features in forms.recording.output.features for _, factor in features.terms]
     read = {need.key for step in steps.cross for need in step.rule.needs if need.side} | set(factors)
     indices = {step.key: step.indices for step in steps.own if step.key in read}
 
     def side(x: Float[Array, "n F"]) -> tuple[Array, list[Any]]:
-        found = _own(forms, steps.own, numbers, x)
+        found = own_values(forms, steps.own, numbers, x)
         return x, [found[key] for key in indices]
 
     def pair(side1: tuple[Array, list[Any]], side2: tuple[Array, list[Any]]) -> Limits:
         (x1, own1), (x2, own2) = side1, side2
         known = tuple(Known(dict(zip(indices, own, strict=True)), indices) for own in (own1, own2))
-        return _limits(forms, only_ntk, steps.cross, numbers, (x1, x2), (known[0], known[1]))
+        return limits_of(forms, only_ntk, steps.cross, numbers, (x1, x2), (known[0], known[1]))
 
     side1, rows1 = side_by_tiles(side, x1, tile_size)
     side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(side, x2, tile_size)
     return kernel_by_tiles((rows1, rows2), pair, jnp.transpose, side1, side2, tile_size)
 
 
-def _limits(
+def limits_of(
     forms: Forms,
     only_ntk: bool,
     steps: Sequence[Step],
     numbers: dict[str, Array],
     sides: tuple[Array, Array],
     known: tuple[Known, Known],
+    sampled: Mapping[Scanned, SampledMoments] = MappingProxyType({}),
 ) -> Limits:
     """All kernels of a tile, D as the derivative of the NTK in what could be added to τ of a watched vector."""
     recording = forms.recording
     watched = {} if only_ntk else recording.watched
-    fixed = _fixed(forms, numbers, sides[0])
+    fixed = fixed_values(forms, numbers, sides[0])
     zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
 
     def mean(moment: Array | None) -> Array:
@@ -156,7 +170,7 @@ def _limits(
         return zeros if moment is None else jnp.mean(moment, axis=tuple(range(2, moment.ndim)))
 
     def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
-        values = Values(fixed, sides, known, sources)
+        values = Values(fixed, sides, known, sources, sampled)
         found = values.follow(steps)
         nngp = ntk = zeros
         for weight, z in recording.output.vectors:

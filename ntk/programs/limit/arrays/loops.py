@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ntk.infinite_width.moments import Fingerprint
-from ntk.programs.language.atoms import Atom, Nonlin
+from ntk.programs.language.atoms import Atom, Nonlin, One
 from ntk.programs.language.loops import AtStep, Body, Loop, Scanned, State
 from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
@@ -82,6 +82,37 @@ def scanned(rule_of: RuleOf, forms: Forms, key: Pair, indices: Indices, own: boo
         return Moments(*(None if part is None else restricted(part, met.indices, wanted) for part in found))
 
     return Rule([Need(0, Meeting(a.loop, b.loop), indices)], pick)
+
+
+def sampled(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
+    """The stacked vectors of a sampled loop, or one of them beside what is independent of it."""
+    a, b = key
+    if isinstance(a, Scanned) and isinstance(b, Scanned) and a.loop is b.loop:
+
+        def pick(values: Values) -> Moments:
+            found = values.sampled[a].with_others[b]
+
+            def of_pairs(array: Array) -> Array:
+                if own:
+                    array = jnp.moveaxis(jnp.diagonal(array, axis1=0, axis2=1), -1, 0)
+                return restricted(array, all_pairs(1, 1), indices.numbered())
+
+            return Moments(of_pairs(found.C), None if own else of_pairs(found.tau))
+
+        return Rule([], pick)
+    assert isinstance(a, Atom)
+    assert isinstance(b, Atom)
+    if forms.families(a) & forms.families(b):
+        raise NotOnArrays
+    read = [(side, field) for side, field in enumerate(key) if not isinstance(field, One)]
+
+    def of_means(values: Values, *found: Any) -> Moments:
+        C = values.filled(None, key, indices) + 1.0
+        for (side, _), mean in zip(read, found, strict=True):
+            C = C * values.beside(mean[0] if isinstance(mean, tuple) else mean, indices, side)
+        return Moments(C, None)
+
+    return Rule([Need(1 + side, Alone(field)) for side, field in read], of_means)
 
 
 def mean_of_scanned(rule_of: RuleOf, forms: Forms, atom: Scanned) -> Rule:

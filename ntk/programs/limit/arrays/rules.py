@@ -26,7 +26,7 @@ from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, Named, equal
-from ntk.programs.limit.arrays.loops import along, mean_of_scanned, meeting, scanned
+from ntk.programs.limit.arrays.loops import along, mean_of_scanned, meeting, sampled, scanned
 from ntk.programs.limit.arrays.plan import (
     Alone,
     Along,
@@ -66,6 +66,8 @@ def rule_of(forms: Forms, key: Key, indices: Indices, own: bool) -> Rule:
             return expectation(forms, of)
         case Alone(of=Nonlin() as of):
             return _means(forms, of)
+        case Alone(of=Scanned() as of) if of.loop in forms.sampled_loops:
+            return Rule([], lambda values: values.sampled[of].mean)
         case Alone(of=Scanned() as of):
             return mean_of_scanned(rule_of, forms, of)
         case Along(loop=loop):
@@ -91,6 +93,8 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             return mixed(key, indices)
         case (Transposed(), _) | (_, Transposed()):
             return transposed(key, indices)
+        case _ if any(isinstance(field, Scanned) and field.loop in forms.sampled_loops for field in key):
+            return sampled(forms, key, indices, own)
         case Scanned(), Scanned():
             return scanned(rule_of, forms, key, indices, own)
         case (Scanned(), _) | (_, Scanned()):

@@ -3,7 +3,8 @@
 import copy
 import functools
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -14,9 +15,22 @@ from ntk.infinite_width.moments import Fingerprint, same_inputs
 from ntk.linalg import highest_einsum
 from ntk.programs.language.atoms import Entries, Parameter
 from ntk.programs.language.graph import Node
+from ntk.programs.language.loops import Scanned
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
 from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step
+
+
+class SampledMoments(NamedTuple):
+    """What is known of a stacked vector of a sampled loop, of all inputs with each other.
+
+    Attributes:
+        with_others: C and τ with each stacked vector of the loop, (N, N, T, T).
+        mean: Of a coordinate, (N, T).
+    """
+
+    with_others: dict[Scanned, Moments]
+    mean: Array
 
 
 class Known(NamedTuple):
@@ -48,6 +62,7 @@ class Values:
         known: The arrays of each side with itself.
         sources: By the name of a watched vector, what is added to τ of it, so that a derivative can be taken there.
         paired: Whether the moments are of all pairs of inputs.
+        sampled: The moments of the vectors of sampled loops.
         given: At one step of a loop, what is known from the step before and from outside.
     """
 
@@ -57,10 +72,12 @@ class Values:
         sides: tuple[Float[Array, "N1 F"], Float[Array, "N2 F"]],
         known: tuple[Known, Known] | None = None,
         sources: dict[str, Array] | None = None,
+        sampled: "Mapping[Scanned, SampledMoments]" = MappingProxyType({}),
     ):
         self.numbers, self.sides, self.known = numbers, sides, known
         self.sources, self.paired = sources or {}, known is not None
         self.given: dict[Key, Any] = {}
+        self.sampled = sampled
 
     def at_step(self, given: dict[Key, Any], known: tuple[Known, Known] | None, marks: Marks | None) -> "Values":
         """Those at one step of a loop, or at a pair of steps, where some are given."""

@@ -1,0 +1,1 @@
+"""Loops whose coordinates are sampled, step by step (theory.md 3.13)."""
