@@ -12,7 +12,6 @@ from ntk.programs.language.program import TensorProgram, check_program, program_
 from ntk.programs.limit.arrays.kernels import array_limits, check_memory, is_on_arrays, tile_size_of
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
-    Averages,
     exact_limits,
     forms_of,
     limits_of_pairs,
@@ -20,6 +19,7 @@ from ntk.programs.limit.evaluation import (
     warn_of_heavy_tails,
 )
 from ntk.programs.limit.forms import Forms
+from ntk.programs.limit.loops.kernels import averages_of_loops, samples_loops
 from ntk.programs.limit.scalar_limits import check_kernels, check_scalars
 from ntk.programs.limit.unrolling import unrolled
 from ntk.programs.options import check_options, numbers_as
@@ -151,7 +151,7 @@ def _kernels(
         _check_rtol(rtol, program, x1, x2)
     written = program.record(x1.shape[1:])
     on_arrays = is_on_arrays(forms_of(written))
-    recording = written if on_arrays else unrolled(written)
+    recording = written if on_arrays or samples_loops(forms_of(written)) else unrolled(written)
     check_covered(recording)
     check_options(program, recording)
     check_span(recording, program.numbers, x1, x2)
@@ -202,20 +202,24 @@ def _sampled(
 ) -> ProgramKernels:
     """Mean and standard error over replicates, all inputs together, or pair by pair where these are too many."""
     _, x1, x2 = arguments
-    num_inputs, num_vectors = len(x1) + (0 if x2 is None else len(x2)), len(forms.drawn)
-    joint = tile_size is None and num_inputs * num_vectors <= JOINT_VARIABLES
-    if forms.couples_inputs and not joint:
-        if tile_size is not None:
-            raise ValueError(f"tile_size is {tile_size}; expected None for a program with batch means.")
-        raise ValueError(f"x1 and x2 hold {num_inputs} inputs; expected fewer for a program with batch means.")
-    points = points_for(samples, max(1, (num_inputs if joint else 2) * num_vectors), seed)
-    if joint:
-        found: Averages = sampled_limits(forms, only_ntk, points, *arguments)
+    if forms.sampled_loops:
+        found, drawn, joint = averages_of_loops(forms, only_ntk, tile_size, samples, seed, arguments)
     else:
-        found = limits_of_pairs(forms, only_ntk, tile_size or _TILE_OF_PAIRS, points, *arguments)
+        num_inputs, num_vectors = len(x1) + (0 if x2 is None else len(x2)), len(forms.drawn)
+        joint = tile_size is None and num_inputs * num_vectors <= JOINT_VARIABLES
+        if forms.couples_inputs and not joint:
+            if tile_size is not None:
+                raise ValueError(f"tile_size is {tile_size}; expected None for a program with batch means.")
+            raise ValueError(f"x1 and x2 hold {num_inputs} inputs; expected fewer for a program with batch means.")
+        points = points_for(samples, max(1, (num_inputs if joint else 2) * num_vectors), seed)
+        drawn = points.samples
+        if joint:
+            found = sampled_limits(forms, only_ntk, points, *arguments)
+        else:
+            found = limits_of_pairs(forms, only_ntk, tile_size or _TILE_OF_PAIRS, points, *arguments)
     warn_of_heavy_tails(found)
     return ProgramKernels(
-        **found.mean._asdict(), standard_error=found.error, samples=points.samples, joint=joint, one_batch=x2 is None
+        **found.mean._asdict(), standard_error=found.error, samples=drawn, joint=joint, one_batch=x2 is None
     )
 
 

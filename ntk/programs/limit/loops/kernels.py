@@ -19,18 +19,24 @@ from ntk.programs.limit.arrays.kernels import fixed_values, has_plan, limits_of,
 from ntk.programs.limit.arrays.plan import Alone, Moments, NotOnArrays, Pair, Plan, plan
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
-from ntk.programs.limit.draws.points import Points, scrambled_normals
+from ntk.programs.limit.draws.points import REPLICATES, Points, points_for, scrambled_normals
 from ntk.programs.limit.evaluation import Averages, averages
 from ntk.programs.limit.forms import Forms
+from ntk.programs.limit.jumps import moments_before_jumps
 from ntk.programs.limit.loops.cells import Cell, cell_of
 from ntk.programs.limit.loops.walk import sampled, variables_of
 from ntk.programs.results import Limits
-from ntk.tiles import kernel_by_tiles
+from ntk.tiles import device_memory, kernel_by_tiles
+
+_MOST_BYTES = 2**30  # of one replicate of all inputs together; beyond that they are sampled tile by tile
+_TILE = 4  # inputs of each side
 
 
 def samples_loops(forms: Forms) -> bool:
     """Whether the kernels of a program follow from samples of its loops, step by step, and from rules on arrays."""
     if not forms.sampled_loops or not forms.is_exact_outside_loops or forms.couples_inputs:
+        return False
+    if moments_before_jumps(forms.recording):  # Their samples are looked at one by one.
         return False
     return forms.recording.once(_has_cells, forms) and forms.recording.once(has_plan, forms)
 
@@ -42,21 +48,6 @@ def _has_cells(forms: Forms) -> bool:
     except NotOnArrays:
         return False
     return not any(isinstance(node, Tap) for node in reachable(forms.sampled_loops))
-
-
-def variables(forms: Forms, num_inputs: int) -> int:
-    """How many standard normal variables the loops need."""
-    return sum(variables_of(_cell(forms, loop), num_inputs) for loop in forms.sampled_loops)
-
-
-def numbers_kept(forms: Forms) -> int:
-    """How many numbers a loop keeps for each sample and each pair of inputs."""
-    return max(_kept(_cell(forms, loop)) for loop in forms.sampled_loops)
-
-
-def _kept(cell: Cell) -> int:
-    states, units = len(cell.states), len(cell.units)
-    return cell.body.length * (1 + states * (2 * units + states))
 
 
 def _cell(forms: Forms, loop: Loop) -> Cell:
@@ -98,39 +89,68 @@ def _indices(a: Atom, b: Atom) -> Indices:
     return all_pairs(int(isinstance(a, AtStep)), int(isinstance(b, AtStep)))
 
 
-@compiled(static=1)
-def loop_limits(
+def averages_of_loops(
     forms: Forms,
     only_ntk: bool,
-    points: Points,
-    numbers: dict[str, Array],
-    x1: Float[Array, "N1 F"],
-    x2: Float[Array, "N2 F"] | None,
-) -> Averages:
-    """All inputs sampled together, once for each key."""
-    x = x1 if x2 is None else jnp.concatenate([x1, x2])
-    found = _together(forms, only_ntk, points, numbers, x)
-    start = 0 if x2 is None else len(x1)
-    return Averages(*jax.tree.map(lambda kernel: kernel[: len(x1), start:], tuple(found)))
+    tile_size: int | None,
+    samples: int,
+    seed: int,
+    arguments: tuple[dict[str, Array], Array, Array | None],
+) -> tuple[Averages, int, bool]:
+    """Mean and standard error over replicates, the number of samples, and whether all inputs were sampled together."""
+    _, x1, x2 = arguments
+    sizes = len(x1), len(x1 if x2 is None else x2)
+    together = len(x1) if x2 is None else sum(sizes)
+    joint = tile_size is None and _bytes(forms, together, samples, x1.dtype) <= _MOST_BYTES
+    if not joint:
+        size = tile_size or _TILE
+        together = sum(min(size, count) for count in sizes)
+        needed = _bytes(forms, together, samples, x1.dtype)
+        if needed > device_memory():
+            raise ValueError(
+                f"{samples} samples of {together} inputs take about {needed / 2**30:.3g} GiB; expected at most"
+                f" {device_memory() / 2**30:.3g} GiB: fewer samples, or a smaller tile_size."
+            )
+    points = points_for(samples, max(1, _variables(forms, together)), seed)
+    return loop_limits(forms, only_ntk, None if joint else size, points, *arguments), points.samples, joint
+
+
+def _variables(forms: Forms, num_inputs: int) -> int:
+    """How many standard normal variables the loops need."""
+    return sum(variables_of(_cell(forms, loop), num_inputs) for loop in forms.sampled_loops)
+
+
+def _bytes(forms: Forms, num_inputs: int, samples: int, dtype: jnp.dtype) -> int:
+    """What a loop keeps of one replicate: τ̂ of its states with its states and units, for all pairs of inputs."""
+    numbers = 0
+    for loop in forms.sampled_loops:
+        states, units = len(_cell(forms, loop).states), len(_cell(forms, loop).units)
+        numbers = max(numbers, loop.body.length * (1 + states * (2 * units + states)))
+    return numbers * num_inputs**2 * -(-samples // REPLICATES) * dtype.itemsize
 
 
 @compiled(static=2)
-def loop_limits_by_tiles(
+def loop_limits(
     forms: Forms,
     only_ntk: bool,
-    tile_size: int,
+    tile_size: int | None,
     points: Points,
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 F"] | None,
 ) -> Averages:
-    """The inputs of each tile sampled together, on the same points."""
+    """All inputs sampled together, or those of each tile, on the same points."""
+    if tile_size is None and x2 is None:
+        return _together(forms, only_ntk, points, numbers, x1)
 
-    def tile(side1: Array, side2: Array) -> Averages:
+    def of_two(side1: Array, side2: Array) -> Averages:
         found = _together(forms, only_ntk, points, numbers, jnp.concatenate([side1, side2]))
-        return Averages(*jax.tree.map(lambda kernel: kernel[: len(side1), len(side1) :], tuple(found)))
+        return jax.tree.map(lambda kernel: kernel[: len(side1), len(side1) :], found)
 
-    return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, x1, x2, tile_size)
+    if tile_size is None:
+        assert x2 is not None
+        return of_two(x1, x2)
+    return kernel_by_tiles((lambda x: x, lambda x: x), of_two, jnp.transpose, x1, x2, tile_size)
 
 
 def _together(

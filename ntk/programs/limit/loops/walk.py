@@ -24,7 +24,7 @@ from ntk.programs.limit.draws.conditioning import root_of
 from ntk.programs.limit.loops.cells import Cell, Draws
 
 Outside = Callable[[Atom, Atom, Array], Moments | None]  # of two vectors, the first at a step, the second at all
-_SEGMENTS = 4  # A step looks at all steps up to the end of its segment, and not at all T.
+_SEGMENTS = 3  # A step looks at all steps up to the end of its segment, and not at all T.
 
 
 class Probe(NamedTuple):
