@@ -15,7 +15,8 @@ from ntk.programs.language.atoms import Atom, Rearranged
 from ntk.programs.language.graph import Graph, Node, users_line
 from ntk.programs.language.inputs import Input, InputAtStep
 from ntk.programs.language.positions import Shape
-from ntk.programs.language.vectors import Vector, broadcast, rearranged, single, zeros
+from ntk.programs.language.scalars import Constant, Option
+from ntk.programs.language.vectors import Vector, broadcast, combination, rearranged, single, zeros
 
 
 @dataclass(eq=False, repr=False)
@@ -107,6 +108,16 @@ class Scanned(Rearranged):
 def at_step(body: Hashable, every: Vector) -> Vector:
     """A field at the step."""
     return rearranged(every, every.shape[1:], AtStep, body)
+
+
+def field_at_step(vector: Vector) -> tuple[Body, Vector] | None:
+    """The field that a vector is at the step of a body, if it is made of nothing but fields there."""
+    bodies = {atom.body if isinstance(atom, AtStep) else None for atom, _ in vector.terms}
+    fields = [(factor, atom.vector) for atom, factor in vector.terms if isinstance(atom, AtStep)]
+    (body,) = bodies if len(bodies) == 1 else (None,)
+    if body is None or not all(isinstance(factor, Constant | Option) for factor, _ in fields):
+        return None
+    return body, combination(vector.graph, *fields)
 
 
 def with_bodies(nodes: Iterable[Node]) -> list[Node]:

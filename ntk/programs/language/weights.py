@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ntk.checks import check_count, shown
 from ntk.programs.language.atoms import Convolve, Embed, Entries, MatMul, Parameter, Window
 from ntk.programs.language.inputs import Input, InputAtStep, field_of
-from ntk.programs.language.loops import at_step
+from ntk.programs.language.loops import at_step, field_at_step
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.scalars import Operand, Scalar
 from ntk.programs.language.vectors import Vector, as_vector, single, zeros
@@ -29,6 +29,9 @@ class Matrix:
         vector = as_vector(graph, vector)
         if not vector.terms:
             return vector
+        if found := field_at_step(vector):  # The product of all steps at once is outside the loop.
+            body, field = found
+            return at_step(body, self @ field)
         return single(graph.make(MatMul, self.parameter, self.transposed, vector))
 
 

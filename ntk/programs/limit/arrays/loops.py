@@ -92,7 +92,8 @@ def sampled(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
         def pick(values: Values) -> Moments:
             found = values.sampled[a].with_others[b]
 
-            def of_pairs(array: Array) -> Array:
+            def of_pairs(array: Array | None) -> Array:
+                assert array is not None
                 if own:
                     array = jnp.moveaxis(jnp.diagonal(array, axis1=0, axis2=1), -1, 0)
                 return restricted(array, all_pairs(1, 1), indices.numbered())
@@ -104,7 +105,7 @@ def sampled(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
     assert isinstance(b, Atom)
     if forms.families(a) & forms.families(b):
         raise NotOnArrays
-    read = [(side, field) for side, field in enumerate(key) if not isinstance(field, One)]
+    read = [(side, field) for side, field in enumerate((a, b)) if not isinstance(field, One)]
 
     def of_means(values: Values, *found: Any) -> Moments:
         C = values.filled(None, key, indices) + 1.0

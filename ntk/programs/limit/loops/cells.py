@@ -133,10 +133,10 @@ def cell_of(forms: Forms, loop: Loop, outs: Iterable[Vector]) -> Cell:
     """
     cell, body = Cell(forms, loop), loop.body
     for node in (*body.nodes, *body.reads):
-        allowed = isinstance(node, Vector | Scalar | Nonlin | One | State | MatMul) or is_drawn(forms, node)
-        inside = isinstance(node, Atom | Scalar | Vector)
-        if inside and (not allowed or node.shape or (isinstance(node, MatMul) and node in body.reads)):
+        if isinstance(node, Atom | Scalar | Vector) and not (_has_rule(forms, node) and not node.shape):
             raise NotOnArrays
+    if any(isinstance(node, MatMul) for node in body.reads):
+        raise NotOnArrays
     if any(z.terms for z in loop.initial):
         raise NotOnArrays
     vectors = [node for node in body.nodes if isinstance(node, Vector)]
@@ -158,6 +158,10 @@ def cell_of(forms: Forms, loop: Loop, outs: Iterable[Vector]) -> Cell:
     cell.pairs = sorted(wanted)
     _find_levels(cell)
     return cell
+
+
+def _has_rule(forms: Forms, node: Node) -> bool:
+    return isinstance(node, Vector | Scalar | Nonlin | One | State) or is_drawn(forms, node)
 
 
 def is_drawn(forms: Forms, node: Node) -> bool:
@@ -219,9 +223,9 @@ def _find_units(cell: Cell, vectors: list[Vector]) -> None:
         blocks = [block for block in blocks if block not in near] + [sorted([place, *itertools.chain(*near)])]
     cell.blocks = sorted(blocks)
     for block in cell.blocks:
-        terms = [atom for place in block for atom, _ in cell.units[place].terms]
-        outside = frozenset().union(*(cell.forms.families(atom) for atom in terms if not isinstance(atom, MatMul)))
-        if any(isinstance(atom, MatMul) and atom.family in outside for atom in terms):
+        read = [atom for place in block for atom, _ in cell.units[place].terms]
+        outside = frozenset().union(*(cell.forms.families(atom) for atom in read if not isinstance(atom, MatMul)))
+        if any(isinstance(atom, MatMul) and atom.family in outside for atom in read):
             raise NotOnArrays
 
 

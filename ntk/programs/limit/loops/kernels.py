@@ -24,6 +24,7 @@ from ntk.programs.limit.evaluation import Averages, averages
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.jumps import moments_before_jumps
 from ntk.programs.limit.loops.cells import Cell, cell_of
+from ntk.programs.limit.loops.step import Rows
 from ntk.programs.limit.loops.walk import sampled, variables_of
 from ntk.programs.results import Limits
 from ntk.tiles import device_memory, kernel_by_tiles
@@ -201,7 +202,7 @@ def _of_loop(
     found = values.follow(steps.cross)
     given = {(a, b): found.of(Pair(_field(a), _field(b)), _indices(a, b)) for a, b in _given(cell)}
 
-    def outside(a: Atom, b: Atom, t: Array) -> Moments | None:
+    def outside(a: Atom, b: Atom, t: Array) -> Rows | None:
         """Of a at step t and b at all steps, (T, N, N)."""
         if (a, b) not in given:
             return None
@@ -214,7 +215,8 @@ def _of_loop(
             array = jnp.moveaxis(array, -1, 0) if isinstance(b, AtStep) else array[None]
             return jnp.broadcast_to(array, (cell.body.length, *array.shape[1:]))
 
-        return Moments(*(None if part is None else row(part) for part in given[a, b][:2]))
+        found, (i, j) = given[a, b], (_indices(a, b), Pair(_field(a), _field(b)))
+        return Rows(row(values.filled(found.C, j, i)), row(values.filled(found.tau, j, i)))
 
     scalars: dict[Node, Array] = {node: known.found[Alone(node)] for node in _scalars(cell) if node not in fixed}
     drawn = sampled(cell, fixed, scalars, outside, noise, len(x))
@@ -226,7 +228,7 @@ def _of_loop(
 
     return {
         a: SampledMoments(
-            {b: Moments(*map(inputs_first, drawn.moments[place[a], place[b]][:2])) for b in read},
+            {b: Moments(*map(inputs_first, drawn.moments[place[a], place[b]])) for b in read},
             drawn.means[place[a]].T,
         )
         for a in read
