@@ -1,4 +1,4 @@
-"""One step of a sampled loop: what is drawn, and how second moments and τ̂ go on (theory.md 3.13).
+"""One step of a sampled loop: what is drawn, and how second moments and τ̂ go on (theory.md 3.13 and 3.14).
 
 For each sample, τ̂(u, v) = Σ ∂u/∂y ∂v/∂ȳ τ(y, ȳ) over Gaussian y, ȳ is bilinear and has the product rule in each
 argument; τ of two vectors is its mean. So states carry τ̂ with them: at step t, for all steps s before,
