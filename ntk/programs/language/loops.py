@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from ntk.calls import check_function, of_user
 from ntk.checks import check_flag, shown
 from ntk.programs.language.atoms import Atom, Rearranged
 from ntk.programs.language.graph import Graph, Node, users_line
@@ -135,8 +136,7 @@ def with_bodies(nodes: Iterable[Node]) -> list[Node]:
 
 def scan(graph: Graph, step: Callable[[Any, Any], Any], initial: Any, xs: Any, reverse: bool) -> tuple[Any, Any]:
     """The states after the last step, and the results of all steps along a first axis: see `Net.scan`."""
-    if not callable(step):
-        raise TypeError(f"step is {shown(step)}; expected a function of a state and of xs at the step.")
+    check_function("step", step, "a function of a state and of xs at the step")
     check_flag("reverse", reverse)
     first, structure = _flattened("initial", initial, Vector)
     fields, structure_of_xs = _flattened("xs", xs, Vector | Input)
@@ -182,7 +182,8 @@ def _recorded(graph: Graph, step: Callable[[Any, Any], Any], states: _Flat, xs: 
     body.states = tuple(graph.make(State, body, number, z.shape) for number, z in enumerate(first))
     parts = [at_step(body, each) if isinstance(each, Vector) else InputAtStep(body, each) for each in fields]
     before = structure.unflatten([single(state) for state in body.states])
-    returned = step(before, structure_of_xs.unflatten(parts))
+    here = structure_of_xs.unflatten(parts)
+    returned = of_user("step(state, x)", "a function of a state and of xs at the step", step, before, here)
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise TypeError(f"step returns {shown(returned)}; expected a pair: the states, and the results of the step.")
     carries, found = _flattened("the states that step returns", returned[0], Vector)

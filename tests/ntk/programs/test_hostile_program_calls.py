@@ -61,6 +61,10 @@ READERS = {
 }
 
 
+def keeps(state, x):
+    return state, state
+
+
 def vector_of(net, x):
     return net.input_matrix("w") @ x
 
@@ -95,6 +99,11 @@ NOTATION = {
     "bias's axes": ("axes", lambda net, x, bad: net.bias("b", axes=bad)),
     "table": ("numbers", lambda net, x, bad: net.table(bad)),
     "table @": ("program|axes", lambda net, x, bad: net.table(np.eye(2)) @ bad),
+    "scan": ("step", lambda net, x, bad: net.scan(bad, net.zero(), x[:, None])),
+    "scan's initial": ("initial", lambda net, x, bad: net.scan(keeps, bad, x[:, None])),
+    "scan's xs": ("xs", lambda net, x, bad: net.scan(keeps, net.zero(), bad)),
+    "scan's reverse": ("reverse", lambda net, x, bad: net.scan(keeps, net.zero(), x[:, None], bad)),
+    "zero's axes": ("axes", lambda net, x, bad: net.zero(bad)),
     "softmax": ("scores", lambda net, x, bad: net.softmax(bad)),
     "softmax's mask": ("mask", lambda net, x, bad: net.softmax(net.table(np.eye(2)), bad)),
     "scalar's over": ("over", lambda net, x, bad: net.scalar(jnp.sum, bad)(net.table(np.eye(2)))),

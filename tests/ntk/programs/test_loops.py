@@ -130,7 +130,7 @@ ON_ARRAYS = {
     "rows": (rows, (2, 2, 3, 1)),
 }
 ONE_BY_ONE = {"residual": (residual, (2, 2, 2)), "begun": (begun, (2, 2, 2)), "nested": (nested, (2, 2, 2, 1))}
-SLOW = "one step", "stacked", "two states", "both ways", "residual", "nested"
+SLOW = "one step", "rows", "stacked", "two states", "both ways", "residual", "nested"
 
 
 def with_slow(names):
@@ -208,6 +208,7 @@ def test_what_has_no_rule_on_arrays_is_read_step_by_step(name):
     assert np.all(abs(np.mean(products, axis=0) - ntk.infinite_kernels(program, x).nngp) < 4 * error)
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_loop():
     """First and second order, eager and jitted, in a standard deviation and in the data."""
     x = jnp.asarray(inputs((3, 3, 2)))[1:]
