@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
             "cnn_flatten": ((32, 20),),
             "wide_resnet": ((16, 4),),
             "transformer": ((16, 8),),
+            "lstm": ((16, 4),),
             "graph": ((100, 4),),
         }
     )

@@ -17,6 +17,8 @@ def get_config() -> ConfigDict:
     config.networks.cnn_flatten = ((16, 200), (32, 200))
     config.networks.wide_resnet = ((16, 4), (32, 4))
     config.networks.transformer = ((16, 32), (64, 32))
+    config.networks.lstm = ((64, 8),)
+    config.networks.gru = ((64, 8),)
     config.networks.graph = ((100, 32),)
     config.budget_seconds = 10.0
     return config

@@ -21,6 +21,7 @@ from ntk.programs.language.outputs import Output
 
 # neural-tangents loses half of the digits of float32 where the correlation is 1, through the arccosine of ReLU.
 TOLERANCE = 1e-3
+SAMPLES = 4096  # of networks with gates
 DEPTH = 2  # layers of all networks but the WideResNet
 W_STD, B_STD = math.sqrt(2.0), 0.1
 
@@ -62,8 +63,8 @@ def build_workload(kind: str, *, size: int, num_inputs: int, seed: int = 0) -> W
 
     Args:
         kind: "cnn_mean" and "cnn_flatten" (2 convolutions 3×3, ReLU, images of 3 channels), "wide_resnet" (a stem and
-            3 residual blocks, of which two halve the image, global mean), "transformer" (2 blocks, 16 features) or
-            "graph" (2 convolutions over one random graph, ReLU, 16 features, mean over nodes).
+            3 residual blocks, of which two halve the image, global mean), "transformer" (2 blocks, 16 features),
+            "lstm" and "gru" (16 features, mean of the states) or "graph" (2 convolutions over one random graph, ReLU, 16 features, mean over nodes).
         size: The side of an image; the number of positions, or of nodes.
         num_inputs: N.
         seed: The seed of the inputs and of the graph.
@@ -93,7 +94,9 @@ def measure(workload: Workload, *, budget_seconds: float, max_runs: int) -> Reco
         ArithmeticError: The kernels do not agree.
     """
     net, x, kernel_fn = workload
-    functions: dict[str, Callable[[jax.Array], jax.Array]] = {"ours": lambda x: ntk.infinite_ntk(net, x)}
+    functions: dict[str, Callable[[jax.Array], jax.Array]] = {
+        "ours": lambda x: ntk.infinite_ntk(net, x, samples=SAMPLES)
+    }
     if kernel_fn is not None:
         functions["neural_tangents"] = kernel_fn
     with jax.default_matmul_precision("highest"):
@@ -183,6 +186,10 @@ def _transformer(size: int, num_inputs: int, rng: np.random.Generator) -> Worklo
     return Workload(net, _normal(rng, num_inputs, size, 16))
 
 
+def _gated(net: ntk.TensorProgram) -> Callable[[int, int, np.random.Generator], Workload]:
+    return lambda size, num_inputs, rng: Workload(net(pooling="mean"), _normal(rng, num_inputs, size, 16))
+
+
 def _graph(size: int, num_inputs: int, rng: np.random.Generator) -> Workload:
     adjacency = _adjacency(size, rng)
     stax = ntk.load_neural_tangents().stax
@@ -217,5 +224,7 @@ KINDS: dict[str, Callable[[int, int, np.random.Generator], Workload]] = {
     "cnn_flatten": _cnn("flatten"),
     "wide_resnet": _wide_resnet,
     "transformer": _transformer,
+    "lstm": _gated(ntk.architectures.lstm),
+    "gru": _gated(ntk.architectures.gru),
     "graph": _graph,
 }

@@ -13,6 +13,8 @@ TITLES = {
     "cnn_flatten": "CNN, flatten, {0} × {0}",
     "wide_resnet": "WideResNet, {0} × {0}",
     "transformer": "transformer, T={0}",
+    "lstm": "LSTM, T={0}",
+    "gru": "GRU, T={0}",
     "graph": "graph, {0} nodes",
 }
 HEADER = (

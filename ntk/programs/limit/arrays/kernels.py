@@ -17,7 +17,7 @@ from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Moment, Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
-from ntk.programs.limit.arrays.plan import Alone, Key, NotOnArrays, Pair, Plan, Step, plan
+from ntk.programs.limit.arrays.plan import Alone, Key, Meeting, NotOnArrays, Pair, Plan, Step, plan
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
 from ntk.programs.limit.forms import Forms
@@ -28,6 +28,7 @@ from ntk.programs.scalar_values import evaluated
 from ntk.tiles import device_memory, kernel_by_tiles, side_by_tiles
 
 _ENTRIES = 2**16  # of the largest array of a tile, so that the several arrays of a step stay in cache
+_ENTRIES_OF_LOOPS = 2**18
 _ARRAYS = (
     16  # as large as the largest one, that XLA keeps at a time: 5 to 17 of them for the architectures of the tests
 )
@@ -66,8 +67,11 @@ def _plan_of_kernels(forms: Forms) -> Plan:
 
 def tile_size_of(forms: Forms) -> int:
     """Inputs to a tile: as many as keep the largest array of a tile in a core's cache."""
-    largest = max((_entries(step) for step in plan_of(forms).cross), default=1)
-    return max(math.isqrt(_ENTRIES // largest), 1)
+    steps = plan_of(forms).cross
+    largest = max((_entries(step) for step in steps), default=1)
+    # A step of a loop makes one row of its pairs at a time.
+    entries = _ENTRIES_OF_LOOPS if any(isinstance(step.key, Meeting) for step in steps) else _ENTRIES
+    return max(math.isqrt(entries // largest), 1)
 
 
 def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:
