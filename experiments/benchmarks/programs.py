@@ -63,8 +63,9 @@ def build_workload(kind: str, *, size: int, num_inputs: int, seed: int = 0) -> W
 
     Args:
         kind: "cnn_mean" and "cnn_flatten" (2 convolutions 3×3, ReLU, images of 3 channels), "wide_resnet" (a stem and
-            3 residual blocks, of which two halve the image, global mean), "transformer" (2 blocks, 16 features),
-            "lstm" and "gru" (16 features, mean of the states) or "graph" (2 convolutions over one random graph, ReLU, 16 features, mean over nodes).
+            3 residual blocks, of which two halve the image, global mean), "transformer" (2 blocks, 16 features), "lstm"
+            and "gru" (16 features, mean of the states) or "graph" (2 convolutions over one random graph, ReLU, 16
+            features, mean over nodes).
         size: The side of an image; the number of positions, or of nodes.
         num_inputs: N.
         seed: The seed of the inputs and of the graph.

@@ -76,7 +76,7 @@ def test_a_small_run(tmp_path):
 
 def test_kernels_that_differ_end_the_run(tmp_path, monkeypatch):
     right = ntk.infinite_ntk
-    monkeypatch.setattr(ntk, "infinite_ntk", lambda *arguments: 1.01 * right(*arguments))
+    monkeypatch.setattr(ntk, "infinite_ntk", lambda net, x, **options: 1.01 * right(net, x, **options))
     with pytest.raises(SystemExit, match=r"the kernels differ by 0.01 of their largest entry; expected 0.001."):
         benchmark_programs.main(small(networks={"cnn_flatten": ((2, 2),)}), tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
@@ -87,7 +87,7 @@ def test_kernels_that_differ_end_the_run(tmp_path, monkeypatch):
     [
         ({"max_runs": 0}, "max_runs is 0; expected an integer of at least 1"),
         ({"budget_seconds": 0.0}, "budget_seconds is 0.0; expected a positive number"),
-        ({"networks": {"lstm": ((4, 3),)}}, "a field of networks is 'lstm'; expected one of"),
+        ({"networks": {"rnn": ((4, 3),)}}, "a field of networks is 'rnn'; expected one of"),
         ({"networks": {"graph": ((4, 0),)}}, "networks.graph is 0; expected an integer of at least 1"),
         ({"networks": {"graph": (4, 3)}}, "networks.graph holds 4; expected pairs of a size and a number of inputs"),
     ],
