@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from ntk.calls import check_function, of_user
-from ntk.checks import check_flag, shown
+from ntk.checks import MOST_STEPS, check_count, check_flag, shown
 from ntk.programs.language.atoms import Atom, Rearranged
 from ntk.programs.language.graph import Graph, Node, users_line
 from ntk.programs.language.inputs import Input, InputAtStep
@@ -134,25 +134,30 @@ def with_bodies(nodes: Iterable[Node]) -> list[Node]:
     return [found[index] for index in sorted(found)]
 
 
-def scan(graph: Graph, step: Callable[[Any, Any], Any], initial: Any, xs: Any, reverse: bool) -> tuple[Any, Any]:
+def scan(
+    graph: Graph, step: Callable[[Any, Any], Any], initial: Any, xs: Any, reverse: bool, length: int | None
+) -> tuple[Any, Any]:
     """The states after the last step, and the results of all steps along a first axis: see `Net.scan`."""
     check_function("step", step, "a function of a state and of xs at the step")
     check_flag("reverse", reverse)
     first, structure = _flattened("initial", initial, Vector)
     fields, structure_of_xs = _flattened("xs", xs, Vector | Input)
     lengths = {each.shape[0] if each.shape else 0 for each in fields}
+    if length is not None:
+        check_count("length", length, maximum=MOST_STEPS)
+        lengths.add(length)
     if len(lengths) != 1 or not min(lengths):
         shapes = ", ".join(str(each.shape) for each in fields) or "nothing"
-        raise ValueError(f"xs has shapes {shapes}; expected a first axis of one length.")
+        raise ValueError(f"xs has shapes {shapes}, and length is {length}; expected a first axis of one length.")
     if reverse:
         fields = [each[::-1] for each in fields]
-    begun = len(graph.nodes)
-    body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), (fields, structure_of_xs))
+    (count,), begun, read = lengths, len(graph.nodes), (fields, structure_of_xs)
+    body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), read, count)
     axes = [state.shape for state in body.states]
     if [carry.shape for carry in carries] != axes:
         # A state that begins as zeros of no axes has the axes that the step gives it.
         first = [broadcast(z, carry.shape) if not z.terms else z for z, carry in zip(first, carries, strict=True)]
-        body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), (fields, structure_of_xs))
+        body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), read, count)
         axes = [state.shape for state in body.states]
     if [carry.shape for carry in carries] != axes:
         raise ValueError(
@@ -175,10 +180,12 @@ def scan(graph: Graph, step: Callable[[Any, Any], Any], initial: Any, xs: Any, r
 _Flat = tuple[list[Any], Any]
 
 
-def _recorded(graph: Graph, step: Callable[[Any, Any], Any], states: _Flat, xs: _Flat) -> tuple[Body, tuple[Any, ...]]:
+def _recorded(
+    graph: Graph, step: Callable[[Any, Any], Any], states: _Flat, xs: _Flat, length: int
+) -> tuple[Body, tuple[Any, ...]]:
     """A body, and the vectors that the step returns: states and results."""
     (first, structure), (fields, structure_of_xs) = states, xs
-    body = Body(fields[0].shape[0])
+    body = Body(length)
     body.states = tuple(graph.make(State, body, number, z.shape) for number, z in enumerate(first))
     parts = [at_step(body, each) if isinstance(each, Vector) else InputAtStep(body, each) for each in fields]
     before = structure.unflatten([single(state) for state in body.states])

@@ -205,7 +205,12 @@ class Net:
         return lambda *args: apply_to_scalars(self.graph, recorded, over, args)
 
     def scan(
-        self, step: Callable[[Any, Any], tuple[Any, Any]], initial: Any, xs: Any, reverse: bool = False
+        self,
+        step: Callable[[Any, Any], tuple[Any, Any]],
+        initial: Any,
+        xs: Any = None,
+        reverse: bool = False,
+        length: int | None = None,
     ) -> tuple[Any, Any]:
         """A loop over positions, as `jax.lax.scan`: the states after the last step, and the results of all steps.
 
@@ -214,19 +219,21 @@ class Net:
         Args:
             step: The function `step(state, x) -> (state, result)` of a state and of `xs` at one step.
             initial: The state before the first step: a vector, or a pytree of vectors.
-            xs: What the steps read along its first axis: the input, a field, or a pytree of these.
+            xs: What the steps read along its first axis: the input, a field, or a pytree of these; None for nothing, as
+                in layers of a deep network that share their weights.
             reverse: Whether to begin at the last position.
+            length: The number of steps, where `xs` does not say it.
 
         Returns:
             The state, and the results as fields with an axis of the steps before their own.
 
         Raises:
             TypeError: `step` is not a function, or a state, a result or `xs` holds something else.
-            ValueError: `xs` has first axes of several lengths or none, or the step changes the axes or the structure of
+            ValueError: `xs` and `length` say several lengths or none, or the step changes the axes or the structure of
                 the state, or watches a vector.
         """
         watched = dict(self.watched)
-        found = scan(self.graph, step, initial, xs, reverse)
+        found = scan(self.graph, step, initial, xs, reverse, length)
         if watched != self.watched:
             raise ValueError("a step watches a vector; expected watch of a position of the results, such as ys[-1].")
         return found

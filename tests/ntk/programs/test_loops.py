@@ -208,6 +208,25 @@ def test_what_has_no_rule_on_arrays_is_read_step_by_step(name):
     assert np.all(abs(np.mean(products, axis=0) - ntk.infinite_kernels(program, x).nngp) < 4 * error)
 
 
+def test_layers_may_share_their_weights():
+    """z ← φ(W z + U x + b): 100 layers of one matrix, whose kernel is that of the recursion with a constant input."""
+
+    @ntk.tensor_program
+    def equilibrium(net, x, *, depth=100):
+        W, u, phi = net.matrix("w", 0.9), net.input_matrix("u") @ x + net.bias("b", 0.5), net.phi("erf")
+
+        def layer(z, _):
+            z = phi(W @ z + u)
+            return z, ()
+
+        return net.output("v") @ net.scan(layer, net.zero(), length=depth)[0]
+
+    x = inputs((4, 3))
+    net = ntk.RNN(activation="erf", pooling="last", w_std=0.9, b_std=0.5)
+    expected = ntk.infinite_ntk(net, np.repeat(x[:, None], 100, axis=1))
+    np.testing.assert_allclose(ntk.infinite_ntk(equilibrium, x), expected, rtol=CLOSED_FORM["float64"])
+
+
 @pytest.mark.slow
 def test_derivatives_of_a_loop():
     """First and second order, eager and jitted, in a standard deviation and in the data."""
@@ -253,8 +272,16 @@ def keep(net):
 REFUSED = {
     "step": (lambda net, x: net.scan(3, net.zero(), x), "step is 3; expected a function"),
     "state": (lambda net, x: net.scan(keep(net), 0.0, x), "initial holds 0.0 .*; expected vectors"),
-    "none": (lambda net, x: net.scan(keep(net), net.zero(), ()), "xs has shapes nothing; expected a first axis"),
+    "none": (
+        lambda net, x: net.scan(keep(net), net.zero(), ()),
+        "xs has shapes nothing, and length is None; expected a first axis",
+    ),
     "lengths": (lambda net, x: net.scan(keep(net), net.zero(), (x, x[1:])), r"xs has shapes \(3, 2\), \(2, 2\)"),
+    "another length": (
+        lambda net, x: net.scan(keep(net), net.zero(), x, length=4),
+        "and length is 4; expected a first",
+    ),
+    "no length": (lambda net, x: net.scan(keep(net), net.zero(), length=0), "length is 0; expected"),
     "pair": (lambda net, x: net.scan(lambda s, x: s, net.zero(), x), "step returns .*; expected a pair"),
     "structure": (
         lambda net, x: net.scan(lambda s, x: ((s, s), s), net.zero(), x),
