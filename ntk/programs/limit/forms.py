@@ -137,7 +137,7 @@ class Forms:
             self._unbounded.add(node)
         elif isinstance(node, Scalar) and self._vanishes(node):
             self._zero.add(node)
-        read = node.vector if isinstance(node, MatMul) else node.source if isinstance(node, Convolve) else None
+        read = _read_by(node)
         outside = node not in self._inside
         if isinstance(node, Gaussian) and isinstance(read, Vector) and outside and not self.has_closed_form(read):
             self._sampled_families.add(node.family)
@@ -158,7 +158,9 @@ class Forms:
     def _has_closed_steps(self, body: Body) -> bool:
         """Whether all vectors and scalars of the steps have closed forms, if the states before a step have."""
         means = [node.vector for node in body.nodes if isinstance(node, Moment)]
-        return all(map(self.has_closed_form, (*body.carries, *body.outs))) and all(map(self.has_closed_mean, means))
+        read = [_read_by(node) for node in body.nodes if isinstance(node, MatMul | Convolve)]
+        vectors = (*body.carries, *body.outs, *(z for z in read if isinstance(z, Vector)))
+        return all(map(self.has_closed_form, vectors)) and all(map(self.has_closed_mean, means))
 
     def _learn_atom(self, atom: Atom) -> None:
         """Maps of positions keep what all their terms are."""
@@ -217,3 +219,8 @@ class Forms:
         base = node.graph.make(Vector, tuple(gaussian), node.shape)
         self._gaussians[base] = frozenset().union(*(self._gaussians[atom] for atom, _ in gaussian))
         return self.recording.once(Unary, node.function, shift), base
+
+
+def _read_by(node: Node) -> Vector | Entries | None:
+    """What a matrix or a convolution is applied to."""
+    return node.vector if isinstance(node, MatMul) else node.source if isinstance(node, Convolve) else None
