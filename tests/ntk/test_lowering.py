@@ -119,13 +119,14 @@ def functions(dtype):
         yield name, getattr(ntk, name), (square, square), {}
     covariance = (array(dtype, N1, 1), array(dtype, N1, N2), array(dtype, N2))
     for activation in (*NAMED, user_function):
-        named = isinstance(activation, str)
-        chosen = ntk.activation(activation) if named else ntk.activation(activation, breakpoints=(-1.0, 1.0))
+        name = activation if isinstance(activation, str) else activation.__name__
+        yield f"Activation-{name}", functools.partial(every_method, activation), covariance, {}
 
-        def every_method(*q, chosen=chosen):
-            return [getattr(chosen, method)(*q) for method in METHODS]
 
-        yield f"Activation-{chosen.name}", every_method, covariance, {}
+def every_method(activation, *q):
+    points = (0.0,) if isinstance(activation, str) else (-1.0, 1.0)
+    chosen = ntk.activation(activation, breakpoints=points)
+    return [getattr(chosen, method)(*q) for method in METHODS]
 
 
 METHODS = ("dual", "dual_derivative", "error_estimate")

@@ -146,18 +146,21 @@ def lstm(net, x):
 
 
 @pytest.mark.parametrize(
-    ("value", "sentence"),
+    ("make", "sentence"),
     [
-        (lstm, "value holds the program 'lstm'; expected one of ntk.architectures"),
-        (ntk.MLP(depth=1, activation=lambda z: jnp.sin(z)), "activation '.*lambda.*' of your own; expected one that"),
-        (np.array([print], dtype=object), "array of dtype object; expected numbers or strings"),
-        (jnp.ones(2, jnp.bfloat16), "array of dtype bfloat16; expected numbers or strings"),
-        (object(), "value holds <object.*>, a object; expected arrays"),
+        (lambda: lstm, "value holds the program 'lstm'; expected one of ntk.architectures"),
+        (
+            lambda: ntk.MLP(depth=1, activation=lambda z: jnp.sin(z)),
+            "activation '.*lambda.*' of your own; expected one that",
+        ),
+        (lambda: np.array([print], dtype=object), "array of dtype object; expected numbers or strings"),
+        (lambda: jnp.ones(2, jnp.bfloat16), "array of dtype bfloat16; expected numbers or strings"),
+        (object, "value holds <object.*>, a object; expected arrays"),
     ],
 )
-def test_what_a_file_cannot_hold_is_refused(value, sentence, tmp_path):
+def test_what_a_file_cannot_hold_is_refused(make, sentence, tmp_path):
     with pytest.raises(TypeError, match=sentence):
-        ntk.save(tmp_path / "value.npz", {"x": value})
+        ntk.save(tmp_path / "value.npz", {"x": make()})
     assert list(tmp_path.iterdir()) == []
 
 
