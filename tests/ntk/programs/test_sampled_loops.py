@@ -41,6 +41,20 @@ def stacked(net, x):
 
 
 @ntk.tensor_program
+def above_a_simple_one(net, x):
+    """A loop in closed form, of which the sampled one reads the states; both are read out."""
+    W, U, erf = net.matrix("w"), net.input_matrix("u"), net.phi("erf")
+
+    def step(s, entries):
+        s = erf(W @ s + U @ entries + 0.2)
+        return s, s
+
+    states = net.scan(step, net.zero(), x)[1]
+    final = net.scan(gated(net, "2", "states"), net.zero(), states)[0]
+    return net.output("v") @ states.pooled() + net.output("q") @ final
+
+
+@ntk.tensor_program
 def both_ways(net, x):
     """Two loops added, which share nothing."""
     one, two = (net.scan(gated(net, str(way)), net.zero(), x, reverse=way)[1] for way in (False, True))
@@ -82,6 +96,7 @@ CASES = {
     "gru": (ntk.architectures.gru, (3, 3, 2)),
     "one step": (ntk.architectures.lstm, (3, 1, 2)),
     "stacked": (stacked, (2, 2, 2)),
+    "above a simple one": (above_a_simple_one, (2, 2, 2)),
     "both ways": (both_ways, (2, 3, 2)),
     "multiplicative": (multiplicative, (3, 3, 2)),
     "with scalars": (with_scalars, (3, 3, 2)),

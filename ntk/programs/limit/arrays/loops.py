@@ -4,8 +4,6 @@ What the body of a loop computes has the same rules as everything else, at one s
 moments of the step before: C and τ of (t, s) follow from those of (t − 1, s − 1). So one `lax.scan` over t has all s.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +12,10 @@ from jax import lax
 from jaxtyping import Array
 
 from ntk.infinite_width.moments import Fingerprint
-from ntk.programs.language.atoms import Atom, Nonlin, One
-from ntk.programs.language.loops import AtStep, Body, Loop, Scanned, State
-from ntk.programs.language.scalars import Scalar
-from ntk.programs.language.vectors import Vector
-from ntk.programs.limit.arrays.indices import Indices, Named, all_pairs, equal, joined, restricted
+from ntk.programs.language.atoms import Atom, One
+from ntk.programs.language.loops import AtStep, Loop, Scanned
+from ntk.programs.limit.arrays.indices import Indices, Named, all_pairs, equal, restricted
+from ntk.programs.limit.arrays.loop_plans import RuleOf, StepPlan, at_steps, outside_of, plan_along, plan_meeting
 from ntk.programs.limit.arrays.marks import steps_first
 from ntk.programs.limit.arrays.plan import (
     Alone,
@@ -31,27 +28,9 @@ from ntk.programs.limit.arrays.plan import (
     NotOnArrays,
     Pair,
     Rule,
-    Step,
-    steps_to,
 )
 from ntk.programs.limit.arrays.values import Known, Values
 from ntk.programs.limit.forms import Forms
-
-RuleOf = Callable[[Forms, Key, Indices, bool], Rule]
-
-
-class StepPlan(NamedTuple):
-    """What is computed at one step, or at one pair of steps.
-
-    Attributes:
-        steps: The rules to follow.
-        states: The keys of the states with their indices, and the keys of what they are after the step.
-        outside: The keys that are known outside the loop, with their indices.
-    """
-
-    steps: list[Step]
-    states: list[tuple[Key, Indices, Key]]
-    outside: list[tuple[Key, Indices]]
 
 
 class Met(NamedTuple):
@@ -74,7 +53,7 @@ def scanned(rule_of: RuleOf, forms: Forms, key: Pair, indices: Indices, own: boo
     if own and a.loop is b.loop and indices.numbered() == equal(len(indices.left)):
         return _of_along(rule_of, forms, a.loop, Pair(a.vector, b.vector))
 
-    if Pair(a.vector, b.vector) not in _keys(_plan_meeting(rule_of, forms, a.loop, b.loop, indices)):
+    if Pair(a.vector, b.vector) not in plan_meeting(rule_of, forms, a.loop, b.loop, indices).keys:
         raise NotOnArrays
 
     def pick(_: Values, met: Met) -> Moments:
@@ -122,7 +101,7 @@ def mean_of_scanned(rule_of: RuleOf, forms: Forms, atom: Scanned) -> Rule:
 
 
 def _of_along(rule_of: RuleOf, forms: Forms, loop: Loop, key: Key) -> Rule:
-    keys = _keys(_plan_along(rule_of, forms, loop))
+    keys = plan_along(rule_of, forms, loop).keys
     if key not in keys:
         raise NotOnArrays
     place = keys.index(key)
@@ -131,9 +110,9 @@ def _of_along(rule_of: RuleOf, forms: Forms, loop: Loop, key: Key) -> Rule:
 
 def along(rule_of: RuleOf, forms: Forms, loop: Loop) -> Rule:
     """What the steps give of each input with itself: a list in the order of the plan's steps, (N, T, …) each."""
-    plan, body = _plan_along(rule_of, forms, loop), loop.body
-    needs = [Need(0, *_outside(key, indices)[:2]) for key, indices in plan.outside]
-    swept = [_outside(key, indices)[2] for key, indices in plan.outside]
+    plan, body = plan_along(rule_of, forms, loop), loop.body
+    needs = [Need(0, *outside_of(key, indices)[:2]) for key, indices in plan.outside]
+    swept = [outside_of(key, indices)[2] for key, indices in plan.outside]
     marked = any(isinstance(step.key, Mark) for step in plan.steps)
 
     def compute(values: Values, *outside: Any) -> list[Any]:
@@ -155,7 +134,7 @@ def along(rule_of: RuleOf, forms: Forms, loop: Loop) -> Rule:
             inner = values.at_step(given, None, marks)
             found = inner.follow(plan.steps)
             after = [_kept(inner, found, key, indices, own=True) for _, indices, key in plan.states]
-            return after, [_of_inputs(found.found[key], values) for key in _keys(plan)]
+            return after, [_of_inputs(found.found[key], values) for key in plan.keys]
 
         first = [_nothing(values, key, indices, own=True) for key, indices, _ in plan.states]
         _, found = lax.scan(step, first, (rows, words), length=body.length)
@@ -167,12 +146,12 @@ def along(rule_of: RuleOf, forms: Forms, loop: Loop) -> Rule:
 def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: bool) -> Rule:
     """The moments of two loops: of equal steps alone, or of all pairs."""
     loops, every = (key.first, key.second), indices.left[0] != indices.right[0]
-    plan, inner = _plan_meeting(rule_of, forms, *loops, indices), _at_steps(indices)
-    homes = [_plan_along(rule_of, forms, loop) for loop in loops]
-    at = [_outside(key, indices, every) for key, indices in plan.outside]
+    plan, inner = plan_meeting(rule_of, forms, *loops, indices), at_steps(indices)
+    homes = [plan_along(rule_of, forms, loop) for loop in loops]
+    at = [outside_of(key, indices, every) for key, indices in plan.outside]
     needs = [Need(1, Along(loops[0])), Need(2, Along(loops[1])), *(Need(0, *each[:2]) for each in at)]
     outs = [[(number, out) for number, out in enumerate(loop.body.outs)] for loop in loops]
-    goals = {Pair(a, b): (i, j) for i, a in outs[0] for j, b in outs[1] if Pair(a, b) in _keys(plan)}
+    goals = {Pair(a, b): (i, j) for i, a in outs[0] for j, b in outs[1] if Pair(a, b) in plan.keys}
     names = (*indices.left[:1], *indices.right[:1]) if every else indices.left[:1]
 
     def compute(values: Values, along1: list[Any], along2: list[Any], *outside: Any) -> Met:
@@ -187,7 +166,7 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
         def pair(states: list[Moments], own1: Any, own2: Any, *parts: list[Any]) -> tuple[list[Moments], list[Moments]]:
             given = dict(zip(ordered, (part for group in parts for part in group), strict=True))
             known = tuple(
-                Known(dict(zip(_keys(home), found, strict=True)), {step.key: step.indices for step in home.steps})
+                Known(dict(zip(home.keys, found, strict=True)), {step.key: step.indices for step in home.steps})
                 for home, found in zip(homes, (own1, own2), strict=True)
             )
             here = values.at_step({**given, **_by_key(plan, states)}, (known[0], known[1]), None)
@@ -222,147 +201,6 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
     return Rule(needs, compute)
 
 
-def _plan_along(rule_of: RuleOf, forms: Forms, loop: Loop) -> StepPlan:
-    return forms.recording.once(_plan_of_along, rule_of, forms, loop)
-
-
-def _plan_of_along(rule_of: RuleOf, forms: Forms, loop: Loop) -> StepPlan:
-    """What any pair of steps reads of one step, and the vectors themselves."""
-    outs = loop.body.outs
-    goals: dict[Key, Indices] = {Pair(a, b): equal(len(a.shape)) for a in outs for b in outs if a.shape == b.shape}
-    goals |= {Alone(out): Indices((), ()) for out in outs}
-    others = [node for node in forms.recording.nodes if isinstance(node, Loop)]
-    for other in others:
-        for first, second, side in ((loop, other, 1), (other, loop, 2)):
-            for indices in _possible(loop.body):
-                plan = forms.recording.once(_plan_of_meeting, rule_of, forms, first, second, indices)
-                for step in plan.steps:
-                    for need in step.rule.needs:
-                        if need.side == side:
-                            goals[need.key] = joined(need.indices, goals.get(need.key, need.indices))
-    plan_of = functools.partial(_plan, rule_of, forms, (loop.body, loop.body), own=True)
-    return plan_of(_with_rules(plan_of, goals))
-
-
-def _possible(body: Body) -> list[Indices]:
-    rank = len(body.outs[0].shape)
-    return [equal(rank), all_pairs(rank, rank)] if rank else [equal(0)]
-
-
-def _plan_meeting(rule_of: RuleOf, forms: Forms, first: Loop, second: Loop, indices: Indices) -> StepPlan:
-    return forms.recording.once(_plan_of_meeting, rule_of, forms, first, second, _at_steps(indices))
-
-
-def _at_steps(indices: Indices) -> Indices:
-    """The indices of the vectors of the body."""
-    return Indices(indices.left[1:], indices.right[1:]).numbered()
-
-
-def _plan_of_meeting(rule_of: RuleOf, forms: Forms, first: Loop, second: Loop, indices: Indices) -> StepPlan:
-    """For all pairs of vectors that have rules."""
-    goals: dict[Key, Indices] = {Pair(a, b): indices for a in first.body.outs for b in second.body.outs}
-    plan_of = functools.partial(_plan, rule_of, forms, (first.body, second.body), own=False)
-    return plan_of(_with_rules(plan_of, goals))
-
-
-def _with_rules(plan_of: Callable[[dict[Key, Indices]], StepPlan], goals: dict[Key, Indices]) -> dict[Key, Indices]:
-    """Those of the goals that rules lead to."""
-    found: dict[Key, Indices] = {}
-    for key, indices in goals.items():
-        try:
-            plan_of({key: indices})
-        except NotOnArrays:
-            continue
-        found[key] = indices
-    return found
-
-
-def _plan(rule_of: RuleOf, forms: Forms, bodies: tuple[Body, Body], goals: dict[Key, Indices], own: bool) -> StepPlan:
-    """The rules of a step that lead to some goals, and to all that the states of the next step have to know."""
-    ranks = {len(z.shape) for body in bodies for z in (*body.outs, *body.carries)}
-    if len(ranks) != 1 or any(isinstance(node, Loop) for body in bodies for node in body.nodes):
-        raise NotOnArrays
-    if any(z.terms for loop in forms.recording.nodes if isinstance(loop, Loop) for z in loop.initial):
-        raise NotOnArrays
-    while True:
-        leaves: dict[Key, Indices] = {}
-        steps = steps_to(
-            functools.partial(_rule, rule_of, forms, bodies, leaves),
-            [Need(0, key, indices) for key, indices in goals.items()],
-            own,
-        )
-        states = [(key, indices, _after(key)) for key, indices in leaves.items() if _of_states(key)]
-        wanted = {after: joined(indices, goals.get(after, indices)) for _, indices, after in states}
-        if all(goals.get(after) == indices for after, indices in wanted.items()):
-            return StepPlan(steps, states, [leaf for leaf in leaves.items() if not _of_states(leaf[0])])
-        goals = {**goals, **wanted}
-
-
-def _rule(
-    rule_of: RuleOf,
-    forms: Forms,
-    bodies: tuple[Body, Body],
-    leaves: dict[Key, Indices],
-    key: Key,
-    indices: Indices,
-    own: bool,
-) -> Rule:
-    """The rule at a step. What is known from the step before, or from outside, is given."""
-    given = Rule([], lambda values: values.given[key])
-    match key:
-        case Pair():
-            inside = [node in body.nodes for node, body in zip(key, bodies, strict=True)]
-            of_state = [isinstance(node, State) for node in key]
-            if any(isinstance(node, Vector) for node in key):
-                return rule_of(forms, key, indices, own)
-            if any(of_state) and not all(of_state):
-                raise NotOnArrays  # A state and what is Gaussian at another step: they meet at unequal distances.
-            if not any(inside):
-                leaves[key] = indices
-                return given
-            for node, other in (key, key[::-1]):
-                if isinstance(node, AtStep) and isinstance(other, Nonlin) and not forms.is_centred(node):
-                    raise NotOnArrays
-        case Alone(of=Scalar() | Atom() as of):
-            if not any(of in body.nodes for body in bodies):
-                leaves[key] = indices
-                return given
-    return rule_of(forms, key, indices, own)
-
-
-def _of_states(key: Key) -> bool:
-    return isinstance(key.a, State) if isinstance(key, Pair) else isinstance(key, Alone) and isinstance(key.of, State)
-
-
-def _after(key: Key) -> Key:
-    """What a key of states is after the step."""
-
-    def after(node: Any) -> Vector:
-        assert isinstance(node, State)
-        return node.body.carries[node.number]
-
-    if isinstance(key, Pair):
-        return Pair(after(key.a), after(key.b))
-    assert isinstance(key, Alone)
-    return Alone(after(key.of))
-
-
-def _outside(key: Key, indices: Indices, every: bool = False) -> tuple[Key, Indices, tuple[int, ...]]:
-    """What a key is outside the loop, its indices, and the places of the axes of steps among their names."""
-    if isinstance(key, Alone):
-        if isinstance(key.of, AtStep):
-            return Alone(key.of.vector), indices, (0,)
-        return key, indices, ()
-    assert isinstance(key, Pair)
-    fields = [node.vector if isinstance(node, AtStep) else node for node in key]
-    fresh = (indices.fresh, indices.fresh + 1)
-    steps = [fresh[side if every else 0] if isinstance(node, AtStep) else None for side, node in enumerate(key)]
-    left, right = (names if step is None else (step, *names) for step, names in zip(steps, indices, strict=True))
-    outer = Indices(left, right)
-    swept = dict.fromkeys(step for step in steps if step is not None)
-    return Pair(fields[0], fields[1]), outer, tuple(outer.names.index(step) for step in swept)
-
-
 def _sides(key: Key, loops: tuple[Loop, Loop]) -> tuple[bool, bool]:
     """Which sides of a pair are fields at a step."""
     assert isinstance(key, Pair)
@@ -383,10 +221,6 @@ def _rows(found: Any, axes: tuple[int, ...], lead: int) -> Any:
 def _inputs_first(leaf: Array, steps: int, lead: int) -> Array:
     """An array with its axes of inputs before those of steps."""
     return jnp.moveaxis(leaf, range(steps), range(lead, lead + steps))
-
-
-def _keys(plan: StepPlan) -> list[Key]:
-    return [step.key for step in plan.steps]
 
 
 def _by_key(plan: StepPlan, states: list[Any]) -> dict[Key, Any]:

@@ -103,7 +103,7 @@ class Walk(NamedTuple):
     whitenings: list[Array]
 
 
-class StepAt:
+class OneStep:
     """What is found at a step, one after another."""
 
     def __init__(self, given: Given, walk: Walk, t: Array):

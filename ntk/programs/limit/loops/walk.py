@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ntk.programs.language.graph import Node
 from ntk.programs.language.scalars import Value
 from ntk.programs.limit.loops.cells import Cell
-from ntk.programs.limit.loops.step import Given, Outside, Probe, Rows, StepAt, Walk
+from ntk.programs.limit.loops.step import Given, OneStep, Outside, Probe, Rows, Walk
 
 _SEGMENTS = 3  # A step looks at all steps up to the end of its segment, and not at all T.
 
@@ -56,7 +56,7 @@ def sampled(
     given = Given(cell, numbers, {**known, **scalars}, outside, blocks, num_inputs)
 
     def step(walk: Walk, t: Array) -> tuple[Walk, list[Rows]]:
-        now = StepAt(given, walk, t)
+        now = OneStep(given, walk, t)
         for level in cell.levels:
             for product in (product for unit in level for product, _ in cell.units[unit].products):
                 number, ago = cell.operand(product)
