@@ -91,7 +91,7 @@ def bidirectional_rnn(
         >>> import jax.numpy as jnp
         >>> import ntk
         >>> x = jnp.ones((1, 2, 1))  # the same in both directions
-        >>> both, one = ntk.architectures.bidirectional_rnn, ntk.architectures.rnn(pooling="mean")
+        >>> both, one = ntk.architectures.bidirectional_rnn(pooling="last"), ntk.architectures.rnn
         >>> bool(jnp.allclose(ntk.infinite_ntk(both, x), ntk.infinite_ntk(one, x)))
         True
     """
