@@ -38,13 +38,27 @@ def nonlinearity(
     would be by the rounding of a variance, which a compiler may compute again, and otherwise, where it is used.
     Overflow is not checked here; see `infinite_where_overflowed`.
     """
-    # The larger of two variances that may differ in the last bit: derivatives at the correlation 1 are asked for there.
-    q = own1.K, _with_value(K, same, jnp.maximum(own1.K, own2.K)), own2.K
-    C, dot = activation.dual_map(*q), activation.dual_derivative_map(*q)
-    return (
-        _with_value(C, same, jnp.maximum(own1.C, own2.C)),
-        _with_value(dot, same, jnp.maximum(own1.dot, own2.dot)),
-    )
+    (K,) = _replaced(same, (K,), ((own1.K, own2.K),))
+    q = own1.K, K, own2.K
+    maps = activation.dual_map(*q), activation.dual_derivative_map(*q)
+    C, dot = _replaced(same, maps, ((own1.C, own2.C), (own1.dot, own2.dot)))
+    return C, dot
+
+
+def _replaced(
+    same: Bool[Array, "..."], results: tuple[Array, ...], own: tuple[tuple[Array, Array], ...]
+) -> tuple[Array, ...]:
+    """Results, of an input alone where it is paired with itself; a pass over them only where there are such pairs.
+
+    What is computed before and after the branch stays apart. XLA would merge a dual map with what reads it, and compute
+    it again for every neighbour that a convolution reads.
+    """
+
+    def replaced() -> tuple[Array, ...]:
+        # The larger of two that may differ in the last bit: derivatives at the correlation 1 are asked for there.
+        return tuple(_with_value(each, same, jnp.maximum(*two)) for each, two in zip(results, own, strict=True))
+
+    return lax.cond(jnp.any(same), replaced, lambda: results)
 
 
 def _slope_of_entries(primals: Arrays, tangents: Arrays) -> Array:
