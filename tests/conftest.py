@@ -17,9 +17,9 @@ jax.config.update("jax_enable_x64", True)
 NEW_OBJECTS = 50_000
 MOST_MAPS = 8_000  # after a file of tests; some 2 GB of memory
 
-with install_import_hook(["ntk", "bounds"], "beartype.beartype"):
-    import bounds  # noqa: F401
-    import ntk  # noqa: F401
+# For what is imported from here on. This file imports neither package: the process of pytest-xdist that hands tests out
+# needs none, and the others wait for it.
+CHECKS = install_import_hook(["ntk", "bounds"], "beartype.beartype")
 
 
 def pytest_collection_finish():
@@ -60,23 +60,35 @@ def _programs_are_dropped():
 
 
 @pytest.fixture(scope="session")
-def plain():
-    """The package as users import it: without the checks of annotations, which would refuse before it can."""
-    hooked = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "ntk"}
-    try:
-        importlib.import_module("ntk.estimators")
-        return importlib.import_module("ntk")
-    finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == "ntk"]:
-            del sys.modules[name]
-        sys.modules.update(hooked)
+def plain_packages():
+    """`ntk` and `bounds` as users import them: without the checks of annotations, which would refuse before they do."""
+    return _without_checks("ntk", "bounds", "ntk.estimators")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def plain(plain_packages):
+    """`ntk` as users import it."""
+    return plain_packages[0]
+
+
+@pytest.fixture(scope="session")
 def plain_bounds():
-    """`bounds` as users import it: without the checks of annotations, which would refuse before it can."""
-    hooked = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "bounds"}
+    """`bounds` as users import it, with the `ntk` of the tests."""
+    return _without_checks("bounds")[0]
+
+
+def _without_checks(*names):
+    packages = {name.split(".")[0] for name in names}
+
+    def imported():
+        return [name for name in sys.modules if name.split(".")[0] in packages]
+
+    checked = {name: sys.modules.pop(name) for name in imported()}
+    CHECKS.uninstall()
     try:
-        return importlib.import_module("bounds")
+        return [importlib.import_module(name) for name in names]
     finally:
-        sys.modules.update(hooked)
+        sys.meta_path.insert(0, CHECKS.hook)
+        for name in imported():
+            del sys.modules[name]
+        sys.modules.update(checked)

@@ -45,18 +45,20 @@ def kept_with(*owners: Any) -> dict[Any, Any]:
     The dictionary of a bound method lives as long as the method's function and the object that it is bound to. If an
     owner takes no weak references, every call gets a new, empty dictionary.
     """
+    try:
+        key = _key(owners)
+        return _KEPT[key] if key in _KEPT else _kept_from_now_on(owners)
+    except TypeError:
+        return {}
 
+
+def _kept_from_now_on(owners: tuple[Any, ...]) -> dict[Any, Any]:
     def forget(_: Any, kept: dict[Hashable, dict[Any, Any]] = _KEPT) -> None:
         """Drop what was kept with an owner that died. The default holds the cache while the interpreter ends."""
         kept.pop(key, None)
 
-    try:
-        key = _key(owners)
-        if key not in _KEPT:
-            key = _key(owners, forget)
-        return _KEPT.setdefault(key, {})
-    except TypeError:
-        return {}
+    key = _key(owners, forget)
+    return _KEPT.setdefault(key, {})
 
 
 def _key(owners: tuple[Any, ...], callback: Callable[[Any], Any] | None = None) -> Hashable:

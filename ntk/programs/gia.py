@@ -112,7 +112,7 @@ def _output_weights_inside(recording: Recording) -> list[Violation]:
     for node in with_bodies(recording.nodes):
         if isinstance(node, OutputWeight):
             continue
-        for part in node.parts():
+        for part in node.parts:
             weight = part.parameter if isinstance(part, Bias | OutputWeight) else None
             if weight is not None and weight.kind == "output":
                 violation = Violation(f"output weight {weight.name!r} is used inside the network", node.line)

@@ -1,14 +1,12 @@
 """Every public function of bounds, with one argument at a time replaced by what it is not for."""
 
 import functools
-import importlib
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hostile import BAD_VALUES, PACKAGES, dealt, judge, replaced
+from hostile import BAD_VALUES, dealt, judge, replaced
 
 import bounds
 
@@ -181,13 +179,9 @@ def called_with(plain, name):
 
 
 @pytest.fixture(scope="module")
-def tried():
-    """From a name to its function and good arguments; the packages as users import them, annotations unchecked."""
-    hooked = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in PACKAGES}
-    try:
-        plain, ntk = importlib.import_module("bounds"), importlib.import_module("ntk")
-    finally:
-        sys.modules.update(hooked)
+def tried(plain_packages):
+    """From a name to its function and good arguments."""
+    ntk, plain, _ = plain_packages
     return {name: (called_with(plain, name), arguments) for name, arguments in calls(plain, ntk).items()}
 
 

@@ -1,5 +1,6 @@
 """The graph that a tensor program is recorded into. Each node is made once, after all that it is made from."""
 
+import functools
 import linecache
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -73,10 +74,10 @@ class Node:
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {self.line}"  # What a node is made of may be the whole program.
 
-    def parts(self) -> Iterator["Node"]:
+    @functools.cached_property
+    def parts(self) -> tuple["Node", ...]:
         """The nodes that this one is made from."""
-        for attribute in fields(self)[3:]:
-            yield from _nodes_in(getattr(self, attribute.name))
+        return tuple(_nodes_in(tuple(getattr(self, attribute.name) for attribute in fields(self)[3:])))
 
 
 def refuse_arrays_of(kind: type, what: str, expected: str) -> None:
@@ -134,13 +135,13 @@ def reachable(roots: Iterable[Node], up_to: tuple[type[Node], ...] = ()) -> list
         if node.index not in found:
             found[node.index] = node
             if not isinstance(node, up_to):
-                to_visit.extend(node.parts())
+                to_visit.extend(node.parts)
     return [found[index] for index in sorted(found)]
 
 
-def _nodes_in(value: object) -> Iterator[Node]:
-    if isinstance(value, Node):
-        yield value
-    elif isinstance(value, tuple):
-        for element in value:
-            yield from _nodes_in(element)
+def _nodes_in(values: tuple[object, ...]) -> Iterator[Node]:
+    for value in values:
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _nodes_in(value)

@@ -212,7 +212,7 @@ def _inside(body: Body, made: list[Node]) -> tuple[list[Node], list[Node]]:
     depends: set[int] = set()
     for node in made:
         own = isinstance(node, State | AtStep) and node.body is body
-        if own or any(part.index in depends for part in node.parts()):
+        if own or any(part.index in depends for part in node.parts):
             depends.add(node.index)
     nodes: dict[int, Node] = {}
     reads: dict[int, Node] = {}
@@ -222,5 +222,5 @@ def _inside(body: Body, made: list[Node]) -> tuple[list[Node], list[Node]]:
         leaf = node.index not in depends or (isinstance(node, State | AtStep) and node.body is body)
         if node.index not in (reads if leaf else nodes):
             (reads if leaf else nodes)[node.index] = node
-            to_visit += [] if leaf else node.parts()
+            to_visit += [] if leaf else node.parts
     return [nodes[index] for index in sorted(nodes)], [reads[index] for index in sorted(reads)]

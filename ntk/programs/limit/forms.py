@@ -127,7 +127,7 @@ class Forms:
     def entries(self, node: Node) -> frozenset[int]:
         """The places of the input that it depends on."""
         if node not in self._entries:
-            self._entries[node] = frozenset().union(*(self._entries[part] for part in node.parts()))
+            self._entries[node] = frozenset().union(*(self._entries[part] for part in node.parts))
         return self._entries[node]
 
     def _learn(self, node: Node) -> None:
@@ -148,7 +148,7 @@ class Forms:
         if isinstance(node, Gaussian | State):
             self._gaussians[node] = frozenset({node})
         elif isinstance(node, Atom | Vector):
-            made_of = (node.vector,) if isinstance(node, Scanned) else node.parts()
+            made_of = (node.vector,) if isinstance(node, Scanned) else node.parts
             parts = (self._gaussians.get(part, frozenset()) for part in made_of)
             self._gaussians[node] = frozenset().union(*parts)
 
@@ -203,7 +203,7 @@ class Forms:
             looked_at = scalar.args[1:] if scalar.fn is operator.truediv else scalar.args
             if any(arg in self._zero for arg in looked_at):
                 return True
-        return any(part in self._unbounded for part in scalar.parts())
+        return any(part in self._unbounded for part in scalar.parts)
 
     def _as_unary(self, node: Nonlin) -> tuple[Unary, Vector] | None:
         if len(node.args) != 1 or not isinstance(node.args[0], Vector):

@@ -1,6 +1,7 @@
 """Which pairs of positions are one position twice: where they read equal entries, ρ = 1 exactly (theory.md 2.3)."""
 
 import copy
+import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -82,17 +83,9 @@ class Marks:
 
     def _word(self, node: Node, number: int) -> UInt32[Array, "N ..."]:
         """One of the two words, from those of what the node is made of."""
-
-        def of(part: Node) -> UInt32[Array, "N ..."]:
-            return self.found[part][number]
-
-        def along(word: UInt32[Array, "..."], axis: int) -> UInt32[Array, "..."]:
-            return _sum(jnp.moveaxis(word, axis, 0), (number, axis % word.ndim))
-
-        def each(parts: Iterable[Node], shape: Shape) -> UInt32[Array, "..."]:
-            words = [with_axes(of(part), len(shape)) for part in parts]
-            return self._nothing(shape) + _sum(words, (number, 0))
-
+        of = functools.partial(self._known, number)
+        along = functools.partial(_along, number)
+        each = functools.partial(self._each, number)
         match node:
             case Entries(places=places):
                 return along(self.bits[number][:, places], -1)
@@ -142,6 +135,14 @@ class Marks:
                 return each([part for term in terms for part in term], node.shape)
         return self._nothing(node.shape if isinstance(node, Atom | Scalar) else ())
 
+    def _known(self, number: int, part: Node) -> UInt32[Array, "N ..."]:
+        return self.found[part][number]
+
+    def _each(self, number: int, parts: Iterable[Node], shape: Shape) -> UInt32[Array, "..."]:
+        """Of several nodes that meet at each position."""
+        words = [with_axes(self._known(number, part), len(shape)) for part in parts]
+        return self._nothing(shape) + _sum(words, (number, 0))
+
     def _nothing(self, shape: Shape) -> UInt32[Array, "N ..."]:
         """Of what is the same for all inputs at all positions."""
         return jnp.zeros((len(self.bits.word1), *shape), jnp.uint32)
@@ -150,6 +151,11 @@ class Marks:
 def steps_first(mark: Fingerprint) -> Fingerprint:
     """The marks of a field, (N, T, *P), with the axis of steps first."""
     return Fingerprint(*(jnp.moveaxis(word, 1, 0) for word in mark))
+
+
+def _along(number: int, word: UInt32[Array, "..."], axis: int) -> UInt32[Array, "..."]:
+    """Of all positions of an axis together."""
+    return _sum(jnp.moveaxis(word, axis, 0), (number, axis % word.ndim))
 
 
 def _of_places(shape: Shape, number: int) -> UInt32[Array, "*P"]:

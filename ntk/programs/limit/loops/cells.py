@@ -235,7 +235,7 @@ def _find_states(cell: Cell) -> None:
         if (state := _state_alone(vector)) is not None:
             found.add(state)
     for node in cell.body.nodes:
-        for part in node.parts():
+        for part in node.parts:
             if isinstance(part, State) and not (isinstance(node, Vector) and _state_alone(node) is not None):
                 found.add(part)
             elif isinstance(part, Vector) and not isinstance(node, MatMul) and (state := _state_alone(part)):
@@ -252,7 +252,7 @@ def _find_levels(cell: Cell) -> None:
         if node not in depth:
             depth[node] = 0
             if node in cell.body.nodes:
-                parts = [depth_of(part) for part in node.parts() if not is_drawn(cell.forms, part)]
+                parts = [depth_of(part) for part in node.parts if not is_drawn(cell.forms, part)]
                 units = [level_of(place) for place, _ in cell.parts.get(node, [])] if isinstance(node, Vector) else []
                 depth[node] = max([0, *parts, *(unit + 1 for unit in units)])
         return depth[node]
