@@ -89,7 +89,7 @@ def assert_zero(mean, variance, scale, number, power):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@marked("mlp", "rnn-last-unequal-lengths")
+@marked("mlp")
 def test_kernels_tend_to_the_limit(name, number, field):
     """The bias is a series in 1/n: 2·(mean at 2n) − (mean at n) has lost its first term."""
     expected = limit(name, field)
@@ -109,7 +109,7 @@ def test_first_activations_have_no_bias(name, number):
     assert_zero(mean - expected, variance, expected, number, power=0.02)
 
 
-@marked("mlp", "rnn-last-unequal-lengths", "rnn-mean-unequal-lengths")
+@marked("mlp", "rnn-mean-unequal-lengths")
 def test_outputs_have_the_measured_nngp_as_covariance(name, number):
     """E f·f̄ = E σ_v² C at every width, v being independent of what it reads."""
     found = samples(name, WIDTHS[0], number)

@@ -154,7 +154,7 @@ def reference_rnn(pooling, w_std, b_std, x1, x2):
 @pytest.mark.parametrize(
     ("pooling", "others", "dtype"),
     [
-        case if case == ("last", "duplicates", "float64") else pytest.param(*case, marks=pytest.mark.slow)
+        pytest.param(*case, marks=pytest.mark.slow)
         for case in itertools.product(("last", "mean"), (*OTHERS[:1], "duplicates"), TOLERANCES)
     ],
 )

@@ -160,6 +160,7 @@ def test_attention_is_uniform():
         infinite(self_attention(scaling="1/sqrt(n)"), x)
 
 
+@pytest.mark.slow
 def test_two_directions():
     """Concatenated states average the kernels of both; of a sum, E s r̄ = E s E r̄ is left, as their weights differ."""
     x = inputs(3, 2, 2)

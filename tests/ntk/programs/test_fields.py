@@ -120,7 +120,7 @@ CASES = {
 SLOW = "shared", "local", "crossed", "residual", "transposed", "transformer", "pooled", "flatten"
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
 # Attention on arrays has formulas of its own in test_field_edges.py, and layer norm below.
-KERNELS = [pytest.param(name, marks=pytest.mark.slow) if name in (*SLOW, "causal") else name for name in CASES]
+KERNELS = [pytest.param(name, marks=pytest.mark.slow) if name in (*SLOW, "causal", "graph") else name for name in CASES]
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -138,7 +138,19 @@ ON_ARRAYS = {
 }
 ONE_BY_ONE = {"residual": (residual, (2, 2, 2)), "begun": (begun, (2, 2, 2)), "nested": (nested, (2, 2, 2, 1))}
 # The recursion of `ntk.RNN` stands in for "last".
-SLOW = "last", "one step", "begun", "attending", "rows", "stacked", "two states", "both ways", "residual", "nested"
+SLOW = (
+    "last",
+    "read again",
+    "one step",
+    "begun",
+    "attending",
+    "rows",
+    "stacked",
+    "two states",
+    "both ways",
+    "residual",
+    "nested",
+)
 
 
 def with_slow(names):
