@@ -79,14 +79,15 @@ def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str
     if lengths is None:
         lengths = jnp.full((x.shape[0],), x.shape[1])
     else:
-        lengths = _check_lengths(f"lengths{side}", lengths, name, x.shape[0], x.shape[1])
+        lengths = check_lengths(f"lengths{side}", lengths, name, x.shape[0], x.shape[1])
         # What lies past a sequence's length may be anything, NaN included; it is not read.
         x = jnp.where((jnp.arange(x.shape[1])[None] < lengths[:, None])[:, :, None], x, 0.0)
     check_finite(name, x)
     return Batch(x, lengths)
 
 
-def _check_lengths(name: str, lengths: ArrayLike, of: str, num_inputs: int, num_steps: int) -> jax.Array:
+def check_lengths(name: str, lengths: ArrayLike, of: str, num_inputs: int, num_steps: int) -> jax.Array:
+    """Lengths of the inputs of the argument `of`, as an array of integers; anything else is refused."""
     expected = f"{num_inputs} integers, one for each input of {of}"
     try:
         lengths = jnp.asarray(lengths)

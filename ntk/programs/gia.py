@@ -10,7 +10,7 @@ from ntk.checks import MOST_STEPS, as_numpy, shown
 from ntk.programs.language.atoms import Bias, MatMul, Parameter
 from ntk.programs.language.graph import Line, reachable
 from ntk.programs.language.loops import with_bodies
-from ntk.programs.language.outputs import OutputWeight
+from ntk.programs.language.outputs import Output, OutputWeight
 from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.language.scalars import Moment, is_number
 
@@ -121,7 +121,11 @@ def _output_weights_inside(recording: Recording) -> list[Violation]:
 
 
 def _readouts(recording: Recording) -> list[Violation]:
-    output = recording.output
+    found = [violation for side in dict.fromkeys(recording.sides) for violation in _readouts_of(side.output)]
+    return list({(each.reason, each.line): each for each in found}.values())
+
+
+def _readouts_of(output: Output) -> list[Violation]:
     found = [
         Violation(f"output weight {weight.name!r} has a mean that is not zero", weight.line)
         for weight, _ in output.readouts

@@ -95,7 +95,7 @@ Found = TypeVar("Found")
 
 
 class Graph:
-    """All nodes of one program at one shape of its input.
+    """All nodes of one program at one shape of its input, or at two.
 
     Attributes:
         nodes: In the order in which they were made.

@@ -45,6 +45,7 @@ class Net:
         self.graph = graph
         self.prefix = ""
         self.parameters: dict[str, Parameter] = {}
+        self.before: dict[str, Parameter] = {}  # those of the same program at another shape of its input
         self.watched: dict[str, tuple[Tap, Vector]] = {}
         self.needs: list[BatchNeed] = []
         self.nonnegative: list[tuple[str, Scalar]] = []
@@ -58,6 +59,12 @@ class Net:
         scoped = copy.copy(self)
         scoped.prefix = f"{self.prefix}{_checked(name)}/"
         return scoped
+
+    def at_next_shape(self) -> "Net":
+        """The net for the same program at another shape of its input. Its parameters are those handed out before."""
+        net = copy.copy(self)
+        net.before, net.parameters, net.watched = self.before | self.parameters, {}, {}
+        return net
 
     def matrix(self, name: str, std: ScalarLike = 1.0) -> Matrix:
         """(σ/√n) W with W (n, n), for `W @ vector` and `W.T @ vector`.
@@ -317,18 +324,30 @@ class Net:
         mean: ScalarLike = 0.0,
         fan_in: int | None = None,
         axes: Shape = (),
+        window: Shape = (),
     ) -> Parameter:
-        """The parameter of that name, which must not be another one already."""
+        """The parameter of that name, which must not be another one already.
+
+        At another shape of the input there may be other numbers of positions, the sizes `axes`: at each position that
+        both shapes have, the parameter is the same.
+        """
         name, std = self.prefix + _checked(name), self._std(name, std)
         shift = fixed_scalar(self.graph, mean, f"mean of {name!r}")
-        parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in, axes)
+        parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in, (*axes, *window))
         first = self.parameters.setdefault(name, parameter)
         if first is not parameter:
             raise ValueError(
                 f"parameter {name!r} is asked for as a different one at {parameter.line}; expected the same kind,"
                 f" std, axes and number of inputs as at {first.line}."
             )
-        return parameter
+        before = self.before.get(name, parameter)
+        alike = self.graph.make(Parameter, name, kind, std, shift, fan_in, (*before.axes[: len(axes)], *window))
+        if before is not alike:
+            raise ValueError(
+                f"parameter {name!r} is another one for inputs of another shape at {parameter.line}; expected inputs of"
+                " one shape, or a parameter of the same kind, std, window and number of inputs for all shapes."
+            )
+        return before
 
     def _std(self, name: str, std: ScalarLike) -> Scalar:
         return standard_deviation(self.graph, std, f"std of {self.prefix + name!r}")

@@ -1,10 +1,10 @@
-"""A program as its user holds it, and what is recorded of it at one shape of the input."""
+"""A program as its user holds it, and what is recorded of it at one shape of the input, or at two."""
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -20,32 +20,75 @@ from ntk.programs.language.graph import Found, Graph, Node, reachable
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.loops import with_bodies
 from ntk.programs.language.net import BatchNeed, Net
-from ntk.programs.language.outputs import Output, as_output
+from ntk.programs.language.outputs import Features, Output, as_output
+from ntk.programs.language.positions import Shape
 from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.language.vectors import Vector
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Side:
+    """What a program gives for inputs of one shape.
+
+    Attributes:
+        output: The output.
+        watched: By name, the place where the gradient is taken, and the vector itself.
+    """
+
+    output: Output
+    watched: dict[str, tuple[Tap, Vector]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Recording:
-    """A program at one shape of its input. It is made once, and compared by identity.
+    """A program at one shape of its input, or at two. It is made once, and compared by identity.
 
     Attributes:
         graph: All quantities of the program.
-        output: The output.
+        sides: What it gives on the two sides of a kernel; the same where both have inputs of one shape.
         parameters: By name, all parameters that the program asks for.
-        watched: By name, the place where the gradient is taken, and the vector itself.
         needs: The conditions on a batch.
         nonnegative: Scalars that must not be negative, with the names that messages use.
-        nodes: All that the output and the watched vectors depend on, in an order in which it can be computed.
+        nodes: All that the outputs and the watched vectors depend on, in an order in which it can be computed.
     """
 
     graph: Graph
-    output: Output
+    sides: tuple[Side, Side]
     parameters: dict[str, Parameter]
-    watched: dict[str, tuple[Tap, Vector]]
     needs: list[BatchNeed]
     nonnegative: list[tuple[str, Scalar]]
     nodes: list[Node]
+
+    @property
+    def has_two_shapes(self) -> bool:
+        """Whether the two sides have inputs of different shapes."""
+        return self.sides[0] is not self.sides[1]
+
+    @property
+    def output(self) -> Output:
+        """The output, of a program at one shape."""
+        return self.sides[0].output
+
+    @property
+    def watched(self) -> dict[str, tuple[Tap, Vector]]:
+        """The watched vectors, of a program at one shape."""
+        return self.sides[0].watched
+
+    @property
+    def vectors_read(self) -> list[tuple[Parameter, Vector, Vector]]:
+        """Each output weight of both sides, and the vectors that it reads there."""
+        return _met(*(side.output.vectors for side in self.sides))
+
+    @property
+    def features_read(self) -> list[tuple[Parameter, Features, Features]]:
+        """Each output weight of both sides that reads the input, and what it reads there."""
+        return _met(*(side.output.features for side in self.sides))
+
+    @property
+    def watched_twice(self) -> dict[str, tuple[Vector, Vector]]:
+        """By name, the vectors that are watched on both sides."""
+        first, second = (side.watched for side in self.sides)
+        return {name: (first[name][1], second[name][1]) for name in first if name in second}
 
     @property
     def couples_inputs(self) -> bool:
@@ -55,6 +98,16 @@ class Recording:
     def once(self, fn: Callable[..., Found], *args: Hashable) -> Found:
         """fn(*args), computed once and kept for as long as the recording lives."""
         return self.graph.once(fn, *args)
+
+
+SomeRead = TypeVar("SomeRead", Vector, Features)
+
+
+def _met(
+    first: Iterable[tuple[Parameter, SomeRead]], second: Iterable[tuple[Parameter, SomeRead]]
+) -> list[tuple[Parameter, SomeRead, SomeRead]]:
+    found = dict(second)
+    return [(weight, read, found[weight]) for weight, read in first if weight in found]
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -108,12 +161,13 @@ class TensorProgram(Description):
         fn, names, choices = static
         return cls(fn, dict(zip(names, leaves, strict=True)), choices.values)
 
-    def record(self, shape: tuple[int, ...]) -> Recording:
-        """What the program does with one input of that shape."""
-        key = shape, tuple(self.numbers), _Choices(self.choices), content(self.fn)
+    def record(self, shape: Shape, other: Shape | None = None) -> Recording:
+        """What the program does with one input of that shape; or with one of it and one of another shape."""
+        shapes = (shape,) if other in (None, shape) else (shape, other)
+        key = shapes, tuple(self.numbers), _Choices(self.choices), content(self.fn)
         recordings = kept_with(self.fn).setdefault(TensorProgram, {})
         if key not in recordings:
-            recordings[key] = _record(self, shape)
+            recordings[key] = _record(self, shapes)
         return recordings[key]
 
 
@@ -184,8 +238,8 @@ def program_batches(x1: ArrayLike, x2: ArrayLike | None) -> tuple[jax.Array, jax
     x2 = program_inputs("x2", x2)
     if x2.shape[1:] != x1.shape[1:]:
         raise ValueError(
-            f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1: a program is recorded for one"
-            " shape (ntk.RNN takes sequences of different lengths)."
+            f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1: these kernels are those of"
+            " inputs of one shape."
         )
     dtype = common_dtype(x1, x2)
     return x1.astype(dtype), x2.astype(dtype)
@@ -209,33 +263,36 @@ def _typed(value: object) -> tuple[object, ...]:
     return (tuple, *map(_typed, value)) if type(value) is tuple else (type(value), value)
 
 
-def _record(program: TensorProgram, shape: tuple[int, ...]) -> Recording:
-    graph = Graph()
-    net = Net(graph)
-    places = Input(np.arange(int(np.prod(shape))).reshape(shape))
-    options = {name: net.option(name) for name in program.numbers} | program.choices
-    output = as_output(graph, program.fn(net, places, **options))
-    for name in net.parameters:
-        if "[" in name:  # Brackets tell the parts of a parameter that belong to one position.
-            raise ValueError(f"a parameter has the name {name!r}; expected one without brackets.")
-    return recorded(net, output)
+def _record(program: TensorProgram, shapes: Sequence[Shape]) -> Recording:
+    net, sides = Net(Graph()), []
+    for shape in shapes:
+        net = net.at_next_shape()
+        places = Input(np.arange(int(np.prod(shape))).reshape(shape))
+        options = {name: net.option(name) for name in program.numbers} | program.choices
+        output = as_output(net.graph, program.fn(net, places, **options))
+        for name in net.parameters:
+            if "[" in name:  # Brackets tell the parts of a parameter that belong to one position.
+                raise ValueError(f"a parameter has the name {name!r}; expected one without brackets.")
+        sides.append(Side(output, dict(net.watched)))
+    return recorded(net, sides)
 
 
-def recorded(net: Net, output: Output) -> Recording:
-    """What `net` has handed out on the way to an output."""
-    watched = dict(net.watched)
+def recorded(net: Net, sides: Sequence[Side]) -> Recording:
+    """What `net` has handed out on the way to the output of one side, or of two."""
+    watched = (vector for side in sides for _, vector in side.watched.values())
     conditions = [*(need.unless for need in net.needs), *(scalar for _, scalar in net.nonnegative)]
-    used = [output, *(vector for _, vector in watched.values()), *conditions]
-    parameters = net.parameters | _by_name(reachable(used))
+    used = [*(side.output for side in sides), *watched, *conditions]
+    parameters = net.before | net.parameters | _by_name(reachable(used))
     nodes = reachable([*used, *parameters.values()])
-    fields = {weight for weight, vector in output.vectors if vector.shape}
+    fields = {weight for side in sides for weight, vector in side.output.vectors if vector.shape}
     for node in with_bodies(nodes):
         if isinstance(node, Bias) and node.parameter in fields:
             raise ValueError(
                 f"output weight {node.parameter.name!r} reads a field, and is a vector at {node.line}; expected a"
                 " weight that reads one position, or the mean of them, to be one."
             )
-    return Recording(net.graph, output, parameters, watched, list(net.needs), list(net.nonnegative), nodes)
+    both = sides[0], sides[-1]
+    return Recording(net.graph, both, parameters, list(net.needs), list(net.nonnegative), nodes)
 
 
 def _by_name(nodes: list[Node]) -> dict[str, Parameter]:

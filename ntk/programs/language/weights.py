@@ -81,8 +81,8 @@ class Convolution:
             kind, fan_in = "convolution", None
         else:
             return zeros(graph, shape)
-        axes = self.window if self.shared else (*shape, *self.window)
-        parameter = self.parameter(self.name, kind, self.std, fan_in=fan_in, axes=axes)
+        axes = () if self.shared else shape
+        parameter = self.parameter(self.name, kind, self.std, fan_in=fan_in, axes=axes, window=self.window)
         return single(graph.make(Convolve, parameter, windows, source, self.shared))
 
     def _window_along(self, size: int, window: int, stride: int, dilation: int) -> Window:

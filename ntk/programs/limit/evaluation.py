@@ -157,21 +157,21 @@ def warn_of_heavy_tails(found: Averages) -> None:
 def _limits(moments: PairsOfInputs, only_ntk: bool) -> Limits:
     """All kernels, D as the derivative of the NTK in what could be added to τ of a watched vector."""
     recording, zeros = moments.forms.recording, moments.zeros()
-    watched = {} if only_ntk else recording.watched
+    watched = {} if only_ntk else recording.watched_twice
     names = () if moments.forms.couples_inputs else tuple(watched)
 
     def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         moments.sources, demand = sources, Demand()
         nngp = ntk = zeros
-        for weight, features in recording.output.features:
-            variance, C = demand((moments.own[0].variance, weight), (moments.features_product, features, features))
+        for weight, *features in recording.features_read:
+            variance, C = demand((moments.own[0].variance, weight), (moments.features_product, *features))
             nngp, ntk = nngp + variance * C, ntk + variance * C
-        for weight, x in recording.output.vectors:
+        for weight, *read in recording.vectors_read:
             variance, C, tau = demand(
-                (moments.own[0].variance, weight), (moments.product, x, x), (moments.tangent, x, x)
+                (moments.own[0].variance, weight), (moments.product, *read), (moments.tangent, *read)
             )
             nngp, ntk = nngp + variance * C, ntk + variance * (C + tau)
-        C = {name: demand((moments.product, x, x))[0] for name, (_, x) in watched.items()}
+        C = {name: demand((moments.product, *pair))[0] for name, pair in watched.items()}
         return ntk, (nngp, C)
 
     ntk, pullback, (nngp, C) = jax.vjp(ntk_of, dict.fromkeys(names, zeros), has_aux=True)

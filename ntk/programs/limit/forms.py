@@ -50,7 +50,7 @@ class Forms:
         self._inside = set(nodes) - set(recording.nodes)
         for node in nodes:
             self._learn(node)
-        read = [vector for _, vector in (*recording.output.vectors, *recording.watched.values())]
+        read = [z for side in recording.sides for _, z in (*side.output.vectors, *side.watched.values())]
         moments: list[Vector] = [node.vector for node in recording.nodes if isinstance(node, Moment)]
         self.is_exact_outside_loops = (
             not self._sampled_families

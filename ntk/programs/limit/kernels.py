@@ -1,5 +1,7 @@
 """The limit of a program at infinite width: C, D, NNGP and NTK, exact where closed forms suffice, else sampled."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,8 @@ from jaxtyping import Array, Float
 
 from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
-from ntk.programs.language.program import TensorProgram, check_program, program_batches
+from ntk.programs.language.program import TensorProgram, check_program
+from ntk.programs.lengths import joined, pairs_of, program_groups
 from ntk.programs.limit.arrays.kernels import array_limits, check_memory, is_on_arrays, tile_size_of
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
@@ -39,6 +42,8 @@ def infinite(
     x1: ArrayLike,
     x2: ArrayLike | None = None,
     *,
+    lengths1: ArrayLike | None = None,
+    lengths2: ArrayLike | None = None,
     samples: int = 2**14,
     rtol: float | None = None,
     seed: int = 0,
@@ -59,7 +64,11 @@ def infinite(
     Args:
         program: A `tensor_program` for which the Simple GIA Check holds.
         x1: Inputs (N1, …). A program with batch means takes them as one batch.
-        x2: The other inputs (N2, …), another batch. None means `x1` itself.
+        x2: The other inputs (N2, …), another batch. None means `x1` itself. They may have another shape than those of
+            `x1`, as for sequences of another length.
+        lengths1: (N1,) integers. Of the first axis of each input of `x1` so many entries count, and the rest is not
+            read. None means all.
+        lengths2: (N2,) integers, the same for `x2`.
         samples: The least number of samples, where any are needed. It is rounded up to 16 times a power of two.
         rtol: If given, the samples are doubled until no standard error of the NTK exceeds `rtol` times its largest
             entry.
@@ -89,7 +98,7 @@ def infinite(
         >>> bool(abs(k.nngp[0, 0] - 0.29338) < 4 * k.standard_error.nngp[0, 0]), k.samples
         (True, 16384)
     """
-    return _kernels(program, x1, x2, samples, rtol, seed, tile_size, only_ntk=False)
+    return _kernels(program, x1, x2, lengths1, lengths2, samples, rtol, seed, tile_size, only_ntk=False)
 
 
 def infinite_ntk(
@@ -97,6 +106,8 @@ def infinite_ntk(
     x1: ArrayLike,
     x2: ArrayLike | None = None,
     *,
+    lengths1: ArrayLike | None = None,
+    lengths2: ArrayLike | None = None,
     samples: int = 2**14,
     rtol: float | None = None,
     seed: int = 0,
@@ -108,6 +119,8 @@ def infinite_ntk(
         program: A `tensor_program` for which the Simple GIA Check holds.
         x1: Inputs (N1, …).
         x2: The other inputs (N2, …), or None.
+        lengths1: (N1,) integers, how many entries of the first axis of each input of `x1` count, or None.
+        lengths2: (N2,) integers, the same for `x2`, or None.
         samples: The least number of samples.
         rtol: The relative standard error to reach, or None.
         seed: The seed of the points.
@@ -128,13 +141,15 @@ def infinite_ntk(
         >>> print(ntk.programs.infinite_ntk(ntk.architectures.mlp(depth=0), jnp.array([[1.0, 1.0]])))
         [[1.]]
     """
-    return _kernels(program, x1, x2, samples, rtol, seed, tile_size, only_ntk=True).ntk
+    return _kernels(program, x1, x2, lengths1, lengths2, samples, rtol, seed, tile_size, only_ntk=True).ntk
 
 
 def _kernels(
     program: TensorProgram,
     x1: ArrayLike,
     x2: ArrayLike | None,
+    lengths1: ArrayLike | None,
+    lengths2: ArrayLike | None,
     samples: int,
     rtol: float | None,
     seed: int,
@@ -142,47 +157,104 @@ def _kernels(
     only_ntk: bool,
 ) -> ProgramKernels:
     check_program(program)
-    x1, x2 = program_batches(x1, x2)
+    groups1, groups2 = program_groups(x1, x2, lengths1, lengths2)
     check_count("samples", samples)
     if tile_size is not None:
         check_count("tile_size", tile_size, maximum=MOST_STEPS)
     check_seed(seed)
     if rtol is not None:
         _check_rtol(rtol, program, x1, x2)
-    written = program.record(x1.shape[1:])
-    on_arrays = is_on_arrays(forms_of(written))
-    recording = written if on_arrays or samples_loops(forms_of(written)) else unrolled(written)
-    check_covered(recording)
-    check_options(program, recording)
-    check_span(recording, program.numbers, x1, x2)
-    forms = forms_of(recording)
+    pairs = pairs_of(groups1, groups2)
+    estimates = [_estimate(program, *pair, samples, seed, tile_size, only_ntk) for pair in pairs]
+
+    def kernels(samples: int) -> ProgramKernels:
+        return joined((estimate(samples) for estimate in estimates), groups1, groups2)
+
+    result = kernels(samples)
+    while rtol is not None and jnp.max(result.standard_error.ntk) > rtol * jnp.max(jnp.abs(result.ntk)):
+        if 2 * result.samples > _MOST_SAMPLES:
+            raise ValueError(f"rtol is {rtol}; expected one that {result.samples} samples can reach.")
+        result = kernels(2 * result.samples)
+    return result
+
+
+def _estimate(
+    program: TensorProgram,
+    x1: Array,
+    x2: Array | None,
+    samples: int,
+    seed: int,
+    tile_size: int | None,
+    only_ntk: bool,
+) -> Callable[[int], ProgramKernels]:
+    """The kernels between inputs of one shape and inputs of one shape, as a function of the number of samples."""
+    shapes = (x1.shape[1:], (x1 if x2 is None else x2).shape[1:])
+    forms = _forms(program, *shapes)
+    check_covered(forms.recording)
+    check_options(program, forms.recording)
+    if forms.recording.has_two_shapes and forms.couples_inputs:
+        raise ValueError(f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means.")
+    check_span(forms.recording, program.numbers, x1, x2)
     # Roots of covariances are not taken in half precision.
     dtype = x1.dtype if forms.is_exact else common_dtype(x1.dtype, jnp.float32)
-    arguments = numbers_as(program, dtype), _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
-    check_scalars(forms, samples, *arguments)
+    numbers = numbers_as(program, dtype)
+    batches = [(_forms(program, x.shape[1:]), _flat(x, dtype)) for x in (x1, x2) if x is not None]
+    check_scalars(batches, samples, numbers)
+
+    def checked(result: ProgramKernels) -> ProgramKernels:
+        result = jax.tree.map(lambda kernel: kernel.astype(x1.dtype), result)
+        check_kernels(batches, numbers, ntk=result.ntk, nngp=result.nngp)
+        return result
+
     if forms.is_exact:
-        if on_arrays:
-            size = min(tile_size or tile_size_of(forms), max(map(len, (x1, x1 if x2 is None else x2))))
-            check_memory(forms, size, dtype)
-            limits = array_limits(forms, only_ntk, size, *arguments)
-        else:
-            limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
-        result = ProgramKernels(
-            **limits._asdict(),
-            standard_error=jax.tree.map(jnp.zeros_like, limits),
-            samples=0,
-            joint=True,
-            one_batch=x2 is None,
+        result = checked(_exact(forms, only_ntk, tile_size, numbers, *_sides(x1, x2, dtype)))
+        return lambda _: result
+    if forms.recording.has_two_shapes:
+        x1, x2 = _of_one_length(x1, x2)
+    arguments = numbers, *_sides(x1, x2, dtype)
+    return lambda samples: checked(_sampled(forms, only_ntk, tile_size, samples, seed, arguments))
+
+
+def _forms(program: TensorProgram, *shapes: tuple[int, ...]) -> Forms:
+    """What is known of the program at some shapes, as it is read: with its fields and loops, or position by position."""
+    written = program.record(*shapes)
+    forms = forms_of(written)
+    return forms if is_on_arrays(forms) or samples_loops(forms) else forms_of(unrolled(written))
+
+
+def _sides(x1: Array, x2: Array | None, dtype: jnp.dtype) -> tuple[Array, Array | None]:
+    return _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
+
+
+def _of_one_length(x1: Array, x2: Array) -> tuple[Array, Array]:
+    """Inputs of one length to be sampled together, the shorter ones repeated. What is read of them stays in place."""
+    if x1.shape[2:] != x2.shape[2:]:
+        raise ValueError(
+            f"inputs have shapes {x1.shape[1:]} and {x2.shape[1:]}; expected shapes that differ in their first axis"
+            " alone: the limit of this program is sampled."
         )
+    length = max(x1.shape[1], x2.shape[1])
+    longer = (x[:, jnp.arange(length) % x.shape[1]] for x in (x1, x2))
+    return next(longer), next(longer)
+
+
+def _exact(
+    forms: Forms, only_ntk: bool, tile_size: int | None, numbers: dict[str, Array], x1: Array, x2: Array | None
+) -> ProgramKernels:
+    arguments = numbers, x1, x2
+    if is_on_arrays(forms):
+        size = min(tile_size or tile_size_of(forms), max(map(len, (x1, x1 if x2 is None else x2))))
+        check_memory(forms, size, x1.dtype)
+        limits = array_limits(forms, only_ntk, size, *arguments)
     else:
-        result = _sampled(forms, only_ntk, tile_size, samples, seed, arguments)
-        while rtol is not None and jnp.max(result.standard_error.ntk) > rtol * jnp.max(jnp.abs(result.ntk)):
-            if 2 * result.samples > _MOST_SAMPLES:
-                raise ValueError(f"rtol is {rtol}; expected one that {result.samples} samples can reach.")
-            result = _sampled(forms, only_ntk, tile_size, 2 * result.samples, seed, arguments)
-    result = jax.tree.map(lambda kernel: kernel.astype(x1.dtype), result)
-    check_kernels(forms, *arguments, ntk=result.ntk, nngp=result.nngp)
-    return result
+        limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
+    return ProgramKernels(
+        **limits._asdict(),
+        standard_error=jax.tree.map(jnp.zeros_like, limits),
+        samples=0,
+        joint=True,
+        one_batch=x2 is None,
+    )
 
 
 def _check_rtol(rtol: object, *arguments: object) -> None:

@@ -1,6 +1,6 @@
 """The limits of scalars looked at, to refuse what is not continuous or finite there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,21 +22,27 @@ _SAMPLES = 2**10  # to look at scalars that are sampled, not to measure them
 _INPUTS = 16  # that are sampled together for that
 
 
-def check_scalars(forms: Forms, samples: int, numbers: dict[str, Array], x1: Array, x2: Array | None) -> None:
+Batches = Sequence[tuple[Forms, Array]]  # the inputs of each side, and the program at their shape
+
+
+def check_scalars(batches: Batches, samples: int, numbers: dict[str, Array]) -> None:
     """Refuse functions of scalars that jump where these have their limits, known from so many samples."""
-    moments = moments_before_jumps(forms.recording)
-    if not moments or not is_concrete(numbers, x1, x2):
-        return
-    for part in _parts(forms, x1, x2):
-        limits = _limits(forms, moments, samples, numbers, part)
-        check_jumps(forms.recording, numbers, limits)
+    for forms, x in batches:
+        moments = moments_before_jumps(forms.recording)
+        if not moments or not is_concrete(numbers, x):
+            continue
+        for part in _parts(forms, x):
+            limits = _limits(forms, moments, samples, numbers, part)
+            check_jumps(forms.recording, numbers, limits)
 
 
-def check_kernels(forms: Forms, numbers: dict[str, Array], x1: Array, x2: Array | None, **results: Array) -> None:
+def check_kernels(batches: Batches, numbers: dict[str, Array], **results: Array) -> None:
     """Refuse concrete results that are not finite, and name the scalar that is to blame where one is."""
-    if is_concrete(results, numbers, x1, x2) and _any_nan(results) and not forms.sampled_loops:
+    for forms, x in batches:
+        if not is_concrete(results, numbers, x) or not _any_nan(results) or forms.sampled_loops:
+            continue
         scalars = tuple(node for node in forms.recording.nodes if isinstance(node, Moment | Apply | Entry))
-        for part in _parts(forms, x1, x2):
+        for part in _parts(forms, x):
             for node, limit in zip(scalars, _limits(forms, scalars, _SAMPLES, numbers, part), strict=True):
                 value = np.asarray(limit)
                 if not np.all(np.isfinite(value)):
@@ -61,14 +67,12 @@ def _any_nan(results: dict[str, Array]) -> bool:
     return any(np.isnan(np.asarray(result, float)).any() for result in results.values())
 
 
-def _parts(forms: Forms, x1: Array, x2: Array | None) -> Iterator[Array]:
+def _parts(forms: Forms, x: Array) -> Iterator[Array]:
     """All inputs, as many at a time as can be looked at together, of one shape where there are more."""
-    for x in (x1, x2):
-        if x is not None:
-            size = len(x) if forms.is_exact or forms.couples_inputs else min(len(x), _INPUTS)
-            for start in range(0, len(x), size):
-                start = min(start, len(x) - size)
-                yield x[start : start + size]
+    size = len(x) if forms.is_exact or forms.couples_inputs else min(len(x), _INPUTS)
+    for start in range(0, len(x), size):
+        start = min(start, len(x) - size)
+        yield x[start : start + size]
 
 
 def _limits(

@@ -36,7 +36,7 @@ from ntk.programs.language.loops import Loop, Scanned
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
 from ntk.programs.language.positions import AxisMap, Repeat
-from ntk.programs.language.program import Recording, recorded
+from ntk.programs.language.program import Recording, Side, recorded
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table, Width
 from ntk.programs.language.vectors import Vector, combination, single, zeros
 from ntk.programs.language.weights import Matrix
@@ -53,11 +53,11 @@ def unrolled(recording: Recording) -> Recording:
 
 def _unrolled(recording: Recording) -> Recording:
     unrolling = _Unrolling(recording)
-    output = unrolling.output(recording.output)
+    sides = [unrolling.side(side) for side in dict.fromkeys(recording.sides)]
     net = unrolling.net
     net.needs += [BatchNeed(need.rank, unrolling.number(need.unless), need.line) for need in recording.needs]
     net.nonnegative += [(name, unrolling.number(scalar)) for name, scalar in recording.nonnegative]
-    return recorded(net, output)
+    return recorded(net, sides)
 
 
 class _Unrolling:
@@ -68,17 +68,21 @@ class _Unrolling:
         self.net = Net(self.graph)
         self.values: dict[Node, Values] = {}
         self.results: dict[Loop, list[list[Values]]] = {}  # of each step
-        taps = {tap: (name, vector) for name, (tap, vector) in recording.watched.items()}
         for node in recording.nodes:
             self.graph.line = node.line
-            if isinstance(node, Tap):
-                name, vector = taps[node]
-                self.net.watched[name] = self.graph.make(Tap, name), self.values[vector].item()
             self._add(node)
 
     def number(self, scalar: Scalar) -> Scalar:
         """A scalar without axes."""
         return self.values[scalar].item()
+
+    def side(self, side: Side) -> Side:
+        """What the program gives for inputs of one shape."""
+        watched = {
+            name: (self.graph.make(Tap, name), self.values[vector].item())
+            for name, (_, vector) in side.watched.items()
+        }
+        return Side(self.output(side.output), watched)
 
     def output(self, output: Output) -> Output:
         """Σ over read-outs; of a field there is a weight for each position, and the sum is divided by √P."""

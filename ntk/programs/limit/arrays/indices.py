@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
+from ntk.programs.language.positions import Shape
+
 
 class Indices(NamedTuple):
     """A name for each position axis of two fields. Axes of one name are looked at where their positions are equal.
@@ -37,6 +39,13 @@ class Indices(NamedTuple):
 def equal(rank: int) -> Indices:
     """Equal positions alone, of two fields of so many axes."""
     return Indices(tuple(range(rank)), tuple(range(rank)))
+
+
+def matched(shape1: Shape, shape2: Shape) -> Indices:
+    """Equal positions along axes of one size, and all pairs along axes of two."""
+    rank = len(shape1)
+    sizes = enumerate(zip(shape1, shape2, strict=True))
+    return Indices(tuple(range(rank)), tuple(axis if p == q else rank + axis for axis, (p, q) in sizes)).numbered()
 
 
 def all_pairs(rank1: int, rank2: int) -> Indices:

@@ -16,8 +16,9 @@ from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Moment, Scalar
 from ntk.programs.language.vectors import Vector
-from ntk.programs.limit.arrays.indices import equal
-from ntk.programs.limit.arrays.plan import Alone, Key, Meeting, NotOnArrays, Pair, Plan, Step, plan
+from ntk.programs.language.outputs import Output
+from ntk.programs.limit.arrays.indices import Indices, equal, matched, restricted
+from ntk.programs.limit.arrays.plan import Alone, Key, Meeting, Need, NotOnArrays, Pair, Plan, Step, plan, steps_to
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
 from ntk.programs.limit.forms import Forms
@@ -59,10 +60,18 @@ def plan_of(forms: Forms) -> Plan:
 
 def _plan_of_kernels(forms: Forms) -> Plan:
     recording = forms.recording
-    read = [z for _, z in recording.output.vectors] + [z for _, z in recording.watched.values()]
-    factors = [factor for _, features in recording.output.features for _, factor in features.terms]
-    own = [*factors, *(node for node in recording.nodes if isinstance(node, Moment))]
-    return plan(functools.partial(rule_of, forms), {Pair(z, z): equal(len(z.shape)) for z in read}, map(Alone, own))
+    read = [(z1, z2) for _, z1, z2 in recording.vectors_read] + [*recording.watched_twice.values()]
+    goals = {Pair(z1, z2): matched(z1.shape, z2.shape) for z1, z2 in read}
+    first, second = (_factors(side.output) for side in recording.sides)
+    if recording.has_two_shapes:
+        return plan(functools.partial(rule_of, forms), goals, first, second)
+    moments = [Alone(node) for node in recording.nodes if isinstance(node, Moment)]
+    return plan(functools.partial(rule_of, forms), goals, [*first, *moments])
+
+
+def _factors(output: Output) -> list[Alone]:
+    """The coefficients of what output weights read of the input."""
+    return [Alone(factor) for _, features in output.features for _, factor in features.terms]
 
 
 def tile_size_of(forms: Forms) -> int:
@@ -102,7 +111,8 @@ def scalar_limits(
     """The limits of scalars, given by their places in the graph: (N, *P) each."""
     nodes = [forms.recording.graph.nodes[index] for index in scalars]
     goals = [node for node in nodes if isinstance(node, Scalar)]
-    found = own_values(forms, plan(functools.partial(rule_of, forms), {}, map(Alone, goals)).own, numbers, x)
+    steps = steps_to(functools.partial(rule_of, forms), [Need(0, Alone(each)) for each in goals], own=True)
+    found = own_values(forms, steps, numbers, x)
     values = [jnp.asarray(found[Alone(each)], x.dtype) for each in goals]
     # A function that gives several numbers has an axis of them.
     shapes = [(*each.shape, *value.shape[1 + len(each.shape) :]) for each, value in zip(goals, values, strict=True)]
@@ -136,21 +146,23 @@ def array_limits(
 ) -> Limits:
     """The kernels, tile by tile."""
     steps = plan_of(forms)
-    factors = [Alone(factor) for _, features in forms.recording.output.features for _, factor in features.terms]
-    read = {need.key for step in steps.cross for need in step.rule.needs if need.side} | set(factors)
-    indices = {step.key: step.indices for step in steps.own if step.key in read}
+    read = {need.key for step in steps.cross for need in step.rule.needs if need.side}
+    read |= {key for side in forms.recording.sides for key in _factors(side.output)}
+    indices1, indices2 = ({step.key: step.indices for step in own if step.key in read} for own in steps.own)
 
-    def side(x: Float[Array, "n F"]) -> tuple[Array, list[Any]]:
-        found = own_values(forms, steps.own, numbers, x)
+    def side(own: list[Step], indices: dict[Key, Indices], x: Float[Array, "n F"]) -> tuple[Array, list[Any]]:
+        found = own_values(forms, own, numbers, x)
         return x, [found[key] for key in indices]
 
     def pair(side1: tuple[Array, list[Any]], side2: tuple[Array, list[Any]]) -> Limits:
         (x1, own1), (x2, own2) = side1, side2
-        known = tuple(Known(dict(zip(indices, own, strict=True)), indices) for own in (own1, own2))
-        return limits_of(forms, only_ntk, steps.cross, numbers, (x1, x2), (known[0], known[1]))
+        known1 = Known(dict(zip(indices1, own1, strict=True)), indices1)
+        known2 = Known(dict(zip(indices2, own2, strict=True)), indices2)
+        return limits_of(forms, only_ntk, steps.cross, numbers, (x1, x2), (known1, known2))
 
-    side1, rows1 = side_by_tiles(side, x1, tile_size)
-    side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(side, x2, tile_size)
+    of_side1, of_side2 = functools.partial(side, steps.own[0], indices1), functools.partial(side, steps.own[1], indices2)
+    side1, rows1 = side_by_tiles(of_side1, x1, tile_size)
+    side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(of_side2, x2, tile_size)
     return kernel_by_tiles((rows1, rows2), pair, jnp.transpose, side1, side2, tile_size)
 
 
@@ -165,29 +177,35 @@ def limits_of(
 ) -> Limits:
     """All kernels of a tile, D as the derivative of the NTK in what could be added to τ of a watched vector."""
     recording = forms.recording
-    watched = {} if only_ntk else recording.watched
+    watched = {} if only_ntk else recording.watched_twice
     fixed = fixed_values(forms, numbers, sides[0])
     zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
 
-    def mean(moment: Array | None) -> Array:
-        """Over positions, each of which an output weight of its own reads."""
-        return zeros if moment is None else jnp.mean(moment, axis=tuple(range(2, moment.ndim)))
+    def read_out(moment: Array | None, z1: Vector, z2: Vector) -> Array:
+        """Σ_p C_pp/√(PP̄) over the positions p that both have, each of which an output weight of its own reads."""
+        if moment is None:
+            return zeros
+        at_equal = restricted(moment, matched(z1.shape, z2.shape), equal(len(z1.shape)))
+        sizes = math.prod(z1.shape) * math.prod(z2.shape)
+        return jnp.sum(at_equal, axis=tuple(range(2, at_equal.ndim))) / sizes**0.5
 
     def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         values = Values(fixed, sides, known, sources, sampled)
         found = values.follow(steps)
         nngp = ntk = zeros
-        for weight, z in recording.output.vectors:
-            variance, moments = values.variance(weight), found.of(Pair(z, z), equal(len(z.shape)))
-            nngp += variance * mean(moments.C)
-            ntk += variance * (mean(moments.C) + mean(moments.tau))
-        for weight, features in recording.output.features:
+        for weight, z1, z2 in recording.vectors_read:
+            variance, moments = values.variance(weight), found.of(Pair(z1, z2), matched(z1.shape, z2.shape))
+            C, tau = (read_out(moment, z1, z2) for moment in (moments.C, moments.tau))
+            nngp += variance * C
+            ntk += variance * (C + tau)
+        for weight, *read in recording.features_read:
             parts = []
-            for x, home in zip(sides, known, strict=True):
+            for features, x, home in zip(read, sides, known, strict=True):
                 parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
             C = values.variance(weight) * gram(parts[0], parts[1])
             nngp, ntk = nngp + C, ntk + C
-        return ntk, (nngp, {name: mean(found.of(Pair(z, z), equal(0)).C) for name, (_, z) in watched.items()})
+        C = {name: read_out(found.of(Pair(*pair), equal(0)).C, *pair) for name, pair in watched.items()}
+        return ntk, (nngp, C)
 
     ntk, pullback, (nngp, C) = jax.vjp(ntk_of, dict.fromkeys(watched, zeros), has_aux=True)
     return Limits(ntk, nngp, C, pullback(jnp.ones_like(ntk))[0])

@@ -111,28 +111,37 @@ class Plan(NamedTuple):
     """The rules to follow.
 
     Attributes:
-        own: For the inputs of one side, each with itself.
+        own: For the inputs of each side, each with itself; the same for both sides of one shape.
         cross: For the two sides with each other.
     """
 
-    own: list[Step]
+    own: tuple[list[Step], list[Step]]
     cross: list[Step]
 
 
-def plan(rule_of: RuleOf, goals: dict[Pair, Indices], alone: Iterable[Alone]) -> Plan:
+def plan(
+    rule_of: RuleOf, goals: dict[Pair, Indices], alone: Iterable[Alone], other: Iterable[Alone] | None = None
+) -> Plan:
     """The rules that lead to some moments between the two sides, and to some limits of each side alone.
 
     Args:
         rule_of: The rule for a key, for its indices, of moments of each input with itself or of all pairs.
         goals: The moments, and which positions are equal in each.
         alone: The limits.
+        other: Those of the second side, if its inputs have another shape than those of the first.
 
     Raises:
         NotOnArrays: Something is needed for which there is no rule.
     """
     cross = steps_to(rule_of, [Need(0, *goal) for goal in goals.items()], own=False)
-    of_sides = [need for step in cross for need in step.rule.needs if need.side]
-    return Plan(steps_to(rule_of, [*of_sides, *(Need(0, key) for key in alone)], own=True), cross)
+    needs = [need for step in cross for need in step.rule.needs if need.side]
+    needs += [Need(1, key) for key in alone]
+    if other is None:
+        both = steps_to(rule_of, needs, own=True)
+        return Plan((both, both), cross)
+    needs += [Need(2, key) for key in other]
+    first, second = ([need for need in needs if need.side == side] for side in (1, 2))
+    return Plan((steps_to(rule_of, first, own=True), steps_to(rule_of, second, own=True)), cross)
 
 
 def steps_to(rule_of: RuleOf, goals: list[Need], own: bool) -> list[Step]:

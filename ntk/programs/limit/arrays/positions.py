@@ -11,7 +11,7 @@ from jaxtyping import Array
 from ntk.linalg import highest_einsum
 from ntk.programs.language.atoms import Mixed, Moved, Transposed, Window
 from ntk.programs.language.positions import Entry, Mean, Repeat
-from ntk.programs.limit.arrays.indices import Indices, Named
+from ntk.programs.limit.arrays.indices import Indices, Named, matched
 from ntk.programs.limit.arrays.plan import Alone, Moments, Need, Pair, Rule
 from ntk.programs.limit.arrays.values import Values
 
@@ -123,10 +123,22 @@ def _contracted(
     return highest_einsum(f"{subscripts},{of_moment}->{result}", jnp.squeeze(weights, dropped), moment)
 
 
-def convolved(windows: tuple[Window, ...], sources: Pair, indices: Indices) -> tuple[Need, Callable[[Array], Array]]:
-    """What a convolution reads, and the mean over its offsets o of the entries at (sp + o, sq + o)."""
+def convolved(
+    windows: tuple[tuple[Window, ...], tuple[Window, ...]], sources: Pair, indices: Indices
+) -> tuple[Need, Callable[[Array], Array]]:
+    """What a convolution reads, and the mean over its offsets o of the entries at (sp + o, sq + o).
+
+    Args:
+        windows: Of both sides, of the same sizes. The padding may differ, if the sources have different sizes.
+        sources: What is read.
+        indices: Of the results.
+    """
+    alike = matched(sources.a.shape, sources.b.shape)
     left = tuple(
-        name if name not in indices.right or indices.right[axis] == name else indices.fresh + axis
+        name
+        if name not in indices.right
+        or (indices.right[axis] == name and alike.left[axis] == alike.right[axis])
+        else indices.fresh + axis
         for axis, name in enumerate(indices.left)
     )
     inner = Indices(left, indices.right)
@@ -134,20 +146,24 @@ def convolved(windows: tuple[Window, ...], sources: Pair, indices: Indices) -> t
     def mean(array: Array) -> Array:
         moment = Named(array, inner.names)
         # A window is a product of intervals, so that the mean is taken axis by axis.
-        for window, p, q in zip(windows, *inner, strict=True):
-            shifted = window.reads(moment.array, tuple({moment.axis(p), moment.axis(q)}))
+        for window, other, p, q in zip(*windows, *inner, strict=True):
+            shifted = window.reads(moment.array, tuple({moment.axis(p), moment.axis(q)}) if window == other else (moment.axis(p),))
+            if window != other:
+                shifted = [other.reads(part, (moment.axis(q),))[offset] for offset, part in enumerate(shifted)]
             moment = moment._replace(array=sum(shifted[1:], shifted[0]))
         for name, wanted in zip(inner.left, indices.left, strict=True):
             if name != wanted:
                 moment = moment.diagonal(name, wanted)
-        return moment.ordered(indices.names) / math.prod(window.size for window in windows)
+        return moment.ordered(indices.names) / math.prod(window.size for window in windows[0])
 
     return Need(0, sources, inner), mean
 
 
-def where_equal(array: Array, indices: Indices) -> Array:
-    """Moments at equal positions as those for some indices: 0 where positions differ."""
-    moment = Named(array, indices.left)
+def where_equal(array: Array, have: Indices, indices: Indices) -> Array:
+    """Moments at equal positions, or at all pairs along some axes, as those for `indices`: 0 where positions differ."""
+    left = dict(zip(have.left, indices.left, strict=True))
+    right = dict(zip(have.right, indices.right, strict=True))
+    moment = Named(array, tuple(left[name] if name in left else right[name] for name in have.names))
     for p, q in zip(*indices, strict=True):
         if q not in moment.names:
             moment = moment.spread(p, q)

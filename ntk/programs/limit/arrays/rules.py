@@ -25,7 +25,7 @@ from ntk.programs.language.atoms import (
 from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
-from ntk.programs.limit.arrays.indices import Indices, Named, equal
+from ntk.programs.limit.arrays.indices import Indices, Named, equal, matched
 from ntk.programs.limit.arrays.loops import along, mean_of_scanned, meeting, sampled, scanned
 from ntk.programs.limit.arrays.plan import (
     Alone,
@@ -111,12 +111,13 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             return _bias(parameter, key, indices)
         case MatMul(vector=z1) as p, MatMul(vector=z2):
             return _product(p.parameter, Need(0, Pair(z1, z2), indices), lambda moment: moment)
-        case Convolve() as p, Convolve() as q if p.windows == q.windows:
-            sources = Pair(p.source, q.source)
+        case Convolve() as p, Convolve() as q if _same_offsets(p, q):
+            sources, windows = Pair(p.source, q.source), (p.windows, q.windows)
             if p.shared:
-                return _product(p.parameter, *convolved(p.windows, sources, indices))
-            need, mean = convolved(p.windows, sources, equal(len(p.shape)))
-            return _product(p.parameter, need, lambda moment: where_equal(mean(moment), indices))
+                return _product(p.parameter, *convolved(windows, sources, indices))
+            have = matched(p.shape, q.shape)
+            need, mean = convolved(windows, sources, have)
+            return _product(p.parameter, need, lambda moment: where_equal(mean(moment), have, indices))
         case Nonlin() as p, Nonlin() as q:
             return _nonlinear(forms, p, q, indices, own)
         case One(), Nonlin() as q:
@@ -130,6 +131,15 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             u = forms.unary(q)[1]
             return _stein(q, 1, Pair(g, u), indices)
     raise NotOnArrays
+
+
+def _same_offsets(p: Convolve, q: Convolve) -> bool:
+    """Whether they read alike, and so by the same rule at any two positions."""
+    if p.shared != q.shared or len(p.windows) != len(q.windows):
+        return False
+    if p.source.shape == q.source.shape:
+        return p.windows == q.windows
+    return all(window[:3] == other[:3] and window.circular == other.circular for window, other in zip(p.windows, q.windows, strict=True))
 
 
 def _means(forms: Forms, p: Nonlin) -> Rule:

@@ -37,6 +37,8 @@ def samples_loops(forms: Forms) -> bool:
     """Whether the kernels of a program follow from samples of its loops, step by step, and from rules on arrays."""
     if not forms.sampled_loops or not forms.is_exact_outside_loops or forms.couples_inputs:
         return False
+    if forms.recording.has_two_shapes:  # The steps of all inputs are walked together.
+        return False
     if moments_before_jumps(forms.recording):  # Their samples are looked at one by one.
         return False
     return forms.recording.once(_has_cells, forms) and forms.recording.once(has_plan, forms)
@@ -183,8 +185,8 @@ def _limits(
 def _known(
     forms: Forms, steps: Plan, stacked: dict[Scanned, SampledMoments], numbers: dict[str, Array], x: Array
 ) -> Known:
-    own = own_values(forms, steps.own, numbers, x, stacked)
-    return Known(own, {step.key: step.indices for step in steps.own})
+    own = own_values(forms, steps.own[0], numbers, x, stacked)
+    return Known(own, {step.key: step.indices for step in steps.own[0]})
 
 
 def _of_loop(
