@@ -46,10 +46,9 @@ def program_groups(
             raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
         return groups1, None
     groups2 = _groups("2", x2, lengths2)
-    if groups1[0].x.ndim != groups2[0].x.ndim:
-        raise ValueError(
-            f"x2 has inputs of shape {groups2[0].x.shape[1:]}; expected as many axes as in x1, {groups1[0].x.shape[1:]}."
-        )
+    shape1, shape2 = (groups[0].x.shape[1:] for groups in (groups1, groups2))
+    if len(shape1) != len(shape2):
+        raise ValueError(f"x2 has inputs of shape {shape2}; expected as many axes as in x1, {shape1}.")
     dtype = common_dtype(groups1[0].x, groups2[0].x)
     cast = ([group._replace(x=group.x.astype(dtype)) for group in groups] for groups in (groups1, groups2))
     return next(cast), next(cast)
@@ -97,11 +96,11 @@ def joined(kernels: Iterable[ProgramKernels], groups1: Groups, groups2: Groups |
     for i in range(len(groups1)):
         mirrored = [jax.tree.map(jnp.transpose, row[i]) for row in blocks] if groups2 is None else []
         blocks.append([*mirrored, *itertools.islice(given, len(columns) - len(mirrored))])
-    names = {kind: [name for name in getattr(every[0], kind) if all(name in getattr(one, kind) for one in every)] for kind in "CD"}
+    names_C, names_D = _in_all([block.C for block in every]), _in_all([block.D for block in every])
     order1, order2 = (np.argsort(np.concatenate([group.places for group in groups])) for groups in (groups1, columns))
 
     def limits(block: ProgramKernels | Limits) -> Limits:
-        C, D = ({name: getattr(block, kind)[name] for name in names[kind]} for kind in "CD")
+        C, D = {name: block.C[name] for name in names_C}, {name: block.D[name] for name in names_D}
         return Limits(block.ntk, block.nngp, C, D)
 
     def put(*leaves: Array) -> Array:
@@ -116,3 +115,7 @@ def joined(kernels: Iterable[ProgramKernels], groups1: Groups, groups2: Groups |
     return ProgramKernels(
         **found._asdict(), standard_error=error, samples=samples, joint=joint, one_batch=groups2 is None
     )
+
+
+def _in_all(found: list[dict[str, Array]]) -> list[str]:
+    return [name for name in found[0] if all(name in each for each in found)]

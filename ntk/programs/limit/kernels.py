@@ -193,7 +193,9 @@ def _estimate(
     check_covered(forms.recording)
     check_options(program, forms.recording)
     if forms.recording.has_two_shapes and forms.couples_inputs:
-        raise ValueError(f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means.")
+        raise ValueError(
+            f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means."
+        )
     check_span(forms.recording, program.numbers, x1, x2)
     # Roots of covariances are not taken in half precision.
     dtype = x1.dtype if forms.is_exact else common_dtype(x1.dtype, jnp.float32)
@@ -216,7 +218,7 @@ def _estimate(
 
 
 def _forms(program: TensorProgram, *shapes: tuple[int, ...]) -> Forms:
-    """What is known of the program at some shapes, as it is read: with its fields and loops, or position by position."""
+    """What is known of the program at some shapes, as it is read: with its fields, or position by position."""
     written = program.record(*shapes)
     forms = forms_of(written)
     return forms if is_on_arrays(forms) or samples_loops(forms) else forms_of(unrolled(written))

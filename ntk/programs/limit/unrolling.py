@@ -79,8 +79,7 @@ class _Unrolling:
     def side(self, side: Side) -> Side:
         """What the program gives for inputs of one shape."""
         watched = {
-            name: (self.graph.make(Tap, name), self.values[vector].item())
-            for name, (_, vector) in side.watched.items()
+            name: (self.graph.make(Tap, name), self.values[vector].item()) for name, (_, vector) in side.watched.items()
         }
         return Side(self.output(side.output), watched)
 

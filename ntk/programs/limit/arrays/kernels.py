@@ -14,9 +14,9 @@ from ntk.caches.lifetimes import compiled
 from ntk.decomposition import gram
 from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Scanned
+from ntk.programs.language.outputs import Output
 from ntk.programs.language.scalars import Moment, Scalar
 from ntk.programs.language.vectors import Vector
-from ntk.programs.language.outputs import Output
 from ntk.programs.limit.arrays.indices import Indices, equal, matched, restricted
 from ntk.programs.limit.arrays.plan import Alone, Key, Meeting, Need, NotOnArrays, Pair, Plan, Step, plan, steps_to
 from ntk.programs.limit.arrays.rules import rule_of
@@ -160,7 +160,8 @@ def array_limits(
         known2 = Known(dict(zip(indices2, own2, strict=True)), indices2)
         return limits_of(forms, only_ntk, steps.cross, numbers, (x1, x2), (known1, known2))
 
-    of_side1, of_side2 = functools.partial(side, steps.own[0], indices1), functools.partial(side, steps.own[1], indices2)
+    of_side1 = functools.partial(side, steps.own[0], indices1)
+    of_side2 = functools.partial(side, steps.own[1], indices2)
     side1, rows1 = side_by_tiles(of_side1, x1, tile_size)
     side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(of_side2, x2, tile_size)
     return kernel_by_tiles((rows1, rows2), pair, jnp.transpose, side1, side2, tile_size)

@@ -136,8 +136,7 @@ def convolved(
     alike = matched(sources.a.shape, sources.b.shape)
     left = tuple(
         name
-        if name not in indices.right
-        or (indices.right[axis] == name and alike.left[axis] == alike.right[axis])
+        if name not in indices.right or (indices.right[axis] == name and alike.left[axis] == alike.right[axis])
         else indices.fresh + axis
         for axis, name in enumerate(indices.left)
     )
@@ -147,9 +146,11 @@ def convolved(
         moment = Named(array, inner.names)
         # A window is a product of intervals, so that the mean is taken axis by axis.
         for window, other, p, q in zip(*windows, *inner, strict=True):
-            shifted = window.reads(moment.array, tuple({moment.axis(p), moment.axis(q)}) if window == other else (moment.axis(p),))
-            if window != other:
-                shifted = [other.reads(part, (moment.axis(q),))[offset] for offset, part in enumerate(shifted)]
+            if window == other:
+                shifted = window.reads(moment.array, tuple({moment.axis(p), moment.axis(q)}))
+            else:
+                parts = enumerate(window.reads(moment.array, (moment.axis(p),)))
+                shifted = [other.reads(part, (moment.axis(q),))[offset] for offset, part in parts]
             moment = moment._replace(array=sum(shifted[1:], shifted[0]))
         for name, wanted in zip(inner.left, indices.left, strict=True):
             if name != wanted:
