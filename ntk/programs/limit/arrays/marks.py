@@ -1,8 +1,12 @@
-"""Which pairs of positions are one position twice: where they read equal entries, ρ = 1 exactly (theory.md 2.3)."""
+"""Which pairs of positions are one position twice: where they read equal entries, ρ = 1 exactly (theory.md 2.3).
+
+Inputs of two shapes make two vectors of what is one: a state of a recurrent network, for sequences of two lengths. So a
+mark depends on what a vector is computed from and by which functions and parameters, and not on which node it is.
+"""
 
 import copy
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -21,13 +25,14 @@ from ntk.programs.language.atoms import (
     Mixed,
     Moved,
     Nonlin,
+    One,
     Transposed,
     Window,
 )
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.loops import AtStep, Loop, Scanned, State
 from ntk.programs.language.positions import Mean, Pad, Pool, Shape, common_shape
-from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Table
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table
 from ntk.programs.language.vectors import Vector
 from ntk.programs.scalar_values import with_axes
 
@@ -59,7 +64,7 @@ class Marks:
         """Those of a vector, of an atom, of a scalar or of entries of the input, (N, *P)."""
         for part in reachable([node], up_to=(State, AtStep)):
             if part not in self.found and isinstance(part, Vector | Atom | Scalar | Entries):
-                self.found[part] = Fingerprint(*(self._word(part, number) for number in range(2)))
+                self.found[part] = Fingerprint(*(_salted(self._word(part, number), part, number) for number in range(2)))
         return self.found[node]
 
     def at_step(self, known: dict[Node, Fingerprint]) -> "Marks":
@@ -131,8 +136,9 @@ class Marks:
                 return each(args, node.shape)
             case Entry(of=several, place=place):
                 return mixed_bits(of(several) + jnp.uint32(place))
-            case Vector(terms=terms):
-                return each([part for term in terms for part in term], node.shape)
+            case Vector(terms=terms):  # of which the order is that of the making, and differs between shapes
+                words = [mixed_bits(each(term, node.shape)) for term in terms]
+                return sum(words, self._nothing(node.shape))
         return self._nothing(node.shape if isinstance(node, Atom | Scalar) else ())
 
     def _known(self, number: int, part: Node) -> UInt32[Array, "N ..."]:
@@ -158,9 +164,38 @@ def _along(number: int, word: UInt32[Array, "..."], axis: int) -> UInt32[Array, 
     return _sum(jnp.moveaxis(word, axis, 0), (number, axis % word.ndim))
 
 
+def _salted(word: UInt32[Array, "N ..."], node: Node, number: int) -> UInt32[Array, "N ..."]:
+    """The word, changed by what the node does with its parts."""
+    what: Hashable
+    match node:
+        case MatMul(parameter=parameter, transposed=transposed):
+            what = parameter, transposed
+        case Embed(parameter=parameter) | Convolve(parameter=parameter) | Bias(parameter=parameter):
+            what = parameter
+        case Nonlin(function=function):
+            what = function
+        case Apply(fn=fn, over=over):
+            what = fn, over
+        case Constant(value=value) | Option(name=value):
+            what = value
+        case Moved(map=Mean() | Pool() as pooled):
+            what = type(pooled)
+        case One() | Moment():
+            what = type(node)
+        case _:
+            return word
+    numbers: dict[Hashable, int] = node.graph.once(dict)
+    place = numbers.setdefault(what, len(numbers))
+    return mixed_bits(word + np.random.default_rng((number, place)).integers(2**32, dtype=np.uint32))
+
+
 def _of_places(shape: Shape, number: int) -> UInt32[Array, "*P"]:
-    """A word for each place."""
-    return jnp.asarray(np.random.default_rng(number).integers(2**32, size=shape, dtype=np.uint32))
+    """A word for each place, the same in all shapes that have it."""
+    word = jnp.zeros(shape, jnp.uint32)
+    for axis, size in enumerate(shape):
+        salts = np.random.default_rng((number, axis)).integers(2**32, size=size, dtype=np.uint32)
+        word = mixed_bits(word + salts.reshape(-1, *(1 for _ in shape[axis + 1 :])))
+    return word
 
 
 def _sum(words: Sequence[UInt32[Array, "..."]] | UInt32[Array, "k ..."], seed: tuple[int, int]) -> Array:

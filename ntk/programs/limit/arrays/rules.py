@@ -243,12 +243,14 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
             return Moments(C, None, dot)
 
         return Rule([Need(0, itself1, at_equal)], of_each)
-    product = forms.recording.once(product_with_itself if p is q else product_of, *((phi,) if p is q else (phi, psi)))
+    # Inputs of two shapes have vectors of their own, which may be one and the same all the same.
+    may_meet = p is q or (forms.recording.has_two_shapes and not own and phi is psi and len(p.shape) == len(q.shape))
+    product = forms.recording.once(product_with_itself, phi) if may_meet else forms.recording.once(product_of, phi, psi)
     needs = [Need(0, pair, indices), Need(1, itself1, at_equal), Need(2, itself2, at_equal)]
-    if p is q:
-        needs += [Need(1, Mark(p)), Need(2, Mark(p))]
-    if p is q and not own:
-        needs += [Need(1, Pair(p, p), at_equal), Need(2, Pair(p, p), at_equal)]
+    if may_meet:
+        needs += [Need(1, Mark(p)), Need(2, Mark(q))]
+    if may_meet and not own:
+        needs += [Need(1, Pair(p, p), at_equal), Need(2, Pair(q, q), at_equal)]
 
     def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *of_one_function: Any) -> Moments:
         q12 = values.filled(K.C, pair, indices)
@@ -256,7 +258,7 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
             _variance(values, moments, itself, side)
             for side, (moments, itself) in enumerate(((K1, itself1), (K2, itself2)))
         ]
-        if p is q:
+        if may_meet:
             marks, own_results = of_one_function[:2], of_one_function[2:]
             results = [(moments.C, moments.dot) for moments in own_results] or [
                 own_moments(phi.activation, variance)[1:] for variance in variances
