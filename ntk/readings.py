@@ -4,7 +4,7 @@ Each function takes a description of a network, an `ntk.MLP`, an `ntk.RNN` or an
 to the package that reads it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, TypeVar, overload
 
 from jax.typing import ArrayLike
@@ -23,7 +23,6 @@ Inputs1 = Float[ArrayLike, "N1 ..."]
 Inputs2 = Float[ArrayLike, "N2 ..."]
 Lengths1 = Integer[ArrayLike, " N1"]
 Lengths2 = Integer[ArrayLike, " N2"]
-Option = ArrayLike | None
 OfDescription = TypeVar("OfDescription")
 OfProgram = TypeVar("OfProgram")
 
@@ -70,6 +69,8 @@ def infinite_kernels(
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
     samples: int | None = None,
     rtol: float | None = None,
     seed: int | None = None,
@@ -94,8 +95,9 @@ def infinite_kernels(
         x1: Inputs: (N1, d) for an MLP, (N1, T1, d) for an RNN, (N1, …) for a program. Scale them so that ξ·ξ/d is of
             order one.
         x2: The other inputs. None means `x1` itself; the diagonal is then exact.
-        lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
-        lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
+        lengths1: For sequences: (N1,) integers, how many steps, or entries of the first axis of an input, count in each
+            of `x1`. None means all. A program takes concrete ones.
+        lengths2: For sequences: (N2,) integers, the same for `x2`.
         samples: For a program whose limit is sampled: the least number of samples. None means 2¹⁴.
         rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
         seed: For a program: the seed of the samples. None means 0. The same seed gives the same numbers.
@@ -142,6 +144,8 @@ def infinite_ntk(
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
     samples: int | None = None,
     rtol: float | None = None,
     seed: int | None = None,
@@ -172,8 +176,9 @@ def infinite_ntk(
         net: An `ntk.MLP`, an `ntk.RNN` or an `ntk.tensor_program`.
         x1: Inputs: (N1, d) for an MLP, (N1, T1, d) for an RNN, (N1, …) for a program.
         x2: The other inputs. None means `x1` itself.
-        lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
-        lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
+        lengths1: For sequences: (N1,) integers, how many steps, or entries of the first axis of an input, count in each
+            of `x1`. None means all. A program takes concrete ones.
+        lengths2: For sequences: (N2,) integers, the same for `x2`.
         samples: For a program whose limit is sampled: the least number of samples. None means 2¹⁴.
         rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
         seed: For a program: the seed of the samples. None means 0. The same seed gives the same numbers.
@@ -223,8 +228,8 @@ def finite(
 
     Returns:
         A Flax Linen module, or a `FiniteProgram` with the same methods. `params = model.init(key, x)` takes the input
-        dimension and the dtype from x. `model.apply(params, x)` is (N,), or (N, O). The `apply` of an RNN also takes
-        `lengths`.
+        dimension and the dtype from x. `model.apply(params, x)` is (N,), or (N, O). The `apply` of an RNN or a
+        program also takes `lengths`.
 
     Raises:
         TypeError: `net` is not a network.
@@ -257,7 +262,15 @@ def empirical_kernels(
     lengths2: Lengths2 | None = None,
 ) -> Kernels: ...
 @overload
-def empirical_kernels(net: TensorProgram, params: Params, x1: Inputs1, x2: Inputs2 | None = None) -> ProgramKernels: ...
+def empirical_kernels(
+    net: TensorProgram,
+    params: Params,
+    x1: Inputs1,
+    x2: Inputs2 | None = None,
+    *,
+    lengths1: Lengths1 | None = None,
+    lengths2: Lengths2 | None = None,
+) -> ProgramKernels: ...
 def empirical_kernels(
     net: MLP | RNN | TensorProgram,
     params: Params,
@@ -278,16 +291,16 @@ def empirical_kernels(
         params: Parameters from `ntk.finite(net, width, outputs).init(key, x)`, trained or not.
         x1: Inputs: (N1, d) for an MLP, (N1, T1, d) for an RNN, (N1, …) for a program.
         x2: The other inputs. None means `x1` itself.
-        lengths1: For an RNN: (N1,) integers, the number of steps that count in each sequence of `x1`. None means all.
-        lengths2: For an RNN: (N2,) integers, the number of steps that count in each sequence of `x2`. None means all.
+        lengths1: For sequences: (N1,) integers, how many steps, or entries of the first axis of an input, count in each
+            of `x1`. None means all. A program takes concrete ones.
+        lengths2: For sequences: (N2,) integers, the same for `x2`.
 
     Returns:
         For an MLP or an RNN `Kernels`, in the shapes of `ntk.infinite_kernels`. For a program `ProgramKernels`, with C
         and D of the watched vectors; the program has a single output.
 
     Raises:
-        TypeError: `net` is not a network, an array is not floating-point or has another dtype than the parameters, or
-            lengths are given for a program.
+        TypeError: `net` is not a network, or an array is not floating-point or has another dtype than the parameters.
         ValueError: A shape, a length or a value is not what the network reads, the parameters are not those of
             this network, or a kernel is too large for the dtype.
 
@@ -303,8 +316,7 @@ def empirical_kernels(
         ((5, 5), (3, 5, 5), (2, 5, 5))
     """
     if isinstance(net, TensorProgram):
-        _refuse(net, {"lengths1": lengths1, "lengths2": lengths2}, {})
-        return programs.measured(net, params, x1, x2)
+        return programs.measured(net, params, x1, x2, lengths1=lengths1, lengths2=lengths2)
     _check_description(net)
     return finite_width.kernels_of(net, params, x1, x2, lengths1, lengths2)
 
@@ -318,31 +330,16 @@ def _limit(
     lengths: dict[str, ArrayLike | None],
     sampling: dict[str, int | float | None],
 ) -> OfProgram | OfDescription:
-    """The limit of either kind of network, with the keywords of that kind; those of the other kind are refused."""
+    """The limit of either kind of network. The keywords of sampling are those of a program, and refused for others."""
+    given = {name: value for name, value in sampling.items() if value is not None}
     if isinstance(net, TensorProgram):
-        _refuse(net, lengths, sampling)
-        return of_program(net, x1, x2, **_given(sampling))
+        return of_program(net, x1, x2, **lengths, **given)
     _check_description(net)
-    _refuse(net, sampling, lengths)
+    for name in given:
+        raise TypeError(f"{name} is given for an ntk.{type(net).__name__}; expected {', '.join(lengths)}.")
     return of_description(net, x1, x2, **lengths)
 
 
 def _check_description(net: object) -> None:
     if not isinstance(net, MLP | RNN):
         raise TypeError(f"net is {shown(net)}; expected an ntk.MLP, an ntk.RNN or an ntk.tensor_program.")
-
-
-def _given(options: Mapping[str, Option]) -> dict[str, Option]:
-    """The options that have a value other than None."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _refuse(net: MLP | RNN | TensorProgram, foreign: Mapping[str, Option], own: Mapping[str, Option]) -> None:
-    """Refuse keywords of another kind of network."""
-    for name in _given(foreign):
-        expected = ", ".join(own) or "no more keywords"
-        raise TypeError(f"{name} is given for {_kind(net)}; expected {expected}.")
-
-
-def _kind(net: MLP | RNN | TensorProgram) -> str:
-    return "a tensor program" if isinstance(net, TensorProgram) else f"an ntk.{type(net).__name__}"

@@ -1,6 +1,5 @@
 """Inputs of different lengths: those of one length make a group, and a kernel is put together from blocks of groups."""
 
-import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -8,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
-from ntk.checks import as_floating, check_finite, is_concrete, shown
+from ntk.checks import check_finite, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.inputs import check_lengths
+from ntk.programs.language.program import as_inputs
 from ntk.programs.results import Limits, ProgramKernels
 
 
@@ -20,100 +20,128 @@ class Group(NamedTuple):
     """The inputs of one length in a batch.
 
     Attributes:
-        x: Them, without what lies beyond their length.
+        x: Them, (n, *shape), without what lies beyond their length.
         places: Where they stand in the batch.
     """
 
-    x: Float[Array, "n ..."]
+    x: Array
     places: Int[np.ndarray, " n"]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of each input."""
+        return self.x.shape[1:]
 
-Groups = list[Group]
+
+class Groups(NamedTuple):
+    """Both sides of a kernel.
+
+    Attributes:
+        rows: The first batch.
+        columns: The second batch. None if it is the first one again.
+    """
+
+    rows: list[Group]
+    columns: list[Group] | None
+
+    @property
+    def every(self) -> list[Group]:
+        """The groups of both batches."""
+        return [*self.rows, *(self.columns or [])]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The blocks to compute, by the places of two of all groups. Of one batch those below the diagonal are not."""
+        count = len(self.rows)
+        if self.columns is None:
+            return [(i, j) for i in range(count) for j in range(i, count)]
+        return [(i, count + j) for i in range(count) for j in range(len(self.columns))]
+
+    def two(self, i: int, j: int) -> tuple[Array, Array | None]:
+        """The inputs of a block. None is the first side again."""
+        every = self.every
+        return every[i].x, None if i == j else every[j].x
 
 
 def program_groups(
-    x1: ArrayLike, x2: ArrayLike | None, lengths1: ArrayLike | None, lengths2: ArrayLike | None
-) -> tuple[Groups, Groups | None]:
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    lengths1: ArrayLike | None = None,
+    lengths2: ArrayLike | None = None,
+) -> Groups:
     """Two batches as groups, in one dtype. None for the second is the first again.
 
     Raises:
         TypeError: An array is not floating-point, or lengths are not integers.
         ValueError: A shape, a length or a value is not that of inputs.
     """
-    groups1 = _groups("1", x1, lengths1)
+    rows = batch_groups("1", x1, lengths1)
     if x2 is None:
         if lengths2 is not None:
             raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
-        return groups1, None
-    groups2 = _groups("2", x2, lengths2)
-    shape1, shape2 = (groups[0].x.shape[1:] for groups in (groups1, groups2))
-    if len(shape1) != len(shape2):
-        raise ValueError(f"x2 has inputs of shape {shape2}; expected as many axes as in x1, {shape1}.")
-    dtype = common_dtype(groups1[0].x, groups2[0].x)
-    cast = ([group._replace(x=group.x.astype(dtype)) for group in groups] for groups in (groups1, groups2))
-    return next(cast), next(cast)
+        return Groups(rows, None)
+    columns = batch_groups("2", x2, lengths2)
+    if len(rows[0].shape) != len(columns[0].shape):
+        raise ValueError(
+            f"x2 has inputs of shape {columns[0].shape}; expected as many axes as in x1, whose inputs are"
+            f" {rows[0].shape}."
+        )
+    dtype = common_dtype(rows[0].x, columns[0].x)
+    sides = ([group._replace(x=group.x.astype(dtype)) for group in groups] for groups in (rows, columns))
+    return Groups(*sides)
 
 
-def _groups(side: str, x: ArrayLike, lengths: ArrayLike | None) -> Groups:
+def batch_groups(side: str, x: ArrayLike, lengths: ArrayLike | None) -> list[Group]:
     """The groups of one batch, the shortest inputs first; `side` is the suffix of the argument names."""
-    name = f"x{side}"
-    x = as_floating(name, x)
-    if x.ndim < 2 or 0 in x.shape:
-        raise ValueError(f"{name} has shape {x.shape}; expected (N, …), N inputs of at least one axis, none empty.")
+    name, of_lengths = f"x{side}", f"lengths{side}"
+    x = as_inputs(name, x)
     if lengths is None:
         check_finite(name, x)
         return [Group(x, np.arange(len(x)))]
+    if x.ndim < 3:
+        raise ValueError(f"{of_lengths} is given for {name} of shape {x.shape}; expected (N, T, …), T positions each.")
     if not is_concrete(lengths):
-        raise ValueError(
-            f"lengths{side} is {shown(lengths)}; expected concrete integers: what is computed depends on them."
-        )
+        raise ValueError(f"{of_lengths} is {shown(lengths)}; expected concrete integers: shapes depend on them.")
     with jax.ensure_compile_time_eval():
-        counts = np.asarray(check_lengths(f"lengths{side}", lengths, name, *x.shape[:2]))
-    places = [np.flatnonzero(counts == count) for count in np.unique(counts)]
+        counts = np.asarray(check_lengths(of_lengths, lengths, name, *x.shape[:2]))
+    places = {count: np.flatnonzero(counts == count) for count in np.unique(counts).tolist()}
     # What lies beyond a length may be anything, NaN included.
-    groups = [Group(x[rows][:, :count], rows) for rows, count in zip(places, np.unique(counts), strict=True)]
+    groups = [Group(x[rows, :count], rows) for count, rows in places.items()]
     for group in groups:
         check_finite(name, group.x)
     return groups
 
 
-def pairs_of(groups1: Groups, groups2: Groups | None) -> list[tuple[Array, Array | None]]:
-    """The pairs of groups of which the kernels are put together. None is a group with itself.
-
-    Of one batch those below the diagonal are left out.
-    """
-    if groups2 is not None:
-        return [(row.x, column.x) for row in groups1 for column in groups2]
-    return [(row.x, None if row is column else column.x) for i, row in enumerate(groups1) for column in groups1[i:]]
+def order_of(groups: Iterable[Group]) -> Int[np.ndarray, " N"]:
+    """Where each input of a batch stands among those of its groups, one group after another."""
+    return np.argsort(np.concatenate([group.places for group in groups]))
 
 
-def joined(kernels: Iterable[ProgramKernels], groups1: Groups, groups2: Groups | None) -> ProgramKernels:
-    """The kernels of all inputs from those of `pairs_of`. Vectors that are not watched at all lengths are left out."""
-    every = list(kernels)
-    given = iter(every)
-    columns = groups1 if groups2 is None else groups2
-    blocks: list[list[ProgramKernels]] = []
-    for i in range(len(groups1)):
-        mirrored = [jax.tree.map(jnp.transpose, row[i]) for row in blocks] if groups2 is None else []
-        blocks.append([*mirrored, *itertools.islice(given, len(columns) - len(mirrored))])
-    names_C, names_D = _in_all([block.C for block in every]), _in_all([block.D for block in every])
-    order1, order2 = (np.argsort(np.concatenate([group.places for group in groups])) for groups in (groups1, columns))
+def joined(blocks: list[ProgramKernels], groups: Groups) -> ProgramKernels:
+    """The kernels of all inputs from those of `groups.pairs`. Vectors that are not watched in all are left out."""
+    if len(blocks) == 1:
+        return blocks[0]
+    found = dict(zip(groups.pairs, blocks, strict=True))
+    count = len(groups.rows)
+    columns = range(count) if groups.columns is None else range(count, count + len(groups.columns))
+    order1, order2 = order_of(groups.rows), order_of(groups.columns or groups.rows)
 
-    def limits(block: ProgramKernels | Limits) -> Limits:
-        C, D = {name: block.C[name] for name in names_C}, {name: block.D[name] for name in names_D}
-        return Limits(block.ntk, block.nngp, C, D)
+    def put(*entries: Array) -> Array:
+        given = dict(zip(found, entries, strict=True))
+        table = [[given[i, j] if (i, j) in given else given[j, i].T for j in columns] for i in range(count)]
+        return jnp.block(table)[order1][:, order2]
 
-    def put(*leaves: Array) -> Array:
-        each = iter(leaves)
-        return jnp.block([[next(each) for _ in row] for row in blocks])[order1][:, order2]
+    def limits(each: ProgramKernels | Limits) -> Limits:
+        C, D = ({name: of[name] for name in names} for of, names in ((each.C, in_all_C), (each.D, in_all_D)))
+        return Limits(each.ntk, each.nngp, C, D)
 
-    placed = [block for row in blocks for block in row]
-    found = jax.tree.map(put, *map(limits, placed))
-    error = jax.tree.map(put, *(limits(block.standard_error) for block in placed))
-    samples = max(block.samples for block in every)
-    joint = every[0].joint and len(every) == 1 if samples else True
+    in_all_C, in_all_D = _in_all([each.C for each in blocks]), _in_all([each.D for each in blocks])
     return ProgramKernels(
-        **found._asdict(), standard_error=error, samples=samples, joint=joint, one_batch=groups2 is None
+        **jax.tree.map(put, *map(limits, blocks))._asdict(),
+        standard_error=jax.tree.map(put, *(limits(each.standard_error) for each in blocks)),
+        samples=max(each.samples for each in blocks),
+        joint=all(each.joint for each in blocks),
+        one_batch=groups.columns is None,
     )
 
 

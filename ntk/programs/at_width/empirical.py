@@ -6,20 +6,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Integer
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import check_representable, shown
 from ntk.finite_width import empirical_ntk
 from ntk.linalg import highest_matmul
 from ntk.programs.at_width.model import FiniteProgram, forward
-from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
+from ntk.programs.language.program import Recording, TensorProgram, check_program
+from ntk.programs.lengths import joined, program_groups
 from ntk.programs.options import numbers_as
 from ntk.programs.results import Limits, ProgramKernels
 
 
 def measured(
-    program: TensorProgram, params: dict[str, Array], x1: ArrayLike, x2: ArrayLike | None = None
+    program: TensorProgram,
+    params: dict[str, Array],
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    *,
+    lengths1: Integer[ArrayLike, " N1"] | None = None,
+    lengths2: Integer[ArrayLike, " N2"] | None = None,
 ) -> ProgramKernels:
     """C, D, NNGP and NTK of a program of finite width with a single output.
 
@@ -31,6 +38,9 @@ def measured(
         params: The parameters of `finite(program, width)`, where `outputs` is None.
         x1: Inputs (N1, …). A program with batch means takes them as one batch.
         x2: The other inputs (N2, …), another batch. None means `x1` itself.
+        lengths1: (N1,) concrete integers, how many entries of the first axis of each input of `x1` count. None means
+            all.
+        lengths2: (N2,) concrete integers, the same for `x2`.
 
     Returns:
         `ProgramKernels`, with standard errors of 0.
@@ -50,21 +60,36 @@ def measured(
         ((2, 2), True)
     """
     check_program(program)
-    x1 = program_inputs("x1", x1)
-    x2 = None if x2 is None else program_inputs("x2", x2)
-    recording = program.record(x1.shape[1:])
+    groups = program_groups(x1, x2, lengths1, lengths2)
+    recordings = {group.shape: program.record(group.shape) for group in groups.every}
+    recording = recordings[groups.rows[0].shape]
     if not isinstance(params, Mapping):
         raise TypeError(f"params is {shown(params)}; expected a dictionary by name, as of finite(program, width).init.")
     weights = [name for name, parameter in recording.parameters.items() if parameter.kind == "output"]
     missing = sorted(recording.parameters.keys() - params.keys())
     if missing or not weights:
         raise ValueError(f"params has no {missing[0] if missing else 'output weight'!r}; expected those of finite().")
-    couples, numbers = recording.couples_inputs, numbers_as(program, x1.dtype)
+    if len(recordings) > 1 and recording.couples_inputs:
+        raise ValueError(
+            f"inputs have shapes {', '.join(map(str, recordings))}; expected one shape for a program with batch means."
+        )
     model = FiniteProgram(program, _width(recording, params), None)
-    recordings = [(x.shape[1:], program.record(x.shape[1:])) for x in (x1, x2) if x is not None]
-    for _, each in recordings:
-        model.check(each, params, x1.dtype)
-    network = recording.once(_Network, model.width, *recordings)
+    for each in recordings.values():
+        model.check(each, params, groups.rows[0].x.dtype)
+    network = recording.once(_Network, model.width, *recordings.items())
+    return joined([_between(network, program, params, weights, *groups.two(*pair)) for pair in groups.pairs], groups)
+
+
+def _between(
+    network: "_Network",
+    program: TensorProgram,
+    params: dict[str, Array],
+    weights: list[str],
+    x1: Array,
+    x2: Array | None,
+) -> ProgramKernels:
+    """The kernels between inputs of one shape and inputs of one shape."""
+    couples, numbers = network.recordings[x1.shape[1:]].couples_inputs, numbers_as(program, x1.dtype)
     parts = empirical_ntk(
         network,
         {"params": params, "numbers": numbers},
@@ -99,7 +124,7 @@ def _width(recording: Recording, params: dict[str, Array]) -> int:
 
 
 class _Network:
-    """The network as a function of its parameters and its numbers, for inputs of one shape or of two."""
+    """The network as a function of its parameters and its numbers, for inputs of some shapes."""
 
     def __init__(self, width: int, *recordings: tuple[tuple[int, ...], Recording]):
         self.width, self.recordings = width, dict(recordings)
@@ -136,4 +161,7 @@ def _moments(
     def gram(a: Array, b: Array) -> Array:
         return highest_matmul(a, b.T)
 
-    return jax.tree.map(gram, vectors1, vectors2), jax.tree.map(gram, gradients1, gradients2)
+    def both(of1: dict[str, Array], of2: dict[str, Array]) -> dict[str, Array]:
+        return {name: gram(vector, of2[name]) for name, vector in of1.items() if name in of2}
+
+    return both(vectors1, vectors2), both(gradients1, gradients2)

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ntk.checks import check_key, check_sizes, shown
 from ntk.programs.at_width.forward import BATCH, ForwardPass
 from ntk.programs.language.atoms import Bias
+from ntk.programs.language.positions import Shape
 from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
+from ntk.programs.lengths import batch_groups, order_of
 from ntk.programs.options import check_options, numbers_as
 from ntk.trees import Params
 
@@ -28,7 +30,7 @@ def finite(program: TensorProgram, width: int, outputs: int | None = None) -> "F
         outputs: O, the number of outputs. Each has its own output weights. None gives a single output without an axis.
 
     Returns:
-        An object with `init(key, x)` and `apply(params, x)`.
+        An object with `init(key, x)` and `apply(params, x, lengths=None)`.
 
     Raises:
         TypeError: `program` is not a tensor program.
@@ -93,18 +95,25 @@ class FiniteProgram:
             for key, (name, shape) in zip(keys, shapes.items(), strict=True)
         }
 
-    def apply(self, params: dict[str, Array], x: ArrayLike) -> Float[Array, "N ..."]:
+    def apply(
+        self, params: dict[str, Array], x: ArrayLike, lengths: Integer[ArrayLike, " N"] | None = None
+    ) -> Float[Array, "N ..."]:
         """The outputs, (N,) or (N, O).
 
         Args:
-            params: Parameters as `init` gives them.
+            params: Parameters as `init` gives them. Those of positions that an input does not have are not read.
             x: Inputs (N, …). A program with batch means takes them as one batch.
+            lengths: (N,) concrete integers, how many entries of the first axis of each input count. None means all.
 
         Raises:
             TypeError: `params` is not a dictionary of arrays, or `x` is not floating-point.
-            ValueError: The parameters are not the program's, or `x` is not what it reads.
+            ValueError: The parameters are not the program's, `x` or `lengths` is not what it reads, or a program with
+                batch means is given inputs of different lengths.
         """
-        return self.trace(params, x, {})[0]
+        groups = batch_groups("", x, lengths)
+        if len(groups) > 1 and self.program.record(groups[0].shape).couples_inputs:
+            raise ValueError("lengths differ; expected inputs of one length for a program with batch means.")
+        return jnp.concatenate([self.trace(params, group.x, {})[0] for group in groups])[order_of(groups)]
 
     def trace(self, params: dict[str, Array], x: ArrayLike, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         """The outputs, and by name the watched vectors, (N, n) each.
@@ -127,13 +136,19 @@ class FiniteProgram:
         return forward(recording, numbers_as(self.program, x.dtype), params, x, self.width, taps)
 
     def check(self, recording: Recording, params: Params, dtype: jnp.dtype) -> None:
-        """Refuse parameters that are not the program's, and options that make a standard deviation negative."""
+        """Refuse parameters that are not the program's, and options that make a standard deviation negative.
+
+        Those of positions may be there for more of them than the inputs have.
+        """
         if not isinstance(params, Mapping):
             raise TypeError(f"params is {shown(params)}; expected a dictionary by name, as of init.")
         for name, shape in self._shapes(recording).items():
             if name not in params:
                 raise ValueError(f"params has no {name!r}; expected {dtype} of shape {shape}.")
-            _check_array(f"params has {name!r}", params[name], shape, dtype)
+            array, count = params[name], len(axes_of(recording)[name])
+            if _is_array(array) and all(have >= size for have, size in zip(array.shape[:count], shape, strict=False)):
+                shape = (*array.shape[:count], *shape[count:])
+            _check_array(f"params has {name!r}", array, shape, dtype)
         check_options(self.program, recording)
 
     def _shapes(self, recording: Recording) -> dict[str, tuple[int, ...]]:
@@ -141,15 +156,21 @@ class FiniteProgram:
         if self.outputs is not None:
             _check_weights_are_output_only(recording)
         to: dict[str, tuple[int, ...]] = {"bias": (), "output": () if self.outputs is None else (self.outputs,)}
-        positions = {weight: vector.shape for weight, vector in recording.output.vectors}
+        axes = axes_of(recording)
         return {
             name: (
-                *positions.get(parameter, parameter.axes),
+                *axes[name],
                 n if parameter.fan_in is None else parameter.fan_in,
                 *to.get(parameter.kind, (n,)),
             )
             for name, parameter in recording.parameters.items()
         }
+
+
+def axes_of(recording: Recording) -> dict[str, Shape]:
+    """By name, the sizes of the first axes of each parameter: those of its positions and of its window."""
+    read = {weight: vector.shape for weight, vector in recording.output.vectors}
+    return {name: read.get(parameter, parameter.axes) for name, parameter in recording.parameters.items()}
 
 
 def forward(
@@ -161,11 +182,17 @@ def forward(
     taps: dict[str, Array],
 ) -> tuple[Array, dict[str, Array]]:
     """The outputs of a recorded program, and the watched vectors by name, with taps added to those they name."""
+    params = {**params, **{name: _first(params[name], axes) for name, axes in axes_of(recording).items()}}
 
     def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         return ForwardPass(recording, numbers, params, entries, width, taps).results()
 
     return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
+
+
+def _first(array: Array, sizes: Shape) -> Array:
+    """The first entries along the first axes."""
+    return array if array.shape[: len(sizes)] == sizes else array[tuple(map(slice, sizes))]
 
 
 def _check_taps(taps: PyTree, recording: Recording, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
@@ -181,10 +208,14 @@ def _check_taps(taps: PyTree, recording: Recording, shape: tuple[int, ...], dtyp
 def _check_array(said: str, array: PyTree, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
     """Refuse what is not an array of that shape and dtype."""
     expected = f"expected {dtype} of shape {shape}"
-    if not isinstance(array, np.ndarray | jax.Array):
+    if not _is_array(array):
         raise TypeError(f"{said} as {shown(array)}; {expected}.")
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{said} of {array.dtype} of shape {array.shape}; {expected}.")
+
+
+def _is_array(array: PyTree) -> bool:
+    return isinstance(array, np.ndarray | jax.Array)
 
 
 def _check_weights_are_output_only(recording: Recording) -> None:

@@ -221,11 +221,17 @@ def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
     return TensorProgram(fn, numbers, choices)
 
 
-def program_inputs(name: str, x: ArrayLike) -> jax.Array:
-    """A batch of inputs (N, …) as a floating-point array."""
+def as_inputs(name: str, x: ArrayLike) -> jax.Array:
+    """A batch of inputs (N, …) as a floating-point array, of any values."""
     x = as_floating(name, x)
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(f"{name} has shape {x.shape}; expected (N, …), N inputs of at least one axis, none empty.")
+    return x
+
+
+def program_inputs(name: str, x: ArrayLike) -> jax.Array:
+    """A batch of inputs (N, …) as a floating-point array."""
+    x = as_inputs(name, x)
     check_finite(name, x)
     return x
 

@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 
 from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
+from ntk.programs.language.positions import Shape
 from ntk.programs.language.program import TensorProgram, check_program
-from ntk.programs.lengths import joined, pairs_of, program_groups
+from ntk.programs.lengths import joined, program_groups
 from ntk.programs.limit.arrays.kernels import array_limits, check_memory, is_on_arrays, tile_size_of
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
@@ -157,93 +158,82 @@ def _kernels(
     only_ntk: bool,
 ) -> ProgramKernels:
     check_program(program)
-    groups1, groups2 = program_groups(x1, x2, lengths1, lengths2)
+    groups = program_groups(x1, x2, lengths1, lengths2)
     check_count("samples", samples)
     if tile_size is not None:
         check_count("tile_size", tile_size, maximum=MOST_STEPS)
     check_seed(seed)
     if rtol is not None:
         _check_rtol(rtol, program, x1, x2)
-    pairs = pairs_of(groups1, groups2)
-    estimates = [_estimate(program, *pair, samples, seed, tile_size, only_ntk) for pair in pairs]
-
-    def kernels(samples: int) -> ProgramKernels:
-        return joined((estimate(samples) for estimate in estimates), groups1, groups2)
-
-    result = kernels(samples)
+    estimates = [_estimate(program, *groups.two(*pair), only_ntk, tile_size, seed) for pair in groups.pairs]
+    batches = [(forms := _forms(program, group.shape), _flat(forms, group.x)) for group in groups.every]
+    numbers = numbers_as(program, batches[0][1].dtype)
+    check_scalars(batches, samples, numbers)
+    result = joined([estimate(samples) for estimate in estimates], groups)
     while rtol is not None and jnp.max(result.standard_error.ntk) > rtol * jnp.max(jnp.abs(result.ntk)):
-        if 2 * result.samples > _MOST_SAMPLES:
+        samples = 2 * result.samples
+        if samples > _MOST_SAMPLES:
             raise ValueError(f"rtol is {rtol}; expected one that {result.samples} samples can reach.")
-        result = kernels(2 * result.samples)
+        result = joined([estimate(samples) for estimate in estimates], groups)
+    check_kernels(batches, numbers, ntk=result.ntk, nngp=result.nngp)
     return result
 
 
-def _estimate(
-    program: TensorProgram,
-    x1: Array,
-    x2: Array | None,
-    samples: int,
-    seed: int,
-    tile_size: int | None,
-    only_ntk: bool,
-) -> Callable[[int], ProgramKernels]:
-    """The kernels between inputs of one shape and inputs of one shape, as a function of the number of samples."""
-    shapes = (x1.shape[1:], (x1 if x2 is None else x2).shape[1:])
-    forms = _forms(program, *shapes)
-    check_covered(forms.recording)
-    check_options(program, forms.recording)
-    if forms.recording.has_two_shapes and forms.couples_inputs:
-        raise ValueError(
-            f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means."
-        )
-    check_span(forms.recording, program.numbers, x1, x2)
-    # Roots of covariances are not taken in half precision.
-    dtype = x1.dtype if forms.is_exact else common_dtype(x1.dtype, jnp.float32)
-    numbers = numbers_as(program, dtype)
-    batches = [(_forms(program, x.shape[1:]), _flat(x, dtype)) for x in (x1, x2) if x is not None]
-    check_scalars(batches, samples, numbers)
-
-    def checked(result: ProgramKernels) -> ProgramKernels:
-        result = jax.tree.map(lambda kernel: kernel.astype(x1.dtype), result)
-        check_kernels(batches, numbers, ntk=result.ntk, nngp=result.nngp)
-        return result
-
-    if forms.is_exact:
-        result = checked(_exact(forms, only_ntk, tile_size, numbers, *_sides(x1, x2, dtype)))
-        return lambda _: result
-    if forms.recording.has_two_shapes:
-        x1, x2 = _of_one_length(x1, x2)
-    arguments = numbers, *_sides(x1, x2, dtype)
-    return lambda samples: checked(_sampled(forms, only_ntk, tile_size, samples, seed, arguments))
-
-
-def _forms(program: TensorProgram, *shapes: tuple[int, ...]) -> Forms:
+def _forms(program: TensorProgram, *shapes: Shape) -> Forms:
     """What is known of the program at some shapes, as it is read: with its fields, or position by position."""
     written = program.record(*shapes)
     forms = forms_of(written)
     return forms if is_on_arrays(forms) or samples_loops(forms) else forms_of(unrolled(written))
 
 
-def _sides(x1: Array, x2: Array | None, dtype: jnp.dtype) -> tuple[Array, Array | None]:
-    return _flat(x1, dtype), None if x2 is None else _flat(x2, dtype)
+def _flat(forms: Forms, x: Array) -> Float[Array, "N F"]:
+    """The entries of each input. Roots of covariances are not taken in half precision."""
+    return x.reshape(len(x), -1).astype(x.dtype if forms.is_exact else common_dtype(x.dtype, jnp.float32))
+
+
+def _estimate(
+    program: TensorProgram, x1: Array, x2: Array | None, only_ntk: bool, tile_size: int | None, seed: int
+) -> Callable[[int], ProgramKernels]:
+    """The kernels between inputs of one shape and inputs of one shape, as a function of the number of samples."""
+    shapes = x1.shape[1:], (x1 if x2 is None else x2).shape[1:]
+    forms = _forms(program, *shapes)
+    check_covered(forms.recording)
+    check_options(program, forms.recording)
+    check_span(forms.recording, program.numbers, x1, x2)
+    if forms.recording.has_two_shapes and forms.couples_inputs:
+        raise ValueError(
+            f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means."
+        )
+    sides = _of_one_length(x1, x2) if forms.recording.has_two_shapes and not forms.is_exact else (x1, x2)
+    flat1, flat2 = (None if x is None else _flat(forms, x) for x in sides)
+    arguments = numbers_as(program, flat1.dtype), flat1, flat2
+
+    def kernels(samples: int) -> ProgramKernels:
+        if forms.is_exact:
+            found = _exact(forms, only_ntk, tile_size, arguments)
+        else:
+            found = _sampled(forms, only_ntk, tile_size, samples, seed, arguments)
+        return jax.tree.map(lambda kernel: kernel.astype(x1.dtype), found)
+
+    return kernels
 
 
 def _of_one_length(x1: Array, x2: Array) -> tuple[Array, Array]:
-    """Inputs of one length to be sampled together, the shorter ones repeated. What is read of them stays in place."""
+    """Inputs that are sampled together, the shorter ones repeated. What is read of them stays in its place."""
     if x1.shape[2:] != x2.shape[2:]:
         raise ValueError(
             f"inputs have shapes {x1.shape[1:]} and {x2.shape[1:]}; expected shapes that differ in their first axis"
             " alone: the limit of this program is sampled."
         )
     length = max(x1.shape[1], x2.shape[1])
-    longer = (x[:, jnp.arange(length) % x.shape[1]] for x in (x1, x2))
-    return next(longer), next(longer)
+    return x1[:, jnp.arange(length) % x1.shape[1]], x2[:, jnp.arange(length) % x2.shape[1]]
 
 
-def _exact(
-    forms: Forms, only_ntk: bool, tile_size: int | None, numbers: dict[str, Array], x1: Array, x2: Array | None
-) -> ProgramKernels:
-    arguments = numbers, x1, x2
+_Arguments = tuple[dict[str, Array], Float[Array, "N1 F"], Float[Array, "N2 F"] | None]
+
+
+def _exact(forms: Forms, only_ntk: bool, tile_size: int | None, arguments: _Arguments) -> ProgramKernels:
+    _, x1, x2 = arguments
     if is_on_arrays(forms):
         size = min(tile_size or tile_size_of(forms), max(map(len, (x1, x1 if x2 is None else x2))))
         check_memory(forms, size, x1.dtype)
@@ -272,7 +262,7 @@ def _sampled(
     tile_size: int | None,
     samples: int,
     seed: int,
-    arguments: tuple[dict[str, Array], Array, Array | None],
+    arguments: _Arguments,
 ) -> ProgramKernels:
     """Mean and standard error over replicates, all inputs together, or pair by pair where these are too many."""
     _, x1, x2 = arguments
@@ -300,7 +290,3 @@ def _sampled(
 def _tile_size(forms: Forms) -> int:
     terms = max((len(vector.terms) for _, vector in forms.recording.output.readouts), default=1)
     return min(max(_TILE // max(terms, 1), _SMALLEST_TILE), _LARGEST_TILE)
-
-
-def _flat(x: Array, dtype: jnp.dtype) -> Float[Array, "N F"]:
-    return x.reshape(len(x), -1).astype(dtype)

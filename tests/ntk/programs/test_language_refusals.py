@@ -5,7 +5,6 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import program_zoo as zoo
 import pytest
 from refusals import assert_refused, rows
 
@@ -116,18 +115,6 @@ REFUSED = [
         lambda: jax.jit(lambda s: infinite(tensor_program(lambda net, x: net.output("v", s) @ x), X).ntk)(1.0),
         TypeError,
         "traced array; expected it among the program's options",
-    ),
-    (
-        "lengths of a program's sequences",
-        lambda: ntk.infinite_kernels(zoo.mlp, X, lengths1=np.array([1, 1])),
-        TypeError,
-        "lengths1 is given for a tensor program; expected samples, rtol, seed",
-    ),
-    (
-        "lengths at finite width",
-        lambda: ntk.empirical_kernels(zoo.mlp, {}, X, lengths1=np.array([1, 1])),
-        TypeError,
-        "lengths1 is given for a tensor program; expected no more keywords",
     ),
     (
         "samples of an MLP",

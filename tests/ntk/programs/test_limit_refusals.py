@@ -192,7 +192,7 @@ NO_SCALAR = r"the scalar at test_limit_refusals.py, line .*mean.* expected a num
             "inputs of two shapes",
             lambda: infinite(zoo.mlp, np.ones((2, 3)), np.ones((2, 4))),
             ValueError,
-            r"x2 has inputs of shape \(4,\); expected \(3,\) as in x1",
+            "parameter 'w1' is another one for inputs of another shape",
         ),
         ("one input", lambda: infinite(zoo.mlp, np.ones(3)), ValueError, r"x1 has shape \(3,\); expected \(N, …\)"),
         (

@@ -64,7 +64,8 @@ class Marks:
         """Those of a vector, of an atom, of a scalar or of entries of the input, (N, *P)."""
         for part in reachable([node], up_to=(State, AtStep)):
             if part not in self.found and isinstance(part, Vector | Atom | Scalar | Entries):
-                self.found[part] = Fingerprint(*(_salted(self._word(part, number), part, number) for number in range(2)))
+                words = (_salted(self._word(part, number), part, number) for number in range(2))
+                self.found[part] = Fingerprint(*words)
         return self.found[node]
 
     def at_step(self, known: dict[Node, Fingerprint]) -> "Marks":
