@@ -28,7 +28,7 @@ def rnn(
         sᵗ = φ((σ_w/√n) W sᵗ⁻¹ + (σ_u/√d) U ξᵗ + σ_b b),   s⁰ = 0
         f = (σ_v/√n) v·s^T   (pooling "last")   or   f = (σ_v/√n) v·(1/T)Σₜ sᵗ   (pooling "mean")
 
-    Inputs are (N, T, d), all of one length. Everything has a closed form.
+    Inputs are (N, T, d). Everything has a closed form.
 
     Args:
         net: What the program is given.

@@ -51,7 +51,7 @@ def exact_limits(
     tile_size: int,
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
-    x2: Float[Array, "N2 F"] | None,
+    x2: Float[Array, "N2 G"] | None,
 ) -> Limits:
     """Where every expectation has a closed form; tile by tile."""
 
@@ -68,7 +68,7 @@ def sampled_limits(
     points: Points,
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
-    x2: Float[Array, "N2 F"] | None,
+    x2: Float[Array, "N2 G"] | None,
 ) -> Averages:
     """All inputs sampled together, once for each key."""
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
@@ -89,7 +89,7 @@ def limits_of_pairs(
     points: Points,
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
-    x2: Float[Array, "N2 F"] | None,
+    x2: Float[Array, "N2 G"] | None,
 ) -> Averages:
     """Each pair of inputs sampled for itself, on the same points, tile by tile."""
 

@@ -229,7 +229,7 @@ def _of_one_length(x1: Array, x2: Array) -> tuple[Array, Array]:
     return x1[:, jnp.arange(length) % x1.shape[1]], x2[:, jnp.arange(length) % x2.shape[1]]
 
 
-_Arguments = tuple[dict[str, Array], Float[Array, "N1 F"], Float[Array, "N2 F"] | None]
+_Arguments = tuple[dict[str, Array], Float[Array, "N1 F"], Float[Array, "N2 G"] | None]
 
 
 def _exact(forms: Forms, only_ntk: bool, tile_size: int | None, arguments: _Arguments) -> ProgramKernels:

@@ -142,7 +142,7 @@ def array_limits(
     tile_size: int,
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
-    x2: Float[Array, "N2 F"] | None,
+    x2: Float[Array, "N2 G"] | None,
 ) -> Limits:
     """The kernels, tile by tile."""
     steps = plan_of(forms)

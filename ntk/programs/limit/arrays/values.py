@@ -69,7 +69,7 @@ class Values:
     def __init__(
         self,
         numbers: dict[Node, Any],
-        sides: tuple[Float[Array, "N1 F"], Float[Array, "N2 F"]],
+        sides: tuple[Float[Array, "N1 F"], Float[Array, "N2 G"]],
         known: tuple[Known, Known] | None = None,
         sources: dict[str, Array] | None = None,
         sampled: "Mapping[Scanned, SampledMoments]" = MappingProxyType({}),

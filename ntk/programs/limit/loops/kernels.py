@@ -140,7 +140,7 @@ def loop_limits(
     points: Points,
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
-    x2: Float[Array, "N2 F"] | None,
+    x2: Float[Array, "N2 G"] | None,
 ) -> Averages:
     """All inputs sampled together, or those of each tile, on the same points."""
     if tile_size is None and x2 is None:
