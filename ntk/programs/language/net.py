@@ -60,12 +60,6 @@ class Net:
         scoped.prefix = f"{self.prefix}{_checked(name)}/"
         return scoped
 
-    def at_next_shape(self) -> "Net":
-        """The net for the same program at another shape of its input. Its parameters are those handed out before."""
-        net = copy.copy(self)
-        net.before, net.parameters, net.watched = self.before | self.parameters, {}, {}
-        return net
-
     def matrix(self, name: str, std: ScalarLike = 1.0) -> Matrix:
         """(σ/√n) W with W (n, n), for `W @ vector` and `W.T @ vector`.
 
@@ -366,3 +360,10 @@ class BatchNeed(NamedTuple):
     rank: int
     unless: Scalar
     line: Line
+
+
+def at_next_shape(net: Net) -> Net:
+    """The net for the same program at another shape of its input. Its parameters are those handed out before."""
+    after = copy.copy(net)
+    after.before, after.parameters, after.watched = net.before | net.parameters, {}, {}
+    return after

@@ -19,7 +19,7 @@ from ntk.programs.language.atoms import BatchMean, Bias, Parameter, Tap
 from ntk.programs.language.graph import Found, Graph, Node, reachable
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.loops import with_bodies
-from ntk.programs.language.net import BatchNeed, Net
+from ntk.programs.language.net import BatchNeed, Net, at_next_shape
 from ntk.programs.language.outputs import Features, Output, as_output
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.scalars import Scalar, Value
@@ -272,7 +272,7 @@ def _typed(value: object) -> tuple[object, ...]:
 def _record(program: TensorProgram, shapes: Sequence[Shape]) -> Recording:
     net, sides = Net(Graph()), []
     for shape in shapes:
-        net = net.at_next_shape()
+        net = at_next_shape(net)
         places = Input(np.arange(int(np.prod(shape))).reshape(shape))
         options = {name: net.option(name) for name in program.numbers} | program.choices
         output = as_output(net.graph, program.fn(net, places, **options))

@@ -204,8 +204,9 @@ def _estimate(
         raise ValueError(
             f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means."
         )
-    sides = _of_one_length(x1, x2) if forms.recording.has_two_shapes and not forms.is_exact else (x1, x2)
-    flat1, flat2 = (None if x is None else _flat(forms, x) for x in sides)
+    if x2 is not None and forms.recording.has_two_shapes and not forms.is_exact:
+        x1, x2 = _of_one_length(x1, x2)
+    flat1, flat2 = _flat(forms, x1), None if x2 is None else _flat(forms, x2)
     arguments = numbers_as(program, flat1.dtype), flat1, flat2
 
     def kernels(samples: int) -> ProgramKernels:

@@ -183,7 +183,7 @@ def limits_of(
     zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
 
     def read_out(moment: Array | None, z1: Vector, z2: Vector) -> Array:
-        """Σ_p C_pp/√(PP̄) over the positions p that both have, each of which an output weight of its own reads."""
+        """Σ_p C_pp/√(PP̄) over the positions p that both have, each with its own output weight (theory.md 3.15)."""
         if moment is None:
             return zeros
         at_equal = restricted(moment, matched(z1.shape, z2.shape), equal(len(z1.shape)))
@@ -196,15 +196,15 @@ def limits_of(
         nngp = ntk = zeros
         for weight, z1, z2 in recording.vectors_read:
             variance, moments = values.variance(weight), found.of(Pair(z1, z2), matched(z1.shape, z2.shape))
-            C, tau = (read_out(moment, z1, z2) for moment in (moments.C, moments.tau))
-            nngp += variance * C
-            ntk += variance * (C + tau)
+            second, tangent = (read_out(moment, z1, z2) for moment in (moments.C, moments.tau))
+            nngp += variance * second
+            ntk += variance * (second + tangent)
         for weight, *read in recording.features_read:
             parts = []
             for features, x, home in zip(read, sides, known, strict=True):
                 parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
-            C = values.variance(weight) * gram(parts[0], parts[1])
-            nngp, ntk = nngp + C, ntk + C
+            product = values.variance(weight) * gram(parts[0], parts[1])
+            nngp, ntk = nngp + product, ntk + product
         C = {name: read_out(found.of(Pair(*pair), equal(0)).C, *pair) for name, pair in watched.items()}
         return ntk, (nngp, C)
 

@@ -180,9 +180,9 @@ def _salted(word: UInt32[Array, "N ..."], node: Node, number: int) -> UInt32[Arr
         case Constant(value=value) | Option(name=value):
             what = value
         case Moved(map=Mean() | Pool() as pooled):
-            what = type(pooled)
+            what = type(pooled).__name__
         case One() | Moment():
-            what = type(node)
+            what = type(node).__name__
         case _:
             return word
     numbers: dict[Hashable, int] = node.graph.once(dict)
