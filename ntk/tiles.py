@@ -71,6 +71,11 @@ def kernel_by_tiles(
     return lax.scan(add_tile, (kernel, side1), (jnp.asarray(starts), jnp.asarray(begins_row)))[0][0]
 
 
+def swapped(kernel: jax.Array) -> jax.Array:
+    """A kernel (N1, N2, …) with its two sides exchanged."""
+    return jnp.swapaxes(kernel, 0, 1)
+
+
 def side_by_tiles(
     side: Callable[[PyTree], PyTree], x: PyTree, size: int
 ) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:

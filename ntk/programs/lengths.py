@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from ntk.checks import check_finite, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.inputs import check_lengths
 from ntk.programs.language.program import as_inputs
 from ntk.programs.results import Limits, ProgramKernels
+from ntk.tiles import swapped
 
 
 class Group(NamedTuple):
@@ -127,9 +128,10 @@ def joined(blocks: list[ProgramKernels], groups: Groups) -> ProgramKernels:
     order1, order2 = order_of(groups.rows), order_of(groups.columns or groups.rows)
 
     def put(*entries: Array) -> Array:
-        given = dict(zip(found, entries, strict=True))
-        table = [[given[i, j] if (i, j) in given else given[j, i].T for j in columns] for i in range(count)]
-        return jnp.block(table)[order1][:, order2]
+        most = tuple(map(max, *(entry.shape[2:] for entry in entries)))
+        given = dict(zip(found, (_with_positions(entry, most) for entry in entries), strict=True))
+        rows = [[given[i, j] if (i, j) in given else swapped(given[j, i]) for j in columns] for i in range(count)]
+        return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows])[order1][:, order2]
 
     def limits(each: ProgramKernels | Limits) -> Limits:
         C, D = ({name: of[name] for name in names} for of, names in ((each.C, in_all_C), (each.D, in_all_D)))
@@ -142,6 +144,13 @@ def joined(blocks: list[ProgramKernels], groups: Groups) -> ProgramKernels:
         samples=max(each.samples for each in blocks),
         joint=all(each.joint for each in blocks),
         one_batch=groups.columns is None,
+    )
+
+
+def _with_positions(moments: Float[Array, "n1 n2 ..."], sizes: tuple[int, ...]) -> Float[Array, "n1 n2 ..."]:
+    """Moments of a field, with zeros at the positions that it does not have."""
+    return jnp.pad(
+        moments, [(0, 0), (0, 0), *((0, size - have) for size, have in zip(sizes, moments.shape[2:], strict=True))]
     )
 
 

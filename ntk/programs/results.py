@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 
 class Limits(NamedTuple):
-    """The kernels between two batches of inputs, (N1, N2) each.
+    """The kernels between two batches of inputs, (N1, N2) each; C and D of a field with positions P (N1, N2, *P).
 
     Attributes:
         ntk: Θ.
@@ -24,8 +24,8 @@ class Limits(NamedTuple):
 
     ntk: Float[Array, "N1 N2"]
     nngp: Float[Array, "N1 N2"]
-    C: dict[str, Float[Array, "N1 N2"]]
-    D: dict[str, Float[Array, "N1 N2"]]
+    C: dict[str, Float[Array, "N1 N2 ..."]]
+    D: dict[str, Float[Array, "N1 N2 ..."]]
 
 
 @functools.partial(
@@ -40,8 +40,9 @@ class ProgramKernels:
     Attributes:
         ntk: Θ, (N1, N2).
         nngp: Σ, (N1, N2).
-        C: By name, second moments E x x̄ of the vectors that the program watches, (N1, N2).
-        D: By name, second moments of dx = √n ∇_x f, (N1, N2). D is empty where the program takes batch means.
+        C: By name, second moments E x x̄ of the vectors that the program watches, (N1, N2). Of a field with position
+            axes P they are those at equal positions, (N1, N2, *P), and 0 where one side has no such position.
+        D: By name, second moments of dx = √n ∇_x f, of the same shapes. D is empty where the program takes batch means.
         standard_error: `Limits` of the same shapes, the standard error of every entry. It is 0 where exact.
         samples: The number of samples, 0 where exact.
         joint: Whether all inputs were sampled together. Kernels of one batch are then positive semi-definite, and the

@@ -11,7 +11,7 @@ from jaxtyping import Array, Integer
 from ntk.caches.lifetimes import compiled
 from ntk.checks import check_representable, shown
 from ntk.finite_width import empirical_ntk
-from ntk.linalg import highest_matmul
+from ntk.linalg import highest_einsum
 from ntk.programs.at_width.model import FiniteProgram, forward
 from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.lengths import joined, program_groups
@@ -146,8 +146,8 @@ def _moments(
     """By name, C and D of the watched vectors."""
 
     def side(x: Array) -> tuple[dict[str, Array], dict[str, Array]]:
-        names = network.recordings[x.shape[1:]].watched
-        taps = {name: jnp.zeros((len(x), network.width), x.dtype) for name in names}
+        watched = network.recordings[x.shape[1:]].watched
+        taps = {name: jnp.zeros((len(x), *z.shape, network.width), x.dtype) for name, (_, z) in watched.items()}
 
         def total(taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
             outputs, watched = network.trace(numbers, params, x, taps)
@@ -159,7 +159,9 @@ def _moments(
     (vectors1, gradients1), (vectors2, gradients2) = side(x1), side(x1 if x2 is None else x2)
 
     def gram(a: Array, b: Array) -> Array:
-        return highest_matmul(a, b.T)
+        """At the positions that both have."""
+        a, b = (side[(slice(None), *(slice(size) for size in other.shape[1:]))] for side, other in ((a, b), (b, a)))
+        return highest_einsum("i...n,j...n->ij...", a, b)
 
     def both(of1: dict[str, Array], of2: dict[str, Array]) -> dict[str, Array]:
         return {name: gram(vector, of2[name]) for name, vector in of1.items() if name in of2}

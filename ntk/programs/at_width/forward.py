@@ -192,8 +192,8 @@ class ForwardPass:
                 return sum(map(operator.mul, operands, parts), jnp.zeros((size,), dtype))
             case Bias(parameter=parameter):
                 return operands[0] * self.params[parameter.name]
-            case Tap(name=name):
-                return self.taps.get(name, jnp.zeros((self.width,), dtype))
+            case Tap(name=name, axes=axes):
+                return self.taps.get(name, jnp.zeros((*axes, self.width), dtype))
             case Nonlin(function=function):
                 rank = len(node.shape)
                 args = zip(node.args, operands, strict=True)

@@ -116,13 +116,13 @@ class FiniteProgram:
         return jnp.concatenate([self.trace(params, group.x, {})[0] for group in groups])[order_of(groups)]
 
     def trace(self, params: dict[str, Array], x: ArrayLike, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """The outputs, and by name the watched vectors, (N, n) each.
+        """The outputs, and by name the watched vectors: (N, n) each, or (N, *P, n) of a field with position axes P.
 
         Args:
             params: Parameters as `init` gives them.
             x: Inputs (N, …).
-            taps: By the name of a watched vector, (N, n) that is added to it. The gradient in a tap of zeros is the
-                gradient in the vector.
+            taps: By the name of a watched vector, an array of its shape that is added to it. The gradient in a tap of
+                zeros is the gradient in the vector.
 
         Raises:
             TypeError: `params` or `taps` is not a dictionary of arrays, or `x` is not floating-point.
@@ -132,7 +132,7 @@ class FiniteProgram:
         x = program_inputs("x", x)
         recording = self.program.record(x.shape[1:])
         self.check(recording, params, x.dtype)
-        _check_taps(taps, recording, (len(x), self.width), x.dtype)
+        _check_taps(taps, recording, len(x), self.width, x.dtype)
         return forward(recording, numbers_as(self.program, x.dtype), params, x, self.width, taps)
 
     def check(self, recording: Recording, params: Params, dtype: jnp.dtype) -> None:
@@ -195,14 +195,15 @@ def _first(array: Array, sizes: Shape) -> Array:
     return array if array.shape[: len(sizes)] == sizes else array[tuple(map(slice, sizes))]
 
 
-def _check_taps(taps: PyTree, recording: Recording, shape: tuple[int, ...], dtype: jnp.dtype) -> None:
+def _check_taps(taps: PyTree, recording: Recording, num_inputs: int, width: int, dtype: jnp.dtype) -> None:
     """Refuse taps that do not belong to watched vectors."""
     if not isinstance(taps, Mapping):
         raise TypeError(f"taps is {shown(taps)}; expected a dictionary by the names of watched vectors.")
     for name, tap in taps.items():
         if name not in recording.watched:
             raise ValueError(f"taps has {shown(name)}; expected names of watched vectors: {list(recording.watched)}.")
-        _check_array(f"taps has {name!r}", tap, shape, dtype)
+        _, vector = recording.watched[name]
+        _check_array(f"taps has {name!r}", tap, (num_inputs, *vector.shape, width), dtype)
 
 
 def _check_array(said: str, array: PyTree, shape: tuple[int, ...], dtype: jnp.dtype) -> None:

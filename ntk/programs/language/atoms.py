@@ -63,7 +63,7 @@ class One(Atom):
         return self.axes
 
 
-Family = tuple[Node, bool]  # a matrix and whether it is transposed, or a bias
+Family = tuple[Node | str, bool]  # a matrix and whether it is transposed, a bias, or the name of a tap
 
 
 class Gaussian(Atom):
@@ -211,6 +211,17 @@ class Tap(Gaussian):
     """Zero. It is added to a watched vector, so that the gradient there can be taken."""
 
     name: str
+    axes: Shape = ()
+
+    @property
+    def family(self) -> Family:
+        """Its name. Inputs of another shape may have other positions."""
+        return self.name, False
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: those of the watched vector."""
+        return self.axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -236,7 +236,7 @@ class Net:
         watched = dict(self.watched)
         found = scan(self.graph, step, initial, xs, reverse, length)
         if watched != self.watched:
-            raise ValueError("a step watches a vector; expected watch of a position of the results, such as ys[-1].")
+            raise ValueError("a step watches a vector; expected watch of its results, such as ys.")
         return found
 
     def zero(self, axes: Shape = ()) -> Vector:
@@ -295,6 +295,8 @@ class Net:
     def watch(self, name: str, vector: Vector) -> Vector:
         """The same vector. The kernels report its second moments C, and those of the gradient there, D, by the name.
 
+        Of a field with position axes P they report the moments at equal positions, (N1, N2, *P).
+
         Args:
             name: One that no other vector has.
             vector: The vector to use from here on is the one returned.
@@ -304,9 +306,7 @@ class Net:
             raise TypeError(f"watch is given the vector {shown(vector)}; expected a vector of the program.")
         if name in self.watched:
             raise ValueError(f"watch is given the name {name!r} twice; expected a name of its own for each vector.")
-        if vector.shape:
-            raise ValueError(f"watch is given {name!r} with axes {vector.shape}; expected a vector at one position.")
-        tap = self.graph.make(Tap, name)
+        tap = self.graph.make(Tap, name, vector.shape)
         self.watched[name] = tap, vector
         return vector + single(tap)
 

@@ -276,9 +276,10 @@ def _record(program: TensorProgram, shapes: Sequence[Shape]) -> Recording:
         places = Input(np.arange(int(np.prod(shape))).reshape(shape))
         options = {name: net.option(name) for name in program.numbers} | program.choices
         output = as_output(net.graph, program.fn(net, places, **options))
-        for name in net.parameters:
-            if "[" in name:  # Brackets tell the parts of a parameter that belong to one position.
-                raise ValueError(f"a parameter has the name {name!r}; expected one without brackets.")
+        for kind, names in (("parameter", net.parameters), ("watched vector", net.watched)):
+            for name in names:
+                if "[" in name:  # Brackets tell the parts that belong to one position.
+                    raise ValueError(f"a {kind} has the name {name!r}; expected one without brackets.")
         sides.append(Side(output, dict(net.watched)))
     return recorded(net, sides)
 

@@ -25,7 +25,7 @@ from ntk.programs.limit.evaluation import Averages, averages, warn_of_heavy_tail
 from ntk.programs.limit.jumps import check_jumps, moments_before_jumps
 from ntk.programs.limit.kernels import JOINT_VARIABLES
 from ntk.programs.limit.scalar_limits import check_numbers
-from ntk.programs.limit.unrolling import unrolled
+from ntk.programs.limit.unrolling import unrolled, with_fields
 from ntk.programs.options import check_options, numbers_as
 from ntk.programs.refusals import check_has_limit
 
@@ -138,7 +138,8 @@ def corrected_kernels(
     check_count("samples", samples)
     check_seed(seed)
     check_flag("assume_gia", assume_gia)
-    recording = unrolled(program.record(x1.shape[1:]))
+    written = program.record(x1.shape[1:])
+    recording = unrolled(written)
     _check_covered(recording)
     check_options(program, recording)
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
@@ -163,7 +164,8 @@ def corrected_kernels(
         check_jumps(recording, numbers, [limits[:, number] for number in range(limits.shape[1])])
     found = _corrected(recording, assume_gia, len(x1), points, numbers, flat)
     warn_of_heavy_tails(found)
-    mean, error = jax.tree.map(lambda limit: limit.astype(x.dtype), (found.mean, found.error))
+    mean, error = (with_fields(written, limits) for limits in (found.mean, found.error))
+    mean, error = jax.tree.map(lambda limit: limit.astype(x.dtype), (mean, error))
     check_numbers(ntk=mean.ntk, nngp=mean.nngp)
     return CorrectedKernels(
         **mean._asdict(), standard_error=error, averaged=not recording.output.readouts, samples=points.samples

@@ -25,7 +25,7 @@ from ntk.programs.limit.evaluation import (
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.loops.kernels import averages_of_loops, samples_loops
 from ntk.programs.limit.scalar_limits import check_kernels, check_scalars
-from ntk.programs.limit.unrolling import unrolled
+from ntk.programs.limit.unrolling import unrolled, with_fields
 from ntk.programs.options import check_options, numbers_as
 from ntk.programs.refusals import check_covered, check_span
 from ntk.programs.results import ProgramKernels
@@ -196,7 +196,7 @@ def _estimate(
 ) -> Callable[[int], ProgramKernels]:
     """The kernels between inputs of one shape and inputs of one shape, as a function of the number of samples."""
     shapes = x1.shape[1:], (x1 if x2 is None else x2).shape[1:]
-    forms = _forms(program, *shapes)
+    written, forms = program.record(*shapes), _forms(program, *shapes)
     check_covered(forms.recording)
     check_options(program, forms.recording)
     check_span(forms.recording, program.numbers, x1, x2)
@@ -214,6 +214,7 @@ def _estimate(
             found = _exact(forms, only_ntk, tile_size, arguments)
         else:
             found = _sampled(forms, only_ntk, tile_size, samples, seed, arguments)
+        found = found if forms.recording is written else with_fields(written, found)
         return jax.tree.map(lambda kernel: kernel.astype(x1.dtype), found)
 
     return kernels

@@ -96,7 +96,7 @@ class Moments(abc.ABC):
         if not tangent and isinstance(p, Nonlin) and isinstance(q, Nonlin):
             return False
         shared = self.forms.families(p) & self.forms.families(q)
-        taps = (origin.name for origin, _ in shared if isinstance(origin, Tap))
+        taps = (origin for origin, _ in shared if isinstance(origin, str))
         return len(shared) == sum(not tangent or name not in self.sources for name in taps)
 
     def atom_product(self, p: Atom, q: Atom) -> Rule:

@@ -6,12 +6,12 @@ the reading that all rules are held against.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Int
 
 from ntk.programs.language.atoms import (
     BatchMean,
@@ -35,13 +35,14 @@ from ntk.programs.language.inputs import Input
 from ntk.programs.language.loops import Loop, Scanned
 from ntk.programs.language.net import BatchNeed, Net
 from ntk.programs.language.outputs import Output, as_output
-from ntk.programs.language.positions import AxisMap, Repeat
+from ntk.programs.language.positions import AxisMap, Repeat, Shape
 from ntk.programs.language.program import Recording, Side, recorded
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table, Width
 from ntk.programs.language.vectors import Vector, combination, single, zeros
 from ntk.programs.language.weights import Matrix
 
 Values = np.ndarray  # of vectors or scalars, one for each position
+Results = TypeVar("Results")
 
 
 def unrolled(recording: Recording) -> Recording:
@@ -58,6 +59,22 @@ def _unrolled(recording: Recording) -> Recording:
     net.needs += [BatchNeed(need.rank, unrolling.number(need.unless), need.line) for need in recording.needs]
     net.nonnegative += [(name, unrolling.number(scalar)) for name, scalar in recording.nonnegative]
     return recorded(net, sides)
+
+
+def with_fields(recording: Recording, results: Results) -> Results:
+    """Kernels of the unrolled recording, in which those of a watched field are together: arrays (…, *P)."""
+
+    def together(found: Any) -> Any:
+        if not isinstance(found, dict) or not found:
+            return found
+        return {name: of_field(found, name, z1.shape, z2.shape) for name, (z1, z2) in recording.watched_twice.items()}
+
+    def of_field(found: dict[str, Array], name: str, shape1: Shape, shape2: Shape) -> Array:
+        shape = tuple(map(min, shape1, shape2))
+        parts = [found[name_at(name, place)] for place in np.ndindex(shape)]
+        return jnp.stack(parts, axis=-1).reshape(*parts[0].shape, *shape)
+
+    return jax.tree.map(together, results, is_leaf=lambda node: isinstance(node, dict))
 
 
 class _Unrolling:
@@ -79,7 +96,9 @@ class _Unrolling:
     def side(self, side: Side) -> Side:
         """What the program gives for inputs of one shape."""
         watched = {
-            name: (self.graph.make(Tap, name), self.values[vector].item()) for name, (_, vector) in side.watched.items()
+            name_at(name, place): (self.graph.make(Tap, name_at(name, place)), self.values[vector].item(*place))
+            for name, (_, vector) in side.watched.items()
+            for place in np.ndindex(vector.shape)
         }
         return Side(self.output(side.output), watched)
 
@@ -143,8 +162,9 @@ class _Unrolling:
             case Bias(parameter=parameter, axes=axes):
                 biases = (self._parameter(parameter, name_at(parameter.name, place)) for place in np.ndindex(axes))
                 return _array([single(self.graph.make(Bias, bias)) for bias in biases], axes)
-            case Tap(name=name):
-                return _array([single(self.graph.make(Tap, name))], ())
+            case Tap(name=name, axes=axes):
+                taps = (self.graph.make(Tap, name_at(name, place)) for place in np.ndindex(axes))
+                return _array(map(single, taps), axes)
             case Embed(parameter=parameter, source=source):
                 U = self._parameter(parameter)
                 rows = source.places.reshape(-1, source.places.shape[-1])

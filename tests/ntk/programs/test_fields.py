@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerances import CLOSED_FORM, DIFFERENCE
+from tolerances import CLOSED_FORM, DIFFERENCE, SAME_FORMULA
 
 import ntk
 from ntk.programs.at_width.model import forward
@@ -41,10 +41,10 @@ def inputs(shape, seed=0):
     return x
 
 
-def unrolled_kernels(program, x1, x2):
+def unrolled_kernels(program, x1, x2, only_ntk=True):
     flat = [None if x is None else jnp.asarray(x).reshape(len(x), -1) for x in (x1, x2)]
     return exact_limits(
-        forms_of(unrolled(program.record(x1.shape[1:]))), True, 4, numbers_as(program, jnp.dtype("float64")), *flat
+        forms_of(unrolled(program.record(x1.shape[1:]))), only_ntk, 4, numbers_as(program, jnp.dtype("float64")), *flat
     )
 
 
@@ -132,6 +132,41 @@ def test_arrays_of_positions_agree_with_a_vector_for_each(name):
     found = ntk.infinite_kernels(program, x1, x2)
     np.testing.assert_allclose(found.ntk, expected.ntk, rtol=CLOSED_FORM["float64"])
     np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
+
+
+@ntk.tensor_program
+def watched(net, x):
+    """Two convolutions, of which both are watched, and read-outs of each position and of the mean."""
+    phi = net.phi("relu")
+    h = net.watch("h", net.convolution("u", (3,), padding="same") @ x + net.bias("b", 0.3))
+    z = net.watch("z", phi(net.convolution("w", (2,), padding="valid") @ phi(h)))
+    return net.output("v") @ z + net.output("q") @ z.pooled()
+
+
+def test_moments_of_a_watched_field_are_those_of_each_position():
+    """Two inputs to a tile, against the reading with a vector for each position."""
+    x = inputs((3, 4, 2))
+    found, expected = ntk.infinite_kernels(watched, x, tile_size=2), unrolled_kernels(watched, x, None, only_ntk=False)
+    for name, count in (("h", 4), ("z", 3)):
+        for of, part in ((found.C, expected.C), (found.D, expected.D)):
+            each = np.stack([part[f"{name}[{place}]"] for place in range(count)], axis=-1)
+            np.testing.assert_allclose(of[name], each, rtol=CLOSED_FORM["float64"])
+
+
+def test_measured_moments_of_a_watched_field():
+    """C = x·x̄/n and D = dx·dx̄/n at each position, dx = √n ∇f."""
+    x, n = jnp.asarray(inputs((2, 4, 2))), 5
+    model = ntk.finite(watched, n)
+    params = model.init(jax.random.key(0), x)
+    _, vectors = model.trace(params, x, {})
+    taps = jax.tree.map(jnp.zeros_like, vectors)
+    slopes = jax.grad(lambda taps: jnp.sum(model.trace(params, x, taps)[0]))(taps)
+    found = ntk.empirical_kernels(watched, params, x)
+    for name in ("h", "z"):
+        C = np.einsum("ipn,jpn->ijp", vectors[name], vectors[name]) / n
+        np.testing.assert_allclose(found.C[name], C, rtol=SAME_FORMULA["float64"])
+        D = np.einsum("ipn,jpn->ijp", slopes[name], slopes[name])
+        np.testing.assert_allclose(found.D[name], D, rtol=SAME_FORMULA["float64"], atol=SAME_FORMULA["float64"])
 
 
 def test_tiles_make_one_symmetric_kernel():
@@ -252,7 +287,6 @@ REFUSED = {
     "zeros": (lambda net, z: z.padded((1,), (0, 0)), r"widths has \(1,\); expected counts of zeros: before, after"),
     "shared": (lambda net, z: net.convolution("w", (3, 3), shared=0) @ z, "shared is 0; expected"),
     "meet": (lambda net, z: z + z[:2], r"fields with axes \(3, 2\), \(2, 2\) meet; expected axes that broadcast"),
-    "watch": (lambda net, z: net.watch("z", z), r"watch is given 'z' with axes \(3, 2\); expected a vector"),
     "no axes": (lambda net, z: sum(z[0, 0]), "a vector without position axes has no length"),
 }
 

@@ -34,7 +34,7 @@ RAGGED = padded(X, LENGTHS)
 def positions(net, x):
     """A perceptron of its own at each position, on x of any length."""
     h = net.convolution("w", (1,), padding="valid", shared=False) @ x + net.bias("b", axes=(len(x),))
-    z = net.phi("relu")(h)
+    z = net.watch("all", net.phi("relu")(h))
     first = net.watch("first", z[0])
     return net.output("v") @ (first[None].padded((0, len(x) - 1)) + z[1:].padded((1, 0)))
 
@@ -56,6 +56,10 @@ def test_positions_that_both_have_meet():
     np.testing.assert_allclose(k.C["first"], C, rtol=CLOSED_FORM["float64"])
     D = 1.0 / np.sqrt(LENGTHS[:, None] * LENGTHS)
     np.testing.assert_allclose(k.D["first"], D, rtol=SAME_FORMULA["float64"])
+    both = np.arange(LONG) < np.minimum(LENGTHS[:, None], LENGTHS)[..., None]
+    each = np.stack([ntk.infinite_kernels(ntk.MLP(depth=1), X[:, t]).C[1] for t in range(LONG)], axis=-1)
+    np.testing.assert_allclose(k.C["all"], np.where(both, each, 0.0), rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(k.D["all"], np.where(both, D[..., None], 0.0), rtol=SAME_FORMULA["float64"])
     assert k.one_batch
     assert k.samples == 0
 

@@ -320,7 +320,7 @@ REFUSED = {
     ),
     "watch": (
         lambda net, x: net.scan(lambda s, x: (net.watch("s", s), s), net.one(), x),
-        "a step watches a vector; expected watch of a position",
+        "a step watches a vector; expected watch of its results",
     ),
     "read": (
         lambda net, x: net.scan(lambda s, x: (s, net.output("q") @ x), net.zero(), x),

@@ -148,6 +148,33 @@ def test_tiles_and_two_batches_are_estimates_of_the_same():
         assert np.all(abs(found.ntk - whole.ntk[:3, 3:]) < 4 * error)
 
 
+@pytest.mark.slow
+def test_moments_of_watched_states_are_those_of_each_step():
+    """The same samples, so that they agree to rounding."""
+
+    def watching(place):
+        @ntk.tensor_program
+        def program(net, x):
+            states = net.scan(gated(net, "1"), net.zero(), x)[1]
+            if place is None:
+                states = net.watch("h", states)
+            read = (
+                states.pooled()
+                if place is None
+                else (1 / 3) * (sum((states[t] for t in range(3) if t != place), net.watch("h", states[place])))
+            )
+            return net.output("v") @ read
+
+        return ntk.infinite_kernels(program, inputs((2, 3, 2)), samples=256)
+
+    found = watching(None)
+    for place in range(3):
+        expected = watching(place)
+        for of, part in ((found.C, expected.C), (found.D, expected.D)):
+            np.testing.assert_allclose(of["h"][..., place], part["h"], rtol=CLOSED_FORM["float64"])
+    assert found.standard_error.C["h"].shape == (2, 2, 3)
+
+
 def test_one_step_of_an_lstm_is_known():
     """h = o tanh(i g): by quadrature over three independent Gaussian gates."""
     net, x = ntk.architectures.lstm, np.array([[[0.6, -1.1]]])

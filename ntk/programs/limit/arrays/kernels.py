@@ -26,7 +26,7 @@ from ntk.programs.limit.jumps import may_jump_in_loops
 from ntk.programs.options import fixed_scalars
 from ntk.programs.results import Limits
 from ntk.programs.scalar_values import evaluated
-from ntk.tiles import device_memory, kernel_by_tiles, side_by_tiles
+from ntk.tiles import device_memory, kernel_by_tiles, side_by_tiles, swapped
 
 _ENTRIES = 2**16  # of the largest array of a tile, so that the several arrays of a step stay in cache
 _ENTRIES_OF_LOOPS = 2**18
@@ -164,7 +164,7 @@ def array_limits(
     of_side2 = functools.partial(side, steps.own[1], indices2)
     side1, rows1 = side_by_tiles(of_side1, x1, tile_size)
     side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(of_side2, x2, tile_size)
-    return kernel_by_tiles((rows1, rows2), pair, jnp.transpose, side1, side2, tile_size)
+    return kernel_by_tiles((rows1, rows2), pair, swapped, side1, side2, tile_size)
 
 
 def limits_of(
@@ -186,9 +186,12 @@ def limits_of(
         """Σ_p C_pp/√(PP̄) over the positions p that both have, each with its own output weight (theory.md 3.15)."""
         if moment is None:
             return zeros
-        at_equal = restricted(moment, matched(z1.shape, z2.shape), equal(len(z1.shape)))
+        at_equal = _at_equal(moment, z1, z2)
         sizes = math.prod(z1.shape) * math.prod(z2.shape)
         return jnp.sum(at_equal, axis=tuple(range(2, at_equal.ndim))) / sizes**0.5
+
+    def filled(moment: Array | None, z1: Vector, z2: Vector) -> Array:
+        return Values(fixed, sides, known).filled(moment, Pair(z1, z2), matched(z1.shape, z2.shape))
 
     def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         values = Values(fixed, sides, known, sources, sampled)
@@ -205,8 +208,16 @@ def limits_of(
                 parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
             product = values.variance(weight) * gram(parts[0], parts[1])
             nngp, ntk = nngp + product, ntk + product
-        C = {name: read_out(found.of(Pair(*pair), equal(0)).C, *pair) for name, pair in watched.items()}
-        return ntk, (nngp, C)
+        moments = {name: found.of(Pair(*pair), matched(*(z.shape for z in pair))).C for name, pair in watched.items()}
+        return ntk, (nngp, {name: filled(moment, *watched[name]) for name, moment in moments.items()})
 
-    ntk, pullback, (nngp, C) = jax.vjp(ntk_of, dict.fromkeys(watched, zeros), has_aux=True)
-    return Limits(ntk, nngp, C, pullback(jnp.ones_like(ntk))[0])
+    nothing = {name: filled(None, *pair) for name, pair in watched.items()}
+    ntk, pullback, (nngp, C) = jax.vjp(ntk_of, nothing, has_aux=True)
+    D = pullback(jnp.ones_like(ntk))[0]
+    C, D = ({name: _at_equal(of[name], *pair) for name, pair in watched.items()} for of in (C, D))
+    return Limits(ntk, nngp, C, D)
+
+
+def _at_equal(moment: Array, z1: Vector, z2: Vector) -> Float[Array, "N1 N2 ..."]:
+    """The entries at the positions that both have, of moments for `matched` positions."""
+    return restricted(moment, matched(z1.shape, z2.shape), equal(len(z1.shape)))

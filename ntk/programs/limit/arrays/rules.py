@@ -105,8 +105,8 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             return _embedded(p, q, indices)
         case One(), One():
             return Rule([], lambda values: Moments(values.filled(None, key, indices) + 1.0, None))
-        case Tap(name=name), Tap():
-            return Rule([], lambda values: Moments(None, values.sources.get(name)))
+        case Tap() as p, Tap():
+            return _tapped(p, key, indices)
         case Bias(parameter=parameter), Bias():
             return _bias(parameter, key, indices)
         case MatMul(vector=z1) as p, MatMul(vector=z2):
@@ -227,6 +227,18 @@ def _bias(parameter: Parameter, key: Pair, indices: Indices) -> Rule:
         for p, q in zip(*indices, strict=True):
             C = C if p == q else C.where_equal(p, q)
         return Moments(C.array, C.array)
+
+    return Rule([], compute)
+
+
+def _tapped(tap: Tap, key: Pair, indices: Indices) -> Rule:
+    """C = 0; τ is what is added to it at equal positions."""
+
+    def compute(values: Values) -> Moments:
+        if tap.name not in values.sources:
+            return Moments(None, None)
+        have = matched(key.a.shape, key.b.shape)
+        return Moments(None, where_equal(values.sources[tap.name], have, indices))
 
     return Rule([], compute)
 

@@ -27,7 +27,7 @@ from ntk.programs.limit.loops.cells import Cell, cell_of
 from ntk.programs.limit.loops.step import Rows
 from ntk.programs.limit.loops.walk import sampled, variables_of
 from ntk.programs.results import Limits
-from ntk.tiles import device_memory, kernel_by_tiles
+from ntk.tiles import device_memory, kernel_by_tiles, swapped
 
 _MOST_BYTES = 2**30  # of one replicate of all inputs together; beyond that they are sampled tile by tile
 _TILE = 4  # inputs of each side
@@ -153,7 +153,7 @@ def loop_limits(
     if tile_size is None:
         assert x2 is not None
         return of_two(x1, x2)
-    return kernel_by_tiles((lambda x: x, lambda x: x), of_two, jnp.transpose, x1, x2, tile_size)
+    return kernel_by_tiles((lambda x: x, lambda x: x), of_two, swapped, x1, x2, tile_size)
 
 
 def _together(
