@@ -116,6 +116,12 @@ class Forms:
                 found |= self.families(node) if node in body.reads else set()
         return found
 
+    def is_one_loop(self, a: Loop, b: Loop) -> bool:
+        """Whether two loops are one, or sampled ones that are one at two lengths (those of each side in order)."""
+        if a is b or not self.recording.has_two_shapes or not {a, b} <= set(self.sampled_loops):
+            return a is b
+        return 2 * abs(self.sampled_loops.index(a) - self.sampled_loops.index(b)) == len(self.sampled_loops)
+
     def composition(self, vector: Vector) -> list[Node]:
         """What the vector is made of, down to its Gaussian vectors and scalars, in the order of their making."""
         return reachable([vector], up_to=(Gaussian, Scalar))

@@ -204,7 +204,7 @@ def _estimate(
         raise ValueError(
             f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means."
         )
-    if x2 is not None and forms.recording.has_two_shapes and not forms.is_exact:
+    if x2 is not None and forms.recording.has_two_shapes and not (forms.is_exact or forms.sampled_loops):
         x1, x2 = _of_one_length(x1, x2)
     flat1, flat2 = _flat(forms, x1), None if x2 is None else _flat(forms, x2)
     arguments = numbers_as(program, flat1.dtype), flat1, flat2

@@ -14,6 +14,8 @@ from tolerances import CLOSED_FORM, DIFFERENCE, REORDERED, SAME_FORMULA
 import ntk
 from ntk import architectures
 from ntk.programs import infinite_ntk
+from ntk.programs.limit.evaluation import forms_of
+from ntk.programs.limit.loops.kernels import samples_loops
 
 SHORT, LONG = 3, 4
 LENGTHS = np.array([LONG, SHORT, SHORT, LONG])
@@ -138,11 +140,44 @@ def test_measured_kernels_are_those_of_the_jacobian():
     np.testing.assert_allclose(found, flat @ flat.T, rtol=REORDERED["float64"])
 
 
+@ntk.tensor_program
+def stacked(net, x):
+    """Gated layers, the second one backwards over the states of the first, and a constant of the program in a step."""
+
+    def gated(name, product):
+        def step(h, entries):
+            z = net.phi("sigmoid")(net.matrix(f"v{name}", 0.8) @ h + product(f"y{name}", 0.7) @ entries)
+            h = z * h + 0.5 * net.phi("erf")(net.matrix(f"w{name}") @ h + product(f"u{name}") @ entries + b)
+            return h, h
+
+        b = net.bias(f"b{name}", 0.5)
+        return step
+
+    states = net.scan(gated("1", net.input_matrix), net.zero(), x)[1]
+    final, states = net.scan(gated("2", net.matrix), net.zero(), states, reverse=True)
+    return net.output("v") @ net.phi("erf")(net.matrix("m") @ states).pooled() + net.output("q") @ final
+
+
+@ntk.tensor_program
+def length_in_a_step(net, x):
+    """A loop that is another one at another length, and so is sampled position by position."""
+
+    def step(h, entries):
+        h = net.phi("sigmoid")(net.input_matrix("u") @ entries) * (h + len(x) * net.phi("erf")(net.matrix("w") @ h + b))
+        return h, h
+
+    b = net.bias("b")
+    return net.output("v") @ net.scan(step, net.zero(), x)[0]
+
+
 PROGRAMS = {
     "rnn": architectures.rnn(activation="erf"),
     "rnn mean": architectures.rnn(pooling="mean"),
     "bidirectional": architectures.bidirectional_rnn(pooling="mean"),
     "lstm": architectures.lstm(pooling="mean"),
+    "gru": architectures.gru(),
+    "stacked": stacked,
+    "length in a step": length_in_a_step,
     "convolutions": architectures.cnn_1d(depth=1, pool_size=2),
     "attention": architectures.self_attention(),
     "transformer": architectures.transformer(epsilon=1e-3),
@@ -185,6 +220,15 @@ def test_padding_is_no_padding(name):
         block = np.ix_(*groups)
         errors = [error[block], error[block].T, *(getattr(each.standard_error, kernel) / 2 for each in (plus, minus))]
         close(found[block] + found[block].T, (getattr(plus, kernel) - getattr(minus, kernel)) / 2, errors)
+
+
+def test_loops_of_two_lengths_are_walked_together():
+    """Whether they are one loop is told by what their steps do."""
+
+    def walks(program):
+        return samples_loops(forms_of(program.record((SHORT, 3), (LONG, 3))))
+
+    assert [walks(each) for each in (PROGRAMS["lstm"], stacked, length_in_a_step)] == [True, True, False]
 
 
 @ntk.tensor_program

@@ -66,7 +66,7 @@ def scanned(rule_of: RuleOf, forms: Forms, key: Pair, indices: Indices, own: boo
 def sampled(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
     """The stacked vectors of a sampled loop, or one of them beside what is independent of it."""
     a, b = key
-    if isinstance(a, Scanned) and isinstance(b, Scanned) and a.loop is b.loop:
+    if isinstance(a, Scanned) and isinstance(b, Scanned) and forms.is_one_loop(a.loop, b.loop):
 
         def pick(values: Values) -> Moments:
             found = values.sampled[a].with_others[b]

@@ -1,8 +1,6 @@
 """The kernels of programs whose loops are sampled, and all else computed on arrays (theory.md 3.13)."""
 
-import functools
-from collections.abc import Iterator
-from typing import Any
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +8,29 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ntk.caches.lifetimes import compiled
-from ntk.programs.language.atoms import Atom, MatMul, Tap
+from ntk.programs.language.atoms import Tap
 from ntk.programs.language.graph import Node, reachable
-from ntk.programs.language.loops import AtStep, Loop, Scanned
+from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Scalar
-from ntk.programs.limit.arrays.indices import Indices, Named, all_pairs
 from ntk.programs.limit.arrays.kernels import fixed_values, has_plan, limits_of, own_values, plan_of
-from ntk.programs.limit.arrays.plan import Alone, Moments, NotOnArrays, Pair, Plan, plan
-from ntk.programs.limit.arrays.rules import rule_of
+from ntk.programs.limit.arrays.plan import Alone, Moments, NotOnArrays, Plan
 from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
 from ntk.programs.limit.draws.points import REPLICATES, Points, points_for, scrambled_normals
 from ntk.programs.limit.evaluation import Averages, averages
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.jumps import moments_before_jumps
-from ntk.programs.limit.loops.cells import Cell, cell_of
-from ntk.programs.limit.loops.step import Rows
-from ntk.programs.limit.loops.walk import sampled, variables_of
+from ntk.programs.limit.loops.cells import Cell
+from ntk.programs.limit.loops.outside import (
+    Blocks,
+    block_of,
+    cell_of_loop,
+    outside_of,
+    outside_plan,
+    scalars_of,
+    stacked_of,
+)
+from ntk.programs.limit.loops.twins import Walked, walked_loops
+from ntk.programs.limit.loops.walk import Sampled, sampled, variables_of
 from ntk.programs.results import Limits
 from ntk.tiles import device_memory, kernel_by_tiles, swapped
 
@@ -37,8 +42,6 @@ def samples_loops(forms: Forms) -> bool:
     """Whether the kernels of a program follow from samples of its loops, step by step, and from rules on arrays."""
     if not forms.sampled_loops or not forms.is_exact_outside_loops or forms.couples_inputs:
         return False
-    if forms.recording.has_two_shapes:  # The steps of all inputs are walked together.
-        return False
     if moments_before_jumps(forms.recording):  # Their samples are looked at one by one.
         return False
     return forms.recording.once(_has_cells, forms) and forms.recording.once(has_plan, forms)
@@ -46,50 +49,13 @@ def samples_loops(forms: Forms) -> bool:
 
 def _has_cells(forms: Forms) -> bool:
     try:
-        for loop in forms.sampled_loops:
-            _outside(forms, loop)
+        for walked in walked_loops(forms):
+            for first in range(len(walked.sides)):
+                for second in range(first, len(walked.sides)):
+                    outside_plan(forms, walked.loop, first, second)
     except NotOnArrays:
         return False
     return not any(isinstance(node, Tap) for node in reachable(forms.sampled_loops))
-
-
-def _cell(forms: Forms, loop: Loop) -> Cell:
-    return forms.recording.once(_make_cell, forms, loop)
-
-
-def _make_cell(forms: Forms, loop: Loop) -> Cell:
-    read = [node for node in forms.recording.nodes if isinstance(node, Scanned) and node.loop is loop]
-    return cell_of(forms, loop, [node.vector for node in read])
-
-
-def _outside(forms: Forms, loop: Loop) -> Plan:
-    """What is needed of the Gaussian vectors that a loop reads."""
-    return forms.recording.once(_plan_outside, forms, loop)
-
-
-def _plan_outside(forms: Forms, loop: Loop) -> Plan:
-    cell = _cell(forms, loop)
-    goals = {Pair(_field(a), _field(b)): _indices(a, b) for a, b in _given(cell)}
-    return plan(functools.partial(rule_of, forms), goals, map(Alone, _scalars(cell)))
-
-
-def _given(cell: Cell) -> Iterator[tuple[Atom, Atom]]:
-    """The pairs of Gaussian vectors of which moments are read."""
-    for block in cell.blocks:
-        atoms = [atom for place in block for atom, _ in cell.units[place].terms if not isinstance(atom, MatMul)]
-        yield from ((a, b) for a in atoms for b in atoms if cell.forms.families(a) & cell.forms.families(b))
-
-
-def _scalars(cell: Cell) -> list[Scalar]:
-    return [node for node in cell.body.reads if isinstance(node, Scalar)]
-
-
-def _field(atom: Atom) -> Any:
-    return atom.vector if isinstance(atom, AtStep) else atom
-
-
-def _indices(a: Atom, b: Atom) -> Indices:
-    return all_pairs(int(isinstance(a, AtStep)), int(isinstance(b, AtStep)))
 
 
 def averages_of_loops(
@@ -120,15 +86,16 @@ def averages_of_loops(
 
 def _variables(forms: Forms, num_inputs: int) -> int:
     """How many standard normal variables the loops need."""
-    return sum(variables_of(_cell(forms, loop), num_inputs) for loop in forms.sampled_loops)
+    return sum(variables_of(cell_of_loop(forms, walked.loop), num_inputs) for walked in walked_loops(forms))
 
 
 def _bytes(forms: Forms, num_inputs: int, samples: int, dtype: jnp.dtype) -> int:
     """What a loop keeps of one replicate: τ̂ of its states with its states and units, for all pairs of inputs."""
     numbers = 0
-    for loop in forms.sampled_loops:
-        states, units = len(_cell(forms, loop).states), len(_cell(forms, loop).units)
-        numbers = max(numbers, loop.body.length * (1 + states * (2 * units + states)))
+    for walked in walked_loops(forms):
+        cell = cell_of_loop(forms, walked.loop)
+        states, units = len(cell.states), len(cell.units)
+        numbers = max(numbers, cell.body.length * (1 + states * (2 * units + states)))
     return numbers * num_inputs**2 * -(-samples // REPLICATES) * dtype.itemsize
 
 
@@ -144,10 +111,12 @@ def loop_limits(
 ) -> Averages:
     """All inputs sampled together, or those of each tile, on the same points."""
     if tile_size is None and x2 is None:
-        return _together(forms, only_ntk, points, numbers, x1)
+        return _together(forms, only_ntk, points, numbers, [x1])
 
     def of_two(side1: Array, side2: Array) -> Averages:
-        found = _together(forms, only_ntk, points, numbers, jnp.concatenate([side1, side2]))
+        if forms.recording.has_two_shapes:
+            return _together(forms, only_ntk, points, numbers, [side1, side2])
+        found = _together(forms, only_ntk, points, numbers, [jnp.concatenate([side1, side2])])
         return jax.tree.map(lambda kernel: kernel[: len(side1), len(side1) :], found)
 
     if tile_size is None:
@@ -156,82 +125,98 @@ def loop_limits(
     return kernel_by_tiles((lambda x: x, lambda x: x), of_two, swapped, x1, x2, tile_size)
 
 
-def _together(
-    forms: Forms, only_ntk: bool, points: Points, numbers: dict[str, Array], x: Float[Array, "N F"]
-) -> Averages:
+def _together(forms: Forms, only_ntk: bool, points: Points, numbers: dict[str, Array], sides: list[Array]) -> Averages:
     def replicate(key: jax.Array) -> Limits:
-        noise = scrambled_normals(points.directions, key, x.dtype)
-        return _limits(forms, only_ntk, noise, numbers, x)
+        noise = scrambled_normals(points.directions, key, sides[0].dtype)
+        return _limits(forms, only_ntk, noise, numbers, sides)
 
     return averages(lax.map(replicate, points.keys))
 
 
 def _limits(
-    forms: Forms, only_ntk: bool, noise: Float[Array, "S D"], numbers: dict[str, Array], x: Float[Array, "N F"]
+    forms: Forms, only_ntk: bool, noise: Float[Array, "S D"], numbers: dict[str, Array], sides: list[Array]
 ) -> Limits:
-    """The kernels of all inputs with each other, from one set of points."""
+    """The kernels of all inputs with each other, or of those of two shapes, from one set of points."""
     stacked: dict[Scanned, SampledMoments] = {}
     taken = 0
-    for loop in forms.sampled_loops:
-        cell = _cell(forms, loop)
-        count = variables_of(cell, len(x))
-        stacked |= _of_loop(forms, cell, stacked, noise[:, taken : taken + count], numbers, x)
+    for walked in walked_loops(forms):
+        count = variables_of(cell_of_loop(forms, walked.loop), sum(map(len, sides)))
+        stacked |= _of_loop(forms, walked, stacked, noise[:, taken : taken + count], numbers, sides)
         taken += count
     steps = plan_of(forms)
-    known = _known(forms, steps, stacked, numbers, x)
-    return limits_of(forms, only_ntk, steps.cross, numbers, (x, x), (known, known), stacked)
+    both = sides[0], sides[-1]
+    known = _known(forms, steps, stacked, numbers, both)
+    return limits_of(forms, only_ntk, steps.cross, numbers, both, known, stacked)
 
 
 def _known(
-    forms: Forms, steps: Plan, stacked: dict[Scanned, SampledMoments], numbers: dict[str, Array], x: Array
-) -> Known:
-    own = own_values(forms, steps.own[0], numbers, x, stacked)
-    return Known(own, {step.key: step.indices for step in steps.own[0]})
+    forms: Forms,
+    steps: Plan,
+    stacked: dict[Scanned, SampledMoments],
+    numbers: dict[str, Array],
+    sides: tuple[Array, Array],
+) -> tuple[Known, Known]:
+    """What is known of the inputs of each side, which may be the same."""
+
+    def of(side: int) -> Known:
+        own = own_values(forms, steps.own[side], numbers, sides[side], stacked)
+        return Known(own, {step.key: step.indices for step in steps.own[side]})
+
+    first = of(0)
+    return first, first if sides[0] is sides[1] else of(1)
 
 
 def _of_loop(
     forms: Forms,
-    cell: Cell,
+    walked: Walked,
     stacked: dict[Scanned, SampledMoments],
     noise: Float[Array, "S D"],
     numbers: dict[str, Array],
-    x: Float[Array, "N F"],
+    sides: list[Array],
 ) -> dict[Scanned, SampledMoments]:
-    """The moments of the stacked vectors of one loop."""
-    steps, fixed = _outside(forms, cell.loop), fixed_values(forms, numbers, x)
-    known = _known(forms, steps, stacked, numbers, x)
-    values = Values(fixed, (x, x), (known, known), sampled=stacked)
-    found = values.follow(steps.cross)
-    given = {(a, b): found.of(Pair(_field(a), _field(b)), _indices(a, b)) for a, b in _given(cell)}
-
-    def outside(a: Atom, b: Atom, t: Array) -> Rows | None:
-        """Of a at step t and b at all steps, (T, N, N)."""
-        if (a, b) not in given:
-            return None
-
-        def row(part: Array) -> Array:
-            moment = Named(part, _indices(a, b).names)
-            array = moment.array
-            if isinstance(a, AtStep):
-                array = lax.dynamic_index_in_dim(array, t, 2, keepdims=False)
-            array = jnp.moveaxis(array, -1, 0) if isinstance(b, AtStep) else array[None]
-            return jnp.broadcast_to(array, (cell.body.length, *array.shape[1:]))
-
-        found, (i, j) = given[a, b], (_indices(a, b), Pair(_field(a), _field(b)))
-        return Rows(row(values.filled(found.C, j, i)), row(values.filled(found.tau, j, i)))
-
-    scalars: dict[Node, Array] = {node: known.found[Alone(node)] for node in _scalars(cell) if node not in fixed}
-    drawn = sampled(cell, fixed, scalars, outside, noise, len(x))
-    read = [node for node in forms.recording.nodes if isinstance(node, Scanned) and node.loop is cell.loop]
-    place = {node: cell.probes.index(node.vector) for node in read}
-
-    def inputs_first(part: Array) -> Array:
-        return jnp.transpose(part, (2, 3, 0, 1))
-
-    return {
-        a: SampledMoments(
-            {b: Moments(*map(inputs_first, drawn.moments[place[a], place[b]])) for b in read},
-            drawn.means[place[a]].T,
+    """The moments of the stacked vectors of one loop, on all sides."""
+    cell, fixed = cell_of_loop(forms, walked.loop), fixed_values(forms, numbers, sides[0])
+    blocks: Blocks = {}
+    own: list[Known] = []
+    for first, second in itertools.combinations_with_replacement(range(len(sides)), 2):
+        both, steps = (sides[first], sides[second]), outside_plan(forms, cell.loop, first, second)
+        known = _known(forms, steps, stacked, numbers, both)
+        own += known[:1] if first == second else ()
+        blocks[first, second] = block_of(
+            walked, cell, Values(fixed, both, known, sampled=stacked), steps, first, second
         )
-        for a in read
-    }
+
+    def of_all(node: Scalar) -> Array:
+        parts = (jnp.asarray(known.found[Alone(walked.of(side, node))]) for side, known in enumerate(own))
+        every = [jnp.broadcast_to(part, (len(x), *part.shape[1:])) for part, x in zip(parts, sides, strict=True)]
+        return jnp.concatenate(every)
+
+    scalars: dict[Node, Array] = {node: of_all(node) for node in scalars_of(cell) if node not in fixed}
+    drawn = sampled(cell, fixed, scalars, outside_of(cell, blocks, len(sides)), noise, sum(map(len, sides)))
+    return _by_side(forms, walked, cell, drawn, sides)
+
+
+def _by_side(
+    forms: Forms, walked: Walked, cell: Cell, drawn: Sampled, sides: list[Array]
+) -> dict[Scanned, SampledMoments]:
+    """The moments of the stacked vectors of each side, at the steps and the inputs that it has."""
+    ends = list(itertools.accumulate(map(len, sides), initial=0))
+    nodes = [
+        (node, slice(ends[side], ends[side + 1]), loop.body.length)
+        for side, loop in enumerate(walked.sides)
+        for node in stacked_of(forms, loop)
+    ]
+
+    def place(node: Scanned) -> int:
+        return cell.probes.index(cell.body.outs[node.number])
+
+    found = {}
+    for a, rows, steps in nodes:
+        with_others = {}
+        for b, columns, other_steps in nodes:
+            moments = drawn.moments[place(a), place(b)]
+            with_others[b] = Moments(
+                *(jnp.transpose(part[:steps, :other_steps, rows, columns], (2, 3, 0, 1)) for part in moments)
+            )
+        found[a] = SampledMoments(with_others, drawn.means[place(a)][:steps, rows].T)
+    return found
