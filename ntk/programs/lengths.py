@@ -142,7 +142,7 @@ def joined(blocks: list[ProgramKernels], groups: Groups) -> ProgramKernels:
         **jax.tree.map(put, *map(limits, blocks))._asdict(),
         standard_error=jax.tree.map(put, *(limits(each.standard_error) for each in blocks)),
         samples=max(each.samples for each in blocks),
-        joint=all(each.joint for each in blocks),
+        joint=not any(each.samples for each in blocks),
         one_batch=groups.columns is None,
     )
 

@@ -142,12 +142,14 @@ def test_measured_kernels_are_those_of_the_jacobian():
 
 @ntk.tensor_program
 def stacked(net, x):
-    """Gated layers, the second one backwards over the states of the first, and a constant of the program in a step."""
+    """Gated layers, the second one backwards over the states of the first, and steps with a scalar of the input."""
+    last = net.input_matrix("last") @ x[-1]
+    gain = net.scalar(jnp.tanh)((last * last).mean())
 
     def gated(name, product):
         def step(h, entries):
             z = net.phi("sigmoid")(net.matrix(f"v{name}", 0.8) @ h + product(f"y{name}", 0.7) @ entries)
-            h = z * h + 0.5 * net.phi("erf")(net.matrix(f"w{name}") @ h + product(f"u{name}") @ entries + b)
+            h = z * h + gain * net.phi("erf")(net.matrix(f"w{name}") @ h + product(f"u{name}") @ entries + b)
             return h, h
 
         b = net.bias(f"b{name}", 0.5)

@@ -12,7 +12,7 @@ from ntk.programs.language.atoms import Atom, MatMul
 from ntk.programs.language.loops import AtStep, Loop, Scanned
 from ntk.programs.language.scalars import Scalar
 from ntk.programs.limit.arrays.indices import Indices, all_pairs
-from ntk.programs.limit.arrays.plan import Alone, Moments, Pair, Plan, plan
+from ntk.programs.limit.arrays.plan import Alone, Pair, Plan, plan
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.forms import Forms
@@ -20,8 +20,8 @@ from ntk.programs.limit.loops.cells import Cell, cell_of
 from ntk.programs.limit.loops.step import Outside, Rows
 from ntk.programs.limit.loops.twins import Walked, walked_loops
 
-# By two sides, the first one not after the second, and by two Gaussian vectors: (N1, N2), with axes of steps behind.
-Blocks = dict[tuple[int, int], dict[tuple[Atom, Atom], Moments]]
+# By two sides, the first one not after the second, and by two Gaussian vectors: (N1, N2, …), the steps behind.
+Blocks = dict[tuple[int, int], dict[tuple[Atom, Atom], Rows]]
 
 
 def cell_of_loop(forms: Forms, loop: Loop) -> Cell:
@@ -75,7 +75,7 @@ def _indices(a: Atom, b: Atom) -> Indices:
 
 def block_of(
     walked: Walked, cell: Cell, values: Values, steps: Plan, first: int, second: int
-) -> dict[tuple[Atom, Atom], Moments]:
+) -> dict[tuple[Atom, Atom], Rows]:
     """The moments between two sides, with zeros after the last step of the shorter of two loops."""
     found, length, block = values.follow(steps.cross), cell.body.length, {}
 
@@ -86,7 +86,7 @@ def block_of(
         key, indices = _outer(walked, a, b, first, second), _indices(a, b)
         moments = found.of(key, indices)
         filled = (values.filled(part, key, indices) for part in (moments.C, moments.tau))
-        block[a, b] = Moments(*map(of_all_steps, filled))
+        block[a, b] = Rows(*map(of_all_steps, filled))
     return block
 
 
@@ -110,7 +110,7 @@ def outside_of(cell: Cell, blocks: Blocks, num_sides: int) -> Outside:
     return outside
 
 
-def _joined(blocks: Blocks, a: Atom, b: Atom, num_sides: int) -> Moments:
+def _joined(blocks: Blocks, a: Atom, b: Atom, num_sides: int) -> Rows:
     """The moments of all inputs with each other. Below the diagonal a and b change places."""
     sides = range(num_sides)
 
@@ -118,7 +118,7 @@ def _joined(blocks: Blocks, a: Atom, b: Atom, num_sides: int) -> Moments:
         part = jnp.swapaxes(part, 0, 1)
         return jnp.swapaxes(part, 2, 3) if part.ndim == 4 else part
 
-    def block(first: int, second: int) -> Moments:
+    def block(first: int, second: int) -> Rows:
         if first <= second:
             return blocks[first, second][a, b]
         return jax.tree.map(transposed, blocks[second, first][b, a])

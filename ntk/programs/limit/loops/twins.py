@@ -94,6 +94,6 @@ def _numbered(forms: Forms, body: Body, other: Body, ids: dict[Hashable, int]) -
     for node in body.nodes:
         attributes = [key(getattr(node, attribute.name)) for attribute in fields(node)[3:]]
         if isinstance(node, Vector):  # whose terms are in the order of their making
-            attributes = [frozenset(key(node.terms)), node.shape]
+            attributes = [frozenset(map(key, node.terms)), node.shape]
         found[node] = number((type(node), *attributes))
     return found
