@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refusals import assert_refused, rows
-from tolerances import CLOSED_FORM, DIFFERENCE, REORDERED, SAME_FORMULA
+from tolerances import CLOSED_FORM, DERIVATIVE, DIFFERENCE, REORDERED, SAME_FORMULA
 
 import ntk
 from ntk import architectures
@@ -77,21 +77,35 @@ def test_two_batches():
 
 @pytest.mark.slow
 def test_transformations():
-    """jit, grad and vmap in the inputs; derivatives in what does not count are 0, whatever stands there."""
+    """jit, vmap, lowering and derivatives in the inputs; those in what does not count are 0, whatever stands there."""
 
     def kernel(x):
         return ntk.infinite_ntk(positions, x, lengths1=LENGTHS)
 
+    def entry(x):
+        return kernel(x)[0, 2]
+
     expected = perceptrons(LENGTHS, LENGTHS)
-    np.testing.assert_allclose(jax.jit(kernel)(RAGGED), expected, rtol=CLOSED_FORM["float64"])
-    np.testing.assert_allclose(jax.vmap(kernel)(RAGGED[None])[0], expected, rtol=CLOSED_FORM["float64"])
-    slope = jax.grad(lambda x: kernel(x)[0, 2])(jnp.asarray(RAGGED))
-    assert not np.any(np.where(np.arange(LONG)[None, :, None] < LENGTHS[:, None, None], 0.0, slope))
-    other = jax.grad(lambda x: kernel(x)[0, 2])(jnp.asarray(X))
-    np.testing.assert_array_equal(slope, other)
+    for dtype in ("float64", "float32"):
+        x = RAGGED.astype(dtype)
+        for found in (jax.jit(kernel)(x), jax.vmap(kernel)(x[None])[0]):
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, expected, rtol=CLOSED_FORM[dtype])
+    jax.export.export(jax.jit(kernel), platforms=("cpu", "cuda", "tpu"))(RAGGED)
+
+    slope, eager = jax.jit(jax.grad(entry)), jax.grad(entry)(jnp.asarray(RAGGED))
+    counts = np.arange(LONG)[None, :, None] < LENGTHS[:, None, None]
+    assert not np.any(np.where(counts, 0.0, eager))
+    np.testing.assert_allclose(slope(jnp.asarray(X)), eager, rtol=SAME_FORMULA["float64"])
+    narrow = slope(jnp.asarray(RAGGED, "float32"))
+    np.testing.assert_allclose(narrow, eager, rtol=DERIVATIVE["float32"], atol=DERIVATIVE["float32"])
     step, direction = 1e-5, padded(RNG.normal(size=X.shape), LENGTHS, 0.0)
-    difference = (kernel(X + step * direction) - kernel(X - step * direction))[0, 2] / (2 * step)
-    np.testing.assert_allclose(np.sum(slope * direction), difference, rtol=DIFFERENCE["float64"])
+    ends = X + step * direction, X - step * direction
+    difference = (entry(ends[0]) - entry(ends[1])) / (2 * step)
+    np.testing.assert_allclose(np.sum(eager * direction), difference, rtol=DIFFERENCE["float64"])
+    second = jax.jit(lambda x: jax.jvp(jax.grad(entry), (x,), (jnp.asarray(direction),))[1])(jnp.asarray(X))
+    difference = (slope(ends[0]) - slope(ends[1])) / (2 * step)
+    np.testing.assert_allclose(np.sum(second * direction), np.sum(difference * direction), rtol=DIFFERENCE["float64"])
 
 
 @pytest.mark.slow
