@@ -4,6 +4,8 @@ The kernel between inputs of two lengths has an independent truth. A program of 
 f(ξ₁) + c f(ξ₂), and its kernels at c = ±1 give Θ(ξ₁, ξ̄₂) + Θ(ξ₂, ξ̄₁).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,12 +43,18 @@ def positions(net, x):
     return net.output("v") @ (first[None].padded((0, len(x) - 1)) + z[1:].padded((1, 0)))
 
 
+@functools.cache
+def of_perceptrons():
+    """Θ and C of a perceptron between equal positions of all inputs, (4, 4, T)."""
+    k = ntk.infinite_kernels(ntk.MLP(depth=1), X.reshape(-1, 3))
+    return [np.einsum("itjt->ijt", np.reshape(kernel, (4, LONG, 4, LONG))) for kernel in (k.ntk, k.C[1])]
+
+
 def perceptrons(lengths1, lengths2):
     """Θ of it: at each position that both inputs have, that of a perceptron, over √(T T̄)."""
-    each = np.stack([ntk.infinite_ntk(ntk.MLP(depth=1), X[:, t], X[:, t]) for t in range(LONG)])
-    both = np.minimum(lengths1[:, None], lengths2[None])
-    met = np.where(np.arange(LONG)[:, None, None] < both, each, 0.0)
-    return met.sum(0) / np.sqrt(lengths1[:, None] * lengths2[None])
+    both = np.minimum(lengths1[:, None], lengths2[None])[..., None]
+    met = np.where(np.arange(LONG) < both, of_perceptrons()[0], 0.0)
+    return met.sum(-1) / np.sqrt(lengths1[:, None] * lengths2[None])
 
 
 def test_positions_that_both_have_meet():
@@ -54,8 +62,7 @@ def test_positions_that_both_have_meet():
     k = ntk.infinite_kernels(positions, RAGGED, lengths1=LENGTHS)
     np.testing.assert_allclose(k.ntk, perceptrons(LENGTHS, LENGTHS), rtol=CLOSED_FORM["float64"])
     np.testing.assert_array_equal(k.ntk, k.ntk.T)
-    C = ntk.infinite_kernels(ntk.MLP(depth=1), X[:, 0]).C[1]
-    np.testing.assert_allclose(k.C["first"], C, rtol=CLOSED_FORM["float64"])
+    np.testing.assert_allclose(k.C["first"], of_perceptrons()[1][..., 0], rtol=CLOSED_FORM["float64"])
     D = 1.0 / np.sqrt(LENGTHS[:, None] * LENGTHS)
     np.testing.assert_allclose(k.D["first"], D, rtol=SAME_FORMULA["float64"])
     both = np.arange(LONG) < np.minimum(LENGTHS[:, None], LENGTHS)[..., None]
