@@ -1,10 +1,12 @@
 """Fields: kernels on arrays of positions are those of the same program with a vector for each position."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerances import CLOSED_FORM, DIFFERENCE, SAME_FORMULA
+from tolerances import CLOSED_FORM, DERIVATIVE, DIFFERENCE, SAME_FORMULA
 
 import ntk
 from ntk.programs.at_width.model import forward
@@ -258,6 +260,34 @@ def test_derivatives_and_transformations():
     np.testing.assert_allclose(values[0], trace(1.3, x), rtol=CLOSED_FORM["float64"])
     np.testing.assert_allclose(slopes[0], (values[1] - values[2]) / (2 * step), rtol=DIFFERENCE["float64"])
     assert np.all(np.isfinite(in_x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cnn_1d", "rnn"])
+def test_derivatives_in_inputs_are_those_of_a_vector_for_each(name):
+    """First and second order, eager and jitted, beside a duplicate, opposites, equal positions and a zero position."""
+    program = getattr(ntk.architectures, name)(depth=1) if name != "rnn" else ntk.architectures.rnn(pooling="mean")
+    x = inputs((4, 4, 2))
+    x[2, -1], x[3] = 0.0, -x[0]
+    x, direction = jnp.asarray(x), jnp.asarray(inputs((4, 4, 2), seed=1))
+
+    def found(x):
+        return jnp.sum(jnp.sin(ntk.infinite_ntk(program, x)))
+
+    def expected(x):
+        return jnp.sum(jnp.sin(unrolled_kernels(program, x, None).ntk))
+
+    def both(fn, x):
+        return jax.jvp(jax.grad(fn), (x,), (direction.astype(x.dtype),))
+
+    slopes, products = jax.jit(functools.partial(both, expected))(x)
+    for derivatives in (both, jax.jit(both, static_argnums=0)):
+        in_x, along = derivatives(found, x)
+        for each, correct in ((in_x, slopes), (along, products)):
+            atol = DERIVATIVE["float64"] * float(jnp.max(jnp.abs(correct)))
+            np.testing.assert_allclose(each, correct, rtol=DERIVATIVE["float64"], atol=atol)
+    single = jax.grad(found)(x.astype(jnp.float32))
+    np.testing.assert_allclose(single, slopes, rtol=0, atol=DERIVATIVE["float32"] * float(jnp.max(jnp.abs(slopes))))
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_computed():
