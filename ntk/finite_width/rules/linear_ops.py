@@ -90,7 +90,7 @@ class Convolution:
 
     @property
     def matrix(self) -> Hashable:
-        """Which axes of the parameter are B, P and Q, and in which order. The operation itself says it."""
+        """Which axes of the parameter are B, P and Q, and in which order. The operation itself determines it."""
         return self
 
     @property
@@ -156,7 +156,7 @@ class Lookup:
 
     @property
     def matrix(self) -> Hashable:
-        """Which axes of the parameter are B, P and Q, and in which order. The operation itself says it."""
+        """Which axes of the parameter are B, P and Q, and in which order. The operation itself determines it."""
         return self
 
     @property
@@ -196,7 +196,7 @@ class Sum:
 
     @property
     def matrix(self) -> Hashable:
-        """Which axes of the parameter are B, P and Q, and in which order. The operation itself says it."""
+        """Which axes of the parameter are B, P and Q, and in which order. The operation itself determines it."""
         return self
 
     @property
