@@ -1,15 +1,15 @@
-"""Functions that a caller passes: what they raise is told in one sentence that names the call."""
+"""Functions that a user passes. Their errors are reported in one sentence that names the call."""
 
 from collections.abc import Callable
 from typing import Any
 
 from ntk.checks import shown
 
-_LONGEST = 200  # characters of what an error says
+_LONGEST = 200  # characters of another error's message
 
 
 def check_function(name: str, function: object, expected: str) -> None:
-    """Refuse what cannot be called. Of an object with a method `apply`, such as a model, the message names the method.
+    """Refuse an object that cannot be called. If it has a method `apply`, as a model has, the message names the method.
 
     Raises:
         TypeError: `function` cannot be called.
@@ -25,7 +25,7 @@ def check_function(name: str, function: object, expected: str) -> None:
 
 
 def check_hashable(name: str, function: object) -> None:
-    """Refuse a function without a hash: it is compiled once, and found again by its hash.
+    """Refuse a function without a hash. A later call finds the compiled program by the hash.
 
     Raises:
         TypeError: `function` has no hash.
@@ -40,12 +40,12 @@ def check_hashable(name: str, function: object) -> None:
 
 
 def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any) -> Any:
-    """What a function of the user returns. What it raises is told in one sentence, with the error itself as its cause.
+    """The result of a user's function. Its errors are raised again in one sentence, with the error itself as the cause.
 
     Args:
-        called: The call as a message shows it.
-        expected: What the message says is expected.
-        function: The function of the user.
+        called: The call, as the message shows it.
+        expected: The function that is expected, in words.
+        function: The user's function.
         *args: Its arguments.
 
     Raises:
@@ -68,5 +68,5 @@ def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any
 
 
 def hint_of_method(function: object) -> str:
-    """What a message adds about an object that is given in place of its method `apply`."""
+    """The end of a message about an object that was passed in place of its method `apply`."""
     return ", such as its method apply" if hasattr(function, "apply") else ""

@@ -12,11 +12,11 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
-# Relative to the largest entry. The rounding of a kernel lies far below, a matrix that is not a kernel lies far above.
+# Relative to the largest entry. The rounding of a kernel lies far below it. Other matrices lie far above it.
 _SYMMETRY_TOLERANCE = 1e-2
-# What JAX counts: the steps of a loop, the rows of an array.
+# The largest number to which JAX counts the steps of a loop or the rows of an array.
 MOST_STEPS = 2**31 - 1
-# Of a value that a message shows: characters, bits of an integer, entries of an array.
+# The most that a message shows of a value: characters, bits of an integer, entries of an array.
 _LONGEST, _MOST_BITS, _MOST_ENTRIES = 100, 256, 8
 
 
@@ -41,7 +41,7 @@ def shown(value: object) -> str:
 
 def check_choice(name: str, value: object, choices: Collection[str | int | float]) -> None:
     """Refuse a `value` that is not one of `choices`."""
-    # Membership of an array is an array, and a list has no hash.
+    # `in` returns an array if the value is an array, and fails if the value is a list, which has no hash.
     if not isinstance(value, str | int | float | np.generic) or value not in choices:
         raise ValueError(f"{name} is {shown(value)}; expected one of {', '.join(map(repr, choices))}.")
 
@@ -92,7 +92,7 @@ def as_real(name: str, array: object) -> jax.Array:
 
 
 def _as_array(name: str, array: object, expected: str) -> jax.Array:
-    """`array` as a JAX array. Objects that are not arrays, `Kernels` and masked arrays are refused."""
+    """`array` as a JAX array. `Kernels`, masked arrays and objects that are not arrays are refused."""
     if hasattr(array, "ntk") and hasattr(array, "nngp"):
         raise TypeError(f"{name} is {type(array).__name__}, kernels of several kinds; expected one: pass kernels.ntk.")
     if np.ma.is_masked(array):
@@ -104,7 +104,7 @@ def _as_array(name: str, array: object, expected: str) -> jax.Array:
 
 
 def as_arrays(name: str, tree: PyTree) -> PyTree:
-    """A pytree with its leaves as JAX arrays; what JAX does not take is refused."""
+    """A pytree with its leaves as JAX arrays. A leaf that JAX cannot convert is refused."""
     try:
         return jax.tree.map(jnp.asarray, tree)
     except (TypeError, ValueError, OverflowError):
@@ -120,6 +120,10 @@ def as_number(name: str, value: object, dtype: DTypeLike, allowed: Callable[[flo
         dtype: The dtype of the result.
         allowed: Whether a number may be passed.
         expected: The numbers that are allowed, in words.
+
+    Raises:
+        TypeError: The value is not a real number.
+        ValueError: The value is an array with axes, or a number that is not allowed.
     """
     if not is_concrete(value):
         number = as_real(name, value)
@@ -151,7 +155,7 @@ def as_nonnegative_number(name: str, value: object, dtype: DTypeLike) -> jax.Arr
 def check_finite(name: str, array: object) -> None:
     """Refuse a concrete array that holds NaN or inf."""
     if is_concrete(array):
-        with jax.ensure_compile_time_eval():  # counted on the device, one number comes back
+        with jax.ensure_compile_time_eval():  # counted on the device, so that one number is transferred
             bad = int(_num_not_finite(array))
         if bad:
             raise ValueError(f"{name} holds {bad} entries that are NaN or infinite; expected finite numbers.")

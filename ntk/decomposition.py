@@ -1,10 +1,10 @@
 """The NTK as a sum over weights of forward times backward second moments (theory.md 1.5, 2.5, 5.1).
 
-For a matrix used as y_k = (σ/√m) W z_k, at every width and exactly,
+A network uses a matrix W as y_k = (σ/√m) W z_k. At every width,
     ⟨∇_W f(ξ), ∇_W f(ξ̄)⟩ = Σ_{k,k'} D^{k,k'} · σ² z_k·z̄_k'/m,   D^{k,k'} = ∇_{y_k} f · ∇_{ȳ_k'} f,
-and similar sums hold for biases and input weights. The terms of one layer add up to D ∘ K, where K is the second moment
-of the layer's pre-activations. Both readings of a network end with this sum: the limits of C and D are put into it, or
-the C and D that are measured at finite width.
+exactly. Similar sums hold for biases and input weights. The terms of one layer add up to D ∘ K, where K is the second
+moment of the layer's pre-activations. Both readings of a network end with this sum. One puts the limits of C and D into
+it, the other the C and D that are measured at finite width.
 """
 
 import functools
@@ -39,7 +39,7 @@ class Kernels:
 
 
 def unit_scaled(x: Float[Array, "*N d"]) -> Float[Array, "*N d"]:
-    """x/√d, divided before any product, which could overflow where ξ·ξ̄/d does not."""
+    """x/√d. The division comes before any product, because ξ·ξ̄ may overflow where ξ·ξ̄/d does not."""
     return x / x.shape[-1] ** 0.5
 
 
@@ -64,7 +64,7 @@ def rnn_kernels(
 ) -> Kernels:
     """Θ = Σ + Σ_{t,r} D^{t,r} K^{t,r} with K^{t,r} = σ_w² C^{t−1,r−1} + σ_u² ξᵗ·ξ̄ʳ/d + σ_b².
 
-    Σ is σ_v² times C at the last times, or its average over times. C is cut off past the sequences' lengths.
+    Σ is σ_v² times C at the last times, or its average over times. C is set to zero past the sequences' lengths.
     """
     C = jnp.where(time_mask(batch1)[:, :, None, None] & time_mask(batch2)[None, None], C, 0.0)
     pooling = pooling_weights(net, batch1)[:, :, None, None] * pooling_weights(net, batch2)[None, None]
@@ -81,7 +81,7 @@ def time_mask(batch: Batch) -> Bool[Array, "N T"]:
 
 
 def pooling_weights(net: RNN, batch: Batch) -> Float[Array, "N T"]:
-    """How much each time counts in what the output weight reads; each row sums to 1."""
+    """The weight of each time in the vector that the output weight reads. Each row sums to 1."""
     lengths = jnp.asarray(batch.lengths)[:, None]
     if net.pooling == "last":
         return (jnp.arange(batch.x.shape[1])[None] == lengths - 1).astype(batch.x.dtype)

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 
 def common_dtype(*of: Any) -> jnp.dtype:
-    """The dtype that JAX promotes these arrays, numbers or dtypes to, for every `jax_numpy_dtype_promotion`.
+    """The dtype to which JAX promotes these arrays, numbers or dtypes. `jax_numpy_dtype_promotion` does not change it.
 
     Example:
         >>> import jax.numpy as jnp
@@ -20,7 +20,7 @@ def common_dtype(*of: Any) -> jnp.dtype:
 
 
 def of_one_dtype(*arrays: jax.Array) -> list[jax.Array]:
-    """The arrays, each in the dtype that all of them have in common.
+    """The arrays, all cast to their common dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -42,7 +42,7 @@ def wide(dtype: DTypeLike) -> jnp.dtype:
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
-    """The array itself, or in float32 where it is narrower.
+    """The array, cast to float32 if its dtype is narrower.
 
     Example:
         >>> import jax.numpy as jnp

@@ -68,7 +68,7 @@ class _KernelEstimator(BaseEstimator):
             ) from None
 
     def _is_sampled(self) -> bool:
-        """Whether kernels are sampled: those of different calls are then not parts of one kernel."""
+        """Whether kernels are sampled. Kernels of different calls are then not parts of one kernel."""
         net = self._network()
         return isinstance(net, TensorProgram) and not forms_of(net.record(self.X_fit_.shape[1:])).is_exact
 
@@ -128,7 +128,7 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
     Attributes:
         X_fit_: The training inputs.
         y_fit_: The targets.
-        dual_coef_: (N,) or (N, O). The predictions are Θ(x, X) times these.
+        dual_coef_: The dual coefficients, (N,) or (N, O). The predictions are Θ(x, X) times the coefficients.
 
     Example:
         >>> import numpy as np
@@ -167,7 +167,7 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
         classes_: The labels.
         X_fit_: The training inputs.
         y_fit_: The targets.
-        dual_coef_: (N,) or (N, K).
+        dual_coef_: The dual coefficients, (N,) or (N, K).
 
     Example:
         >>> from sklearn.datasets import load_digits

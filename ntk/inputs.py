@@ -44,7 +44,7 @@ class NetworkInputs(NamedTuple):
 def checked_network_inputs(
     net: Network, x1: ArrayLike, x2: ArrayLike | None, lengths1: ArrayLike | None, lengths2: ArrayLike | None
 ) -> NetworkInputs:
-    """What every kernel of a description is computed from.
+    """The checked arguments from which every kernel of a description is computed.
 
     Raises:
         TypeError: An array is not floating-point.
@@ -65,7 +65,7 @@ def checked_network_inputs(
 
 
 def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str) -> Batch:
-    """One side of a kernel; `side` is the suffix of the argument names in messages."""
+    """One side of a kernel, checked. `side` is the suffix of the argument names in messages."""
     name = f"x{side}"
     x = as_floating(name, x)
     expected = "(N, d)" if isinstance(net, MLP) else "(N, T, d)"
@@ -80,14 +80,14 @@ def check_batch(net: Network, x: ArrayLike, lengths: ArrayLike | None, side: str
         lengths = jnp.full((x.shape[0],), x.shape[1])
     else:
         lengths = check_lengths(f"lengths{side}", lengths, name, x.shape[0], x.shape[1])
-        # What lies past a sequence's length may be anything, NaN included; it is not read.
+        # Entries past a sequence's length are not read. They may be anything, also NaN.
         x = jnp.where((jnp.arange(x.shape[1])[None] < lengths[:, None])[:, :, None], x, 0.0)
     check_finite(name, x)
     return Batch(x, lengths)
 
 
 def check_lengths(name: str, lengths: ArrayLike, of: str, num_inputs: int, num_steps: int) -> jax.Array:
-    """Lengths of the inputs of the argument `of`, as an array of integers; anything else is refused."""
+    """Lengths of the inputs of the argument `of`, as an array of integers. Anything else is refused."""
     expected = f"{num_inputs} integers, one for each input of {of}"
     try:
         lengths = jnp.asarray(lengths)

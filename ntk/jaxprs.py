@@ -1,7 +1,7 @@
-"""Reading the programs that JAX traces. Code that depends on how a version of JAX writes programs is in this module.
+"""Reading the programs that JAX traces. All code that depends on how a version of JAX writes programs is here.
 
 It reads the names of primitives, the meaning of an equation (its dimension numbers, axes, shapes), and the programs
-inside it. How JAX packs the inputs of a loop into parameters changes between versions, so that is inferred from shapes.
+inside it. Versions of JAX pack the inputs of a loop into parameters differently. Shapes tell what each input is.
 """
 
 from collections import defaultdict
@@ -24,12 +24,12 @@ cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call dot_ge
 logistic max min mul neg pad pjit reduce_max reduce_min reduce_prod reduce_sum remat reshape rev scan sin sinh slice
 sort split sqrt square squeeze stack stop_gradient sub tanh transpose
 """.split()  # noqa: SIM905
-# So are these, where the second argument is such a constant.
+# These primitives are continuous if their second argument is a constant for which the function here is true.
 _CONTINUOUS_BY_A_CONSTANT = {"div": lambda number: number != 0, "pow": lambda number: number > 0}
 
 
 class Scan(NamedTuple):
-    """A `scan`, whose inputs and outputs are constants, what is carried, and what runs along the loop.
+    """A `scan`. Its inputs are constants, the carry, and arrays of slices. Its outputs are the carry and stacked arrays.
 
     Attributes:
         body: The closed program of one step.
@@ -51,9 +51,9 @@ def inner_programs(equation: Equation) -> list[Program]:
 
 
 def as_scan(equation: Equation) -> Scan:
-    """What a `scan` equation does with its inputs."""
+    """The body of a `scan` equation, and the kinds of its inputs."""
     (body,) = inner_programs(equation)
-    # What runs along the loop has one axis more outside of it.
+    # An array that the loop takes slices of, or stacks, has one axis more outside the loop.
     along = [_ndim(outer) > _ndim(inner) for outer, inner in zip(equation.invars, body.jaxpr.invars, strict=True)]
     stacked = [_ndim(outer) > _ndim(inner) for outer, inner in zip(equation.outvars, body.jaxpr.outvars, strict=True)]
     num_carry = len(stacked) - sum(stacked)
@@ -62,9 +62,9 @@ def as_scan(equation: Equation) -> Scan:
 
 
 def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Equation, int]]:
-    """Every equation of a program and of those inside it, and how often it is run.
+    """Every equation of a program and of the programs inside it, and how often it is run.
 
-    Those of a scan are run once a step, those of all branches once.
+    Equations of a scan are run once for each step. Those of each branch of a `cond` count once.
     """
     for equation in jaxpr.eqns:
         yield equation, times
@@ -84,7 +84,7 @@ def needed_equations(jaxpr: Any) -> list[Equation]:
 
 
 def readers(jaxpr: Any, needed: Sequence[Equation]) -> dict[Any, list[str]]:
-    """By variable, the primitives that read it among the needed equations, and "output" if the program returns it."""
+    """The primitives of needed equations that read each variable, and "output" if the program returns the variable."""
     found: dict[Any, list[str]] = defaultdict(list)
     for equation in needed:
         for atom in filter(is_variable, equation.invars):
@@ -111,7 +111,10 @@ def initial_values(program: Program, inputs: Sequence[Any]) -> dict[Any, Any]:
 
 
 def evaluate(program: Program, equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
-    """One equation as it stands, as a program of its own, so that custom derivatives and inner programs survive."""
+    """The outputs of one equation. It runs as a program of its own, which keeps custom derivatives and inner programs.
+
+    Outputs that the program drops are None.
+    """
     arguments = {a: x for a, x in zip(equation.invars, inputs, strict=True) if is_variable(a)}
     alone = program.jaxpr.replace(
         constvars=[],

@@ -1,4 +1,4 @@
-"""Products at highest precision: float32 keeps its digits on TPUs and recent GPUs, which round factors otherwise.
+"""Products at highest precision. By default TPUs and recent GPUs round the factors of float32 products.
 
 Gram matrices and solvers use these. The passes of a user's own function keep the precision that JAX is set to.
 """
@@ -21,7 +21,7 @@ def highest_matmul(a: ArrayLike, b: ArrayLike) -> jax.Array:
         b: (…, m, k), or (m,).
 
     Returns:
-        (…, n, k), without the axes that a vector has not.
+        (…, n, k). A vector a has no axis n, and a vector b has no axis k.
 
     Example:
         >>> import jax.numpy as jnp
@@ -55,7 +55,7 @@ def highest_tensordot(a: ArrayLike, b: ArrayLike, axes: int | Sequence[int] | Se
     Args:
         a: The first array.
         b: The second array.
-        axes: How many axes at the end of a meet those at the start of b; or the axes of a, and those of b.
+        axes: The number of axes at the end of a and at the start of b to sum over; or the axes of a and the axes of b.
 
     Returns:
         An array with the remaining axes of a, then those of b.

@@ -27,7 +27,7 @@ SomeDescription = TypeVar("SomeDescription", bound=Description)
 
 
 def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) -> type:
-    """Make a description a pytree. JAX rebuilds it with any placeholders for leaves, so it is not checked again."""
+    """Make a description a pytree. JAX rebuilds it with placeholders for leaves, so it is not checked again."""
 
     def flatten(net: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         children = [(jax.tree_util.GetAttrKey(name), getattr(net, name)) for name in leaves]
@@ -62,7 +62,7 @@ def check_stds(net: "MLP | RNN") -> None:
 
 
 def with_activation(net: SomeDescription, activation: Activation | None) -> SomeDescription:
-    """The network with another activation, or None in its place; nothing is checked."""
+    """The network with another activation, or None in its place. Nothing is checked."""
     changed = copy.copy(net)
     object.__setattr__(changed, "activation", activation)
     return changed
@@ -76,7 +76,7 @@ class MLP(Description):
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
 
     All parameters are N(0, 1) and trained. The output has no bias. With L = 0 the network has no hidden layer. It is
-    then the linear model f = (σ_v/√d) v·ξ, of kernels Θ = Σ = σ_v² ξ·ξ̄/d.
+    then the linear model f = (σ_v/√d) v·ξ, and its kernels are Θ = Σ = σ_v² ξ·ξ̄/d.
 
     Attributes:
         depth: L, the number of hidden layers, at least 0.

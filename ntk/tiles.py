@@ -1,4 +1,4 @@
-"""Kernel matrices tile by tile. A tile bounds the memory, instead of the batch, and stays in cache.
+"""Kernel matrices tile by tile. The size of a tile bounds the memory, whatever the batch, and a tile stays in cache.
 
 The tiles are one loop of the compiled program. Its body is compiled once, whatever the number of tiles.
 """
@@ -28,13 +28,13 @@ def kernel_by_tiles(
     and nothing is padded.
 
     Args:
-        sides: Two functions, which compute what `pair` needs of a tile of x1 and of a tile of x2. The first is called
+        sides: Two functions. They map a tile of x1 and a tile of x2 to the arguments of `pair`. The first is called
             once for each row of tiles.
         pair: The kernel (size, size, …) between two such sides, or a pytree of kernels.
         transposed: Exchanges the two sides of a kernel.
         x1: A pytree of arrays (N1, …).
-        x2: The other inputs, a pytree of arrays (N2, …). None means x1 itself; then the tiles on and above the diagonal
-            are computed and mirrored.
+        x2: The other inputs, a pytree of arrays (N2, …). None means x1. Then only the tiles on and above the diagonal
+            are computed, and mirrored.
         size: How many inputs of a side a tile has. A side with fewer inputs is one tile.
 
     Returns:
@@ -79,20 +79,22 @@ def swapped(kernel: jax.Array) -> jax.Array:
 def side_by_tiles(
     side: Callable[[PyTree], PyTree], x: PyTree, size: int
 ) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
-    """What `side` computes of all inputs, in a loop of its own: once for each input, and not again where it is read.
+    """The results of `side` for all inputs. A separate loop computes them once for each input.
 
-    XLA would merge it with what reads it, and compute it for each pair of inputs.
+    Without the loop, XLA would merge `side` with the code that reads its results, and compute it for each pair of
+    inputs.
 
     Args:
-        side: Of inputs (n, …) a pytree of arrays. Those that are larger for more inputs have the inputs' axis first.
+        side: A function of inputs (n, …) that returns a pytree of arrays. If an array grows with n, its first axis is
+            that of the inputs.
         x: A pytree of arrays (N, …).
-        size: The number of inputs that `side` is given at most.
+        size: The largest number of inputs that `side` is given.
 
     Returns:
-        Arrays (N, …), and the function that makes the pytree of some of their rows.
+        The arrays that grow, (N, …), and a function that maps rows of them to the pytree of `side`.
     """
     length = _length(x)
-    size = min(size, -(-length // 2))  # a loop of one turn would be no loop
+    size = min(size, -(-length // 2))  # XLA does not keep a loop of one step apart
     starts = np.minimum(np.arange(0, length, size), length - size)
     one, two = (jax.eval_shape(side, _of_length(x, count)) for count in (1, 2))
     leaves, structure = jax.tree.flatten(one)
@@ -138,7 +140,7 @@ def _length(x: PyTree) -> int:
 
 
 def device_memory() -> int:
-    """Bytes of memory of the first device. A device without its own has what this process may use of the machine's."""
+    """Bytes of memory of the first device. If it has none of its own, the memory that this process may use."""
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"]
@@ -150,7 +152,7 @@ def device_memory() -> int:
 
 
 def _limits_of_control_groups() -> list[Path]:
-    """Where Linux keeps the memory limits of this process's groups, such as those of a job or a container."""
+    """The files with Linux's memory limits of this process's control groups, such as those of a job or a container."""
     root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
     lines = own.read_text(encoding="utf-8").splitlines() if own.exists() else []
     groups = [root / line.split("::/", 1)[1] for line in lines if line.startswith("0::/")]

@@ -20,14 +20,15 @@ KeyPath = tuple[Any, ...]  # keys of jax.tree_util, which have no type in common
 def leaf_paths(tree: Any) -> list[str]:
     """The path of every leaf, in the order of `jax.tree.leaves`, such as 'params/Dense_0/kernel'.
 
-    The keys of a path are the names that the author of the network wrote. What Flax puts around an array, an NNX
-    variable or a box of Linen's metadata, adds none: the kernel of the NNX layer `hidden` is 'hidden/kernel'.
+    The keys of a path are the names that the author of the network wrote. A wrapper that Flax puts around an array,
+    such as an NNX variable or a box of Linen's metadata, adds no key: the kernel of the NNX layer `hidden` is
+    'hidden/kernel'.
 
     Args:
         tree: Variables of a Flax Linen model, an NNX state or module, or any other pytree.
 
     Returns:
-        The paths. That of a tree which is itself a leaf is ''.
+        The paths. If the tree itself is a leaf, its path is ''.
 
     Example:
         >>> import jax.numpy as jnp

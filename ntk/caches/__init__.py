@@ -1,1 +1,1 @@
-"""Caches that keep alive neither functions nor what they refer to."""
+"""Caches of things that are made from functions. They do not keep the functions alive."""

@@ -54,7 +54,7 @@ def kept_with(*owners: Any) -> dict[Any, Any]:
 
 def _kept_from_now_on(owners: tuple[Any, ...]) -> dict[Any, Any]:
     def forget(_: Any, kept: dict[Hashable, dict[Any, Any]] = _KEPT) -> None:
-        """Drop what was kept with an owner that died. The default holds the cache while the interpreter ends."""
+        """Drop the dictionary of an owner that died. The default argument holds the cache until the interpreter ends."""
         kept.pop(key, None)
 
     key = _key(owners, forget)
@@ -106,7 +106,7 @@ def _program(body: Callable[..., Any], owners: tuple[Any, ...], static: int) -> 
 
 
 def reference(owner: Any) -> Callable[[], Any]:
-    """A function that returns the owner. It holds the owner only if that takes no weak references."""
+    """A function that returns the owner. It keeps the owner alive only if the owner takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)
     except TypeError:

@@ -29,7 +29,7 @@ def as_of_now(fn: Callable[..., Any], wrapped: Callable[..., Any] | None = None)
 
     Args:
         fn: The function.
-        wrapped: Applied to the copy once; None for nothing.
+        wrapped: A function that is applied to the copy once. None means that the copy itself is returned.
 
     Returns:
         The copy, or the result of `wrapped`.
@@ -39,7 +39,7 @@ def as_of_now(fn: Callable[..., Any], wrapped: Callable[..., Any] | None = None)
     if found is None:
         found = copied(fn)
         found = found if wrapped is None else wrapped(found)
-        with contextlib.suppress(TypeError):  # it may take no weak reference
+        with contextlib.suppress(TypeError):  # some objects take no weak references
             _ALIKE[key] = found
     return found
 
@@ -50,7 +50,7 @@ def copied(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def content(value: Any) -> Hashable:
-    """A key that two values share if they do the same. It holds neither of them."""
+    """A key that is equal for two values that do the same. It keeps neither of them alive."""
     return _content(value, {})
 
 
@@ -92,9 +92,9 @@ def _of_global(fn: FunctionType, name: str, seen: dict[int, int]) -> Hashable:
 def _identity(value: Any) -> Hashable:
     with contextlib.suppress(TypeError):
         return Same(value)
-    with contextlib.suppress(TypeError):  # it takes no weak reference, such as a range
+    with contextlib.suppress(TypeError):  # some objects take no weak references, such as a range
         return hash(value), type(value), value
-    return object()  # which equals nothing
+    return object()  # it is equal to no other key
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:
@@ -134,7 +134,7 @@ def _inside(cell: CellType) -> Any:
 
 
 def _globals_of(fn: FunctionType) -> tuple[str, ...]:
-    """The global names in the code of a function. Functions of installed libraries have none: theirs do not change."""
+    """The global names in the code of a function that may change. Those of installed libraries do not change."""
     if "site-packages" in fn.__code__.co_filename:
         return ()
     return tuple(dict.fromkeys(name for name in _names_in(fn.__code__) if name in fn.__globals__))

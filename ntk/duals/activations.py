@@ -16,7 +16,7 @@ from ntk.dtypes import common_dtype
 from ntk.duals import closed_forms as forms
 
 Entries = Real[ArrayLike, "..."]
-ScalarFunction = Callable[[jax.Array], jax.Array]  # of each entry alone
+ScalarFunction = Callable[[jax.Array], jax.Array]  # it acts on each entry alone
 
 
 @jax.tree_util.register_static
@@ -24,7 +24,7 @@ ScalarFunction = Callable[[jax.Array], jax.Array]  # of each entry alone
 class Activation:
     """A scalar function φ with E φ(u)φ(ū) and E φ'(u)φ'(ū) for (u, ū) ~ N(0, [[q11, q12], [q12, q22]]).
 
-    `ntk.activation` makes one. A variable of variance zero is the constant 0, and φ'(0) is the one of JAX.
+    `ntk.activation` makes one. A variable of variance zero is the constant 0. φ'(0) is the derivative that JAX takes.
 
     Attributes:
         name: The name in messages and plots.
@@ -177,7 +177,7 @@ def _real(name: str, q: ArrayLike) -> jax.Array:
 @compiled(static=1)
 def _evaluate(act: Activation, attribute: str, q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     value = getattr(act, attribute)(q11, q12, q22)
-    # A variance that has overflowed leaves ∞ − ∞ behind; the map is ∞ then, while NaN stays the mark of bad input.
+    # If a variance has overflowed, the formula gives ∞ − ∞ and the map is ∞. NaN is the mark of bad input alone.
     overflowed = (jnp.isinf(q11) | jnp.isinf(q22)) & jnp.isnan(value)
     value = jnp.where(overflowed, jnp.inf, value)
     value = jnp.where(jnp.isnan(q11) | jnp.isnan(q12) | jnp.isnan(q22), jnp.nan, value)

@@ -67,10 +67,10 @@ def noisy_relu(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2:
 
 
 def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
-    """E φφ̄ for φ(x) = x·step(x), the step smoothed: GELU (n = 1) is x·Φ(x) (theory.md 4.5).
+    """E φφ̄ for φ(x) = x·step(x) with a smoothed step. With n = 1 this is GELU, x·Φ(x) (theory.md 4.5).
 
-    Two integrations by parts give q12·G + (Δ₀ + q12²κ)/(2π√Δ) with G the map of the smoothed step,
-    κ = n1/(q11+n1) + n2/(q22+n2), Δ₀ without the noise and Δ with it: no term cancels another.
+    Two integrations by parts give q12·G + (Δ₀ + q12²κ)/(2π√Δ). G is the map of the smoothed step, and
+    κ = n1/(q11+n1) + n2/(q22+n2). Δ₀ is the determinant without the noise, and Δ with it. No term cancels another.
     """
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
     bump = (pair.quiet_det + pair.c**2 * kappa) / (2.0 * math.pi * pair.root)
@@ -78,7 +78,7 @@ def noisy_gate(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2:
 
 
 def noisy_gate_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance, n2: Variance) -> jax.Array:
-    """E φ'φ̄' for φ(x) = x·step(x), the step smoothed: G + q12·(κ + n1·n2/Δ)/(2π√Δ) (theory.md 4.5)."""
+    """E φ'φ̄' for φ(x) = x·step(x) with a smoothed step: G + q12·(κ + n1·n2/Δ)/(2π√Δ) (theory.md 4.5)."""
     pair, step, kappa = _gate_parts(q11, q12, q22, n1, n2)
     noise = n1 * n2 / (pair.scale**2 * pair.det)
     return step + pair.c * (kappa + noise) / (2.0 * math.pi * pair.root)
@@ -107,7 +107,7 @@ def gaussian_derivative(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.A
 def sin(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E sin(u)sin(ū) = (exp(−Var(u−ū)/2) − exp(−Var(u+ū)/2))/2 (theory.md 4.7)."""
     sign = jnp.where(q12 < 0, -jnp.ones_like(q12), 1.0)
-    # The larger exponential is taken out, so that a small covariance keeps its digits.
+    # The larger exponential is factored out, so that a small covariance keeps its digits.
     return -sign * jnp.exp(-_half_variance(q11, -sign * q12, q22)) * jnp.expm1(-2.0 * sign * q12) / 2.0
 
 
@@ -133,6 +133,6 @@ def square(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
 
 def cube(q11: jax.Array, q12: jax.Array, q22: jax.Array) -> jax.Array:
     """E u³ū³ = 9·q11·q12·q22 + 6·q12³ (theory.md 4.9), in an order that overflows only if the result does."""
-    # Chosen rather than jnp.maximum, whose second derivatives are not those of the product where the two are equal.
+    # Not jnp.maximum: where q11 and q22 are equal, its second derivatives are not those of the product.
     larger, smaller = jnp.where(q11 > q22, q11, q22), jnp.where(q11 > q22, q22, q11)
     return 9.0 * (larger * (smaller * q12)) + 6.0 * q12**3

@@ -6,10 +6,11 @@ scaled by powers of two, so that no product overflows or underflows and no digit
 that are exact in floating point. It is 0 where ρ is ±1, however it is compiled.
 
 Derivatives. √Δ has the slope ∞ at ρ = ±1, where the angle between u and ū has a kink. The derivative there is set to 0,
-the mean over the two sides. Derivatives along which ρ stays ±1 are then exact: in hyperparameters, and in a point that
-meets itself or its opposite. If Δ ≤ ε·q11·q22, one rounding of a covariance could have made the angle (1.5e-8 in
-float64, 3.5e-4 in float32), and the pair counts as ρ = ±1. At larger angles the derivatives are right for the three
-numbers as given. A rounding of these numbers, ε relative to 1, changes a derivative of the angle θ by a part of ε/θ².
+the mean over the two sides. Derivatives in directions that keep ρ at ±1 are then exact. Examples are derivatives in
+hyperparameters, and in a point that is paired with itself or its opposite. If Δ ≤ ε·q11·q22, one rounding of a
+covariance could have made the angle (1.5e-8 in float64, 3.5e-4 in float32), and the pair counts as ρ = ±1. At larger
+angles the derivatives are exact for the three given numbers. A relative error ε of these numbers changes a derivative
+of the angle θ by a relative ε/θ².
 """
 
 import math
@@ -29,7 +30,8 @@ Variance = float | jax.Array
 class Pair(NamedTuple):
     """A pair of Gaussians, noise included, in units where its variances are between 1 and 4.
 
-    With s1, s2 the powers of two that bring the variances there and n1, n2 independent noise variances:
+    s1 and s2 are the powers of two that bring the variances into this range. n1 and n2 are the variances of independent
+    noise.
 
     Attributes:
         v1: (q11 + n1)·s1².
@@ -38,7 +40,7 @@ class Pair(NamedTuple):
         det: v1·v2 − c².
         quiet_det: (q11·q22 − q12²)·s1²·s2², the same without the noise.
         root: √det.
-        inverse_radius: 1/√(v1·v2), of the vector (c, √Δ); 0 where that has no length.
+        inverse_radius: 1/√(v1·v2), the inverse length of the vector (c, √Δ); 0 where the length is 0.
         scale: 1/(s1·s2); a quantity of degree one in (u, ū) is that of the scaled pair times `scale`.
         constant: whether u or ū is the constant 0 (v1 or v2 vanishes).
     """
@@ -57,7 +59,7 @@ class Pair(NamedTuple):
 def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0.0, n2: Variance = 0.0) -> Pair:
     """The pair (u + √n1·ε, ū + √n2·ε̄) with independent standard normal ε, ε̄, scaled by powers of two."""
     scale1, scale2 = _power_of_two(q11 + n1), _power_of_two(q22 + n2)
-    # Divisions, which the compiler does once for each variance: products it would repeat for each pair.
+    # Divisions and not products. The compiler divides once for each variance, and would multiply again for each pair.
     a, c, b = q11 / scale1 / scale1, q12 * (1.0 / scale1) * (1.0 / scale2), q22 / scale2 / scale2
     noise1, noise2 = n1 / scale1 / scale1, n2 / scale2 / scale2
     v1, v2 = a + noise1, b + noise2
@@ -65,14 +67,14 @@ def scaled_pair(q11: jax.Array, q12: jax.Array, q22: jax.Array, n1: Variance = 0
     quiet_det = determinant(a, c, b)
     noise = noise2 * v1 + noise1 * b
     det = quiet_det + noise
-    # With noise the determinant is known to all its digits; without it one rounding of c makes this one.
+    # With noise all digits of the determinant are right. Without noise, one rounding of c changes it by this much.
     rounding = jnp.where(noise > 0, 0.0, jnp.finfo(c.dtype).eps * (v1 * v2))
     inverse_radius = _inverse_root(v1) * _inverse_root(v2)
     return Pair(v1, c, v2, det, quiet_det, safe_sqrt(det, rounding), inverse_radius, scale1 * scale2, constant)
 
 
 def _square(c: jax.Array, det: jax.Array) -> jax.Array:
-    """v1·v2 = c² + Δ, 1 where that is 0."""
+    """v1·v2 = c² + Δ, or 1 where it is 0."""
     square = c * c + det
     return jnp.where(square == 0, 1.0, square)
 
@@ -84,12 +86,12 @@ def _determinant_slope(primals: Arrays, tangents: Arrays) -> jax.Array:
 
 @with_derivative(_determinant_slope)
 def determinant(a: jax.Array, c: jax.Array, b: jax.Array) -> jax.Array:
-    """a·b − c² for entries of order one, not negative; with a relative error of a few roundings, and 0 where it is 0.
+    """a·b − c² for entries of order one, or 0 if it is negative. The relative error is a few roundings; 0 is exact.
 
-    Each factor is split into two halves of its significand, so that every product below is exact whether or not the
-    compiler contracts it into a fused multiply-add (Dekker 1971, with bits cut off in place of the multiplication
-    trick, which contraction breaks). Summed from the largest to the smallest, a sum that cancels is exact too (Sterbenz
-    1974), but for one unit of ε^{3/2} in the rare case that a middle product fills its last bit.
+    Each factor is split into two halves of its significand. Every product below is then exact, whether or not the
+    compiler contracts it into a fused multiply-add. Dekker 1971 splits by a multiplication, which contraction breaks;
+    here bits are cut off instead. The products are summed from the largest to the smallest. A sum that cancels is exact
+    too (Sterbenz 1974), except for one unit of ε^{3/2} in the rare case that a middle product fills its last bit.
     """
     (a1, a0), (c1, c0), (b1, b0) = _halves(a), _halves(c), _halves(b)
     value = (((a1 * b1 - c1 * c1) + (a1 * b0 - c1 * c0)) + (a0 * b1 - c1 * c0)) + (a0 * b0 - c0 * c0)
@@ -115,14 +117,14 @@ def angle_complement(pair: Pair) -> jax.Array:
 
 
 def _angle_slope(primals: Arrays, tangents: Arrays) -> jax.Array:
-    """That of atan2: the radius says nothing that c and the root do not."""
+    """The derivative of atan2. The radius needs no term, because it is a function of c and the root."""
     (c, root, _), (dc, droot, _) = primals, tangents
     return (root * dc - c * droot) / _square(c, root * root)
 
 
 @with_derivative(_angle_slope)
 def _angle(c: jax.Array, root: jax.Array, inverse_radius: jax.Array) -> jax.Array:
-    """atan2(c, root) for root ≥ 0, given 1/√(c² + root²); 0 at the origin, where that is given as 0."""
+    """atan2(c, root) for root ≥ 0, given 1/√(c² + root²). At the origin that number is 0, and so is the result."""
     near_axis, acute = acute_arcsine(jnp.abs(c), root, inverse_radius)
     angle = jnp.where(near_axis, right_angle_minus(acute), acute)
     return jnp.where(c < 0, -angle, angle)
@@ -134,7 +136,7 @@ def mean_abs_product(pair: Pair) -> jax.Array:
 
 
 def _mean_abs_product_slope(primals: Arrays, tangents: Arrays) -> jax.Array:
-    """Written out because the two terms with 1/√Δ of the plain derivative cancel."""
+    """The derivative, written out because two terms with 1/√Δ cancel in it."""
     (c, det, root, inverse_radius), (dc, ddet, _, _) = primals, tangents
     square = _square(c, det)
     slope_c = _angle(c, root, inverse_radius) + c * root / square
@@ -164,8 +166,8 @@ def _power_of_two(variance: jax.Array) -> jax.Array:
 def _halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The high and low half of x's significand; their sum is x.
 
-    The 53 bits of float64 are an odd number: the high half is the nearest one of 26, and the sign of the low half
-    stands for the bit that is missing.
+    float64 has 53 bits, an odd number. The high half is therefore rounded to 26 bits, and the sign of the low half
+    stands for the missing bit.
     """
     digits = jnp.finfo(x.dtype).nmant + 1
     high = _leading_bits(x, digits // 2 - 1, nearest=digits % 2 == 1)
@@ -173,7 +175,7 @@ def _halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _leading_bits(x: jax.Array, count: int, nearest: bool = False) -> jax.Array:
-    """All but the first `count` bits of the fraction cut off, or rounded: one or two operations on integers."""
+    """x with the first `count` bits of its fraction. The other bits are cut off, or rounded if `nearest`."""
     bits = jnp.finfo(x.dtype)
     dtype = jnp.dtype(f"uint{bits.bits}")
     unit = 2 ** (bits.nmant - count)

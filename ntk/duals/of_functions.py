@@ -1,4 +1,4 @@
-"""The activation that is asked for: one with a name, or that of a function, of which the maps are quadratures."""
+"""Activations from a name, or from a function. The dual maps of a function are quadratures."""
 
 import functools
 import math
@@ -20,7 +20,7 @@ from ntk.duals.named import NAMED
 from ntk.duals.quadrature import FINER, TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
 from ntk.duals.resolution import relative_error
 
-ActivationLike: TypeAlias = str | ScalarFunction | Activation  # what `activation` makes an `Activation` of
+ActivationLike: TypeAlias = str | ScalarFunction | Activation  # what `activation` takes
 
 
 def activation(
@@ -28,21 +28,21 @@ def activation(
     *,
     breakpoints: Sequence[float | int] = (0.0,),
 ) -> Activation:
-    """The activation of that name, or of any coordinate-wise JAX function.
+    """The activation of a name, or of any coordinate-wise JAX function.
 
-    Named: identity, relu, leaky_relu (slope 0.1), abs, erf, tanh, sigmoid, gelu (erf form), silu, softplus, sin,
-    cos, exp, sign, step, gaussian (exp(−x²)), square, cube. The maps of a function are quadratures; `error_estimate`
-    tells how accurate they are at given variances.
+    The names are identity, relu, leaky_relu (slope 0.1), abs, erf, tanh, sigmoid, gelu (erf form), silu, softplus, sin,
+    cos, exp, sign, step, gaussian (exp(−x²)), square and cube. The maps of a function are quadratures. `error_estimate`
+    estimates their error at given variances.
 
     Named activations have all gradients, of second order too. If a function has a kink, the gradient of its D-map is
     NaN, and so is the gradient of an NTK. At correlations of ±1 the D-map of a kink has infinite slopes. A named
-    activation counts them as 0, which is the mean over both sides. Derivatives along which the correlation stays ±1 are
-    then exact; such are derivatives in hyperparameters, and in an input that meets itself.
+    activation counts them as 0, which is the mean over both sides. Derivatives in directions that keep the correlation
+    at ±1 are then exact. Examples are derivatives in hyperparameters, and in an input that is paired with itself.
 
     Args:
         name_or_function: A name from the list, a function, or an `Activation` (returned as it is).
-        breakpoints: For a function, the points where it bends or jumps, and the centres of transitions that are narrow
-            beside √q. The accuracy at large variance depends on them.
+        breakpoints: For a function, the points where it bends or jumps, and the centres of transitions that are much
+            narrower than √q. The accuracy at large variance depends on them.
 
     Returns:
         The `Activation`. The same name or function gives the same object.
@@ -78,7 +78,7 @@ def activation(
 
 
 def check_breakpoints(breakpoints: object) -> tuple[float, ...]:
-    """Break points as numbers; refused where they are not a tuple or list of at least one finite number."""
+    """The break points as numbers. Anything but a tuple or list of at least one finite number is refused."""
     if not isinstance(breakpoints, tuple | list) or not breakpoints or not all(map(_is_finite_number, breakpoints)):
         raise ValueError(f"breakpoints is {shown(breakpoints)}; expected a tuple of finite numbers, (0.0,) for none.")
     return tuple(float(point) for point in breakpoints)
@@ -107,14 +107,15 @@ def _of_function(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> Activati
     """The activation of a function as it is now. A second call returns the same object while both live.
 
     The activation refers to a copy of the function, so that it does not keep the function alive. A callable object is
-    not copied; its activation lives as long as somebody else holds it.
+    not copied, and its activation lives only as long as other code refers to it.
     """
     kept, key = kept_with(fn), (breakpoints, content(fn))
     found = kept[key]() if key in kept else None
     if found is None:
         copy = copied(fn)
         found = _by_quadrature(copy, breakpoints)
-        # An activation that refers to the function itself would keep it alive for ever. Functions of JAX live for ever.
+        # If the activation refers to the function itself, a strong reference here would keep both alive for ever.
+        # Functions of JAX live for ever anyway.
         module = getattr(fn, "__module__", None) or ""
         kept[key] = (lambda: found) if copy is not fn or module.partition(".")[0] == "jax" else weakref.ref(found)
     return found
@@ -122,7 +123,7 @@ def _of_function(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> Activati
 
 def _by_quadrature(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> Activation:
     name = getattr(fn, "__name__", type(fn).__name__)
-    # The function is looked at here and now, also when a transformation is under way around us.
+    # The function is evaluated now, also if this runs inside a transformation such as jax.jit.
     with jax.ensure_compile_time_eval():
         _check_coordinate_wise(name, fn)
         kinks = smoothness(fn, breakpoints)

@@ -38,8 +38,8 @@ class Rule(NamedTuple):
     refinement: float
 
 
-TRUNCATION = 2e-12  # what the tanh-sinh rule leaves beyond its last nodes, relative to the natural scale
-_AT_ONCE = 2**16  # points; that many are worth the call of an operation and stay in the processor's cache
+TRUNCATION = 2e-12  # error from the end of the tanh-sinh rule at its last nodes, relative to the natural scale
+_AT_ONCE = 2**16  # points: enough to outweigh the call of an operation, and few enough for the processor's cache
 FINER = 1.5  # the refinement of the rule that errors are estimated with
 
 
@@ -151,9 +151,9 @@ def smoothness(fn: ScalarFunction, breakpoints: tuple[float, ...]) -> float:
 
 
 def values_and_slopes(fn: ScalarFunction, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """φ and φ' at concrete points, operation by operation: no program of its own is compiled for the function.
+    """φ and φ' at concrete points, computed operation by operation. The function as a whole is not compiled.
 
-    The function sees one shape, whatever the points are, so that JAX compiles each of its operations only once.
+    The function is called with arrays of one shape only, so that JAX compiles each of its operations once.
 
     Example:
         >>> import numpy as np
@@ -179,7 +179,7 @@ def ratio(numerator: Array | float, denominator: Array) -> Array:
 
 
 def _namespace(array: Array) -> ModuleType:
-    """NumPy for its own arrays, which are computed on the host without a program, and jax.numpy for all others."""
+    """NumPy for NumPy arrays, which need no compiled program, and jax.numpy for all others."""
     return np if isinstance(array, np.ndarray) else jnp
 
 
@@ -187,7 +187,7 @@ def graded_rule(cuts: Array, rule: Rule) -> tuple[Array, Array]:
     """Nodes and weights, both (panels·order, …), for E over N(0, 1) cut at `cuts` of shape (cuts, …)."""
     xp = _namespace(cuts)
     double = cuts.dtype == jnp.float64
-    # Well past the last digit of the mass, for functions that grow.
+    # Well past the last digit of the Gaussian's mass, because the function may grow.
     radius = rule.refinement * (12.0 if double else 8.0)
     order = round(rule.refinement * (96 if double else 60))
     edges = xp.sort(xp.clip(cuts, -radius, radius), axis=0)
@@ -197,7 +197,7 @@ def graded_rule(cuts: Array, rule: Rule) -> tuple[Array, Array]:
     from_left, weights = (xp.asarray(a, cuts.dtype) for a in _tanh_sinh(order))
     columns = (slice(None),) + (None,) * cuts.ndim
     from_left, from_right, weights = from_left[columns], from_left[::-1][columns], weights[columns]
-    # Measured from the nearer end, a node keeps its digits however close it lies to a cut at 0.
+    # A node is measured from the nearer end, so that it keeps its digits also close to a cut at 0.
     width = (right - left)[None]
     nodes: Array = xp.where(from_left < from_right, left[None] + width * from_left, right[None] - width * from_right)
     masses: Array = weights * width * xp.exp(-(nodes**2) / 2.0) / math.sqrt(2.0 * math.pi)

@@ -1,9 +1,9 @@
 """Functions with a derivative rule of their own that holds everywhere, in loops too.
 
-`jax.custom_jvp` loses its rule inside `lax.scan` and `lax.fori_loop` as soon as a derivative is taken of a reverse
-one: what does not change from step to step is moved out of the loop by a partial evaluation that inlines the function
-and forgets the rule (JAX 0.10.2; JAX 0.12.0.1 keeps it). Derivatives are then those of the plain operations: NaN, or
-wrong without a word. A primitive keeps its rule through every transformation.
+`jax.custom_jvp` loses its rule inside `lax.scan` and `lax.fori_loop` when a reverse-mode derivative is differentiated
+again. A partial evaluation moves values that are constant over the steps out of the loop. It inlines the function and
+drops the rule (JAX 0.10.2; JAX 0.12.0.1 keeps it). Derivatives are then those of the plain operations: NaN, or wrong
+numbers without a warning. A primitive keeps its rule through every transformation.
 """
 
 import functools
@@ -24,12 +24,12 @@ Rules = Callable[[Arrays, Arrays], Arrays]
 
 
 def with_rule(fn: Callable[..., Arrays], rule: Rules, *arguments: ArrayLike) -> Arrays:
-    """The results of a function of arrays, of which the rule is the derivative.
+    """The results of a function of arrays. `rule` is the derivative of the function.
 
     Args:
-        fn: It returns a tuple of arrays.
-        rule: The tangents of these from the primals and their tangents. It is linear in the tangents and may itself be
-            differentiated.
+        fn: A function that returns a tuple of arrays.
+        rule: It maps the primals and their tangents to the tangents of the results. It is linear in the tangents and
+            may itself be differentiated.
         *arguments: Floating-point arrays.
 
     Returns:
@@ -50,7 +50,7 @@ def with_derivative(rule: Rule) -> Callable[[Elementwise], Elementwise]:
     """A decorator that gives a derivative rule to an elementwise function of arrays that broadcast.
 
     Args:
-        rule: Maps the primals and their tangents to the tangent of the result. It is itself differentiable.
+        rule: It maps the primals and their tangents to the tangent of the result. It may itself be differentiated.
 
     Returns:
         The decorator.

@@ -1,10 +1,10 @@
 """The logistic distribution as a mixture of Gaussians, which gives the dual maps of tanh and others in closed form.
 
-A standard logistic variable is τ·ε with ε ~ N(0, 1) and τ/2 following the Kolmogorov distribution (Andrews &
-Mallows 1974, "Scale mixtures of normal distributions"; Stefanski 1991). Hence
-    sigmoid(u) = E step(u + τε),   tanh(u) = E sign(u + τε/2),   softplus(u) = E relu(u + τε)   (theory.md 4.6),
-and an expectation of a product of two of them is a double sum of arc-cosine kernels with enlarged variances. Unlike
-two-dimensional quadrature, the sum is as accurate at variance 1e8 or at correlation 1 as anywhere else.
+A standard logistic variable is τ·ε, where ε ~ N(0, 1) and τ/2 has the Kolmogorov distribution (Andrews & Mallows 1974,
+"Scale mixtures of normal distributions"; Stefanski 1991). Therefore
+    sigmoid(u) = E step(u + τε),   tanh(u) = E sign(u + τε/2),   softplus(u) = E relu(u + τε)   (theory.md 4.6).
+The expectation of a product of two of them is a double sum of arc-cosine kernels with enlarged variances. The sum is as
+accurate at variance 1e8 or at correlation 1 as anywhere else; two-dimensional quadrature is not.
 """
 
 import functools
@@ -17,7 +17,7 @@ from jax import lax
 
 NoisyMap = Callable[..., jax.Array]
 
-# The Gauss rule with 16 nodes reproduces the sigmoid to 8e-12 on the whole line, that with 10 to 1e-8.
+# The Gauss rule reproduces the sigmoid on the whole line, to 8e-12 with 16 nodes and to 1e-8 with 10 nodes.
 _NODES = {"float64": 16}
 _NODES_BELOW_FLOAT64 = 10
 LOGISTIC_ACCURACY = 1e-11
@@ -32,7 +32,7 @@ def logistic_mixture(noisy_map: NoisyMap, scale: float = 1.0) -> Callable[..., j
         n1, n2 = (grid.ravel() for grid in jnp.meshgrid(noise, noise, indexing="ij"))
         pair_weights = jnp.asarray(np.outer(weights, weights).ravel(), q12.dtype)
 
-        # Under reverse differentiation each term is computed again rather than kept.
+        # Reverse differentiation computes each term again instead of keeping it.
         @jax.checkpoint
         def add_term(total: jax.Array, term: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
             n1, n2, weight = term
@@ -48,8 +48,9 @@ def logistic_mixture(noisy_map: NoisyMap, scale: float = 1.0) -> Callable[..., j
 def logistic_nodes(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes τ and weights of the Gauss rule in log τ for the mixing distribution, each of shape (num_nodes,).
 
-    Golub & Welsch 1969: the eigenvalues of the Jacobi matrix that Lanczos iteration finds from the density on a
-    fine grid, where the trapezoidal rule is exact to rounding because the density decays doubly exponentially.
+    The nodes are the eigenvalues of a Jacobi matrix (Golub & Welsch 1969). Lanczos iteration finds the matrix from the
+    density on a fine grid. The trapezoidal rule is exact to rounding there, because the density decays doubly
+    exponentially.
     """
     step = 0.02
     nodes = np.arange(-3.2, 1.8, step)
@@ -70,7 +71,7 @@ def logistic_nodes(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kolmogorov_density(x: np.ndarray) -> np.ndarray:
-    """The density of the Kolmogorov distribution, by whichever of its two theta series converges at once."""
+    """The density of the Kolmogorov distribution, by the one of its two theta series that converges fast."""
     k = np.arange(1, 12)[:, None]
     with np.errstate(under="ignore"):
         large = 8.0 * x * np.sum((-1.0) ** (k - 1) * k**2 * np.exp(-2.0 * k**2 * x**2), axis=0)

@@ -25,7 +25,7 @@ Times = Real[ArrayLike, "..."]
 
 @runtime_checkable
 class KernelPair(Protocol):
-    """What an ensemble needs of `ntk.Kernels`.
+    """The part of `ntk.Kernels` that an ensemble reads.
 
     Attributes:
         ntk: Θ, (N1, N2).

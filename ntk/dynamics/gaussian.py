@@ -111,7 +111,7 @@ def gp_posterior(
     With the NNGP as K this is Bayesian inference with an infinitely wide network (Neal 1996; Lee et al. 2018,
     arXiv:1711.00165). With the NTK as K it is the "NTKGP" of He et al. 2020 (arXiv:2007.05864). Trained networks have
     another distribution; see `squared_loss_ensemble`. Without a ridge, the inverse is a pseudo-inverse: it leaves out
-    eigenvalues of K that rounding hides.
+    eigenvalues of K that are 0 up to rounding.
 
     Args:
         k_train_train: K, (N, N), shared by the outputs, of float32 or float64.
@@ -234,7 +234,10 @@ def _posterior(
 
 @jax.jit
 def _posterior_on_train(process: GaussianProcess) -> tuple[jax.Array, jax.Array]:
-    """On the training points the covariance is K − K(K + ρ)⁻¹K = ρ(1 − ρ(K + ρ)⁻¹): no kernels are subtracted."""
+    """The posterior on the training points.
+
+    The covariance is K − K(K + ρ)⁻¹K = ρ(1 − ρ(K + ρ)⁻¹). The second form keeps its digits: no kernel is subtracted.
+    """
     ridge, n = process.spectrum.ridge, len(process.targets)
     mean = process.targets - _ended(process, "residual", process.targets)
     identity = jnp.eye(n, dtype=process.targets.dtype)

@@ -218,8 +218,8 @@ def _integrate(
 
     def advance(state: tuple[jax.Array, jax.Array, jax.Array], until: jax.Array) -> tuple[Any, jax.Array]:
         now, coefficients, arrived = state
-        # One call for each time: a SaveAt of all times calls back to the host to check them. Unwrapped, since the cache
-        # of Diffrax's own jit would keep the loss alive.
+        # One call for each time, because a SaveAt of all times would check them by a callback to the host. `unwrap`
+        # removes Diffrax's own jit, whose cache would keep the loss alive.
         solution = inspect.unwrap(diffrax.diffeqsolve)(
             diffrax.ODETerm(velocity),
             solver or diffrax.Tsit5(),

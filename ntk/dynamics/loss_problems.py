@@ -146,5 +146,5 @@ def _mixes_points(loss: Loss, outputs: PyTree, targets: PyTree) -> bool:
         y = jnp.zeros(target.shape, target.dtype)
         gradient = jax.jit(jax.grad(lambda f, y: jnp.sum(loss(f, y))))
         one, other = (gradient(f, targets)[1:] for targets in (y, y.at[0].set(1)))
-        # A loss may close over traced arrays. It cannot be tried then.
+        # A loss may close over traced arrays. Then it cannot be tried.
         return is_concrete(one, other) and not bool(jnp.array_equal(one, other, equal_nan=True))

@@ -6,11 +6,11 @@ arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may dep
     "ntk"       θ = ω, η.                  As n → ∞, Θ and the features stay where they start.
     "standard"  W = (σ/√fan-in) ω, η/n.    As n → ∞, Θ and the features stay where they start. The parts of Θ from input
                                            weights and biases are smaller by 1/n: in the limit, these are not trained.
-                                           With σ = 0 parameters start at 0 and are trained. In the others they have no
-                                           effect.
-    "mup"       θ = ω/√n, f/√n, η.         The maximal update parameterization (Table 1 there, for SGD). Features and Θ
-                                           move by order one at any width, so the kernel has no limit. With one hidden
-                                           layer, it has the mean-field limit.
+                                           With σ = 0 parameters start at 0 and are trained. In the other two
+                                           parameterizations they have no effect.
+    "mup"       θ = ω/√n, f/√n, η.         The maximal update parameterization (Table 1 of that paper, for SGD).
+                                           Features and Θ move by order one at any width, so the kernel has no limit.
+                                           A network with one hidden layer has the mean-field limit.
 """
 
 import functools

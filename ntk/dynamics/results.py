@@ -16,7 +16,7 @@ from ntk.checks import is_concrete
 from ntk.dynamics.linear_algebra.spectral import Array, Spectrum
 from ntk.linalg import highest_matmul
 
-# Predictions that keep so many digits get no advice.
+# Predictions that keep at least this many digits cause no warning.
 _ENOUGH_DIGITS = 3
 # An eigensolver moves eigenvalues by about 2ε times the largest.
 _MOVED_BY_SOLVER = 2.0
@@ -56,7 +56,7 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
 
     Args:
         spectrum: The spectrum of the kernel with its ridge.
-        t: (T,). t = inf brings no warning; see `condition_report`.
+        t: (T,). There is no warning for t = inf; see `condition_report`.
         rate: η, or η/(1 − β) with momentum β.
         error: (N, c), the error at the start.
         given_in: The dtype of the kernel as the caller gave it.

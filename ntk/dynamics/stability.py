@@ -14,7 +14,7 @@ from ntk.dynamics.linear_algebra.spectral import check_semidefinite, with_ridge
 from ntk.dynamics.squared_loss import as_momentum
 from ntk.spectra.spectrum import eigenvalues
 
-# A solve that keeps so many digits gets no advice.
+# A report gives no advice if solves keep at least this many digits.
 _ENOUGH_DIGITS = 3
 
 

@@ -119,7 +119,7 @@ def check_trained(trajectory: Trajectory) -> None:
 
 
 class _Data(NamedTuple):
-    """What training starts from and reads, as `_checked_data` found it. Each field is a pytree of arrays.
+    """The parameters, inputs and targets of a run, as `_checked_data` found them. Each field is a pytree of arrays.
 
     Attributes:
         params: The parameters before training.
@@ -135,7 +135,7 @@ class _Data(NamedTuple):
 
 
 def _checked_data(f: ModelFunction, loss: Loss, params: Params, x_train: PyTree, y: PyTree, x_test: PyTree) -> _Data:
-    """All arrays of a run, after a look at what f returns for them and whether the loss takes it."""
+    """The checked arrays of a run. f must accept them, and the loss must accept the outputs of f."""
     params, x_train = _as_params(params), _as_inputs("x_train", x_train)
     outputs = _outputs_of(f, params, x_train, "x_train")
     y_train = _as_targets(y, outputs)

@@ -1,4 +1,4 @@
-"""The arguments of every function of a model f(params, x): checked here, and handed on as one object."""
+"""The arguments of every function of a model f(params, x). They are checked here, and become one object."""
 
 import functools
 import operator
@@ -32,9 +32,9 @@ class Arguments:
         params: Its parameters, a pytree of arrays and numbers.
         trained: Which of their leaves are trained.
         x1: Inputs (N1, …), a pytree of arrays.
-        x2: The inputs (N2, …) of the other side; None where there is one side only.
-        output: Shape and dtype of one input's output.
-        names: What messages call the inputs of either side.
+        x2: Inputs (N2, …) of the other side. None if there is one side only.
+        output: Shape and dtype of the output of one input.
+        names: The names of x1 and x2 in messages.
     """
 
     f: ModelFunction
@@ -47,7 +47,7 @@ class Arguments:
 
     @property
     def arrays(self) -> tuple[PyTree, PyTree, PyTree]:
-        """What a compiled function takes: params, x1 and x2."""
+        """The arrays that a compiled function takes: params, x1 and x2."""
         return self.params, self.x1, self.x2
 
     @property
@@ -77,21 +77,21 @@ def checked_arguments(
     batch_dependent: bool = False,
     names: tuple[str, str] = ("x1", "x2"),
 ) -> Arguments:
-    """Look at all arguments that functions of a model have in common.
+    """Check the arguments that all functions of a model have in common.
 
     Args:
         f: The function.
         params: Its parameters.
         x1: Inputs of the first side.
-        x2: Inputs of the second side; None where they are those of the first.
-        param_filter: Chooses the trained leaves by path; None for all.
+        x2: Inputs of the second side. None means those of the first side.
+        param_filter: Chooses the trained leaves by path. None means all.
         batch_dependent: Whether rows of f may depend on other rows of x.
-        names: What messages call the inputs.
+        names: The names of x1 and x2 in messages.
 
     Raises:
         TypeError: An argument is of the wrong kind.
-        ValueError: A shape is not what is expected, no leaf is trained, or rows of f depend on other rows of x
-            unless they may.
+        ValueError: A shape does not fit, no leaf is trained, or rows of f depend on other rows of x and
+            `batch_dependent` is False.
     """
     check_flag("batch_dependent", batch_dependent)
     trained = checked_trained(f, params, param_filter)
@@ -114,7 +114,7 @@ def checked_arguments(
 
 
 def checked_trained(f: ModelFunction, params: Params, param_filter: ParamFilter | None = None) -> tuple[int, ...]:
-    """Which leaves of the parameters are trained, after a look at the function and all of them."""
+    """Which leaves of the parameters are trained. The function, the parameters and the filter are checked."""
     if param_filter is not None:
         check_filter(param_filter)
     check_model_function(f)
@@ -122,13 +122,17 @@ def checked_trained(f: ModelFunction, params: Params, param_filter: ParamFilter 
 
 
 def output_of(f: ModelFunction, params: Params, x: PyTree, name: str = "x") -> jax.ShapeDtypeStruct:
-    """Shape and dtype of one input's output; refused unless f returns one floating-point row for each input.
+    """Shape and dtype of the output of one input.
 
     Args:
         f: The function.
         params: Its parameters.
         x: Inputs (N, …).
-        name: What messages call x.
+        name: The name of x in messages.
+
+    Raises:
+        TypeError: The outputs are not floating-point, or f raises a TypeError.
+        ValueError: f does not return one row for each input, or raises another error.
     """
     leaves, structure = jax.tree.flatten((params, x))
     avals = tuple(map(jax.typeof, leaves))
@@ -159,7 +163,7 @@ def _shapes(tree: PyTree) -> str:
 
 
 def check_model_function(f: Callable[..., PyTree]) -> None:
-    """Refuse what is not a function f(params, x) with a hash, and say how to make one of a model."""
+    """Refuse an object that is not a function f(params, x) with a hash. For a model the message says how to make one."""
     name = type(f).__name__
     if isinstance(f, nnx.Module):
         raise TypeError(
@@ -187,7 +191,7 @@ def _checked_inputs(name: str, x: PyTree) -> PyTree:
 def _checked_output(
     f: ModelFunction, params: Params, x: PyTree, name: str, batch_dependent: bool
 ) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of one input's output, after a look at what f returns for such inputs."""
+    """Shape and dtype of the output of one input. The rows of f must be independent, unless `batch_dependent`."""
     output = output_of(f, params, x, name)
     if not batch_dependent:
         _check_rows_apart(f, params, x)
@@ -195,10 +199,10 @@ def _checked_output(
 
 
 def _check_rows_apart(f: ModelFunction, params: Params, x: PyTree) -> None:
-    """Refuse an f whose rows depend on each other, seen by evaluating a few of them together and alone.
+    """Refuse an f whose rows depend on each other: a few rows are evaluated together, and each of them alone.
 
-    f is evaluated at the parameters, and near them: behind a gate of zero the mixing shows only there. Concrete values
-    are looked at once for every f and every shape.
+    f is evaluated at the parameters and near them. If a gate is zero at the parameters, mixing shows only near them.
+    The check needs concrete values. It is made once for every f and every shape.
     """
     if not is_concrete(params, x) or num_inputs(x) == 1:
         return
@@ -208,7 +212,7 @@ def _check_rows_apart(f: ModelFunction, params: Params, x: PyTree) -> None:
     rows = np.unique(np.linspace(0, num_inputs(x) - 1, 8).astype(int))
     with jax.ensure_compile_time_eval():
         few = jax.tree.map(lambda leaf: leaf[rows], x)
-    # Traced and compiled first and called then: run as it stands, also while something else is being traced.
+    # The program is compiled first and called afterwards, so that it also runs while something else is being traced.
     with jax.default_matmul_precision("highest"), jax.disable_jit(False):
         traced = jax.jit(functools.partial(_together_and_alone, f)).trace(params, few, np.float32(0))
         compiled = traced.lower().compile()
@@ -217,7 +221,7 @@ def _check_rows_apart(f: ModelFunction, params: Params, x: PyTree) -> None:
     for distance in (0, 0.1):
         outputs, alone = jax.device_get(compiled(params, few, np.float32(distance)))
         if not np.all(np.isfinite(outputs)):
-            continue  # at the parameters the result will not be finite either, and will be refused
+            continue  # if this happens at the parameters, the result is not finite either, and is refused
         spread, largest = np.max(np.abs(outputs - outputs.mean(0))), np.max(np.abs(outputs))
         if np.max(np.abs(outputs - alone)) > max(1e-3, rounding) * spread + rounding * largest:
             raise ValueError(
@@ -226,12 +230,12 @@ def _check_rows_apart(f: ModelFunction, params: Params, x: PyTree) -> None:
                 " batch_dependent=True."
             )
         visible |= bool(spread > rounding * largest)
-    if visible:  # where all rows are alike nothing can be seen
+    if visible:  # if all rows are equal, mixing cannot be seen
         kept[seen] = True
 
 
 def _floating_leaves(name: str, tree: PyTree) -> dict[str, PyTree]:
-    """The floating-point leaves of a pytree, as messages call them."""
+    """The floating-point leaves of a pytree, by the names that messages use."""
     paths = [f"{name} '{path}'" if path else name for path in leaf_paths(tree)]
     leaves = zip(paths, jax.tree.leaves(tree), strict=True)
     return {path: leaf for path, leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)}

@@ -25,9 +25,11 @@ def kernel_by_columns(
     x2: PyTree,
     batch_size: int,
 ) -> Float[Array, "N1 N2 *kept"]:
-    """The kernel from the gradient of every output at every input of x2, and f's derivative along it at all of x1.
+    """The kernel from one gradient after the other.
 
-    In memory are one gradient, a column of the kernel, and the forward pass over `batch_size` inputs of x1.
+    The gradient of each output at each input of x2 is computed, and then the derivative of f along this gradient at all
+    inputs of x1. Memory holds one gradient, one column of the kernel, and the forward pass over `batch_size` inputs of
+    x1.
     """
     of_values, values = of_trained(f, params, trained)
 

@@ -31,9 +31,9 @@ def empirical_ntk(
 
     The program of f is traced and read. It may use a parameter linearly: in products and einsums of any layout, in
     convolutions, biases and lookups, also inside scan, cond, jit, vmap and remat. The kernel of such a parameter is
-    made of Gram matrices of operands and of δ (theory.md 5.1), or of gradients formed part by part, whichever takes
-    fewer operations. Every other parameter has its Jacobian formed. The result is exact, with the derivatives that f
-    itself has. `explain_empirical` prints what is done for each parameter.
+    computed from Gram matrices of operands and of δ (theory.md 5.1), or from gradients that are formed part by part,
+    whichever takes fewer operations. For every other parameter the Jacobian is formed. The result is exact, and has the
+    derivatives that f has. `explain_empirical` prints the rule that each parameter gets.
 
     Output axes are counted without the batch. f → (N,) has none, and `trace_axes` is ignored. A traced axis is
     averaged: its trace is divided by its size, as in neural-tangents. For f → (N, O):
@@ -47,26 +47,26 @@ def empirical_ntk(
 
     Args:
         f: f(params, x) → (N, …outputs), each row a function of the same row of x. It may be any pure function: of Flax
-            NNX or Linen (`model.apply`), Equinox, Haiku or plain JAX. It is compiled once, as by `jax.jit`: later
-            changes of what it closes over are not seen.
+            NNX or Linen (`model.apply`), Equinox, Haiku or plain JAX. It is compiled once, as by `jax.jit`. If a value
+            that it closes over changes later, the kernel does not change.
         params: A pytree of arrays (`eqx.partition` gives those of an Equinox module). Its floating-point leaves are
-            trained, and all others are constants. What Flax keeps beside the parameters, such as running statistics,
-            is constant too. In NNX that is every variable that is not an `nnx.Param`. In Linen it is every collection
-            beside "params" if f is `model.apply`; if f is another function, it is "batch_stats", "cache",
-            "intermediates" and "perturbations". A complex leaf that would be trained is refused.
+            trained, and all others are constants. State that Flax keeps beside the parameters, such as running
+            statistics, is constant too. In NNX, state is every variable that is not an `nnx.Param`. In Linen, it is
+            every collection beside "params" if f is `model.apply`. If f is another function, it is "batch_stats",
+            "cache", "intermediates" and "perturbations". A complex leaf that would be trained is refused.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
-        x2: The other inputs. None means `x1`: the kernel is then symmetric, and one half of it is computed if that
+        x2: The other inputs. None means `x1`. The kernel is then symmetric, and only one half of it is computed if that
             saves time.
         trace_axes: Output axes to average over.
         diagonal_axes: Output axes to keep as a diagonal; an axis named here is not traced.
         method: "auto" takes the cheapest rule for each parameter. "layerwise" takes Gram matrices for all parameters
             that are used linearly. "jacobian" forms the gradients of all parameters. "vector_products" computes one
             column of the kernel after the other, with the least memory.
-        batch_size: Inputs of each side to a tile; None for all at once, "auto" for as many as memory allows.
-        per_layer: Return the part of every parameter, in a pytree like `params`. The parts add up to the NTK.
-        param_filter: Chooses among the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
-        batch_dependent: Allow rows of f that depend on the whole batch (batch normalization in training mode). The
-            kernel is then that of all rows of f(params, x1) with all rows of f(params, x2), each batch taken whole.
+        batch_size: How many inputs of each side a tile has. None means all, "auto" means as many as memory allows.
+        per_layer: Whether to return the part of every parameter, in a pytree like `params`. The parts sum to the NTK.
+        param_filter: Chooses among the trained leaves by path, such as 'params/Dense_0/kernel'. None means all.
+        batch_dependent: Whether rows of f may depend on the whole batch (batch normalization in training mode). The
+            kernel is then that of all rows of f(params, x1) with all rows of f(params, x2).
 
     Returns:
         (N1, N2, …). Each output axis follows twice, or once if it is a diagonal, or not at all if it is traced. With
@@ -128,8 +128,8 @@ def ntk_diagonal(
         x: Inputs (N, …).
         trace_axes: Output axes to average over.
         diagonal_axes: Output axes to keep as a diagonal.
-        batch_size: Inputs at once; None for all, "auto" for as many as memory allows.
-        param_filter: Chooses the trained leaves by path; None for all.
+        batch_size: How many inputs are taken at once. None means all, "auto" means as many as memory allows.
+        param_filter: Chooses the trained leaves by path. None means all.
 
     Returns:
         (N, …) with the output axes of `empirical_ntk`.
@@ -168,7 +168,7 @@ def _compute(f: ModelFunction, options: Options, params: Params, x1: PyTree, x2:
 def _tiled(task: Task, options: Options, x1: PyTree, x2: PyTree) -> PyTree:
     """The kernel, or a list of the kernels of all leaves."""
     kernel = task.kernels_of_leaves if options.per_layer else task.kernel
-    if options.batch_dependent:  # all inputs are one, whose outputs have rows
+    if options.batch_dependent:  # the whole batch is one input, and its rows are an axis of the outputs
         side2 = None if x2 is None else task.reading2.side(batch_of_one(x2))
         return jax.tree.map(lambda rows: rows[0, 0], kernel(task.reading1.side(batch_of_one(x1)), side2))
     sides = task.reading1.side, task.reading2.side

@@ -1,4 +1,4 @@
-"""What `empirical_ntk` does for each parameter of a function, and what it costs, before it is done."""
+"""The plan of `empirical_ntk` for each parameter of a function, with its cost. No kernel is computed."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,12 @@ class Row:
 
     Attributes:
         parameters: Their paths.
-        uses: Operations in which they are used, empty for "jacobian".
+        uses: The operations in which they are used. Empty for "jacobian".
         rule: "gram": Gram matrices of operands times those of δ. "gradient": gradients from operands and δ.
             "jacobian": gradients from the backward pass. "unused": f does not use them. "constant": they are not
             trained.
-        flops: Operations for one tile, after the forward and backward pass.
-        bytes: Memory for it, beside operands and δ.
+        flops: Floating-point operations for one tile, after the forward and backward pass.
+        bytes: Bytes of memory for one tile, beside operands and δ.
     """
 
     parameters: tuple[str, ...]
@@ -40,8 +40,8 @@ class Explanation:
 
     Attributes:
         rows: The parameters.
-        batch_size: Inputs of each side to a tile.
-        bytes_per_input: Memory that the forward and backward pass of one input may take, estimated from above.
+        batch_size: How many inputs of each side a tile has.
+        bytes_per_input: Bytes that the forward and backward pass of one input may take, estimated from above.
     """
 
     rows: tuple[Row, ...]
@@ -55,7 +55,7 @@ class Explanation:
             cells.append((", ".join(row.parameters), ", ".join(row.uses), row.rule, *costs))
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
-        size = f"tiles of {self.batch_size} inputs, {self.bytes_per_input / 2**20:.3g} MiB or less an input"
+        size = f"tiles of {self.batch_size} inputs, {self.bytes_per_input / 2**20:.3g} MiB or less per input"
         return "\n".join([line.rstrip() for line in lines] + [size])
 
 
@@ -78,13 +78,13 @@ def explain_empirical(
         f: f(params, x) → (N, …outputs), as `empirical_ntk` takes it.
         params: A pytree of arrays.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
-        x2: The other inputs; None means `x1`.
+        x2: The other inputs. None means `x1`.
         trace_axes: Output axes to average over.
         diagonal_axes: Output axes to keep as a diagonal.
         method: "auto", "layerwise" or "jacobian".
-        batch_size: Inputs of each side to a tile; None for all at once, "auto" for as many as memory allows.
-        param_filter: Chooses the trained leaves by path; None for all.
-        batch_dependent: Allow rows of f that depend on the whole batch.
+        batch_size: How many inputs of each side a tile has. None means all, "auto" means as many as memory allows.
+        param_filter: Chooses the trained leaves by path. None means all.
+        batch_dependent: Whether rows of f may depend on the whole batch.
 
     Returns:
         An `Explanation`, to be printed or read.
@@ -106,7 +106,7 @@ def explain_empirical(
         parameters  used in       rule      Mflop  MiB
         b, w        sum, product  gram      1.46   0.0381
         v                         jacobian  1.28   0.0244
-        tiles of 100 inputs, 0.00454 MiB or less an input
+        tiles of 100 inputs, 0.00454 MiB or less per input
     """
     if isinstance(method, str) and method == "vector_products":
         raise ValueError("method is 'vector_products'; expected one with a rule for every parameter.")

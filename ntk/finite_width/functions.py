@@ -39,7 +39,7 @@ def num_inputs(x: PyTree) -> int:
 
 @contextlib.contextmanager
 def loops_refused() -> Iterator[None]:
-    """Say what JAX's refusal to differentiate a `while` loop backward means for f."""
+    """Explain JAX's error about the backward pass of a `while` loop in terms of f."""
     try:
         yield
     except ValueError as error:

@@ -33,7 +33,7 @@ def kernels_of(
 ) -> Kernels:
     """C, D, NNGP and NTK of an MLP or an RNN at these parameters.
 
-    `ntk.empirical_kernels` documents the arguments and what is raised.
+    `ntk.empirical_kernels` documents the arguments and the errors.
     """
     net, batch1, batch2 = checked_network_inputs(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
@@ -43,7 +43,7 @@ def kernels_of(
 
 
 def _size_of(params: Params) -> tuple[int, int | None]:
-    """Width and number of outputs of the network that has these parameters. At depth 0 any width will do."""
+    """Width and number of outputs of the network that has these parameters. At depth 0 the width has no effect."""
     try:
         shape = jnp.shape(params["params"]["v"])
     except (KeyError, TypeError, IndexError, AttributeError):
@@ -55,7 +55,7 @@ def _size_of(params: Params) -> tuple[int, int | None]:
 
 
 def _check_params(model: FiniteMLP | FiniteRNN, params: Params, batch: Batch) -> None:
-    """Refuse parameters that are not those of the model on such inputs."""
+    """Refuse parameters whose paths, shapes or dtypes are not those of the model for these inputs."""
     expected = _leaves(jax.eval_shape(model.init, jax.random.key(0), batch.x[:1]))
     found = _leaves(params)
     wanted = f"for {type(model.net).__name__} of width {model.width} on {batch.x.shape[-1]} features"
@@ -99,7 +99,7 @@ def _measure(
 def _mean_over_outputs(
     subscripts: str, gradients1: Float[Array, "O T1 N1 n"], gradients2: Float[Array, "O T2 N2 n"]
 ) -> Float[Array, "..."]:
-    """The mean of the Gram matrices of each output's gradients. They are taken one after the other to save memory."""
+    """The mean over outputs of the Gram matrices of their gradients. One output follows the other, to save memory."""
 
     def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
         return total + highest_einsum(subscripts, *pair), None
@@ -117,7 +117,7 @@ def _forward_backward(
     layers = batch.x.shape[1] if isinstance(model, FiniteRNN) else model.net.depth
     taps = jnp.zeros((layers, len(batch.x), model.width), batch.x.dtype)
     f, pull_back, activations = jax.vjp(lambda taps: model.apply(params, x, taps, method="trace"), taps, has_aux=True)
-    # Inputs do not meet each other, so one backward pass for each output serves all of them.
+    # Inputs do not interact, so one backward pass for each output serves all inputs.
     if model.outputs is None:
         cotangents = jnp.ones((1, *f.shape), f.dtype)
     else:

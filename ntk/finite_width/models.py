@@ -22,7 +22,7 @@ def model_of(net: Network, width: int, outputs: int | None) -> "FiniteMLP | Fini
 
 
 class FiniteNetwork(nn.Module):
-    """What the networks of finite width have in common: they check what Flax is given."""
+    """The base of the networks of finite width. It checks arguments before Flax reads them."""
 
     @nn.nowrap
     def init(self, rngs: PyTree, *args: Any, **options: Any) -> PyTree:
@@ -30,8 +30,11 @@ class FiniteNetwork(nn.Module):
 
         Args:
             rngs: A key, or a dictionary of keys.
-            *args: What the model is called with.
+            *args: The arguments of the model.
             **options: Options of Flax.
+
+        Raises:
+            TypeError: `rngs` is neither a key nor a dictionary with "params".
         """
         if not isinstance(rngs, Mapping) or "params" not in rngs:
             check_key(rngs)
@@ -43,8 +46,11 @@ class FiniteNetwork(nn.Module):
 
         Args:
             variables: {"params": …} as `init` returned it.
-            *args: What the model is called with.
+            *args: The arguments of the model.
             **options: Options of Flax.
+
+        Raises:
+            TypeError: `variables` is not a dictionary.
         """
         if not isinstance(variables, Mapping):
             raise TypeError(f"variables is {shown(variables)}; expected what init returns, a dictionary with 'params'.")
@@ -100,7 +106,7 @@ class FiniteRNN(FiniteNetwork):
     def __call__(
         self, x: Float[ArrayLike, "N T d"], lengths: Integer[ArrayLike, " N"] | None = None
     ) -> Float[Array, " N *O"]:
-        """The network's outputs, (N,) or (N, O), at inputs (N, T, d) of which `lengths` (N,) steps count."""
+        """The network's outputs, (N,) or (N, O), at inputs (N, T, d). Of each input the first `lengths` steps count."""
         batch = check_batch(self.net, x, lengths, "")
         return self.trace(batch, jnp.zeros(batch.x.shape[1], batch.x.dtype))[0]
 
@@ -115,7 +121,7 @@ class FiniteRNN(FiniteNetwork):
 
         def step(s: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             drive, tap, counts = inputs
-            # Past its length a sequence keeps its state. What is not read must not overflow either.
+            # Past its length a sequence keeps its state. Steps that are not read must not overflow either.
             h = jnp.where(counts[:, None], net.w_std / self.width**0.5 * (s @ w) + drive + tap, 0.0)
             s = jnp.where(counts[:, None], net.activation.fn(h), s)
             return s, s
@@ -135,7 +141,7 @@ def _read_out(model: FiniteMLP | FiniteRNN, net: Network, z: Float[Array, "N n"]
 
 
 def _parameter(module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """A parameter with entries N(0, 1). One that is given must have this shape and this dtype."""
+    """A parameter with entries N(0, 1). If it exists already, it must have this shape and this dtype."""
     if not module.is_initializing():
         if not module.has_variable("params", name):
             raise ValueError(f"variables has no '{name}' in 'params'; expected {dtype} of shape {shape}, as by init.")

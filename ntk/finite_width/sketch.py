@@ -1,7 +1,7 @@
 """The empirical NTK estimated from derivatives in random directions, for models whose Jacobians are too large.
 
 A random direction r of parameters with E r rᵀ = 1 has E (J1 r)(J2 r)ᵀ = J1 J2ᵀ = Θ. Each J r is one forward pass with
-its derivative. In memory are one direction at a time, and num_projections · (N1 + N2) · (outputs) derivatives.
+its derivative. Memory holds one direction at a time, and num_projections · (N1 + N2) · (outputs) derivatives.
 """
 
 import functools
@@ -32,7 +32,7 @@ def _signs(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Float[Array,
 
 _DRAWS: dict[str, Callable[..., Array]] = {"gaussian": jax.random.normal, "rademacher": _signs}
 
-# For so many inputs the exact norm of the gradients is computed, by one backward pass for every output.
+# The number of inputs whose gradients get their exact norm, by one backward pass for every output.
 _NUM_CHECKED = 3
 
 
@@ -47,7 +47,7 @@ class SketchedNTK:
         ntk: (N1, N2), an unbiased estimate of Θ averaged over outputs. Symmetric and positive semidefinite for x2=None.
         standard_error: (N1, N2), the standard error of each entry, from the spread over directions.
         norm_check: (min(3, N1),). For the first inputs of x1, the error of the estimate of ‖∇f‖² (averaged over
-            outputs) in units of its standard error. Right estimates have numbers of order one.
+            outputs) in units of its standard error. If the estimate is right, these numbers are of order one.
     """
 
     ntk: Float[Array, "*batch N1 N2"]
@@ -78,18 +78,18 @@ def sketched_ntk(
         f: f(params, x) → (N, …outputs), each row a function of the same row of x, as `empirical_ntk` takes it.
         params: A pytree of arrays. `empirical_ntk` says which of its leaves are trained.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
-        x2: The other inputs; None means `x1`.
+        x2: The other inputs. None means `x1`.
         num_projections: K, at least 2. The error falls like K^{-1/2}.
         key: A PRNG key. Equal keys give equal directions, whatever the inputs and the batch size.
         kind: "gaussian" or "rademacher" (random signs), the distribution of each coordinate of r.
-        batch_size: Inputs on which f is evaluated at once; None for all of them.
-        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
+        batch_size: How many inputs f is evaluated on at once. None means all.
+        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'. None means all.
 
     Returns:
         `SketchedNTK`.
 
     Raises:
-        TypeError: f is not a function or does not return a floating-point array, or the key is not one.
+        TypeError: f is not a function or does not return a floating-point array, or `key` is not a PRNG key.
         ValueError: A number, the kind or a shape is not as above, no parameter is chosen, a row of f depends on other
             rows of x, or the result is too large for its dtype.
 
@@ -145,7 +145,7 @@ def _sketched(
     first = jax.tree.map(lambda leaf: leaf[:_NUM_CHECKED], x1)
     exact = lax.map(lambda x: _mean_squared_norm(of_values, values, x), first)
     norm, norm_error = _mean_and_error(jnp.mean(features1[: len(exact)] ** 2, axis=-1), axis=1)
-    # Where all directions give the same number, the error is that of rounding.
+    # If all directions give the same number, the error is that of rounding.
     scale = jnp.maximum(norm_error, 10 * jnp.finfo(exact.dtype).eps * exact)
     deviation = jnp.where(norm == exact, 0, (norm - exact) / jnp.where(scale == 0, 1, scale))
 
@@ -157,7 +157,7 @@ def _sketched(
 
 
 def _direction(draw: Callable[..., Array], key: Array, values: Values) -> Values:
-    """A random direction in the space of parameters. It is drawn at once, however many leaves there are."""
+    """A random direction in the space of parameters. One draw serves all leaves."""
     sizes = [value.size for value in values]
     flat = draw(key, (sum(sizes),), common_dtype(*values))
     parts = jnp.split(flat, np.cumsum(sizes)[:-1])

@@ -1,4 +1,4 @@
-"""A kernel of any function, ready to be computed: its options, its program read, and a rule for every parameter."""
+"""A kernel of any function before it is computed: its options, its reading, and a rule for every parameter."""
 
 import functools
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ METHODS = ("auto", "layerwise", "jacobian", "vector_products")
 
 
 class Options(NamedTuple):
-    """What a kernel is to be, known at compile time.
+    """The options of a kernel. They are static in a compiled program.
 
     Attributes:
         axes: The outputs of one input, and which of them are kept.
         trained: Which leaves of the parameters are trained.
         method: One of `METHODS`.
-        batch_size: Inputs of either side to a tile; None for all of them, "auto" for as many as memory allows.
+        batch_size: How many inputs of each side a tile has. None means all, "auto" means as many as memory allows.
         per_layer: Whether each leaf of the parameters has a kernel of its own.
-        batch_dependent: Whether a batch is one input, whose outputs have rows.
+        batch_dependent: Whether a whole batch is one input, and its rows are an axis of the outputs.
     """
 
     axes: OutputAxes
@@ -52,16 +52,16 @@ def checked_options(
     per_layer: bool = False,
     batch_dependent: bool = False,
 ) -> Options:
-    """The options of a kernel.
+    """Check the options of a kernel.
 
     Args:
-        arguments: The function and what else is known of it.
+        arguments: The function, its parameters and its inputs, checked.
         trace_axes: Output axes to average over.
         diagonal_axes: Output axes to keep as a diagonal.
         method: One of `METHODS`.
-        batch_size: Inputs to a tile, or None, or "auto".
+        batch_size: How many inputs of each side a tile has, or None, or "auto".
         per_layer: True or False.
-        batch_dependent: As it was checked with the arguments.
+        batch_dependent: True or False, checked with the arguments.
 
     Raises:
         TypeError: A flag is neither True nor False.
@@ -93,7 +93,7 @@ class Task(NamedTuple):
         reading2: The function, read at inputs of the second side, which may have another shape.
         axes: Its outputs.
         families: Its parameters, with their rules.
-        batch_size: Inputs of either side to a tile.
+        batch_size: How many inputs of each side a tile has.
     """
 
     reading1: Reading
@@ -103,11 +103,11 @@ class Task(NamedTuple):
     batch_size: int
 
     def kernel(self, side1: Side, side2: Side | None) -> Float[Array, "N1 N2 *kept"]:
-        """The kernel between two tiles of inputs; None for the first one with itself."""
+        """The kernel between two tiles of inputs. None for side2 means side1."""
         return self._mean([self._part(family, side1, side2) for family in self.families], side1, side2)
 
     def kernels_of_leaves(self, side1: Side, side2: Side | None) -> list[Float[Array, "N1 N2 *kept"] | None]:
-        """The part of every leaf of the parameters in that kernel; None for a leaf that is not trained."""
+        """The part of every leaf of the parameters in `kernel`. None for a leaf that is not trained."""
         parts: dict[int, list[Array]] = {leaf: [] for leaf in self.reading1.linear | self.reading1.direct}
         for family in self.families:
             for member in family.members:
@@ -120,7 +120,7 @@ class Task(NamedTuple):
         return family_kernel(family, self.axes, (self.reading1, side1), other)
 
     def _mean(self, parts: list[Array], side1: Side, side2: Side | None) -> Float[Array, "N1 N2 *kept"]:
-        """The sum of the parts divided by the number of traced outputs; zeros of no parts."""
+        """The sum of the parts divided by the number of traced outputs. Zeros if there are no parts."""
         dtype = wide(self.reading1.output.dtype)
         if not parts:
             return jnp.zeros((len(side1.outputs), len((side2 or side1).outputs), *self.axes.kept), dtype)
@@ -132,10 +132,10 @@ def prepared(f: ModelFunction, options: Options, params: Params, x1: PyTree, x2:
 
     Args:
         f: The function.
-        options: What its kernel is to be.
-        params: Its parameters; shapes suffice where nothing is to be computed.
+        options: The options of its kernel.
+        params: Its parameters. Their shapes suffice if the kernel will not be computed.
         x1: Inputs of the first side, or their shapes.
-        x2: Inputs of the second side, or their shapes; None for those of the first.
+        x2: Inputs of the second side, or their shapes. None means those of the first side.
     """
     reading1 = reading2 = reading(f, options, params, x1)
     if x2 is not None and _one_input(x2, options) != _one_input(x1, options):
@@ -154,7 +154,7 @@ def prepared(f: ModelFunction, options: Options, params: Params, x1: PyTree, x2:
 
 
 def reading(f: ModelFunction, options: Options, params: Params, x: PyTree) -> Reading:
-    """The program of f for one input, or for a whole batch where rows depend on each other."""
+    """The reading of f for one input, or for a whole batch if rows depend on each other."""
     leaves, structure = jax.tree.flatten(params)
 
     def of_leaves(leaves: Sequence[Array], x: PyTree) -> Float[Array, "*outputs"]:
@@ -170,7 +170,7 @@ def _one_input(x: PyTree, options: Options) -> PyTree:
 
 
 def tile_size(options: Options, reading: Reading, x1: PyTree, x2: PyTree) -> int:
-    """Inputs of either side to a tile."""
+    """How many inputs of each side a tile has."""
     num1, num2 = num_inputs(x1), num_inputs(x2)
     if isinstance(options.batch_size, str):
         return min(largest_batch(reading, num1, num2), options.axes.tile_size)

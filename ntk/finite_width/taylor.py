@@ -19,7 +19,7 @@ def linearize(f: Callable[..., PyTree], params: Params) -> Callable[..., PyTree]
     """The model f_lin(θ, x) = f(θ₀, x) + ∇f(θ₀, x)·(θ − θ₀), linear in θ, about θ₀ = `params` (Lee et al. 2019).
 
     Its NTK is the NTK of f at θ₀, and does not change in training. The model is `taylor_expand(f, params, 1)`, which
-    documents the arguments and what is returned.
+    documents the arguments and the results.
 
     Args:
         f: f(params, *args, **kwargs).
@@ -46,8 +46,8 @@ def linearize(f: Callable[..., PyTree], params: Params) -> Callable[..., PyTree]
 def taylor_expand(f: Callable[..., PyTree], params: Params, degree: int) -> Callable[..., PyTree]:
     """The Taylor polynomial Σ_{k ≤ degree} ∂ᵏf(θ₀, x)[θ − θ₀, …]/k! of a model in θ, about θ₀ = `params`.
 
-    The directional derivatives are exact: they are taken in forward mode, each inside the other. One more degree takes
-    up to three times the time. Like f itself the polynomial is not compiled; `jax.jit` compiles it.
+    The directional derivatives are exact: they are nested derivatives in forward mode. One more degree takes up to
+    three times the time. The polynomial is not compiled; `jax.jit` compiles it.
 
     Args:
         f: f(params, *args, **kwargs), a pure function to an array, or a pytree of arrays, of floating-point numbers.
@@ -106,7 +106,7 @@ def _sum_over_factorials(terms: tuple[PyTree, ...]) -> Float[Array, "..."]:
 
 
 def _trained_like(reference: PyTree, trained: tuple[int, ...], params: Params) -> Values:
-    """The trained leaves of params; refused unless they have the structure, shapes and dtypes of the reference."""
+    """The trained leaves of params. Their structure, shapes and dtypes must be those of the reference."""
     leaf_dtypes(params)
     found: PyTree = jax.tree.structure(params)
     if found != (expected := jax.tree.structure(reference)):

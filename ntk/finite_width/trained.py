@@ -57,7 +57,7 @@ def trained_leaves(f: Callable[..., PyTree], params: Params, param_filter: Param
 
 
 def leaf_dtypes(params: Params) -> list[DType]:
-    """The dtypes of all leaves; refused if a leaf is neither an array nor a number."""
+    """The dtypes of all leaves. A leaf that is neither an array nor a number is refused."""
     return [_dtype_of(path, leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)]
 
 
@@ -95,7 +95,7 @@ def _is_variable(node: PyTree) -> bool:
 def _linen_state(f: Callable[..., PyTree], params: Params) -> set[int]:
     """The leaves of collections beside "params".
 
-    If f is the method of a Linen module these are all collections; else only those that Linen's own layers make.
+    If f is the method of a Linen module, all collections count. Otherwise only those of Linen's own layers count.
     """
     while isinstance(f, functools.partial):
         f = f.func

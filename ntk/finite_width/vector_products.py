@@ -1,7 +1,7 @@
-"""Products of Jacobians with vectors, and of the NTK made of them. Neither a Jacobian nor a kernel is formed.
+"""Products of Jacobians with vectors, and products of the NTK with vectors. Neither a Jacobian nor a kernel is formed.
 
-In memory are the forward and backward pass of one tile, and one copy of the parameters. The time is that of one forward
-and backward pass over x2, and of one forward pass over x1 with its derivative, for any number of outputs.
+Memory holds the forward and backward pass of one tile, and one copy of the parameters. For any number of outputs, the
+time is that of one forward and backward pass over x2, and of one forward pass over x1 with its derivative.
 """
 
 from collections.abc import Callable
@@ -44,10 +44,10 @@ def ntk_vector_product(
         f: f(params, x) → (N, …outputs), each row a function of the same row of x, as `empirical_ntk` takes it.
         params: A pytree of arrays. `empirical_ntk` says which of its leaves are trained.
         x1: Inputs, an array (N1, …) or a pytree of arrays with that leading axis.
-        x2: The other inputs, of N2 rows; None means `x1`.
+        x2: The other inputs, with N2 rows. None means `x1`.
         v: (N2, …outputs), in the dtype of f(params, x2).
-        batch_size: Inputs on which f is evaluated at once; None for all of them.
-        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'; None for all.
+        batch_size: How many inputs f is evaluated on at once. None means all.
+        param_filter: Chooses the trained leaves by path, such as 'params/Dense_0/kernel'. None means all.
 
     Returns:
         (N1, …outputs).
@@ -115,7 +115,7 @@ def jacobian_transposed_times(
 ) -> Values:
     """Jᵀ v = Σ_{n,o} v[n, o] ∇f_o(x_n), in the space of parameters."""
     tiles = _tiles(x, batch_size)
-    # A row that fills up the last tile has no weight.
+    # Rows that fill up the last tile have the weight 0.
     v = jnp.pad(v, [(0, tiles.size - len(v)), *((0, 0) for _ in v.shape[1:])]).reshape(*tiles.shape, *v.shape[1:])
 
     def add(total: Values, tile: tuple[Int[Array, " rows"], Float[Array, " rows *outputs"]]) -> tuple[Values, None]:
@@ -128,7 +128,7 @@ def jacobian_transposed_times(
 
 
 def _tiles(x: PyTree, batch_size: int | None) -> Int[Array, "tiles rows"]:
-    """Row numbers of equal tiles of at most `batch_size` rows. The last row of x fills the last tile."""
+    """Row numbers of equal tiles of at most `batch_size` rows. The last row of x is repeated to fill the last tile."""
     num_rows = num_inputs(x)
     num_tiles = -(-num_rows // (batch_size or num_rows))
     size = -(-num_rows // num_tiles)

@@ -2,8 +2,8 @@
 
     K^l = σ_w² C^{l−1} + σ_b²,   C^l = E φφ̄,   Ċ^l = E φ'φ̄',   D^L = σ_v² Ċ^L,   D^l = σ_w² D^{l+1} Ċ^l
 
-No entry depends on another, apart from the two variances it lies between, so the layers are one `lax.scan`, and a
-kernel alone is computed tile by tile: all layers of a tile pass while it is in cache.
+An entry of C depends on the same entry one layer before and on the variances of its two inputs. The layers are
+therefore one `lax.scan`. The NTK alone is computed tile by tile, and a tile stays in cache through all layers.
 """
 
 from typing import NamedTuple, TypeVar
@@ -34,7 +34,7 @@ _PerInput = TypeVar("_PerInput", Fingerprint, OwnMoments)
 
 
 class _Inputs(NamedTuple):
-    """What the recursion reads of a batch: ξ/√d, its squared length, and a fingerprint that equal inputs share."""
+    """The numbers that the recursion reads of a batch: ξ/√d, ξ·ξ/d, and a fingerprint that equal inputs share."""
 
     x: Float[Array, "N d"]
     own: Float[Array, " N"]
@@ -78,7 +78,7 @@ def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
             return (dot * (K + net.w_std**2 * theta), C), None
 
         C0, same = _input_moments(inputs1, inputs2)
-        # With θ before C the loop updates both in place: θ is the last to read the previous C.
+        # θ stands before C, so that the loop updates both in place: θ is the last to read the previous C.
         (theta, C), _ = lax.scan(forward, (jnp.zeros_like(C0.cross), C0), length=net.depth)
         return infinite_where_overflowed(net.v_std**2 * (C.cross + theta), _overflowed(C))
 
@@ -87,7 +87,7 @@ def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
 
 
 def _overflowed(C: _Moments) -> Bool[Array, "N1 N2"]:
-    """Which pairs have a variance that has left the range of the dtype in some layer. It is infinite ever after."""
+    """Which pairs have a variance that left the range of the dtype in some layer. It stays infinite in later layers."""
     return jnp.isinf(C.own1)[:, None] | jnp.isinf(C.own2)[None]
 
 

@@ -33,10 +33,10 @@ def nonlinearity(
 ) -> tuple[Float[Array, "*entries"], Float[Array, "*entries"]]:
     """C = E φφ̄ and Ċ = E φ'φ̄' of pairs with covariance K. `own1` and `own2` broadcast against K.
 
-    `same` marks the entries that pair an input with itself. Their C and Ċ are those of the input alone. The computed
-    covariance is off by the rounding of a matrix product, and ReLU's Ċ would be off by the square root of that. So it
-    would be by the rounding of a variance, which a compiler may compute again, and otherwise, where it is used.
-    Overflow is not checked here; see `infinite_where_overflowed`.
+    `same` marks the entries that pair an input with itself. Their C and Ċ are those of the input alone. The covariance
+    from a matrix product has a rounding error, and the error of ReLU's Ċ would be the square root of it. A variance
+    that the compiler computes a second time may be rounded differently, with the same effect. Overflow is not checked
+    here; see `infinite_where_overflowed`.
     """
     (K,) = _replaced(same, (K,), ((own1.K, own2.K),))
     q = own1.K, K, own2.K
@@ -48,14 +48,15 @@ def nonlinearity(
 def _replaced(
     same: Bool[Array, "..."], results: tuple[Array, ...], own: tuple[tuple[Array, Array], ...]
 ) -> tuple[Array, ...]:
-    """Results, of an input alone where it is paired with itself; a pass over them only where there are such pairs.
+    """The results, with the numbers of the input alone where an input is paired with itself.
 
-    What is computed before and after the branch stays apart. XLA would merge a dual map with what reads it, and compute
-    it again for every neighbour that a convolution reads.
+    A branch skips this pass if no input is paired with itself. The branch also keeps the code before it apart from the
+    code after it. Without it, XLA would merge a dual map with the code that reads it, and compute it again for every
+    neighbour that a convolution reads.
     """
 
     def replaced() -> tuple[Array, ...]:
-        # The larger of two that may differ in the last bit: derivatives at the correlation 1 are asked for there.
+        # The two may differ in the last bit. The larger one is taken: derivatives at the correlation 1 are asked for.
         return tuple(_with_value(each, same, jnp.maximum(*two)) for each, two in zip(results, own, strict=True))
 
     return lax.cond(jnp.any(same), replaced, lambda: results)
@@ -80,24 +81,24 @@ def infinite_where_overflowed(value: Float[Array, "..."], overflowed: Bool[Array
 
 
 class Fingerprint(NamedTuple):
-    """64 bits that identify an input, in two arrays of 32 bits, since these vectorize."""
+    """64 bits that identify an input, in two arrays of 32 bits, which vectorize."""
 
     word1: UInt32[Array, "..."]
     word2: UInt32[Array, "..."]
 
 
 def same_inputs(fingerprint1: Fingerprint, fingerprint2: Fingerprint) -> Bool[Array, "..."]:
-    """Which pairs are one input twice, the diagonal of a batch or duplicates; the two broadcast."""
+    """Which pairs consist of one input twice: the diagonal of a batch, and duplicates. The two broadcast."""
     return (fingerprint1.word1 == fingerprint2.word1) & (fingerprint1.word2 == fingerprint2.word2)
 
 
 def fingerprints(x: Float[Array, "N T d"]) -> Fingerprint:
-    """The fingerprint of each step of a sequence and of its place, (N, T). Sums of them identify a beginning.
+    """The fingerprint of each step of a sequence and its place, (N, T). The sum over the first steps identifies them.
 
     A fingerprint depends on every bit of a step. Unlike a sum of floats, it does not depend on the order of summation.
     Different inputs share a fingerprint with probability 2⁻⁶⁴.
     """
-    x = x.astype(common_dtype(x.dtype, jnp.float32)) + 0.0  # 0.0 makes one of the two zeros
+    x = x.astype(common_dtype(x.dtype, jnp.float32)) + 0.0  # −0.0 becomes 0.0
     words = lax.bitcast_convert_type(x, jnp.uint32).reshape(*x.shape[:2], -1)
     positions = jnp.arange(1, words[0].size + 1, dtype=jnp.uint32).reshape(words.shape[1:])
     sums = (
@@ -108,7 +109,7 @@ def fingerprints(x: Float[Array, "N T d"]) -> Fingerprint:
 
 
 def mixed_bits(words: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """The finalizer of MurmurHash3: a plain sum of the words would be blind to signs and to data of few bits."""
+    """The finalizer of MurmurHash3. A plain sum of the words would not distinguish signs, nor data of few bits."""
     words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)
     return words ^ (words >> 16)

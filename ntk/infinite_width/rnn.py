@@ -3,8 +3,8 @@
     K^{t,r} = σ_w² C^{t−1,r−1} + σ_u² ξᵗ·ξ̄ʳ/d + σ_b²,   C^{t,r} = E φφ̄,   Ċ^{t,r} = E φ'φ̄'
     D^{t,r} = B^{t,r} Ċ^{t,r},   B^{t,r} = σ_v² p_t p̄_r + σ_w² D^{t+1,r+1}
 
-with p the pooling weights of the times (one at the last time, or 1/T each). C is zero before the first time. The
-recursion follows the diagonals t − r = const and never mixes two of them, nor two pairs of inputs.
+p are the pooling weights of the times (1 at the last time, or 1/T each). C is zero before the first time. The recursion
+follows the diagonals t − r = const. It never mixes two diagonals, nor two pairs of inputs.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ SequencesOrTimes = TypeVar("SequencesOrTimes")
 
 
 class _Sequences(NamedTuple):
-    """What the recursion reads of a batch at each time; any of the leading axes may be in another order.
+    """The numbers that the recursion reads of a batch at each time. The leading axes may come in any order.
 
     Attributes:
         x: ξ/√d.
@@ -90,13 +90,13 @@ def ntk_only(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
 def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
     """C + θ at the two last times, along the one diagonal that ends there: O(1) memory and work per pair and step.
 
-    All sequences are shifted so that they end together; a pair starts when both of its sequences have.
+    All sequences are shifted so that they end together. A pair starts when both of its sequences have started.
     """
 
     def at(time: int | jax.Array) -> tuple[_Sequences, _Sequences]:
         return _at_time(sequences1, time), _at_time(sequences2, time)
 
-    # With θ before C the loop updates both in place: θ is the last to read the previous C.
+    # θ stands before C, so that the loop updates both in place: θ is the last to read the previous C.
     def forward(state: tuple[Array, Array], now: tuple[_Sequences, _Sequences]) -> tuple[Array, Array]:
         theta, C = state
         K, C, dot = _step(net, C, *now)
@@ -108,10 +108,10 @@ def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Flo
 
 
 def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
-    """Σ p_t p̄_r (C + θ)^{t,r}, all r of the other side at once: an axis of columns (r, input).
+    """Σ p_t p̄_r (C + θ)^{t,r}. All r of the other side are computed at once, as an axis of columns (r, input).
 
-    A column stays on its diagonal r = t + const, so that no matrix is shifted. It begins anew after the last r. The
-    columns of time t are a window of all columns, which are written twice in a row.
+    A column stays on its diagonal r = t + const, so that no matrix is shifted. It begins anew after the last r. All
+    columns are written twice in a row, and the columns of time t are a window of them.
     """
     num_inputs, num_steps = sequences2.counts.shape
     width = num_inputs * num_steps
@@ -195,7 +195,7 @@ def _time_first(sequences: SequencesOrTimes) -> SequencesOrTimes:
 
 
 def _sequences(net: RNN, batch: Batch) -> _Sequences:
-    """All that the recursion reads of a batch, leaves (N, T, …)."""
+    """The numbers that the recursion reads of a batch, leaves (N, T, …)."""
     x, counts = unit_scaled(batch.x), time_mask(batch)
 
     def step(
@@ -205,7 +205,7 @@ def _sequences(net: RNN, batch: Batch) -> _Sequences:
         moment, counts, its_fingerprint = inputs
         own = own_moments(net.activation, net.w_std**2 * C + (net.u_std**2 * moment + net.b_std**2))
         fingerprint = jax.tree.map(jnp.add, fingerprint, its_fingerprint)
-        # Zero past the length, or it might overflow there.
+        # The state is set to zero past the length, where it might overflow.
         return (jnp.where(counts, own.C, 0.0), fingerprint), (own, fingerprint)
 
     inputs = _time_first((jnp.sum(x**2, axis=-1), counts, fingerprints(x)))

@@ -1,1 +1,1 @@
-"""Other people's kernel libraries, as independent references."""
+"""Kernel libraries of other authors, as independent references."""

@@ -1,4 +1,4 @@
-"""neural-tangents 0.6.5 on current JAX. Only this module supplies what JAX has moved or removed since."""
+"""neural-tangents 0.6.5 on current JAX. Only this module supplies names that JAX has moved or removed since."""
 
 import contextlib
 import functools

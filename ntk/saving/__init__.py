@@ -1,4 +1,4 @@
-"""Results in files, and what `pickle` and `ntk.save` know by name."""
+"""Results in files. `pickle` and `ntk.save` refer to some objects by name."""
 
 from ntk.saving.archive import load, save
 

@@ -1,7 +1,7 @@
 """Kernels, predictors and fitted estimators in one file, without pickle: a file can hold data, never code.
 
-The file is an .npz. It holds the arrays and, as JSON, the structure, in which classes stand by name. The names that a
-file may use are listed in `ntk.saving.names`.
+The file is an .npz. It holds the arrays, and the structure as JSON. The structure refers to classes by name. The names
+that a file may use are listed in `ntk.saving.names`.
 """
 
 import json
@@ -22,7 +22,7 @@ from ntk.saving.files import replacing
 
 _STRUCTURE = "structure"
 _VERSION = 1
-# What may be raised while a foreign or a damaged file is read.
+# The errors that reading a foreign or a damaged file may raise.
 _DAMAGED = (
     ValueError,
     LookupError,
@@ -41,7 +41,7 @@ _DAMAGED = (
 
 
 def save(path: str | os.PathLike[str], value: Any) -> None:
-    """Write kernels, a predictor, a fitted estimator, or containers of such to one file.
+    """Write kernels, a predictor, a fitted estimator, or a container of these to one file.
 
     A file can hold
 
@@ -52,7 +52,7 @@ def save(path: str | os.PathLike[str], value: Any) -> None:
     - the estimators of `ntk.estimators`.
 
     Args:
-        path: The file, usually NAME.npz; no ending is added. A file that is there is replaced once all is written.
+        path: The file, usually NAME.npz. No ending is added. An existing file is replaced once the new one is complete.
         value: What to save.
 
     Raises:
@@ -88,9 +88,9 @@ def load(path: str | os.PathLike[str]) -> Any:
         What was saved. JAX arrays come back as JAX arrays, and NumPy arrays as NumPy arrays.
 
     Raises:
-        ValueError: `save` did not write the file, the file is damaged, or a later version wrote it; or it would unpack
-            to more bytes than it has (this is checked before anything is unpacked); or it holds 64-bit JAX arrays and
-            x64 is not enabled.
+        ValueError: `save` did not write the file, the file is damaged, a later version wrote it, it would unpack to
+            more bytes than it has (which is checked before anything is unpacked), or it holds 64-bit JAX arrays and x64
+            is not enabled.
         ImportError: The file holds an estimator, and scikit-learn is not installed.
         OSError: The file cannot be read.
 
@@ -119,17 +119,17 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def _as_path(path: Any) -> Path:
-    # `open` would take an integer for a file that is open already, and close it.
+    # `open` takes an integer as the number of an open file, and would close that file.
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path is {shown(path)}; expected the path of a file.")
     return Path(path)
 
 
 def _check_sizes(path: Path, file: IO[bytes]) -> None:
-    """Refuse members that are packed, or that declare more bytes than the file has; nothing is unpacked before.
+    """Refuse members that are packed, or that declare more bytes than the file has, before anything is unpacked.
 
-    `save` does not pack, so a file of its own holds every byte that it declares. It never writes a small file that
-    unpacks to a large one, members that overlap, or an array that is shorter than its header says.
+    `save` does not pack, so its files hold every byte that they declare. It never writes a small file that unpacks to a
+    large one, members that overlap, or an array that is shorter than its header says.
 
     Raises:
         ValueError: The message states both sizes.
@@ -150,7 +150,7 @@ def _check_sizes(path: Path, file: IO[bytes]) -> None:
                 declared = math.prod(shape) * dtype.itemsize
                 if declared > info.file_size:
                     raise RefusedFile(
-                        f"'{path}' is damaged, or ntk.save did not write it: it tells of an array of"
+                        f"'{path}' is damaged, or ntk.save did not write it: it declares an array of"
                         f" {declared} bytes in a member of {info.file_size}."
                     )
     file.seek(0)

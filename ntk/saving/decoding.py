@@ -12,7 +12,7 @@ from ntk.saving.names import CLASSES, ESTIMATORS, LOSSES, class_of, fitted_attri
 
 
 class RefusedFile(ValueError):
-    """The file declares more than it holds, or its arrays need x64; the message says which."""
+    """The file declares more than it holds, or its arrays need x64. The message says which."""
 
 
 def decoded(content: Any, arrays: list[np.ndarray]) -> Any:

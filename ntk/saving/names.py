@@ -1,8 +1,8 @@
-"""What files, `pickle` and `copy` know by name: classes, losses of Optax, activations and programs.
+"""Names by which files, `pickle` and `copy` refer to classes, losses of Optax, activations and programs.
 
-The functions in an activation or a program cannot be found by their own names. `pickle` and `copy` therefore take an
-activation or a program of ntk by the name that it has here. A copy would be another activation, for which everything is
-compiled again; scikit-learn copies what it searches over.
+The functions in an activation or a program cannot be found by their own names. `pickle` and `copy` therefore use the
+name that ntk has for an activation or a program. A copy of an activation is then the activation itself. For any other
+copy everything would be compiled again, and scikit-learn copies the networks that it searches over.
 """
 
 import copyreg
@@ -48,12 +48,12 @@ LOSSES = (
 
 
 def class_of(name: str, classes: dict[str, str]) -> type:
-    """The class of that name; its module is imported here, when a file asks for it."""
+    """The class of that name. Its module is imported here, when a file asks for it."""
     return getattr(importlib.import_module(classes[name]), name)
 
 
 def fitted_attributes(estimator: type) -> set[str]:
-    """The attributes that fitting gives to an estimator of that class, as it annotates them."""
+    """The attributes that fitting sets on an estimator of that class. The class annotates them."""
     return {name for base in estimator.__mro__ for name in inspect.get_annotations(base) if name.endswith("_")}
 
 

@@ -48,7 +48,7 @@ def alignment(
 def target_alignment(
     kernel: Float[ArrayLike, "N N"], y: Float[ArrayLike, " N *O"], *, centered: bool = True
 ) -> Float[Array, ""]:
-    """The `alignment` of a kernel with the one of the targets, y yᵀ (Cristianini et al. 2001; Cortes et al. 2012).
+    """The `alignment` of a kernel with the kernel of the targets, y yᵀ (Cristianini et al. 2001; Cortes et al. 2012).
 
     Args:
         kernel: (N, N), float32 or float64.
@@ -123,19 +123,19 @@ def _kernel_distance(kernel1: jax.Array, kernel2: jax.Array) -> jax.Array:
 def _unit(kernel: jax.Array, centered: bool) -> jax.Array:
     """The kernel, centred or not, divided by its Frobenius norm; zero if it is zero up to rounding."""
     kernel = _divided(kernel, _largest(kernel))  # so that squares stay within the range of the dtype
-    # What the roundings of the entries amount to, and of the means, which are taken twice to be as good.
+    # The norm of the rounding errors of the entries. The means are subtracted twice, so that their error is as small.
     rounding = 4 * jnp.finfo(kernel.dtype).eps * jnp.sqrt(jnp.sum(lax.stop_gradient(kernel) ** 2))
     for _ in range(2 if centered else 0):
         kernel = kernel - jnp.mean(kernel, axis=0, keepdims=True)
         kernel = kernel - jnp.mean(kernel, axis=1, keepdims=True)
     squared = jnp.sum(kernel**2)
     is_zero = squared <= rounding**2
-    # Without the derivative of the square root at 0.
+    # The derivative of the square root at 0 is left out.
     return jnp.where(is_zero, 0, kernel / jnp.sqrt(jnp.where(is_zero, 1, squared)))
 
 
 def _largest(array: jax.Array) -> jax.Array:
-    """The largest absolute value, a constant: what is divided by it does not depend on the scale in the end."""
+    """The largest absolute value, as a constant for derivatives. The results do not depend on this scale."""
     return lax.stop_gradient(jnp.max(jnp.abs(array)))
 
 

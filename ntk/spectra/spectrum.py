@@ -59,7 +59,7 @@ def effective_rank(kernel: Float[ArrayLike, "N N"]) -> Float[Array, ""]:
 def effective_dimension(kernel: Float[ArrayLike, "N N"], ridge: Real[ArrayLike, ""]) -> Float[Array, ""]:
     """The degrees of freedom of kernel ridge regression, tr K (K + ridge·I)⁻¹ = Σ_i λ_i/(λ_i + ridge) (Zhang 2005).
 
-    The ridge is not multiplied by N: where a source writes K + Nλ, pass Nλ. The zero kernel has dimension 0.
+    The ridge is not multiplied by N: if a source writes K + Nλ, pass Nλ. The zero kernel has dimension 0.
 
     Args:
         kernel: (N, N), float32 or float64.
@@ -118,7 +118,7 @@ def _nonnegative_eigenvalues(kernel: jax.Array) -> jax.Array:
 def _effective_rank(kernel: jax.Array) -> jax.Array:
     spectrum = _nonnegative_eigenvalues(kernel)
     p = spectrum / jnp.where(spectrum[0] > 0, jnp.sum(spectrum), 1)
-    # 0 log 0 = 0, without the derivative of the logarithm there.
+    # 0 log 0 = 0. The derivative of the logarithm at 0 is left out.
     entropy = -jnp.sum(p * jnp.log(jnp.where(p > 0, p, 1)))
     return jnp.where(spectrum[0] > 0, jnp.exp(entropy), 0)
 

@@ -256,7 +256,7 @@ def test_bombs_are_refused_by_what_they_declare(made, tmp_path, monkeypatch):
     made(tmp_path / "bomb.npz")
     # Nothing is unpacked: to read an array would fail the test.
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it is unpacked"))
-    sentence = "is damaged, or ntk.save did not write it: it (has .* unpacks to|tells of an array of 1099511627776)"
+    sentence = "is damaged, or ntk.save did not write it: it (has .* unpacks to|declares an array of 1099511627776)"
     with pytest.raises(ValueError, match=sentence):
         ntk.load(tmp_path / "bomb.npz")
 

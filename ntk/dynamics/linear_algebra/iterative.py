@@ -81,8 +81,8 @@ def conjugate_gradients(
         max_steps: The most steps. Each costs one product with K.
 
     Returns:
-        A `Solution`. One that has not converged raises nothing: check `converged`. A derivative of x is solved for with
-        the same tolerance and number of steps.
+        A `Solution`. A solution that has not converged raises no error: check `converged`. A derivative of x takes one
+        more solve, with the same tolerance and number of steps.
 
     Raises:
         TypeError: An array is not floating-point, `kernel` or `preconditioner` is neither an array nor a function, or a
@@ -110,7 +110,7 @@ def conjugate_gradients(
     precondition = Partial(_unchanged) if preconditioner is None else preconditioner
     for name, function in (("kernel", product), ("preconditioner", precondition)):
         _check_product(name, function, columns)
-    # Arrays in a closure would be constants of the compiled program, and kept with it.
+    # The arrays are arguments. In a closure they would be constants of the compiled program, and be kept with it.
     if isinstance(product, Partial) and isinstance(precondition, Partial):
         bound = ((partial.args, partial.keywords) for partial in (product, precondition))
         solution = _compiled_solve(product.func, precondition.func, max_steps, *bound, columns, rho, tolerance)
@@ -234,12 +234,12 @@ def _solve(
         return product(v) + ridge * v
 
     def iterate(apply: Product, b: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        x, *told = _iterate(apply, precondition, b, rtol, max_steps)
-        return x, tuple(told)
+        x, *details = _iterate(apply, precondition, b, rtol, max_steps)
+        return x, tuple(details)
 
     # This differentiates the solution, not the iteration.
-    x, told = lax.custom_linear_solve(apply, b, iterate, symmetric=True, has_aux=True)
-    return Solution(x, *told)
+    x, details = lax.custom_linear_solve(apply, b, iterate, symmetric=True, has_aux=True)
+    return Solution(x, *details)
 
 
 @compiled(owners=2, static=1)

@@ -1,4 +1,4 @@
-"""Kernels and targets of several outputs as one matrix and its columns, checked here and handed on as typed objects."""
+"""Kernels and targets of several outputs as one matrix and its columns. They are checked here, and only here."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """It turns arrays with output axes into a matrix (M', N') and columns (N', c), and back.
+    """The axes of the outputs. It turns arrays with these axes into a matrix (M', N') and columns (N', c), and back.
 
     Attributes:
         outputs: () or (O,), the axes of y after the first.

@@ -1,4 +1,4 @@
-"""Axes of a function's outputs: which are traced, which are kept, and how two sides of a kernel meet along them."""
+"""Axes of a function's outputs: which are traced, which are kept, and how a kernel pairs its two sides along them."""
 
 import math
 import string
@@ -12,18 +12,18 @@ from ntk.checks import shown
 from ntk.dtypes import at_least_float32
 from ntk.linalg import highest_einsum, highest_matmul
 
-# Entries of a kernel that are worked on at once: its products are that large, and one of each part may be in memory.
+# Entries of a kernel that are computed at once. Each part of the kernel may hold a product of this size in memory.
 TILE_ENTRIES = 2**20
 
 
 @dataclass(frozen=True)
 class OutputAxes:
-    """What a kernel keeps of its outputs.
+    """The axes of a function's outputs, and how a kernel treats each of them.
 
     Attributes:
         shape: The outputs of one input.
         trace: Axes that are summed over.
-        diagonal: Axes of which each entry meets only itself.
+        diagonal: Axes along which each entry is paired only with itself.
     """
 
     shape: tuple[int, ...]
@@ -47,7 +47,7 @@ class OutputAxes:
 
     @property
     def tile_size(self) -> int:
-        """Inputs of either side to a tile of the kernel."""
+        """How many inputs of each side a tile of the kernel has."""
         return max(1, math.isqrt(TILE_ENTRIES // math.prod(self.kept)))
 
     def gram(
@@ -80,7 +80,10 @@ class OutputAxes:
     def of_unit(
         self, column: Float[Array, " N1 *outputs"], unit: Float[Array, "*outputs"]
     ) -> Float[Array, " N1 *kept"]:
-        """What a column of the kernel adds to it, for one output of the second side, a unit vector."""
+        """The part of the kernel from one output of the second side.
+
+        `unit` is the unit vector of that output. `column` holds the derivatives along its gradient.
+        """
         left, right, result = self._subscripts()
         return highest_einsum(f"Y{left},{right}->Y{result}", at_least_float32(column), at_least_float32(unit))
 
@@ -101,7 +104,7 @@ class OutputAxes:
         return left, right, result
 
     def beside(self, kernel: Float[Array, "N1 N2"]) -> Float[Array, "N1 N2 *ones"]:
-        """A kernel without outputs, with an axis of length 1 for each kept one."""
+        """A kernel without outputs, with an axis of length 1 for each axis that is kept."""
         return kernel.reshape(*kernel.shape, *(1 for _ in self.kept))
 
 
@@ -117,7 +120,7 @@ def output_axes(outputs: tuple[int, ...], trace_axes: Sequence[int], diagonal_ax
 
 
 def _checked_axes(name: str, axes: Sequence[int], outputs: tuple[int, ...], ignored: bool = False) -> tuple[int, ...]:
-    """The axes counted from the front; none where they are `ignored`."""
+    """The axes counted from the front. Empty if they are `ignored`."""
     if not isinstance(axes, tuple | list) or not all(type(axis) is int for axis in axes):
         raise ValueError(f"{name} is {shown(axes)}; expected a tuple of integers.")
     if ignored:

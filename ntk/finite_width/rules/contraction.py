@@ -18,7 +18,7 @@ from ntk.linalg import highest_einsum
 
 Index = int | Integer[Array, ""]
 
-# A matrix product is efficient with so many rows.
+# A matrix product with this many rows is efficient.
 BLOCK_ROWS = 128
 
 
@@ -32,9 +32,9 @@ def gram_kernel(
 
     Args:
         axes: The outputs.
-        left_gram: Takes a list of operands (M1, P), and one of operands (M2, P), to the sum of their products (M1, M2).
+        left_gram: Maps two lists of operands, (M1, P) and (M2, P), to the sum of their products, (M1, M2).
         side1: δ, (N1, *outputs, B, S, Q), and then any number of operands, each (N1, B, S, P).
-        side2: The same of the second side. None for the first side again: each pair of blocks is then taken once.
+        side2: The same of the second side. None means the first side; each pair of blocks is then taken once.
     """
     blocks1 = _in_blocks(side1)
     blocks2 = blocks1 if side2 is None else _in_blocks(side2)
@@ -101,13 +101,13 @@ def parts_kernel(
     part1: Callable[[Array], Array],
     part2: Callable[[Array], Array] | None,
 ) -> Float[Array, "N1 N2 *kept"]:
-    """The kernel of gradients that are formed one part after the other, so that no more than a part is in memory.
+    """The kernel of gradients that are formed one part after the other, so that memory holds only one part.
 
     Args:
         axes: The outputs.
-        num_parts: How many parts there are.
-        part1: Takes a number to that part of the gradients of the first side, (N1, B, P, *outputs, Q).
-        part2: The same for the second side; None for the first side again.
+        num_parts: The number of parts.
+        part1: Maps the number of a part to that part of the gradients of the first side, (N1, B, P, *outputs, Q).
+        part2: The same for the second side. None means the first side.
     """
 
     def one(i: Integer[Array, ""]) -> Float[Array, "N1 N2 *kept"]:
@@ -122,7 +122,7 @@ def parts_kernel(
 
 
 def gradients(right: Float[Array, "N *outputs B S Q"]) -> Callable[[Array], Array]:
-    """The function that takes operands a, (N, B, S, P), to the gradients Σ_s a_s ⊗ δ_s, (N, B, P, *outputs, Q).
+    """The function that maps operands a, (N, B, S, P), to the gradients Σ_s a_s ⊗ δ_s, (N, B, P, *outputs, Q).
 
     `right` is δ. Its axes are brought into an order in which each gradient is one matrix product.
     """

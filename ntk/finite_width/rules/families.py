@@ -31,7 +31,7 @@ def family_kernel(
         family: Parameters, and their rule.
         axes: The outputs.
         side1: The first side.
-        side2: The second side; None for the first one again.
+        side2: The second side. None means the first side.
     """
     if family.rule == "jacobian":
         place = leaf_place(family.members[0][0])
@@ -73,7 +73,7 @@ def _by_gradient(
     num_chunks: int, member: Member, axes: OutputAxes, side1: ReadSide, side2: ReadSide | None
 ) -> Float[Array, "N1 N2 *kept"]:
     op = side1[0].uses[member[0]].op
-    if op.sizes[1] == 1:  # a sum over positions, such as a bias has: no axis has to be moved
+    if op.sizes[1] == 1:  # a sum over positions, as for a bias, needs no axis to be moved
         sums = [_sum_over_positions(member, axes, side) for side in (side1, side2 or side1)]
         return axes.gram(sums[0], sums[1])
 

@@ -38,7 +38,7 @@ from ntk.finite_width.rules.views import (
 
 @dataclass
 class Interpreter:
-    """Evaluates a program whose parameters are views, and records what it finds on the way.
+    """Evaluates a program whose parameters are views, and records how they are used.
 
     Attributes:
         uses: The linear uses, by their place in the program.
@@ -63,7 +63,7 @@ class Interpreter:
         Args:
             program: The program.
             inputs: Its inputs, arrays or views.
-            taps: What is added, by place.
+            taps: The taps to add, by place.
             place: Where the program stands in the whole one.
             lengths: Steps of the scans around it, outermost first.
         """
@@ -84,14 +84,14 @@ class Interpreter:
             for variable, output in zip(equation.outvars, outputs, strict=True):
                 if output is None:  # nothing reads it
                     continue
-                # A tap may wait for what else is added only where nothing else reads the value.
+                # A tap may wait for further terms only if nothing else reads the value.
                 waits = isinstance(output, Pending) and len(readers[variable]) == 1
                 values[variable] = output if waits else self._settled(output, here)
         here = Frame(f"{place}end/", lengths, taps, operands)
         return [self._settled(jaxprs.read_atom(atom, values), here) for atom in jaxpr.outvars], operands
 
     def value(self, value: Value) -> Array:
-        """The value as an array. A parameter in it is recorded to have escaped: it has no rule from here on."""
+        """The value as an array. A parameter in it is recorded as escaped: it has no rule from here on."""
         if isinstance(value, View | Joined):
             self.escaped |= {view.leaf for view in (value.parts if isinstance(value, Joined) else (value,))}
             return value.value
@@ -102,12 +102,12 @@ class Interpreter:
     ) -> Sequence[Value]:
         """The outputs of an equation that reads a view or a pending value.
 
-        `is_added` says that one sum or difference reads the output, and nothing else does.
+        `is_added` is True if one sum or difference reads the output and nothing else does.
         """
         name, params = equation.primitive.name, equation.params
         if not equation.outvars:  # it prints, and has no derivative
             return jaxprs.evaluate(program, equation, [getattr(value, "value", value) for value in inputs])
-        if name in ("mul", "div", "neg", "sub"):  # row numbers take no factor, their tap does
+        if name in ("mul", "div", "neg", "sub"):  # a row number cannot take a factor, but its tap can
             lookups = [isinstance(value, Pending) and value.has_lookup for value in inputs]
             inputs = [self._settled(v, here) if lookup else v for v, lookup in zip(inputs, lookups, strict=True)]
             if not any(isinstance(value, View | Pending | Joined) for value in inputs):
@@ -140,7 +140,8 @@ class Interpreter:
         if name == "split":
             return split(equation, view)
         op = linear_op(equation, position)
-        # Where a broadcast parameter is not added it is multiplied: its own gradient is smaller than that.
+        # A broadcast parameter that is not added is multiplied. The parameter's own gradient is then smaller than that
+        # of a tap after the broadcast.
         if op is not None and (is_added or not isinstance(op, Sum)):
             y = jaxprs.evaluate(program, equation, bare)[0]
             operand = others[0] if others else jnp.ones((), y.dtype)
@@ -151,7 +152,7 @@ class Interpreter:
         return jaxprs.evaluate(program, equation, [self.value(v) for v in inputs])
 
     def _sum(self, equation: jaxprs.Equation, inputs: list[Value], here: Frame) -> Pending | None:
-        """A sum or difference with parameters or pending values, whose tap is added later; None if it has none of them.
+        """A sum or difference with parameters or pending values. Its tap is added later. None for any other sum.
 
         JAX broadcasts arrays of shape (1, n) to (m, n) in these equations.
         """
@@ -176,13 +177,13 @@ class Interpreter:
         return Pending(total, tuple(terms)) if terms else None
 
     def _settled(self, value: Value, here: Frame) -> Value:
-        """A pending value with its tap added and its uses recorded. Any other value as it is."""
+        """A pending value with its tap added and its uses recorded. Any other value is returned as it is."""
         if not isinstance(value, Pending):
             return value
         tap = value.terms[0].place
         shape = Shape((*here.lengths, *value.value.shape), value.value.dtype)
         for place, view, op, operand, factor in value.terms:
-            if factor is not None:  # in a narrow dtype the product might overflow
+            if factor is not None:  # the product might overflow in a narrow dtype
                 operand = scaled(at_least_float32(operand), factor)
             paired = tuple(depth in view.paired for depth in range(len(here.lengths)))
             kept = Shape((*here.lengths, *operand.shape), operand.dtype)
@@ -222,7 +223,8 @@ class Interpreter:
     def _inner_program(self, equation: jaxprs.Equation, inputs: list[Value], here: Frame) -> list[Value]:
         """The outputs of a wrapped program, which is run here.
 
-        `jax.checkpoint` is put around it again: it does not keep the program's values for the backward pass.
+        If the wrapper was `jax.checkpoint`, it is put around the program again, so that the program's values are not
+        kept for the backward pass.
         """
         params = equation.params
         (program,) = jaxprs.inner_programs(equation)
@@ -234,7 +236,7 @@ class Interpreter:
             outputs, operands = run(here.taps)
             here.operands.update(operands)
             return outputs
-        # A parameter that comes out as it went in stays what it was.
+        # A parameter that the program returns unchanged is passed on as a view.
         results, arguments = program.jaxpr.outvars, program.jaxpr.invars
         passed = {i: inputs[arguments.index(atom)] for i, atom in enumerate(results) if atom in arguments}
 
@@ -248,7 +250,7 @@ class Interpreter:
         return [passed.get(i, value) for i, value in enumerate(outputs)]
 
     def _scan(self, scan: jaxprs.Scan, inputs: list[Value], here: Frame) -> list[Value]:
-        """The outputs of a scan, which also runs over taps and also stacks operands."""
+        """The outputs of a scan. The scan also runs over the taps, and stacks the operands."""
         num_carry = scan.num_carry
         consts, rest = inputs[: scan.num_consts], inputs[scan.num_consts :]
         start = [self.value(v) for v in rest[:num_carry]]
@@ -294,7 +296,7 @@ class Interpreter:
         return outputs
 
     def _with_one_view(self, inputs: list[Value]) -> tuple[list[Value], int]:
-        """The inputs with the largest parameter alone as a view, and its position. Other parameters become arrays."""
+        """The inputs, and the position of the largest parameter. It stays a view. Other parameters become arrays."""
         views = [i for i, value in enumerate(inputs) if isinstance(value, View)]
         largest = max(views, key=lambda i: inputs[i].value.size)
         return [value if i == largest else self.value(value) for i, value in enumerate(inputs)], largest

@@ -1,9 +1,9 @@
 """Operations y = op(a, W) that are linear in a parameter W, each read as a matrix product.
 
-At every position s of one input y_s = W a_s, where a_s has P numbers and y_s has Q. So the gradient in W is
-Σ_s δ_s ⊗ a_s with δ = ∇_y f. B counts the independent products side by side: batch axes of a product, or groups of a
-convolution. An operation gives its operand as (B, S, P) and its δ as (B, S, Q), for one input. Two operations that see
-the same `matrix` in a parameter may add up their gradients in it.
+At every position s of one input y_s = W a_s, where a_s has P numbers and y_s has Q numbers. The gradient in W is
+therefore Σ_s δ_s ⊗ a_s with δ = ∇_y f. B counts the independent products side by side: batch axes of a product, or
+groups of a convolution. An operation gives its operand as (B, S, P) and its δ as (B, S, Q), for one input. Gradients of
+two operations may be added if both see the same `matrix` in the parameter.
 """
 
 import math
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Integer, Num
 from ntk.dtypes import common_dtype
 from ntk.jaxprs import Equation
 
-# Numbers in a patch above which a convolution's patches are not formed as one array.
+# If a patch of a convolution has more numbers than this, the patches are not formed as one array.
 LARGE_PATCH = 256
 
 
@@ -118,7 +118,7 @@ class Convolution:
         return self._seen_at(operand, jnp.unravel_index(number, self._window))
 
     def _seen_at(self, operand: Float[Array, "..."], point: Sequence[int | Int[Array, ""]]) -> Float[Array, "B S p"]:
-        """What one point of the kernel sees: p inputs of each group."""
+        """The entries that one point of the kernel multiplies at each position: p inputs of each group."""
         x = jnp.transpose(operand, self.specs[0])
         space = zip(self.padding, self.operand_dilation, strict=True)
         borders = [(0, 0, 0), (0, 0, 0), *((low, high, dilation - 1) for (low, high), dilation in space)]
@@ -183,7 +183,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Sum:
-    """A parameter that is added to an output of this shape, along these axes, at every position of the others.
+    """A parameter that is added along `axes` to an output of shape `shape`, at every position of the other axes.
 
     The operand is a scalar.
     """
@@ -230,9 +230,9 @@ def added(shape: tuple[int, ...], output: tuple[int, ...]) -> Sum:
 
 
 def linear_op(equation: Equation, position: int) -> LinearOp | None:
-    """What an equation is to the parameter at this position of its inputs.
+    """The operation by which an equation uses the parameter at this position of its inputs.
 
-    None where it is none of the above, or computes with other numbers than real floating-point ones.
+    None if it is not a `LinearOp`, or if a number in it is not a real floating-point number.
     """
     if not _is_real(equation, position):
         return None
@@ -263,7 +263,7 @@ def linear_op(equation: Equation, position: int) -> LinearOp | None:
 
 
 def _is_real(equation: Equation, position: int) -> bool:
-    """Whether the result, and what a parameter is multiplied by, are of real floating-point types."""
+    """Whether the result and the other operands have real floating-point dtypes."""
     operands = [atom for i, atom in enumerate(equation.invars) if i != position]
     if equation.primitive.name == "gather":
         operands = []  # row numbers

@@ -1,4 +1,4 @@
-"""For every parameter of a function, the cheapest exact way to its part of the kernel."""
+"""The cheapest exact rule for every parameter's part of the kernel."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -10,12 +10,12 @@ from ntk.finite_width.rules.linear_ops import Convolution, Lookup
 from ntk.finite_width.rules.reading import Reading, directly
 from ntk.finite_width.rules.uses import Use
 
-# What a step of a loop costs beside its products, in flops.
+# The cost of a step of a loop beside its products, in flops.
 STEP_FLOPS = 1e5
-# How large a part of a gradient may become.
+# The largest size of a part of a gradient, in bytes.
 PART_BYTES = 2**26
-# Forming the patches of a convolution pays if they are multiplied by so many columns of δ. XLA's own gradient of a
-# kernel forms no patches. (On a CPU in float64, XLA's gradient takes a time quadratic in the number of inputs.)
+# The patches of a convolution are worth forming if they are multiplied by at least this many columns of δ. XLA's own
+# gradient of a kernel forms no patches. (On a CPU in float64 its time is quadratic in the number of inputs.)
 PATCH_COLUMNS = 32
 
 
@@ -27,9 +27,9 @@ class Family(NamedTuple):
             "jacobian": the gradient as the program's own backward pass forms it.
         members: Each parameter, with the places of its uses. A parameter may be in several families, with parts that
             have no entry in common.
-        num_chunks: In how many chunks of operand entries a gradient is formed.
+        num_chunks: The number of chunks of operand entries in which a gradient is formed.
         flops: Multiplications and additions after the backward pass.
-        bytes: Memory beside the operands and δ.
+        bytes: Bytes of memory beside the operands and δ.
     """
 
     rule: str
@@ -45,7 +45,7 @@ class Tile:
 
     Attributes:
         num1: Inputs of the first side.
-        num2: Inputs of the second side; None for a batch with itself.
+        num2: Inputs of the second side. None means the first side itself.
         axes: The outputs.
     """
 
@@ -83,8 +83,8 @@ def plan(reading: Reading, tile: Tile, method: str) -> tuple[Reading, list[Famil
         method: "auto", "layerwise" or "jacobian".
 
     Returns:
-        The reading and the families. In the reading, parameters are direct whose cheapest gradient is that of the
-        program's own backward pass.
+        The reading and the families. In the reading, a parameter is direct if the program's own backward pass forms its
+        gradient at the lowest cost.
     """
     while True:
         everything = {leaf: _groups(reading.uses, leaf) for leaf in reading.linear}
@@ -141,7 +141,7 @@ def _direct_family(reading: Reading, tile: Tile, leaf: int) -> Family:
 
 
 def _better_directly(reading: Reading, tile: Tile, leaf: int, groups: Sequence[Sequence[str]]) -> bool:
-    """Whether the program's own gradient costs less than what can be made of operands and δ."""
+    """Whether the gradient by the program's own backward pass costs less than any rule on operands and δ."""
     uses = [[reading.uses[place] for place in group] for group in groups]
     by_gram = sum(_gram_flops(tile, [group]) for group in uses)
     if any(isinstance(group[0].op, Lookup) for group in uses):
@@ -175,7 +175,7 @@ def _groups(uses: dict[str, Use], leaf: int) -> tuple[tuple[str, ...], ...]:
 
 
 def _apart(uses: dict[str, Use], groups: tuple[tuple[str, ...], ...]) -> bool:
-    """Whether no two layouts show the same entries in another order."""
+    """Whether any two groups of uses read different entries of the parameter."""
     steps = [uses[group[0]].steps for group in groups]
     return all(_disjoint(a, b) for i, a in enumerate(steps) for b in steps[:i])
 

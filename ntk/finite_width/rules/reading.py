@@ -20,7 +20,7 @@ Leaf = Array | jax.ShapeDtypeStruct  # a shape suffices where nothing is compute
 
 
 class Side(NamedTuple):
-    """What a kernel needs of a tile of N inputs.
+    """The arrays of a tile of N inputs from which a kernel is computed.
 
     Attributes:
         outputs: (N, *outputs), the function itself.
@@ -37,7 +37,7 @@ class Side(NamedTuple):
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Found:
-    """What an evaluation finds in a program. It holds no array, and `jax.eval_shape` returns it as it is.
+    """The findings of an evaluation. They hold no array, so that `jax.eval_shape` returns them unchanged.
 
     Attributes:
         uses: Linear uses with their places.
@@ -127,13 +127,13 @@ def _with_uses(reading: Reading) -> Reading:
     while True:
         found = _find(reading)
         if not found.escaped:
-            # Entries that do not exist have no gradient: those of a loop of no steps, or of an empty parameter.
+            # A loop of no steps and an empty parameter have no entries, and no gradient.
             return replace(reading, uses={place: use for place, use in found.uses if use.size > 0})
         reading = replace(reading, linear=reading.linear - found.escaped, direct=reading.direct | found.escaped)
 
 
 def _find(reading: Reading) -> Found:
-    """Evaluate the program without numbers; where that fails, every parameter has escaped."""
+    """Evaluate the program on shapes alone. If this fails, every parameter counts as escaped."""
 
     def found(leaves: list[Array], x: PyTree) -> Found:
         interpreter = Interpreter()
@@ -157,7 +157,7 @@ def directly(reading: Reading, parameters: Iterable[int]) -> Reading:
     more = frozenset(parameters) & reading.linear
     if not more:
         return reading
-    # Parameters share taps: those that stay linear may now be used at other taps than before.
+    # Parameters share taps. A parameter that stays linear may now have another tap than before.
     return _with_uses(replace(reading, linear=reading.linear - more, direct=reading.direct | more))
 
 
@@ -173,7 +173,7 @@ def in_common(reading1: Reading, reading2: Reading) -> tuple[Reading, Reading]:
 
 
 def _keys(reading: Reading) -> dict[int, list[tuple[Any, ...]]]:
-    """For every linear parameter, what has to agree between readings at inputs of two shapes."""
+    """The properties of each linear parameter's uses that must agree between readings at inputs of two shapes."""
     keys: dict[int, list[tuple[Any, ...]]] = {}
     for place, use in reading.uses.items():
         # The shape of a sum's output may differ between the readings; the axes of the parameter may not.

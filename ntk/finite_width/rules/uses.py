@@ -1,4 +1,4 @@
-"""What is recorded where a function uses a parameter linearly."""
+"""Records of the places where a function uses a parameter linearly."""
 
 import math
 from collections.abc import Hashable
@@ -19,12 +19,12 @@ class Use:
 
     Attributes:
         leaf: Which parameter.
-        steps: What it was seen through.
+        steps: The rearrangements of the parameter before the operation, in order.
         op: The operation.
         paired: Whether each step of a scan uses its own slice of the parameter, for every scan around the use,
             outermost first.
         operand: Shape of a, the axes of the scans first.
-        tap: Where its tap is.
+        tap: The place of its tap.
         tap_shape: Shape of y, the axes of the scans first.
     """
 
@@ -38,7 +38,7 @@ class Use:
 
     @property
     def size(self) -> int:
-        """Zero where the output or the parameter has no entries: the gradient is empty then."""
+        """0 if the output or the parameter has no entries. The gradient is then empty."""
         return math.prod(self.tap_shape.shape) * math.prod(self.op.sizes)
 
 
@@ -49,7 +49,7 @@ class Frame:
     Attributes:
         name: Its place in the program.
         lengths: Steps of the scans around it, outermost first.
-        taps: What is added in its program, by place.
+        taps: The taps of its program, by place.
         operands: Operands of linear uses in its program, by place; the interpreter fills it.
     """
 

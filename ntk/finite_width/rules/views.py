@@ -19,9 +19,9 @@ class View:
 
     Attributes:
         leaf: Which parameter.
-        steps: What it was seen through. Views with the same steps show the same entries in the same order.
-        value: Its entries, as the program has them.
-        factor: Product of the scalars it was multiplied by, None for 1.
+        steps: The rearrangements so far, in order. Views with the same steps show the same entries in the same order.
+        value: Its entries at this point of the program.
+        factor: Product of the scalars that it was multiplied by. None means 1.
         paired: Depths of the scans that run over its leading axis.
     """
 
@@ -53,7 +53,7 @@ class Term(NamedTuple):
         view: The parameter.
         op: The operation.
         operand: Its other operand.
-        factor: Product of the scalars that the result was multiplied by since, None for 1. The operand will take it.
+        factor: Product of the scalars that the result was multiplied by. None means 1. It will multiply the operand.
     """
 
     place: str
@@ -83,7 +83,7 @@ class Pending:
 
 # Of a `dot_general`: the contracted axes of either operand, and the batch axes.
 DimensionNumbers = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
-# What a variable of the program stands for while it is evaluated: an array, a View, a Joined or a Pending.
+# The value of a variable while the program is evaluated: an array, a View, a Joined or a Pending.
 Value: TypeAlias = Any
 
 _SAME_ENTRIES = ("convert_element_type", "copy", "name", "sharding_constraint")
@@ -91,7 +91,7 @@ _REARRANGEMENTS = ("transpose", "reshape", "squeeze", "slice", "rev")
 
 
 def multiplied(equation: Equation, inputs: list[Value]) -> View | Pending | None:
-    """A view or pending value after an equation that multiplies it by a scalar; None for any other equation."""
+    """A view or pending value after an equation that multiplies it by a scalar. None for any other equation."""
     name = equation.primitive.name
     if name == "neg":
         return times(inputs[0], -jnp.ones((), equation.outvars[0].aval.dtype))
@@ -123,7 +123,7 @@ def scaled(array: Num[Array, "*shape"], factor: Num[Array, ""]) -> Num[Array, "*
 
 
 def rearranged(equation: Equation, view: View) -> View | None:
-    """The view after an equation that casts, selects or moves its entries; None for any other equation."""
+    """The view after an equation that casts, selects or moves its entries. None for any other equation."""
     name, output = equation.primitive.name, equation.outvars[0].aval
     if not jnp.issubdtype(output.dtype, jnp.floating):
         return None
@@ -152,7 +152,7 @@ def split(equation: Equation, view: View) -> list[View]:
 
 
 def product_axis(dimension_numbers: DimensionNumbers, position: int, axis: int, lhs_ndim: int) -> int | None:
-    """Where the product of two operands has an axis of one of them; None if it is summed over, or of both."""
+    """Where the product of two operands has an axis of one of them. None if the axis is contracted or a batch axis."""
     (lhs_contracted, rhs_contracted), (lhs_batch, rhs_batch) = dimension_numbers
     contracted, batch = ((lhs_contracted, lhs_batch), (rhs_contracted, rhs_batch))[position]
     if axis in contracted or axis in batch:
