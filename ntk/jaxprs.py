@@ -29,7 +29,7 @@ _CONTINUOUS_BY_A_CONSTANT = {"div": lambda number: number != 0, "pow": lambda nu
 
 
 class Scan(NamedTuple):
-    """A `scan`. Its inputs are constants, the carry, and arrays of slices. Its outputs are the carry and stacked arrays.
+    """A `scan`. Its inputs are constants, the carry and arrays of slices; its outputs the carry and stacked arrays.
 
     Attributes:
         body: The closed program of one step.

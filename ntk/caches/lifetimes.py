@@ -54,7 +54,7 @@ def kept_with(*owners: Any) -> dict[Any, Any]:
 
 def _kept_from_now_on(owners: tuple[Any, ...]) -> dict[Any, Any]:
     def forget(_: Any, kept: dict[Hashable, dict[Any, Any]] = _KEPT) -> None:
-        """Drop the dictionary of an owner that died. The default argument holds the cache until the interpreter ends."""
+        """Drop the dictionary of an owner that died. The default keeps the cache while the interpreter ends."""
         kept.pop(key, None)
 
     key = _key(owners, forget)

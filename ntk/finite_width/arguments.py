@@ -163,7 +163,7 @@ def _shapes(tree: PyTree) -> str:
 
 
 def check_model_function(f: Callable[..., PyTree]) -> None:
-    """Refuse an object that is not a function f(params, x) with a hash. For a model the message says how to make one."""
+    """Refuse an object that is not a hashable function f(params, x). For a model the message says how to make one."""
     name = type(f).__name__
     if isinstance(f, nnx.Module):
         raise TypeError(
