@@ -1,7 +1,7 @@
-"""Generalization bounds: what a sample says about the risk on new data, with constants.
+"""Generalization bounds: upper bounds on the risk on new data from a sample, with every constant.
 
-Closed forms are host functions in float64 and counts exact integers; estimators on data are JAX. What is known up to
-constants only is a measure, and its name says so.
+Closed forms are host functions in float64, counts are exact integers, and estimators on data are JAX. Where theory
+leaves a constant open, the number is a measure and not a bound; its docstring says so.
 """
 
 from bounds.concentration.averages import (

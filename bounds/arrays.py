@@ -1,4 +1,4 @@
-"""What the estimators on data share: checks of their arguments, and norms that are differentiable at 0."""
+"""Checks of the arguments of estimators on data, and norms that are differentiable at 0."""
 
 from typing import Any
 
@@ -17,11 +17,13 @@ from ntk.checks import (
     is_concrete,
 )
 
-# Relative to the largest entry. Rounding of a kernel lies far below this, other matrices far above.
+# How far an entry K_ij of a kernel may exceed √(K_ii K_jj), relative to the largest entry. Rounding stays far below
+# this.
 _TOLERANCE = 1e-2
-# The same for float64 numbers, some of which may have been rounded to float32 before.
+# How far a kernel in float64 may differ from its transpose, relative to the largest entry. It may have been float32
+# before.
 _HOST_TOLERANCE = 1e-5
-# Relative to the largest eigenvalue: a negative eigenvalue beyond this is not rounding.
+# How negative an eigenvalue may be through rounding, relative to the largest one.
 NEGATIVE = 1e-4
 Scalar = float | np.floating | jax.Array
 
@@ -68,7 +70,7 @@ def as_host_array(name: str, array: object, shape: str) -> np.ndarray:
 
 
 def as_host_numbers(name: str, array: object, shape: str) -> np.ndarray:
-    """Like `as_host_array`, but integers stay integers: float64 does not hold every one of them."""
+    """Like `as_host_array`, but integers stay integers, since float64 cannot represent all of them."""
     if not is_concrete(array):
         raise TypeError(f"{name} is traced by JAX; expected {shape} real numbers: this is computed on the host.")
     numbers = as_numpy(name, array, f"real numbers of shape {shape}")
@@ -116,8 +118,8 @@ def check_spectrum(name: str, smallest: Scalar, largest: Scalar, shift: Scalar =
     Args:
         name: What a message calls the matrix.
         smallest: The smallest eigenvalue of the matrix with `shift` added to its diagonal.
-        largest: The largest one.
-        shift: What was added.
+        largest: The largest eigenvalue of the same matrix.
+        shift: The number that was added.
     """
     if not is_concrete((smallest, largest, shift)):
         return
@@ -157,21 +159,22 @@ def square_root(x: jax.Array) -> jax.Array:
 
 
 def epsilon(dtype: DTypeLike) -> float:
-    """ε of a floating-point dtype: from 1 to the next number."""
+    """The machine epsilon ε of a dtype: the distance from 1 to the next larger number."""
     return float(jnp.finfo(dtype).eps)
 
 
 def scale_of(x: jax.Array, axis: int | None = None) -> jax.Array:
-    """The largest absolute value, axes kept, as a constant by which x may be divided before it is squared.
+    """The largest absolute value of x, with its axes kept. Divided by it, x can be squared without overflow.
 
-    Neither it nor its reciprocal is subnormal, which XLA would take for 0; it is positive where x is zero.
+    It is a constant for derivatives, and positive where x is zero. It and its reciprocal are normal numbers, since XLA
+    replaces subnormal numbers by 0.
     """
     tiny = float(jnp.finfo(x.dtype).tiny)
     return jnp.clip(lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True)), tiny, 1 / tiny)
 
 
 def euclidean_norm(x: jax.Array, axis: int | None = None) -> jax.Array:
-    """‖x‖₂ of the whole array or along one axis: its squares neither over- nor underflow, its derivative at 0 is 0."""
+    """‖x‖₂ of the whole array or along one axis. Squares do not overflow or underflow; the derivative at 0 is 0."""
     norm: jax.Array = _euclidean_norm(x, axis)
     return norm
 

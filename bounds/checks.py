@@ -1,4 +1,4 @@
-"""Arguments of closed-form bounds, which are computed on the host in float64: checked, they come back as NumPy numbers.
+"""Checks of the arguments of closed-form bounds. They return NumPy numbers in float64, for computation on the host.
 
 Each refusal names the argument, its value (of an array, the first value that is refused) and what is expected.
 """
@@ -13,11 +13,11 @@ from jax.typing import ArrayLike
 
 from ntk.checks import as_numpy, check_count, check_flag, is_concrete
 
-Real = ArrayLike  # a real number: of Python, or without axes of NumPy or JAX
+Real = ArrayLike  # a real number of Python, or an array without axes of NumPy or JAX
 Reals = ArrayLike | Sequence[ArrayLike | Sequence[ArrayLike]]  # a real number, or an array of them
 Counts = ArrayLike | Sequence[ArrayLike]  # an integer, or an array of them
 Result = float | np.ndarray  # a Python float where all arguments are numbers, else an array in float64
-Float64 = np.ndarray | np.float64  # what arithmetic on float64 arrays returns
+Float64 = np.ndarray | np.float64  # results of arithmetic on float64 arrays
 
 
 def as_nonnegative(name: str, value: Reals) -> np.ndarray:

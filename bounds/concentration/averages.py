@@ -103,7 +103,7 @@ def hoeffding_delta(num_samples: Counts, epsilon: Reals, num_hypotheses: int = 1
     """
     n, epsilon = broadcast(num_samples=as_counts("num_samples", num_samples), epsilon=as_positive("epsilon", epsilon))
     events = log_count("num_hypotheses", num_hypotheses) + log_sides(two_sided)
-    with np.errstate(over="ignore", under="ignore"):  # of ε², and then the probability is 0 or 1
+    with np.errstate(over="ignore", under="ignore"):  # of ε²: the probability is 0 or 1 then
         return plain(np.exp(np.minimum(events - 2 * n * epsilon**2, 0.0)))
 
 
@@ -261,7 +261,7 @@ def _risk_and_divergence(
 
 
 def _norm(differences: Reals) -> Float64:
-    """‖c‖₂, also where the squares of c leave the range of float64."""
+    """‖c‖₂, also if the squares of c overflow or underflow float64."""
     c = as_nonnegative("differences", differences)
     if c.ndim != 1:
         raise ValueError(f"differences has shape {c.shape}; expected (m,), one for each variable.")

@@ -97,10 +97,10 @@ def _kl_and_rounding(q: Float64, p: Float64) -> tuple[Float64, Float64]:
 
 
 def _term(q: Float64, p: Float64, difference: Float64) -> Float64:
-    """q ln(q/p), of p = q + difference where these are close."""
+    """q ln(q/p) for p = q + difference. If q and p are close, the difference gives it to all digits."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         near, ratio = np.abs(difference) < q / 2, p / q
-        # Where the ratio overflows or is subnormal it has lost its digits. The two logarithms keep theirs.
+        # A ratio that overflows or is subnormal has lost its digits. The two logarithms have not.
         lost = np.isinf(ratio) | (ratio < np.finfo(np.float64).tiny)
         log_ratio = np.where(lost, np.log(p) - np.log(q), np.log(ratio))
         return np.where(q > 0, -q * np.where(near, np.log1p(difference / q), log_ratio), 0.0)

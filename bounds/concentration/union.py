@@ -2,11 +2,11 @@
 
 import math
 
-RATIO = 1.1  # of neighbours: rounding up adds at most a tenth to the value
+RATIO = 1.1  # of neighbours on the grid, so that rounding up adds at most a tenth
 
 
 def round_up(value: float, ratio: float = RATIO) -> tuple[float, float]:
-    """The next grid value ratio^k ≥ value, k of either sign, and ln(1/p_k) of its share of δ.
+    """The next grid value ratio^k ≥ value, for an integer k of either sign, and ln(1/p_k), where p_k is its share of δ.
 
     The shares p_k = 2/(3 (|k| + 1)(|k| + 2)) add up to one (theory.md 12.8). A bound that holds for each fixed grid
     value with probability 1 − p_k δ holds for all at once with probability 1 − δ, so also for one chosen by the data.
@@ -22,7 +22,7 @@ def round_up(value: float, ratio: float = RATIO) -> tuple[float, float]:
     """
     if not value < math.inf:
         return math.inf, math.inf
-    # The grid value must not be below the value, so that it is compared, and not the rounded exponent.
+    # Logarithms are rounded. The loops make sure that the grid value is not below the value.
     k = math.ceil(math.log(value) / math.log(ratio))
     try:
         while ratio ** (k - 1) >= value:

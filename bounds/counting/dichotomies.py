@@ -20,7 +20,7 @@ from ntk.checks import check_flag
 
 Vector = tuple[int, ...]
 
-_MOST_SIGNS = 2**29  # written out at once, one byte each
+_MOST_SIGNS = 2**29  # in memory at once, one byte each
 
 
 class LinearSeparators(NamedTuple):
@@ -186,7 +186,7 @@ def rectangle_dichotomies(x: Reals) -> Int8[np.ndarray, "M N"]:
 
 
 def _count(points: list[Vector]) -> int:
-    """Cells of the hyperplanes {w: x·w = 0}; a zero vector among them leaves none."""
+    """The number of cells of the hyperplanes {w: x·w = 0}; 0 if one of the vectors x is zero."""
     if not all(map(any, points)):
         return 0
     # Opposite vectors have the same hyperplane. Independent vectors have all signs.
@@ -264,7 +264,7 @@ def _dot(x: Vector, y: Vector) -> int:
 
 
 def _dual_points(x: Reals, affine: bool) -> list[Vector]:
-    """The points as integers, each times a positive factor, with a last entry of 1 times it if affine."""
+    """The points, with a last entry of 1 if affine, each multiplied by a positive factor that makes it integer."""
     check_flag("affine", affine)
     points = as_host_numbers("x", x, "(N, dim)")
     if not affine and not points.any(axis=1).all():

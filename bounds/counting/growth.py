@@ -14,7 +14,7 @@ from bounds.calls import called
 from ntk.checks import check_count, check_flag
 
 _LARGEST_SEARCH = 9  # 9! orders take a second or two; each further point takes ten times as long
-_MOST_BITS = 10**9  # of an exact count: 125 MB
+_MOST_BITS = 10**9  # of an exact count, which are 125 MB
 
 
 def sauer(num_samples: int, vc_dim: int) -> int:

@@ -8,7 +8,7 @@ from bounds.checks import as_count
 from ntk.checks import check_choice, check_count
 
 _BLOCK = 4096
-_MOST_TERMS = 2**22  # of a sum; the terms beyond are bounded by a geometric series
+_MOST_TERMS = 2**22  # that are added; a geometric series bounds the others
 
 
 def log_sauer(num_samples: int, vc_dim: int) -> float:
@@ -65,10 +65,11 @@ def log_growth(num_samples: int, vc_dim: int, growth: str = "polynomial") -> flo
 
 
 def _log_lower_sum(n: int, d: int) -> float:
-    """ln Σ_{i≤d} C(n, i) for d < n/2: the last term times 1 + d/(n−d+1) + d(d−1)/((n−d+1)(n−d+2)) + …, which falls.
+    """ln Σ_{i≤d} C(n, i) for d < n/2: the last term times 1 + d/(n−d+1) + d(d−1)/((n−d+1)(n−d+2)) + ….
 
-    Terms are added until they are negligible, or there are too many of them. The rest is then replaced by an upper
-    bound. Its error is at most the logarithm of the sum, about ½ ln n, which is negligible beside ln C(n, d), about n.
+    The terms of this series decrease. They are added until they are negligible, or too many. The rest is then replaced
+    by an upper bound. Its error is at most the logarithm of the sum, about ½ ln n, which is negligible beside ln C(n,
+    d), about n.
     """
     product, ratio_sum, first = 1.0, 1.0, 0
     while product > 1e-17 * ratio_sum and first < min(d, _MOST_TERMS):
@@ -90,7 +91,7 @@ def _log_binomial(n: int, d: int) -> float:
 
 
 def _stirling(n: int) -> float:
-    """ln n! − ((n + ½) ln n − n + ½ ln 2π)."""
+    """The error of Stirling's formula, ln n! − ((n + ½) ln n − n + ½ ln 2π)."""
     if n < 16:
         return math.log(math.factorial(n)) - (n + 0.5) * math.log(n) + n - math.log(2 * math.pi) / 2
     x = 1 / n

@@ -110,7 +110,7 @@ def vc_dimension(
 
 
 def line_configurations(size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
-    """All configurations on the line, up to what the order of the points leaves the same: one array, (size,).
+    """All configurations on the line that differ in the order of their points: one array, (size,).
 
     They are exhaustive for rays, intervals and unions of these. Equal points cannot have different signs and are left
     out.
@@ -131,10 +131,10 @@ def line_configurations(size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
 
 
 def plane_configurations(size: int) -> Iterator[Shaped[np.ndarray, "size ..."]]:
-    """All configurations in the plane, up to what the orders of both coordinates leave the same: size! of (size, 2).
+    """All configurations in the plane that differ in the orders of their coordinates: size! arrays (size, 2).
 
-    They are exhaustive for axis-aligned rectangles, quadrants and the like. Equal coordinates are left out: a rectangle
-    that tells points apart still does so when they are moved a little.
+    They are exhaustive for axis-aligned rectangles, quadrants and similar classes. Equal coordinates are left out: a
+    rectangle that tells points apart still does so when they are moved a little.
 
     Args:
         size: How many points.

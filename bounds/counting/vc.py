@@ -1,8 +1,8 @@
-"""The VC bound and its siblings: how far the risk of a hypothesis may exceed its risk on the sample.
+"""The VC bound and related bounds: how far the risk of a hypothesis may exceed its risk on the sample.
 
 All bounds hold with probability 1−δ for every hypothesis of a class of VC dimension d at once: E_out ≤ E_in + ε, for N
 independent, identically distributed samples and losses 0 or 1. The growth function is bounded by N^d + 1 if `growth` is
-"polynomial", and by Sauer's sum, which is tighter, if it is "sauer" (theory.md 9.1). Where ε ≥ 1 a bound says nothing.
+"polynomial", and by Sauer's sum, which is tighter, if it is "sauer" (theory.md 9.1). A bound with ε ≥ 1 is vacuous.
 """
 
 import math
@@ -15,7 +15,7 @@ from bounds.checks import Counts, as_count, as_counts, as_delta, as_scalar
 from bounds.counting.log_counts import log_growth
 from ntk.checks import check_choice
 
-_MOST_BITS = 1022  # of N, for 2N in float64; half as many for N²
+_MOST_BITS = 1022  # of N, so that 2N is within float64; half as many for N²
 
 
 def vc_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
@@ -70,7 +70,7 @@ def rademacher_penalty_epsilon(num_samples: int, vc_dim: int, delta: float, grow
 
 
 def parrondo_van_den_broek_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
-    """The ε with ε = sqrt((2ε + ln(6 m_H(2N)/δ))/N), the bound of Parrondo & van den Broek 1993.
+    """The solution of ε = sqrt((2ε + ln(6 m_H(2N)/δ))/N), the bound of Parrondo & van den Broek 1993.
 
     One-sided (Learning From Data, problem 2.20; theory.md 9.5). Squared, it is Nε² − 2ε − A = 0 with
     A = ln(6 m_H(2N)/δ).
@@ -97,7 +97,7 @@ def parrondo_van_den_broek_epsilon(num_samples: int, vc_dim: int, delta: float, 
 
 
 def devroye_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "polynomial") -> float:
-    """The ε with ε = sqrt((4ε(1 + ε) + ln(4 m_H(N²)/δ))/(2N)), the bound of Devroye 1982.
+    """The solution of ε = sqrt((4ε(1 + ε) + ln(4 m_H(N²)/δ))/(2N)), the bound of Devroye 1982.
 
     Two-sided (Learning From Data, problem 2.20; theory.md 9.5). Squared, it is (2N−4)ε² − 4ε − A = 0 with
     A = ln(4 m_H(N²)/δ). For N ≤ 2 no ε solves it, and ε is infinite.
@@ -123,7 +123,7 @@ def devroye_epsilon(num_samples: int, vc_dim: int, delta: float, growth: str = "
     return (2 + math.sqrt(4 + (2 * n - 4) * a)) / (2 * n - 4) if n > 2 else math.inf
 
 
-_EPSILONS: dict[str, Callable[..., float]] = {
+_EPSILONS: dict[str, Callable[[int, int, float, str], float]] = {
     "vc": vc_epsilon,
     "rademacher_penalty": rademacher_penalty_epsilon,
     "parrondo_van_den_broek": parrondo_van_den_broek_epsilon,
@@ -153,7 +153,7 @@ def vc_sample_size(epsilon: float, vc_dim: int, delta: float, growth: str = "pol
     """
     check_choice("bound", bound, _EPSILONS)
     epsilon = as_scalar(as_delta, "epsilon", epsilon)
-    # Every bound falls with N where it is below 1.
+    # Every bound decreases in N once it is below 1, so doubling and bisection find the smallest N.
     enough = 1
     while _EPSILONS[bound](enough, vc_dim, delta, growth) > epsilon:
         enough *= 2

@@ -31,7 +31,7 @@ def ntk_complexity(
 
     Returns:
         A scalar. It is inf where H + ridge·I is singular in the dtype, that is λ_min ≤ n ε λ_max. There is a warning
-        then, and where the condition number leaves fewer than three digits (but none under a transformation).
+        then, and if the condition number leaves fewer than three digits. Under a transformation there is none.
 
     Raises:
         TypeError: An array is not of float32 or float64.
@@ -54,7 +54,7 @@ def ntk_complexity(
     complexity, smallest, largest = _ntk_complexity(H, y.reshape(len(y), -1).astype(H.dtype), ridge)
     if is_concrete(complexity):
         check_spectrum("H", smallest, largest, shift=ridge)
-        if not _look_at(float(smallest), float(largest), H):
+        if not _is_singular(float(smallest), float(largest), H):
             check_representable(ntk_complexity=complexity)
     return complexity
 
@@ -74,8 +74,8 @@ def _ntk_complexity(
     return jnp.where(singular, jnp.inf, (2 / n) ** 0.5 * euclidean_norm(solved)), spectrum[0], spectrum[-1]
 
 
-def _look_at(smallest: float, largest: float, H: Float[Array, "n n"]) -> bool:
-    """Whether the dtype takes H + ridge·I for singular; warns of that, and of a spectrum that leaves few digits."""
+def _is_singular(smallest: float, largest: float, H: Float[Array, "n n"]) -> bool:
+    """Whether H + ridge·I is singular in its dtype. There is a warning if it is, or if few digits are right."""
     eps = epsilon(H.dtype)
     advice = f"take float64 or a ridge near {10**_FEWEST_DIGITS * eps * largest:.1e}."
     singular = smallest <= len(H) * eps * largest

@@ -1,7 +1,6 @@
 """Lipschitz constants of networks in Euclidean norm, from above and from below."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,9 @@ from ntk.checks import MOST_STEPS, as_floating, as_nonnegative_number, check_cou
 from ntk.linalg import highest_matmul
 from ntk.trees import Params
 
+Pair = tuple[jax.Array, jax.Array]  # an input x and a direction v
+Ascent = tuple[jax.Array, jax.Array, Pair, jax.Array]  # x and v, the best pair so far, and its value
+
 
 def lipschitz_upper_bound(params: Params, activation_lipschitz: ArrayLike = 1.0) -> Float[Array, ""]:
     """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers (theory.md 12.2).
@@ -34,7 +36,7 @@ def lipschitz_upper_bound(params: Params, activation_lipschitz: ArrayLike = 1.0)
 
     Returns:
         A scalar. Spectral norms are roots of the largest eigenvalue of WᵀW, up to rounding. The power iteration of
-        `bounds.spectral_norm` is not used, since its result is never too large and may be too small.
+        `bounds.spectral_norm` is not used, since its result may be too small.
 
     Raises:
         TypeError: A matrix is not of float32 or float64.
@@ -64,7 +66,7 @@ def lipschitz_lower_estimate(
     num_steps: int = 30,
     step_size: ArrayLike = 0.1,
 ) -> Float[Array, ""]:
-    """The largest ‖J(x)‖_σ that ascents from given inputs meet; J is the Jacobian of a differentiable f in its input.
+    """The largest ‖J(x)‖_σ that ascents from given inputs find; J is the Jacobian of a differentiable f in its input.
 
     Each step improves the direction v by one power iteration on JᵀJ and moves x along the gradient of ‖J(x) v‖. Where
     that gradient is zero, as inside a linear region of a ReLU network, x moves along v. The result is **a lower
@@ -133,8 +135,8 @@ def _lower_estimate(
         """‖J(x) v‖ for one input."""
         return euclidean_norm(jax.jvp(lambda x: f(params, x[None])[0], (x,), (v,))[1])
 
-    def ascend(x: jax.Array, v: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        def step(state: tuple[Any, ...], rate: jax.Array) -> tuple[tuple[Any, ...], None]:
+    def ascend(x: jax.Array, v: jax.Array) -> tuple[Pair, jax.Array]:
+        def step(state: Ascent, rate: jax.Array) -> tuple[Ascent, None]:
             x, v, best, best_value = state
             pushed = jax.jvp(f_of_one, (x,), (v,))[1]
             v = _unit(jax.vjp(f_of_one, x)[1](pushed)[0], v)

@@ -20,7 +20,7 @@ from bounds.networks.weights import host_matrices
 from bounds.rademacher.networks import golowich_complexity
 from ntk.trees import Params
 
-SPECTRAL_CEILING = 8.0  # the complexity of `spectral_margin_bound` where the cover by one function is the best one
+SPECTRAL_CEILING = 8.0  # the complexity of `spectral_margin_bound` if covering by one function is best
 
 
 class MarginBound(NamedTuple):
@@ -42,7 +42,7 @@ class MarginBound(NamedTuple):
     def of_parts(
         cls, margins: np.ndarray, gamma: float, complexity: float, delta: float, log_share: float
     ) -> "MarginBound":
-        """The bound from training margins, where a union bound leaves it the share e^{−log_share} of δ."""
+        """The bound from training margins. Its share of δ in the union bound is e^{−log_share}."""
         if not math.isfinite(complexity + log_share):
             raise ValueError(
                 f"gamma is {gamma:.3g}, and norms divided by it leave the range of float64; expected a larger one."
@@ -68,7 +68,7 @@ def golowich_margin_bound(
     Args:
         margins: y f(x) on the sample, (m,).
         weights: The matrices (in, out) of the network, in a tree of Flax Linen or NNX, in a list, or as
-            `WeightMatrices`. For an `ntk.MLP`, its scales multiply them, as `ntk_weight_matrices` has it.
+            `WeightMatrices`. For an `ntk.MLP` pass those of `ntk_weight_matrices`, which include its scales.
         x: The sample's inputs, (m, d).
         gamma: γ > 0, the margin.
         delta: δ in (0, 1).

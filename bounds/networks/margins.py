@@ -1,6 +1,7 @@
 """Margins of classifiers, and the complexities of weights by which they are normalized."""
 
-from typing import Any
+from types import ModuleType
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from bounds.rademacher.networks import golowich_complexity
 from ntk.checks import as_floating, as_positive_number, check_nonnegative, check_representable, is_concrete
 from ntk.dtypes import common_dtype
 from ntk.trees import Params
+
+SomeArray = TypeVar("SomeArray", np.ndarray, jax.Array)
 
 
 def classification_margins(outputs: Shaped[ArrayLike, "N ..."], labels: Shaped[ArrayLike, " N"]) -> Float[Array, " N"]:
@@ -93,7 +96,7 @@ def ramp_risk(margins: Shaped[ArrayLike, " N"], gamma: ArrayLike) -> Float[Array
     return jnp.mean(ramp(margins, as_positive_number("gamma", gamma, margins.dtype)))
 
 
-def ramp(margins: Any, gamma: Any) -> Any:
+def ramp(margins: SomeArray, gamma: SomeArray | float) -> SomeArray:
     """min(1, max(0, 1 − margin/γ)) (theory.md 12.5) of arrays of JAX or of NumPy."""
     return (1 - margins / gamma).clip(0, 1)
 
@@ -236,13 +239,16 @@ def _margins(outputs: Float[Array, "N ..."], labels: Shaped[Array, " N"]) -> Flo
     return right - jnp.max(jnp.where(own, -jnp.inf, outputs), axis=1)
 
 
-def complexity_of_norms(spectral: Any, distances: Any, numpy: Any = np) -> Any:
+def complexity_of_norms(spectral: SomeArray, distances: SomeArray, numpy: ModuleType = np) -> SomeArray:
     """Π s_i (Σ_i (b_i/s_i)^{2/3})^{3/2} (theory.md 12.4), without quotients, so that s_i may be 0.
 
     Args:
         spectral: s_i, (L,).
         distances: b_i, (L,).
-        numpy: NumPy or jax.numpy, whose arrays these are.
+        numpy: numpy or jax.numpy, the module of these arrays.
+
+    Returns:
+        An array without axes.
     """
     one = numpy.ones(1, spectral.dtype)
     before = numpy.cumprod(numpy.concatenate([one, spectral[:-1]]))
@@ -251,7 +257,8 @@ def complexity_of_norms(spectral: Any, distances: Any, numpy: Any = np) -> Any:
     # The powers have no derivative at 0.
     positive = ~(terms <= 0)
     total = numpy.sum(numpy.where(positive, numpy.where(positive, terms, 1) ** (2 / 3), 0))
-    return numpy.where(total > 0, numpy.where(total > 0, total, 1) ** 1.5, total)
+    result: SomeArray = numpy.where(total > 0, numpy.where(total > 0, total, 1) ** 1.5, total)
+    return result
 
 
 @jax.jit
@@ -264,10 +271,10 @@ def _distance(w: Float[Array, "in out"], reference: Float[Array, "in out"]) -> F
 def _complexity(
     spectral: Float[Array, " L"], distances: Float[Array, " L"], constants: Float[Array, "*L"]
 ) -> Float[Array, ""]:
-    return jnp.asarray(complexity_of_norms(spectral * constants, distances * constants, jnp))
+    return complexity_of_norms(spectral * constants, distances * constants, jnp)
 
 
 @jax.jit
 def _golowich(matrices: list[Float[Array, "_ _"]], x: Float[Array, "m d"]) -> Float[Array, ""]:
     product = jnp.prod(jnp.stack([euclidean_norm(w) for w in matrices]))
-    return jnp.asarray(golowich_complexity(product, len(matrices), euclidean_norm(x), len(x)))
+    return golowich_complexity(product, len(matrices), euclidean_norm(x), len(x))

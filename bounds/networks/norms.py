@@ -3,7 +3,7 @@
 import functools
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,14 @@ from ntk.checks import MOST_STEPS, check_choice, check_count, check_representabl
 from ntk.linalg import highest_matmul
 from ntk.trees import Params
 
-# How many vectors are iterated at once. They are not all orthogonal to the vector sought, and the rate is set by the
-# ninth singular value instead of the second.
+# The number of vectors that are iterated together. With eight vectors the ninth singular value sets the rate of
+# convergence, and not the second.
 _BLOCK = 8
 _TOLERANCE = 1e-4
 MAX_STEPS = 10_000
+Progress = tuple[
+    Array, Array, Array, Array
+]  # the number of steps; the best vector, its residual, and WᵀW times the block
 
 
 class SpectralNorm(NamedTuple):
@@ -85,9 +88,10 @@ def spectral_norm(
 
     Args:
         matrix: W, (in, out), float32 or float64.
-        tolerance: The iteration stops at a residual of this. Some singular value is then within half of it, relative to
-            its size: the largest one, unless many others are about as large. In float32 the residual stays above 1e-6.
-        max_steps: The iteration stops after so many steps anyway.
+        tolerance: The iteration stops when the residual is at most this. Some singular value then has a relative
+            distance of at most half of it; this is the largest one, unless many others are about as large. In float32
+            the residual stays above 1e-6.
+        max_steps: The largest number of steps.
 
     Returns:
         `SpectralNorm`: the norm, the residual, whether it converged.
@@ -188,15 +192,15 @@ def _spectral_norm(matrix: Float[Array, "in out"], tolerance: ArrayLike, max_ste
         residual = euclidean_norm(highest_matmul(product, best) - squared * highest_matmul(block, best))
         return highest_matmul(block, best), residual / jnp.where(squared > 0, squared, 1), product
 
-    def unfinished(state: tuple[Any, ...]) -> Bool[Array, ""]:
+    def unfinished(state: Progress) -> Bool[Array, ""]:
         step, _, residual, _ = state
         return jnp.logical_and(residual > tolerance, step < max_steps)
 
-    def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        return state[0] + 1, *ritz(jnp.linalg.qr(state[3])[0])
+    def advanced(step: ArrayLike, block: Float[Array, "out k"]) -> Progress:
+        return jnp.asarray(step) + 1, *ritz(jnp.linalg.qr(block)[0])
 
     start = jax.random.normal(jax.random.key(0), (matrix.shape[1], num_vectors), matrix.dtype)
-    _, right, residual, _ = lax.while_loop(unfinished, step, step((0, None, None, start)))
+    _, right, residual, _ = lax.while_loop(unfinished, lambda state: advanced(state[0], state[3]), advanced(0, start))
     right = right / euclidean_norm(right)
     left = highest_matmul(fixed, right)
     length = euclidean_norm(left)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,12 @@ from ntk.checks import MOST_STEPS, as_floating, as_nonnegative_number, check_cou
 from ntk.trees import Params
 
 _LARGEST_SAMPLE = 16  # 65,536 networks
-# Relative to the largest |f|: an output nearer to zero than this may owe its sign to rounding.
+# The least margin relative to the largest |f|. Rounding may decide the sign of an output that is nearer to zero.
 _MARGIN = 1e-3
-# A network is evaluated this often with errors of up to so many units in the last place of every number, more than
-# rounding makes. Its outputs must then change by less than this share of themselves.
+# How often a network is evaluated with random errors, and the largest error in units of the last place, which is more
+# than rounding causes. Every output must change by less than the last number, as a share of itself.
 _TRIALS, _UNITS, _CHANGE = 16, 4.0, 0.25
+Training = tuple[Params, PyTree, Params, Array]  # parameters, moments of Adam, the best parameters, and their margin
 
 
 @runtime_checkable
@@ -48,7 +49,7 @@ def fitted_dichotomies(
     learning_rate: ArrayLike = 0.1,
     restarts: int = 1,
 ) -> Bool[Array, " P"]:
-    """For which patterns of signs training found weights; False proves nothing.
+    """For which patterns of signs training found weights. False does not prove that there are none.
 
     One network is trained for each pattern and restart, by Adam on the logistic loss, from its own random weights. As
     many are trained at once as memory for a few million numbers allows. The margin of a network is its output nearest
@@ -108,8 +109,8 @@ def network_dichotomies(
     """The dichotomies of the points x that training finds, among all 2^N: their number is a lower bound.
 
     A dichotomy that rounding may have made does not count, as far as random errors show it (see `fitted_dichotomies`).
-    The function may stand for a class in `bounds.counting.shattering`: a set that is found to be shattered is
-    shattered. That none is found proves nothing.
+    The function may be the class in `bounds.counting.shattering`: if a set is found to be shattered, it is. If none is
+    found, this proves nothing.
 
     Args:
         model: Hashable, with `init(key, x)`, which returns parameters, and `apply(params, x)`, which returns (N,) or
@@ -168,7 +169,7 @@ def _fitted(
     def train(task: tuple[Array, Float[Array, " N"]]) -> Bool[Array, ""]:
         key, signs = task
 
-        def step(_: Array, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        def step(_: Array, state: Training) -> Training:
             params, moments, best, best_margin = state
             gradient, margin = jax.grad(loss, has_aux=True)(params, signs)
             updates, moments = optimizer.update(gradient, moments)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from bounds.arrays import epsilon
 from bounds.batches import numbers_made
-from ntk.jaxprs import WRAPPERS, evaluate, initial_values, inner_programs, read_atom
+from ntk.jaxprs import WRAPPERS, Program, evaluate, initial_values, inner_programs, read_atom
 
 # Equations whose values are those of one program inside them.
 _CALLS = (*WRAPPERS, "custom_jvp_call", "custom_vjp_call")
@@ -50,7 +50,8 @@ class _Errors:
         return value * (1 + epsilon(value.dtype) * errors)
 
 
-def _run(program: Any, inputs: list[Any], errors: _Errors) -> list[Any]:
+def _run(program: Program, inputs: list[Any], errors: _Errors) -> list[Any]:
+    """The outputs of a program, with errors added to the results of its equations."""
     values = initial_values(program, inputs)
     for equation in program.jaxpr.eqns:
         found = [read_atom(atom, values) for atom in equation.invars]

@@ -14,7 +14,7 @@ _MOST_LISTED = 8  # matrices in a message
 
 
 def named_leaves(params: Params) -> dict[str, Any]:
-    """The floating-point leaves, or their shapes, under paths such as 'params/Dense_0/kernel', in the order of these.
+    """The floating-point leaves, or their shapes, under paths such as 'params/Dense_0/kernel', sorted by path.
 
     Numbers within names are sorted as numbers, and the read-out v of `ntk.finite` comes after w1, w2, ….
     """

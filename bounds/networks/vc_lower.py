@@ -9,13 +9,13 @@ import math
 from bounds.checks import as_count
 from bounds.networks.layers import DenseLayers, check_activation_name, check_layers
 
-# Units by which a layer passes on a sign: one where φ(t) has the sign of t, two where φ(t) − φ(−t) or φ(t) − φ(0) has.
+# Units by which a layer passes on a sign: one if φ(t) has the sign of t, two if φ(t) − φ(−t) or φ(t) − φ(0) has it.
 _UNITS_FOR_SIGN = {"leaky_relu": 1, "cube": 1, "tanh": 1, "sign": 1, "relu": 2, "step": 2, "sigmoid": 2}
 # Units whose sum is a hat: not zero near the hyperplane t = 0, and zero or arbitrarily small away from it.
 _UNITS_FOR_HAT = {"relu": 3, "leaky_relu": 3, "abs": 3, "step": 2, "sign": 2, "sigmoid": 2, "tanh": 2}
 # Units that make one ReLU of a bounded argument: relu(z) is a sum of φ(z) and φ(−z), or of |z| and z = |z + c| − c.
 _UNITS_FOR_RELU = {"relu": 1, "leaky_relu": 2, "abs": 2}
-_UNITS_A_BIT = 5
+_UNITS_PER_BIT = 5
 _MOST_BITS = 500  # of a count, so that products are within float64
 
 
@@ -120,9 +120,9 @@ def bit_extraction_vc_lower(layers: DenseLayers, activation: str = "relu") -> in
         return 1
     widths = [k // _UNITS_FOR_RELU[activation] for k in layers.units[:-1]]
     found = 1
-    if layers.dim >= 2 and len(widths) >= 2 and min(widths[1:]) >= _UNITS_A_BIT:
+    if layers.dim >= 2 and len(widths) >= 2 and min(widths[1:]) >= _UNITS_PER_BIT:
         found = max(found, widths[0] * (len(widths) - 1))
-    if layers.dim >= 3 and len(widths) >= 3 and min(widths[2:]) >= _UNITS_A_BIT:
+    if layers.dim >= 3 and len(widths) >= 3 and min(widths[2:]) >= _UNITS_PER_BIT:
         C = min(widths[1] - 1, (widths[0] + 1) // 2)  # near which C (k_1 − C + 1) is largest
         found = max(found, C * (widths[0] - C + 1) * (len(widths) - 2))
     return found

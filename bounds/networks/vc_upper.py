@@ -98,7 +98,7 @@ def piecewise_vc_upper(layers: DenseLayers, breakpoints: int = 1, degree: int = 
     def log_growth(m: int) -> float:
         return sum(1 + w * math.log2(2 * math.e * m * k / w) for k, w in terms)
 
-    # At m = ΣW_i every factor is above 2, so that the root lies beyond, where the growth is slower than 2^m for good.
+    # At m = ΣW_i every factor is above 2, so the bound exceeds 2^m there. Beyond, it grows more slowly than 2^m.
     return _largest(lambda m: m <= log_growth(m), start=sum(w for _, w in terms))
 
 

@@ -1,4 +1,4 @@
-"""Which leaves of a parameter tree are weight matrices, and which are not."""
+"""Weight matrices of a parameter tree, in the order of the layers."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -122,8 +122,8 @@ def host_matrices(argument: str, params: Params) -> list[np.ndarray]:
 def ntk_weight_matrices(net: ntk.MLP, params: Params) -> WeightMatrices:
     """The matrices by which an `ntk.MLP` multiplies: (σ_w/√d) w¹, (σ_w/√n) wˡ and (σ_v/√n) v, in this order.
 
-    Its parameters are N(0, 1) and their scales stand in the forward pass (theory.md 1.1). Norms of the parameters
-    therefore tell nothing about the function.
+    Its parameters are N(0, 1), and the forward pass multiplies them by scales (theory.md 1.1). Norms of the parameters
+    themselves therefore say nothing about the function.
 
     Args:
         net: The description of the network.

@@ -1,7 +1,8 @@
 """The PAC-Bayes bound of a network whose parameters carry Gaussian noise, at the best scale of the noise."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ from ntk.checks import (
 )
 from ntk.dtypes import common_dtype
 from ntk.trees import Params
+
+SomeArray = TypeVar("SomeArray", np.ndarray, jax.Array)
 
 
 class PACBayesBound(NamedTuple):
@@ -90,7 +93,7 @@ def posterior_risks(
 ) -> Float[Array, " draws"]:
     """The empirical risk at draws from N(params, σ²I): the mean of the draws is unbiased for the posterior's average.
 
-    As many draws are computed at once as fit into a few megabytes, at least one. The result is differentiable in
+    The draws are computed in batches that take a few megabytes. The result is differentiable in
     `params`, `data` and `sigma` where `risk` is: the noise is σ times fixed normal numbers.
 
     Args:
@@ -150,7 +153,7 @@ def pac_bayes_gaussian(
     It holds with probability 1−δ over the sample and the draws. The share `monte_carlo_share` of δ goes to the Monte
     Carlo averages, by a Chernoff bound at every σ of the grid at once (Langford & Caruana 2002; theory.md 13.4). The
     rest goes to the priors, one for each λ, by a union bound over theory.md 13.1. The scale of the noise is one number,
-    so that trying the grid replaces training it; the idea is that of Dziugaite & Roy 2017.
+    so the grid is searched, and the scale is not trained. The idea is that of Dziugaite & Roy 2017.
 
     Args:
         risk: Takes (params, data) and returns the empirical risk in [0, 1], a scalar; pure JAX.
@@ -217,7 +220,7 @@ def _kl(params: Params, prior: Params, sigma: Array, prior_sigma: Array) -> Arra
     # Divided before it is squared: the square of a scale may leave the range of the dtype.
     moved = jax.tree.map(lambda mean, center: jnp.sum(((mean - center) / prior_sigma) ** 2), params, prior)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return jnp.asarray(_divergence(count, sum(jax.tree.leaves(moved)), sigma, prior_sigma, jnp))
+    return _divergence(count, jnp.asarray(sum(jax.tree.leaves(moved))), sigma, prior_sigma, jnp)
 
 
 @compiled(static=1)
@@ -252,9 +255,9 @@ def _squared_distance(params: Params, prior: Params) -> tuple[int, float]:
     return sum(np.size(mean) for mean, _ in pairs), float(sum(np.sum(np.square(step)) for step in moved))
 
 
-def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any) -> Any:
-    """½ (D (r − 1 − ln r) + ‖w − v‖²/λ²), from D and the last term, in `numpy`, which is NumPy or jax.numpy."""
-    # Where the scales are nearly equal, the digits of ln r and of r − 1 − ln r are those of their difference.
+def _divergence(count: int, moved: SomeArray, sigma: SomeArray, prior_sigma: SomeArray, numpy: ModuleType) -> SomeArray:
+    """½ (D (r − 1 − ln r) + ‖w − v‖²/λ²), from D and ‖w − v‖²/λ²; `numpy` is numpy or jax.numpy."""
+    # For nearly equal scales, ln r and r − 1 − ln r are computed from the difference of the scales, to keep digits.
     near = numpy.abs(sigma - prior_sigma) < prior_sigma / 2
     difference = numpy.where(near, (sigma - prior_sigma) / prior_sigma, 0)
     log_ratio = 2 * numpy.where(near, numpy.log1p(difference), numpy.log(sigma) - numpy.log(prior_sigma))
@@ -263,10 +266,11 @@ def _divergence(count: int, moved: Any, sigma: Any, prior_sigma: Any, numpy: Any
     for k in range(10, 2, -1):  # e^x − 1 − x = x²/2 (1 + x/3 (1 + x/4 (…)))
         series = 1.0 + numpy.where(small, log_ratio, 0) / k * series
     excess = numpy.where(small, log_ratio**2 / 2 * series, numpy.expm1(log_ratio) - log_ratio)
-    return (count * excess + moved) / 2
+    divergence: SomeArray = (count * excess + moved) / 2
+    return divergence
 
 
-def _check_trees(params: Params, prior: Params) -> Any:
+def _check_trees(params: Params, prior: Params) -> jnp.dtype:
     """The dtype of the parameters; refused unless the prior has their structure and shapes."""
     arrays = []
     for name, tree in (("params", params), ("prior", prior)):

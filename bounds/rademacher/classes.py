@@ -2,14 +2,14 @@
 
 A class G holds the data of its sample S = (z_1, …, z_m). For given signs σ it computes the supremum of
 (1/m) Σ σ_i g(z_i) over g, on which theory.md 11.1 rests. Each class is a frozen dataclass and a pytree of its data, so
-that estimates can be vmapped over samples and differentiated in them. Arrays with more axes in front make a stack of
-classes for `jax.vmap`. Shapes are checked when a class is made, values when it is used.
+that `jax.vmap` and `jax.grad` of estimates work over samples. Arrays with additional leading axes make a stack of
+classes for `jax.vmap`. Shapes are checked when a class is made, and values when it is used.
 """
 
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,14 @@ from ntk.checks import as_nonnegative_number, check_choice
 from ntk.linalg import highest_matmul
 
 T = TypeVar("T")
+Data: TypeAlias = Any  # a JAX array where a class computes; while JAX rebuilds a pytree, anything
+Fields = tuple[object, ...]
 
 
 def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
-    """Register a dataclass as a pytree of its data, which JAX unflattens without the checks of the constructor.
+    """Register a dataclass as a pytree that JAX rebuilds without the checks of the constructor.
 
-    JAX fills pytrees with whatever it needs: tracers, shapes, stacks, None. The constructor would refuse some of these.
+    JAX puts tracers, shapes, stacks or None into pytrees. The constructor would refuse some of these.
 
     Args:
         data: The names of the fields that are leaves.
@@ -33,14 +35,14 @@ def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
     """
 
     def register(cls: type[T]) -> type[T]:
-        def with_keys(self: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        def with_keys(self: T) -> tuple[tuple[tuple[jax.tree_util.GetAttrKey, object], ...], Fields]:
             leaves = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in data)
             return leaves, tuple(getattr(self, name) for name in meta)
 
-        def flatten(self: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        def flatten(self: T) -> tuple[Fields, Fields]:
             return tuple(getattr(self, name) for name in data), tuple(getattr(self, name) for name in meta)
 
-        def unflatten(fixed: tuple[Any, ...], leaves: Iterable[Any]) -> T:
+        def unflatten(fixed: Fields, leaves: Iterable[object]) -> T:
             made = object.__new__(cls)
             for name, value in zip([*data, *meta], [*leaves, *fixed], strict=True):
                 object.__setattr__(made, name, value)
@@ -52,8 +54,8 @@ def pytree_of(data: list[str], meta: list[str]) -> Callable[[type[T]], type[T]]:
     return register
 
 
-def set_fields(instance: Any, **fields: Any) -> None:
-    """Set fields of a frozen dataclass while it is made."""
+def set_fields(instance: object, **fields: object) -> None:
+    """Set fields of a frozen dataclass in its constructor."""
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
 
@@ -108,8 +110,8 @@ class LinearBall:
         5.0 5.0
     """
 
-    x: Any
-    radius: Any = 1.0
+    x: Data
+    radius: Data = 1.0
     norm: int | float = 2
 
     def __post_init__(self) -> None:
@@ -181,8 +183,8 @@ class KernelBall:
         1.2247 1.0000
     """
 
-    gram: Any
-    radius: Any = 1.0
+    gram: Data
+    radius: Data = 1.0
 
     def __post_init__(self) -> None:
         set_fields(self, gram=as_gram_stack("gram", self.gram), radius=as_radius("radius", self.radius))
@@ -238,7 +240,7 @@ class FiniteClass:
         1.0 0.0 0.8326
     """
 
-    predictions: Any
+    predictions: Data
 
     def __post_init__(self) -> None:
         set_fields(self, predictions=as_stack("predictions", self.predictions, "(number of functions, m)"))

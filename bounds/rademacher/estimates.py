@@ -106,7 +106,7 @@ def rademacher_complexity(
 ) -> Estimate:
     """R_m of a class, from independent samples S and signs (theory.md 11.1).
 
-    Of all ways to spend a number of suprema, many samples with one sign vector each have the smallest error.
+    For a given number of suprema, the error is smallest with many samples and one sign vector for each.
 
     Args:
         draw_class: Takes a key and returns the class on a fresh sample, such as
@@ -168,7 +168,7 @@ def rademacher_upper_bound(function_class: FunctionClass) -> Float[Array, ""]:
 
 
 def _checked(function_class: FunctionClass) -> FunctionClass:
-    # The type is asked, so that a class in place of an instance is refused too.
+    # The type is checked, so that a class in place of an instance is refused too.
     if not all(hasattr(type(function_class), method) for method in _METHODS):
         raise TypeError(f"function_class is {shown(function_class)}; expected a class such as KernelBall(gram).")
     return function_class.checked()

@@ -1,4 +1,4 @@
-"""The local Rademacher complexity of a kernel, from its spectrum: that of the functions that are small on the sample.
+"""The local Rademacher complexity of a kernel, from its spectrum: only functions that are small on the sample count.
 
 Let λ̂_j be the eigenvalues of K/m. For ‖f‖ ≤ B and (1/m) Σ f(x_i)² ≤ r (Mendelson 2002; Bartlett, Bousquet & Mendelson
 2005, Lemma 6.6; theory.md 11.9),
@@ -52,7 +52,7 @@ def local_fixed_point(gram: Shaped[ArrayLike, "m m"], radius: ArrayLike = 1.0) -
     """The r* > 0 with ψ(r*) = r*, the order of the excess risk of least squares in a kernel ball (theory.md 11.9).
 
     ψ² is the least of the lines (2/m) (h r + B² Σ_{j>h} λ̂_j), h = 0, …, m. So r* is the least of their fixed points
-    h/m + √(h²/m² + (2/m) B² Σ_{j>h} λ̂_j), each made of h directions and the tail of the spectrum beyond them
+    h/m + √(h²/m² + (2/m) B² Σ_{j>h} λ̂_j), each with h directions and the tail of the spectrum beyond them
     (Bartlett, Bousquet & Mendelson 2005, Corollary 6.7). It is a measure: bounds on the risk multiply it by constants
     of the loss.
 
@@ -97,7 +97,7 @@ def _local(
 def _fixed_point(gram: Float[Array, "m m"], radius: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
     """r*, and the eigenvalues of K."""
     m, spectrum = len(gram), jnp.linalg.eigvalsh(gram)
-    # Summed from the smallest on, so that no tail is a difference of sums. The tail beyond all m is 0.
+    # The sums start from the smallest eigenvalue, so that no tail is a difference of sums. The tail beyond all m is 0.
     tails = jnp.append(jnp.cumsum(_scaled(spectrum, radius))[::-1], 0)
     share = jnp.arange(m + 1, dtype=gram.dtype) / m
     return jnp.min(share + square_root(share**2 + 2 / m * tails)), spectrum

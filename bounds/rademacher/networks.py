@@ -3,7 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,12 @@ from jax import lax
 from jaxtyping import Array, Float, Real
 
 from bounds.arrays import as_data, as_stack, euclidean_norm
-from bounds.rademacher.classes import pytree_of, set_fields
+from bounds.rademacher.classes import Data, pytree_of, set_fields
 from ntk.checks import MOST_STEPS, check_count, check_key, check_nonnegative
 from ntk.linalg import highest_matmul
+
+Number = TypeVar("Number", float, jax.Array)
+Ascent = tuple[list[jax.Array], list[jax.Array], jax.Array]  # the network, the best one so far, and its value
 
 
 @pytree_of(data=["x", "radii", "key"], meta=["width", "num_steps", "num_restarts"])
@@ -26,7 +29,8 @@ class NetworkBall:
     bound is Theorem 1 of Golowich, Rakhlin & Shamir, (1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖², for networks of any width
     (theory.md 11.6).
 
-    The gradient in x is that of the network found, which is right at the supremum (the envelope theorem).
+    The gradient in x is that of the network that was found. At the supremum this is the gradient of the supremum, by
+    the envelope theorem.
 
     Attributes:
         x: The sample, (m, d), float32 or float64.
@@ -47,9 +51,9 @@ class NetworkBall:
         3
     """
 
-    x: Any
-    radii: Any
-    key: Any
+    x: Data
+    radii: Data
+    key: Data
     width: int = 8
     num_steps: int = 100
     num_restarts: int = 4
@@ -98,7 +102,7 @@ class NetworkBall:
     def upper_bound(self) -> Float[Array, ""]:
         """(1/m) ΠM_j (√(2 ln 2 · L) + 1) √Σ‖x_i‖² (theory.md 11.6); a scalar."""
         product, data_norm = jnp.prod(self.radii), euclidean_norm(self.x)
-        return jnp.asarray(golowich_complexity(product, len(self.radii), data_norm, self.num_samples))
+        return golowich_complexity(product, len(self.radii), data_norm, self.num_samples)
 
     def _starts(self) -> list[jax.Array]:
         """Random weights of norm one, (restarts, in, out) for each layer."""
@@ -112,7 +116,7 @@ class NetworkBall:
     def _ascend(self, start: list[jax.Array], x: jax.Array, signs: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """The best network of one ascent, and its Σ σ_i f(x_i)."""
 
-        def step(state: tuple[Any, ...], rate: jax.Array) -> tuple[tuple[Any, ...], None]:
+        def step(state: Ascent, rate: jax.Array) -> tuple[Ascent, None]:
             weights, best, best_value = state
             value, gradients = jax.value_and_grad(_correlation)(weights, x, signs)
             better = value > best_value
@@ -126,7 +130,7 @@ class NetworkBall:
         return best, best_value
 
 
-def golowich_complexity(product: Any, depth: int, data_norm: Any, num_samples: int) -> Any:
+def golowich_complexity(product: Number, depth: int, data_norm: Number, num_samples: int) -> Number:
     """(1/m) ΠM_j (√(2 ln 2 · L) + 1) ‖X‖_F of L matrices, from the product of their norms (theory.md 11.6)."""
     return (math.sqrt(2 * math.log(2) * depth) + 1) * product * data_norm / num_samples
 

@@ -40,9 +40,9 @@ def rademacher_bound(
         E g ≤ Ê g + 2 R̂_S(G) + 3 √(ln(2/δ)/(2m))   (empirical: the complexity of the sample at hand)
         E g ≤ Ê g + 2 R_m(G) + √(ln(1/δ)/(2m))      (otherwise: its expectation over samples).
 
-    G is the class of losses, fixed before S is seen. From the complexity of predictions to that of losses goes
-    `contracted_rademacher`; for 0-1 losses of classifiers h in {−1, 1}, R̂_S(G) = R̂_S(H)/2 (Lemma 3.4). For a
-    complexity by Monte Carlo there is `rademacher_monte_carlo_bound`, which includes the error of the draws.
+    G is the class of losses, fixed before S is seen. `contracted_rademacher` bounds the complexity of losses by that of
+    predictions. For 0-1 losses of classifiers h in {−1, 1}, R̂_S(G) = R̂_S(H)/2 (Lemma 3.4). If the complexity is a Monte
+    Carlo estimate, use `rademacher_monte_carlo_bound`, which includes the error of the draws.
 
     Args:
         empirical_risk: Ê g in [0, 1], or the training losses themselves, (m,), whose mean it is.
@@ -145,7 +145,7 @@ def rademacher_monte_carlo_epsilon(num_draws: int, num_samples: int, delta: Real
     One-sided, by McDiarmid's inequality over n independent sign vectors of m signs each (theory.md 11.8): one sign
     changes the mean of the suprema by at most 2c/(m n) where |g(z_i)| ≤ c. A bound on the risk whose complexity is the
     estimate plus this margin fails with probability at most its own δ plus this one; `rademacher_monte_carlo_bound` is
-    that bound. A standard error promises less: it is right only for large n.
+    that bound. A standard error would not be enough, since it is right only for large n.
 
     Args:
         num_draws: n, at least 1.
@@ -171,9 +171,9 @@ def rademacher_monte_carlo_epsilon(num_draws: int, num_samples: int, delta: Real
 
 
 def contracted_rademacher(complexity: Real, lipschitz: Real, vector_valued: bool = False) -> float:
-    """From the complexity of the predictions h, an upper bound on the complexity of the losses ℓ(h(x), y).
+    """An upper bound on the complexity of the losses ℓ(h(x), y), from the complexity of the predictions h.
 
-    Where each ℓ(·, y) is L-Lipschitz, R̂_S(ℓ∘H) ≤ L R̂_S(H): this is Talagrand's contraction lemma (Ledoux & Talagrand
+    If each ℓ(·, y) is L-Lipschitz, R̂_S(ℓ∘H) ≤ L R̂_S(H): this is Talagrand's contraction lemma (Ledoux & Talagrand
     1991; Mohri et al. 2018, Lemma 5.7; theory.md 11.7). For outputs in R^k and ℓ(·, y) L-Lipschitz in Euclidean norm,
     R̂_S(ℓ∘H) is at most √2 L E_σ sup_h (1/m) Σ_i Σ_k σ_ik h_k(x_i), with one sign per output (Maurer 2016, Corollary 1).
     L is 1 for the absolute, hinge and logistic losses, 1/γ for the ramp of margin γ, and √2 for cross-entropy as a

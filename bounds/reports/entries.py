@@ -45,7 +45,7 @@ VC_NAMES = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """What bounds know of a network.
+    """The properties of a network that bounds use.
 
     Attributes:
         activation: The name of its activation.
@@ -60,7 +60,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained classifier with its data, as `bounds.report` found it. Every row of a report is computed from it.
+    """A trained classifier with its data, after all checks. Every row of a report is computed from it.
 
     Attributes:
         apply: Takes (params, x) and returns scores (N, C), or (N,).
@@ -72,7 +72,7 @@ class Classifier:
         one_output: Whether the scores are (N,).
         architecture: None where it is unknown.
         gram: A kernel of the training inputs, (N, N), or None.
-        ridge: What is added to the diagonal of the kernel.
+        ridge: The number that is added to the diagonal of the kernel.
         delta: δ.
     """
 
@@ -95,12 +95,12 @@ class Classifier:
 
     @property
     def train_error(self) -> float:
-        """The share of training points that it does not classify rightly."""
+        """The share of training points that are misclassified, or have margin 0."""
         return float(np.mean(self.margins <= 0))
 
     @property
     def test_error(self) -> float | None:
-        """The same share of test points. None without test data."""
+        """The same share of the test points; None without test data."""
         return None if self.test_margins is None else float(np.mean(self.test_margins <= 0))
 
     @property

@@ -40,11 +40,12 @@ def report(
     num_draws: int = 300,
     key: Array | None = None,
 ) -> Report:
-    """A table of all that applies to a classifier: bounds on its probability of error, and measures apart from them.
+    """A table of all bounds on the probability of error of a classifier that apply to it, and of all measures.
 
-    Points are independent and identically distributed. Each bound holds with probability 1 − δ by itself, one-sided. To
-    read k of them at once, ask for δ/k. What does not apply is listed with the reason. A bound is vacuous if it is at
-    or above the training error of always naming the most frequent class, which is 1 − 1/K for K classes of equal size.
+    Points are independent and identically distributed. Each bound holds with probability 1 − δ by itself, one-sided. If
+    you use k of them at once, pass δ/k. Bounds and measures that do not apply are listed with the reason. A bound is
+    vacuous if it is at or above the training error of always naming the most frequent class, which is 1 − 1/K for K
+    classes of equal size.
 
     Args:
         apply: Takes (params, x) and returns scores (N, C) of C ≥ 2 classes, or (N,), whose sign is the class. It is

@@ -1,4 +1,4 @@
-"""What `bounds.report` returns: rows of bounds and of measures, as text, as Markdown, one by one."""
+"""The result of `bounds.report`: rows of bounds and of measures, which print as text or as Markdown."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class ReportRow:
         empirical_risk: The part of a bound that is a risk on the sample; None for measures.
         complexity: The part that depends on the class, and on δ too where both stand under one root; None if absent.
         confidence: The part that depends on δ alone; None if absent.
-        assumptions: What a bound assumes beside i.i.d. points, or what the measure measures.
+        assumptions: What a bound assumes beside i.i.d. points, or what a measure is.
         source: Author, year, theorem.
         at_ceiling: Whether a bound, or its complexity, is the largest number that its formula gives. All worse networks
-            then have the same number. Leave it out where bounds of several networks are compared.
+            have the same number, so leave such bounds out when you compare networks.
         vacuous: Whether a bound is at or above the error of guessing (see `Report`); None for a measure, and where that
             error is not known.
     """
