@@ -1,5 +1,5 @@
-# Every target makes its own environment (.venv, .venv-newest, .venv-lowest) and installs what it needs; nothing else
-# is touched.
+# Every target makes its environment (.venv, .venv-newest or .venv-lowest) and installs its packages there, and nowhere
+# else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,13 +37,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two workers, and threads of NumPy's products for neither: on two cores they would only wait for each other.
+# Two workers, each with one thread for NumPy's products. On two cores more threads would only wait for each other.
 PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
-# Small programs take longer to compile than to run: without XLA's costly passes the tests take half the time. Where the
-# last bit counts, in dual maps and the kernels made of them, and in the slow tests, programs compile as users' do.
+# Small programs take longer to compile than to run. Without XLA's costly passes the tests take half the time. The tests
+# of dual maps and of some kernels, where the last bit counts, and the slow tests compile programs as users do.
 FAST_COMPILATION = XLA_FLAGS='--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   $(OLDER_EMITTERS)'
-# XLA refuses flags that it does not know, and has no older emitters any more from JAX 0.11 on.
+# XLA refuses unknown flags, and from JAX 0.11 on it does not have the older emitters.
 OLDER_EMITTERS = $(shell $(BIN)/python -c \
   "import jaxlib.version as v; print('--xla_cpu_use_fusion_emitters=false' * (v.__version_info__ < (0, 11)))")
 
@@ -60,8 +60,8 @@ test-fast: install
 test-slow: install
 	$(PYTEST) -m slow
 
-# With the newest releases that pip finds for PYTHON, looked for anew each time; the newest JAX may need a newer Python
-# than the default one.
+# With the newest releases that pip finds for PYTHON, at each call. The newest JAX may need a newer Python than the default
+# one.
 test-newest:
 	rm -f .venv-newest/installed
 	$(MAKE) test-fast VENV=.venv-newest UPGRADE='--upgrade --upgrade-strategy eager'

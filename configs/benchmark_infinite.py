@@ -1,4 +1,4 @@
-r"""Times of the kernels of infinitely wide networks, beside references and the least time that the machine allows.
+r"""Times of the kernels of infinitely wide networks, of references, and the least time on this machine.
 
     python -m experiments.benchmark_infinite --config=configs/benchmark_infinite.py --workdir=runs/benchmark
 

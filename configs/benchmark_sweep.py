@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     # Steps of each member.
     config.num_steps = 200
-    # Seconds for the runs of each way of training. Each runs at least once after it was compiled.
+    # Seconds for the runs of each way of training. Each runs at least once after compilation.
     config.budget_seconds = 30.0
     # The most runs of each way of training.
     config.max_runs = 5

@@ -3,8 +3,8 @@ r"""A program of ntk.architectures that reads digits, against its limit. Its nam
     python -m experiments.kernel_convergence \
         --config=configs/convergence_program.py:lstm --workdir=runs/convergence_lstm
 
-Names are those of PROGRAMS in experiments/common/networks.py. Programs have their default options. The mixture is one
-of mlp and residual_mlp. The slope of Θ's error should be -0.41 for the LSTM, 95 % interval [-0.47, -0.34];
+Names are those of PROGRAMS in experiments/common/networks.py. Programs have their default options. The program
+"mixture" adds mlp and residual_mlp. The slope of Θ's error should be -0.41 for the LSTM, 95 % interval [-0.47, -0.34];
 docs/tensor_programs.md has the slopes of the others. All programs together take about 15 minutes on 2 CPU cores.
 """
 

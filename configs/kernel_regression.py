@@ -1,4 +1,4 @@
-r"""NNGP and NTK regression on digits with several networks, beside trained finite networks.
+r"""NNGP and NTK regression on digits with several networks, and trained finite networks.
 
     python -m experiments.kernel_regression --config=configs/kernel_regression.py --workdir=runs/regression
 

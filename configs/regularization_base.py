@@ -11,7 +11,7 @@ def get_config() -> ConfigDict:
     config.dataset = "digits"
     # Folder with the files of the data set. If it is unset, they are fetched over the network. Digits need neither.
     config.data_dir = config_dict.placeholder(str)
-    # Validation points, which choose strengths and the step of early stopping.
+    # Validation points, by which strengths and the step of early stopping are chosen.
     config.num_validation = 300
     # Test points.
     config.num_test = 797
@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config.learning_rates = (0.1,)
     # Shares of training labels that are redrawn from all classes.
     config.label_noise = (0.0,)
-    # Numbers of training points. A member with fewer points has the first ones.
+    # Numbers of training points. A network with fewer points has the first ones.
     config.train_sizes = (200,)
     # Networks for each combination of the values above.
     config.num_seeds = 3

@@ -1,4 +1,4 @@
-r"""The effects of label noise and of more training points on networks with and without a penalty.
+r"""The effects of label noise and of the number of training points, with and without a penalty.
 
     python -m experiments.regularization_sweep \
         --config=configs/regularization_data.py --workdir=runs/regularization_data

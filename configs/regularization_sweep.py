@@ -3,8 +3,8 @@ r"""Sweeps over the strengths of all regularizers, or of one, whose name follows
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py --workdir=runs/sweep
     python -m experiments.regularization_sweep --config=configs/regularization_sweep.py:l1 --workdir=runs/l1
 
-Names are those of STRENGTHS below. Networks without a regularizer are always trained too; their gap should be about 36
-points. That of L2 at the strength 0.03 should be about 6. For other networks add --config.network.kind=CNN
+Names are those of STRENGTHS below. Networks without a regularizer are always trained too. Their gap should be about 36
+percentage points, and the gap of L2 at the strength 0.03 about 6. For other networks add --config.network.kind=CNN
 --config.widths=16, or --config.network.kind=RNN.
 """
 
@@ -18,7 +18,7 @@ STRENGTHS = {
     "l2": (1e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "elastic_net": (1e-3, 3e-3, 1e-2),
     "weight_decay": (3e-3, 1e-2, 3e-2),
-    # For these two, an SVD of every matrix at every step takes most of the time.
+    # These two take an SVD of every matrix at every step, which is most of the time.
     "spectral": (1e-2, 3e-2, 1e-1, 3e-1),
     "nuclear": (3e-3, 1e-2, 3e-2, 1e-1),
     "dropout": (0.2, 0.5, 0.8),

@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     config.rate = 0.25
     # Steps of gradient descent.
     config.steps = 800
-    # Steps between records. The first steps, as many as this, are all recorded.
+    # Steps between records. Before this step, all steps are recorded.
     config.every = 10
     # Eigenvectors of the kernel along which the error is followed; 0 belongs to the largest eigenvalue.
     config.directions = (1, 3, 9, 19)

@@ -16,6 +16,6 @@ def get_config() -> ConfigDict:
     config.loss = "cross_entropy"
     # The curvature of ln(1 + e^{−yf}) is at most 1/4, so steps that are four times as large are stable too.
     config.rate = 0.9
-    # Outputs and kernels move without end, so these widths are lazy only early in training.
+    # Outputs grow without limit, and so these widths are in the lazy regime only early in training.
     config.steps = 100
     return config

@@ -1,9 +1,10 @@
-"""The time of the kernels of infinitely wide networks, beside what the machine allows.
+"""The time of the kernels of infinitely wide networks, compared with the least time on this machine.
 
 Times `ntk.infinite_ntk` against a reference, in alternation and in one process, in float32. The reference of an MLP is
 neural-tangents' stax kernel, jitted and in the same dtype. The reference of an RNN is the full recursion over all pairs
-of times, in NumPy and float64. The limit in the table comes from rates that are measured in the same run: half of the
-products of inputs, one polynomial pass per layer over half of the pairs, and one write of the result.
+of times, in NumPy and float64. The least time in the table is that of half of the
+products of inputs, one polynomial pass per layer over half of the pairs, and one write of the result. It follows from
+rates that are measured in the same run.
 
     python -m experiments.benchmark_infinite --config=configs/benchmark_infinite.py --workdir=runs/benchmark
 

@@ -1,4 +1,4 @@
-"""The limits of programs with positions, beside neural-tangents where it has the layers.
+"""The limits of programs with positions, compared with neural-tangents if it has the layers.
 
 Times the NTK of every network of the config by both libraries, in one run and in alternation. Both are compiled, in
 float32. The kernels must agree.

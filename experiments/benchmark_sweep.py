@@ -1,8 +1,8 @@
 """A sweep in one program against a Python loop of jitted steps, one member after the other.
 
-Trains the same members of each width in several ways, with one evaluation at the end: in the loop; side by side under
-`jax.vmap`; one after the other under `jax.lax.map`; and as `experiments.regularization_sweep` does it, in blocks by its
-rule, spread over all devices, where every CPU core is a device. Compilation is not counted.
+Trains the same networks (members) of each width in four ways, with one evaluation at the end: in a Python loop; side by
+side under `jax.vmap`; one after the other under `jax.lax.map`; and as in `experiments.regularization_sweep`, in blocks
+that are spread over all devices, where every CPU core is a device. The times do not include compilation.
 
     python -m experiments.benchmark_sweep --config=configs/benchmark_sweep.py --workdir=runs/benchmark_sweep
 
@@ -48,7 +48,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def main(config: ConfigDict, workdir: Path) -> None:
-    """Measure every width, print the table and write it."""
+    """Measure every width that `config` lists, print the table and write it into `workdir`."""
     use_all_cores()
     with script.refuse_bad_input():
         check_config(config)

@@ -1,4 +1,4 @@
-"""Where the gradient independence assumption fails: its limits and the corrected ones, against finite networks.
+"""Programs that break the gradient independence assumption: both limits, with and without it, and finite networks.
 
 In y = 1ᵀ(h²)²/n with h² = W²x¹ and x¹ = W¹ξ + 1 the gradient dx¹ = n ∇_{x¹} y = 2W²ᵀW²x¹ holds W² together with its
 transpose. At ξ = 0 its coordinates have mean 2 and second moment 8 + 4/n; the assumption gives 0 and 4 (Yang 2020,

@@ -1,4 +1,4 @@
-"""True against partly random labels: what tells them apart, and how well networks fit noise.
+"""True against partly random labels: which measures tell them apart, and how well networks fit noise.
 
 Some labels of odd and even digits are replaced by fair coins (Zhang, Bengio, Hardt, Recht & Vinyals 2017). Networks are
 trained on each mixture. Their errors on new digits, the NTK complexity of the labels (Arora et al. 2019), margin bounds

@@ -1,4 +1,4 @@
-"""Training as kernels predict it, and as finite networks do it.
+"""The training of finite networks, compared with the prediction of kernels.
 
 Trains random networks of several widths and parameterizations (theory.md 6.12) by full-batch gradient descent, many in
 one compiled program. Compares them with the prediction of their kernel's infinite-width limit (theory.md 6.2) and with

@@ -1,4 +1,4 @@
-"""Growth functions by counting, against Cover and Sauer; shattering in the plane; the symmetrization of the proof.
+"""Counts of dichotomies against the formulas of Cover and Sauer; shattering in the plane; symmetrization, simulated.
 
 Counts the dichotomies of random points: exactly for half-spaces, rectangles and intervals, and from below, by training,
 for a small ReLU network. Draws every dichotomy of three points and of four in the plane. Simulates the chain

@@ -1,1 +1,1 @@
-"""Benchmarks: times and memory, beside those of other programs."""
+"""Benchmarks: times and memory, compared with those of other programs."""

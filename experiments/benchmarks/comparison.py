@@ -1,4 +1,4 @@
-"""One kernel by several compiled programs: they take turns, and their results must agree."""
+"""Several compiled programs for one kernel: they run in turns, and their results must agree."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +13,14 @@ from experiments.common.metrics import Record
 
 
 class Measured(NamedTuple):
-    """What the turns of a program gave: the seconds of each run, and the last result."""
+    """The runs of a program: the seconds of each run, and the last result."""
 
     seconds: list[float]
     result: PyTree
 
 
 def run_in_turns(programs: Mapping[str, Program], *, budget_seconds: float, max_runs: int) -> dict[str, Measured]:
-    """The runs of each program, as `time_in_turns` shares them out.
+    """Run the programs in turns (see `time_in_turns`).
 
     Example:
         >>> import jax.numpy as jnp
@@ -41,12 +41,12 @@ def run_in_turns(programs: Mapping[str, Program], *, budget_seconds: float, max_
 
 
 def record_of(program: Program, seconds: list[float]) -> Record:
-    """What metrics.jsonl keeps of a program; it has no seconds if it was compiled and not run."""
+    """The record of a program in metrics.jsonl. Its list of seconds is empty if it was compiled but not run."""
     return {"seconds": seconds, "compile_seconds": program.compile_seconds, "peak_mib": program.peak_mib}
 
 
 def largest_difference(ours: ArrayLike, references: Sequence[ArrayLike], tolerance: float) -> float:
-    """The largest difference from a reference, divided by its largest entry. It may hold the first inputs only.
+    """The largest difference from a reference, divided by its largest entry. A reference may have fewer inputs.
 
     Raises:
         ArithmeticError: It exceeds the tolerance.
@@ -62,7 +62,7 @@ def largest_difference(ours: ArrayLike, references: Sequence[ArrayLike], toleran
     def from_one(reference: np.ndarray) -> float:
         return float(np.abs(kernel[: len(reference), : len(reference)] - reference).max() / np.abs(reference).max())
 
-    # The maximum of NumPy is NaN where one of them is.
+    # NumPy's maximum is NaN if one of the numbers is.
     difference = float(np.max([from_one(np.asarray(each, np.float64)) for each in references]))
     if not difference <= tolerance:
         raise ArithmeticError(f"the kernels differ by {difference:.2g} of their largest entry; expected {tolerance:g}.")

@@ -84,7 +84,7 @@ def measure(workload: Workload, *, budget_seconds: float, max_runs: int, memory_
     references += [measured[name].result for name in runnable if name != "ours"]
     found["difference"] = largest_difference(measured["ours"].result, references, TOLERANCE)
     if product_flops is not None:
-        # The fastest run of each: the load of other processes is not the same in both, and would distort the ratio.
+        # The fastest runs are compared. In others the load of other processes would distort the ratio.
         rate = operations / min(measured["matrix_product"].seconds)
         found["gemm_fraction"] = product_flops / rate / min(measured["ours"].seconds)
     return found

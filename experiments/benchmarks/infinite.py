@@ -1,4 +1,4 @@
-"""Times of the kernels of infinitely wide networks, beside a reference and the least time that the machine allows."""
+"""Times of the kernels of infinitely wide networks, of a reference, and the least time on this machine."""
 
 import functools
 import math
@@ -32,11 +32,11 @@ HEADER = (
 
 
 class Rates(NamedTuple):
-    """What the machine can do in a second, on the cores that this process may use.
+    """The rates of the machine per second, on the cores that this process may use.
 
     Attributes:
         products: Floating-point operations of a matrix product.
-        moved: Bytes read and written.
+        moved: Bytes that are read and written.
         angles: Entries of a polynomial pass, which computes the angle of a dual map.
     """
 

@@ -109,7 +109,7 @@ class ResNet(nn.Module):
 
 
 def mlp_product_flops(input_dim: int, width: int, num_inputs: int, outputs: int) -> float:
-    """The operations of an MLP's NTK, averaged over outputs, by Gram matrices of layers (theory.md 5.1, 5.2).
+    """The operations that the NTK of an MLP takes, averaged over outputs, by Gram matrices (theory.md 5.1, 5.2).
 
     Each layer has one forward product, one backward product per output, the full Gram matrix of its operands, and the
     full Gram matrix of its δ for every output.

@@ -3,7 +3,8 @@
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple  # layers of neural-tangents state no type
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,7 @@ def build_workload(kind: str, *, size: int, num_inputs: int, seed: int = 0) -> W
 
     Args:
         kind: "cnn_mean" and "cnn_flatten" (2 convolutions 3×3, ReLU, images of 3 channels), "wide_resnet" (a stem and
-            3 residual blocks, of which two halve the image, global mean), "transformer" (2 blocks, 16 features), "lstm"
+            3 residual blocks, two of which halve the image, global mean), "transformer" (2 blocks, 16 features), "lstm"
             and "gru" (16 features, mean of the states) or "graph" (2 convolutions over one random graph, ReLU, 16
             features, mean over nodes).
         size: The side of an image; the number of positions, or of nodes.
@@ -123,7 +124,7 @@ def wide_resnet(net: Net, x: Input) -> Output:
     return net.output("v") @ z.pooled()
 
 
-def _stax_wide_resnet(stax: Any) -> Any:
+def _stax_wide_resnet(stax: ModuleType) -> Any:
     layers = [_stax_convolution(stax)]
     for stride in (1, 2, 2):
         branch = stax.serial(stax.Relu(), _stax_convolution(stax, stride), stax.Relu(), _stax_convolution(stax))
@@ -131,7 +132,7 @@ def _stax_wide_resnet(stax: Any) -> Any:
     return stax.serial(*layers, stax.GlobalAvgPool(), stax.Dense(1, 1.0, None))
 
 
-def _stax_convolution(stax: Any, stride: int = 1, b_std: float | None = None) -> Any:
+def _stax_convolution(stax: ModuleType, stride: int = 1, b_std: float | None = None) -> Any:
     return stax.Conv(1, (3, 3), (stride, stride), padding="SAME", W_std=W_STD, b_std=b_std)
 
 
@@ -175,7 +176,7 @@ def _wide_resnet(size: int, num_inputs: int, rng: np.random.Generator) -> Worklo
 
     def kernel_fn(x: jax.Array) -> jax.Array:
         with warnings.catch_warnings():
-            # It does not look whether the branches are independent; they are, by their last convolutions.
+            # neural-tangents cannot see that the branches are independent. Their last convolutions make them so.
             warnings.filterwarnings("ignore", message="`FanIn` layers assume")
             return theirs(x, None, "ntk")
 
@@ -205,7 +206,7 @@ def _graph(size: int, num_inputs: int, rng: np.random.Generator) -> Workload:
 
 
 def _adjacency(size: int, rng: np.random.Generator) -> np.ndarray:
-    """D^(-1/2) (A + I) D^(-1/2) of a random graph A, with some ten edges to a node."""
+    """D^(-1/2) (A + I) D^(-1/2) of a random graph A, with about ten edges at each node."""
     upper = np.triu(rng.random((size, size)) < 10.0 / size, 1)
     edges = np.asarray(upper + upper.T + np.eye(size), float)
     roots = edges.sum(1) ** -0.5

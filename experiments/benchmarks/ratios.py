@@ -1,4 +1,4 @@
-"""What the reports of comparisons share: numbers of a table, and the figure of ratios."""
+"""Shared parts of the reports of comparisons: numbers of a table, and the figure of ratios."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from experiments.common.metrics import Record
 
 
 def median(record: Record, side: str) -> float:
-    """The median of the seconds of a side.
+    """The median of the seconds of a program, "ours" or another name.
 
     Example:
         >>> median({"ours": {"seconds": [1.0, 3.0, 2.0]}}, "ours")

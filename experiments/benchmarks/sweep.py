@@ -52,7 +52,7 @@ def measure(config: ConfigDict, width: int, samples: Samples) -> list[str]:
 
 
 def _loop(program: Program, members: list[Member], samples: Samples, num_steps: int) -> Callable[[], PyTree]:
-    """The usual sweep: one member after the other, each by a jitted step in a Python loop."""
+    """A sweep in a Python loop: one member after the other, by a jitted step."""
 
     @jax.jit
     def init(member: Members) -> State:

@@ -1,4 +1,4 @@
-"""What benchmarks share: compiled programs with their cost, timing in alternation, the machine in words."""
+"""Shared parts of benchmarks: compiled programs with their costs, timing in alternation, the name of the machine."""
 
 import statistics
 import time
@@ -48,12 +48,12 @@ def time_in_turns(
 ) -> dict[str, list[float]]:
     """Seconds of every run of each program. Programs take turns, so a change in the machine's load affects them all.
 
-    The first run of a program warms it up and is left out, unless it uses up the budget alone.
+    The first run of a program is a warm-up. It is left out, unless this run alone takes the whole budget.
 
     Args:
         programs: Functions without arguments that return when they are done.
         budget_seconds: A program that has used this time takes no further turns.
-        max_runs: A program takes at most so many turns after its first one.
+        max_runs: The largest number of turns of a program after its first one.
 
     Example:
         >>> runs = time_in_turns({"sum": lambda: sum(range(1000))}, budget_seconds=1.0, max_runs=5)

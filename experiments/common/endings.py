@@ -1,4 +1,4 @@
-"""Endings of a run that is stopped: one sentence that says how to go on."""
+"""The end of a run that is stopped: one sentence that says how to go on."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-# The errors of a disk, a quota or a limit that takes no more.
+# The errors if a disk is full, or a quota or a limit on the size of files is reached.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
@@ -20,8 +20,8 @@ def end_in_a_sentence(workdir: Path, go_on: str) -> Iterator[None]:
     Files on disk are whole at all times, so a signal may end the process at once. It does so even inside a compiled
     program, where Python's own handler would wait until the program ends. The exit status is 128 + the signal's number.
 
-    Scripts enter this after their libraries are imported and their flags are read. Ctrl-C in these first seconds ends
-    the process with Python's own trace; nothing has been written then.
+    Scripts enter this after their libraries are imported and their flags are read. Before that, Ctrl-C ends
+    the process with Python's own traceback, and nothing has been written.
 
     Args:
         workdir: The folder of the run.

@@ -1,4 +1,4 @@
-"""The environment that made the results of a run: environment.json in its folder, and a line in summaries."""
+"""The environment of a run: environment.json in its folder, and a line in summaries."""
 
 import json
 import os

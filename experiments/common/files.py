@@ -1,4 +1,4 @@
-"""Files of a run: each is whole or not there, none is a symbolic link, and one process writes at a time."""
+"""Files of a run: each is complete or absent, none is a symbolic link, and one process writes at a time."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ LOCK = ".lock"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all.
+    """Write a text file, completely or not at all.
 
     Raises:
         OSError: The folder cannot be written.

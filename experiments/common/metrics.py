@@ -15,10 +15,10 @@ Place = TypeVar("Place", bound=Hashable)
 
 
 class MetricsFile:
-    """An append-only file of records. A kill in the middle of a line does it no harm.
+    """An append-only file of records. It stays valid if the process is killed in the middle of a line.
 
-    A line is whole when its newline is there. Opening the file drops a half-written last line, so that the next record
-    starts on a line of its own.
+    A line is complete when its newline is there. Opening the file drops a half-written last line, so that the next
+    record starts on a line of its own.
 
     Attributes:
         path: The file.
@@ -59,13 +59,13 @@ class MetricsFile:
         measure: Callable[[Place], Record],
         unit: str,
     ) -> dict[Place, Record]:
-        """Measure and append what is wanted and not in the file yet, with a progress bar.
+        """Measure and append the wanted records that are not in the file yet, with a progress bar.
 
         Args:
             wanted: The places that a run consists of, for example widths or pairs of a network and a width.
             place_of: The place of a record.
             measure: The record of a place.
-            unit: What one place is, in the plural, for the progress bar.
+            unit: The name of the places, in the plural, for the progress bar.
 
         Returns:
             The records of all wanted places, in the order of `wanted`.

@@ -1,4 +1,4 @@
-"""Networks from the `network` part of a config, the keys of random ones, and images in the form that each reads."""
+"""Networks from the `network` part of a config, keys for random networks, and images in the form that networks read."""
 
 import inspect
 from collections.abc import Callable
@@ -113,7 +113,7 @@ def network_inputs(
 def member_keys(seed: int, width: int, num_seeds: int) -> Array:
     """One PRNG key per random network. Each key depends only on the seed, the width and the network's own number.
 
-    So a resumed run, another list of widths, or more networks do not change the network that a key gives.
+    So the network of a seed stays the same in a resumed run, with another list of widths, and with more networks.
 
     Example:
         >>> bool(jnp.array_equal(member_keys(0, 32, 8)[:4], member_keys(0, 32, 4)))

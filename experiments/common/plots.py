@@ -79,12 +79,12 @@ def make_figure(
 
 
 def describe(figure: Figure, *sentences: str) -> None:
-    """Say below a figure what its lines, bands and bars are. The figure must have no legend of its own below it."""
+    """Write sentences below a figure that explain its lines, bands and bars. It must not have a legend below it."""
     figure.supxlabel(" ".join(sentences), fontsize=8, color="0.35")
 
 
 def band_sentence(quantiles: Sequence[float], samples: str) -> str:
-    """What `plot_band` draws.
+    """The sentence below a figure that explains `plot_band`.
 
     Example:
         >>> band_sentence((0.1, 0.9), "networks")
@@ -99,12 +99,12 @@ def band_sentence(quantiles: Sequence[float], samples: str) -> str:
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write STEM.png and STEM.pdf, each whole or not at all. They hold no dates: equal figures give equal files."""
+    """Write STEM.png and STEM.pdf, each completely or not at all. Equal figures give equal files, without dates."""
     dates: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"metadata": {"CreationDate": None}}}
     for kind, options in dates.items():
         with replacing(stem.with_suffix(f".{kind}")) as unfinished:
             figure.savefig(unfinished, format=kind, **options)
-        # Laying out takes half of the time, and one layout serves both files.
+        # The layout takes half of the time. It is computed once for both files.
         figure.set_layout_engine("none")
 
 

@@ -45,7 +45,7 @@ def run(main: Callable[[ConfigDict, Path], None], example: str, *, go_on: str = 
         go_on: How to go on after a run was stopped, as a clause.
     """
     flags.mark_flag_as_required("config")
-    # absl shows level INFO, at which these log everything that they do.
+    # absl shows level INFO, and these libraries log every step at that level.
     for chatty in ("fontTools", "jax"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

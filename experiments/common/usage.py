@@ -1,7 +1,7 @@
 """The text of --help: a script's docstring and flags, and the fields of its config with their meanings and defaults.
 
-The meaning of a field is the comment at its assignment in configs/, above the line or at its end. It is read from
-there, so it is written only once.
+The meaning of a field is the comment at its assignment in configs/, above the line or at its end. --help reads it from
+there, so that it is written only once.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""The folder of one run: its configuration beside its results, so that a rerun can resume."""
+"""The folder of one run, with its configuration and its results, so that a rerun can resume."""
 
 import contextlib
 import json
@@ -92,7 +92,7 @@ def _take_over(path: Path, config: ConfigDict, data: str | None, may_change: Col
                 f"workdir '{path}' has {name} and no config.json, so its run is unknown; put its config.json back, or "
                 "choose another --workdir."
             )
-    # Through JSON and back, so that tuples compare equal to the lists that JSON makes of them.
+    # JSON turns tuples into lists. The fields take the same way, so that they compare equal.
     fields = json.loads(json.dumps(config.to_dict() | {DATA: data}))
     if file.exists():
         _check_same(fields, file, may_change)

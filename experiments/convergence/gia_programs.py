@@ -1,7 +1,5 @@
 """Networks that break the gradient independence assumption: limits with and without it, and kernels at finite width."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -11,6 +9,10 @@ import ntk
 from experiments.common.metrics import Record
 from experiments.common.networks import member_keys
 from ntk.programs import CorrectedKernels, corrected_kernels
+from ntk.programs.language.inputs import Input
+from ntk.programs.language.net import Net
+from ntk.programs.language.outputs import Output
+from ntk.programs.language.scalars import Scalar
 
 # The name of the gradient's moments in metrics, beside the names of `PROGRAMS`.
 GRADIENT = "gradient of averaged squares"
@@ -18,7 +20,7 @@ Limits = dict[str, CorrectedKernels]
 
 
 @ntk.tensor_program
-def averaged_squares(net: Any, x: Any) -> Any:
+def averaged_squares(net: Net, x: Input) -> Scalar:
     """The example of Yang 2020: y = 1ᵀ(W²x¹)²/n with x¹ = W¹ξ + 1."""
     x1 = net.watch("x1", net.input_matrix("w1") @ x + 1.0)
     h = net.matrix("w2") @ x1
@@ -26,7 +28,7 @@ def averaged_squares(net: Any, x: Any) -> Any:
 
 
 @ntk.tensor_program
-def averaged_relu(net: Any, x: Any) -> Any:
+def averaged_relu(net: Net, x: Input) -> Scalar:
     """A ReLU network with an average in place of a read-out: y = 1ᵀφ(W³φ(W²φ(W¹ξ)))/n."""
     phi = net.phi("relu")
     z = phi(net.input_matrix("w1", 2.0**0.5) @ x)
@@ -36,7 +38,7 @@ def averaged_relu(net: Any, x: Any) -> Any:
 
 
 @ntk.tensor_program
-def transposed(net: Any, x: Any) -> Any:
+def transposed(net: Net, x: Input) -> Output:
     """An autoencoder with tied weights: f = v·φ(Wᵀφ(Wφ(Uξ)))."""
     phi, w = net.phi("relu"), net.matrix("w", 2.0**0.5)
     return net.output("v") @ phi(w.T @ phi(w @ phi(net.input_matrix("u", 2.0**0.5) @ x)))
@@ -87,7 +89,7 @@ def kernel_errors(
 
 
 def limits_of(program: ntk.TensorProgram, x: Array, config: ConfigDict) -> Limits:
-    """The limits without the assumption, "corrected", and with it, "gia"."""
+    """The limits by name: "corrected" without the assumption, and "gia" with it."""
     return {
         name: corrected_kernels(program, x, samples=config.samples, seed=config.seed, assume_gia=assumed)
         for name, assumed in (("corrected", False), ("gia", True))

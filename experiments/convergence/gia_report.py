@@ -34,7 +34,7 @@ def write_report(
 
 
 def _values(records: Records, what: str, name: str, config: ConfigDict) -> Float[np.ndarray, "widths seeds"]:
-    """What was measured at each width."""
+    """The measured values of every network at each width."""
     found = {record["width"]: record[name] for record in records if record["what"] == what}
     return np.array([found[width] for width in config.widths])
 

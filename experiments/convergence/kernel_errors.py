@@ -1,4 +1,4 @@
-"""Distances between the kernels of random finite networks and their infinite-width limits."""
+"""Errors of the kernels of random finite networks relative to their infinite-width limits."""
 
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -81,10 +81,10 @@ def limit_blocks(
     else:
         error, blocks = 0.0, kernel_blocks(net, ntk.infinite_kernels(net, x))
     if reference == "neural_tangents":
-        kernel_fn = stax_kernel_fn(cast(ntk.MLP, net))  # which refuses other networks
+        kernel_fn = stax_kernel_fn(cast(ntk.MLP, net))  # it refuses other networks
         with jax.default_matmul_precision("highest"):
             kernels = kernel_fn(x, None, ("ntk", "nngp"))
-        # That library computes in float64 wherever it may.
+        # neural-tangents computes in float64 if x64 is on.
         blocks |= {name: getattr(kernels, name).astype(blocks[name].dtype) for name in ("ntk", "nngp")}
     return blocks, error
 
@@ -159,7 +159,7 @@ def errors_at_width(
 def _batch_size(init: Callable[[Array, Array], PyTree], keys: Array, x: Array, memory_gib: float) -> int:
     """The largest divisor of the number of keys for which that many networks fit into memory; at least 1."""
     params = jax.tree.leaves(jax.eval_shape(init, keys[0], x))
-    # The compiled programs need 3 to 6 times the weights: their random bits, and a copy with the other axis first.
+    # The compiled programs take 3 to 6 times the memory of the weights, for random bits and for a transposed copy.
     needed = 8 * sum(leaf.size * leaf.dtype.itemsize for leaf in params)
     # With a divisor the last batch is not smaller, and no second program is compiled for it.
     fitting = [

@@ -18,7 +18,7 @@ from ntk.saving.files import replacing
 
 Errors = dict[str, Float[np.ndarray, "widths seeds"]]
 SYMBOLS = {"ntk": "Θ", "nngp": "NNGP"}
-_SHARE = 0.1  # the standard error of a limit should be at most this share of the median error at the largest width
+_SHARE = 0.1  # largest standard error of a limit, as a share of the median error at the largest width
 
 
 def networks_of(config: ConfigDict) -> dict[str, ConfigDict]:
@@ -27,7 +27,7 @@ def networks_of(config: ConfigDict) -> dict[str, ConfigDict]:
 
 
 def collect(records: list[dict[str, Any]], network: str, widths: tuple[int, ...]) -> Errors:
-    """The errors of each kernel of a network at the given widths, in the order of these, from the records of a run.
+    """The errors of each kernel of a network, from the records of a run, in the order of the given widths.
 
     Example:
         >>> first = {"network": "MLP", "width": 16, "errors": {"ntk": [0.2, 0.3]}}
@@ -55,7 +55,7 @@ def write_report(workdir: Path, config: ConfigDict, errors: Errors, limit_error:
 def write_comparison(
     workdir: Path, config: ConfigDict, records: list[dict[str, Any]], limit_errors: dict[str, float]
 ) -> str:
-    """The same files for the errors of Θ of several networks, one curve each; returns the table."""
+    """Write the same files for the errors of Θ of several networks, with a curve for each; return the table."""
     errors = {label: collect(records, label, config.widths)["ntk"] for label in networks_of(config)}
     slopes = _slopes(config, errors)
     _draw_comparison(workdir / "convergence", np.array(config.widths), errors, slopes, config)
@@ -73,7 +73,7 @@ def remarks_on_limits(config: ConfigDict, limit_errors: dict[str, float], errors
     for label, error in sampled.items():
         median = np.median(errors[label][-1])
         if error > _SHARE * median:
-            doublings = math.ceil(2 * math.log2(error / (_SHARE * median)))  # it falls like samples^(-1/2)
+            doublings = math.ceil(2 * math.log2(error / (_SHARE * median)))  # errors fall like samples^(-1/2)
             remarks.append(
                 f"Warning: the standard error of {label} is {error / median:.0%} of its median error at"
                 f" n={config.widths[-1]}, which flattens the slope; expected at most {_SHARE:.0%}, as with"
@@ -117,7 +117,7 @@ def _table(
         ]
         for name, slope in slopes.items()
     ]
-    # Θ and the NNGP can be compared with another library, which has no C and D.
+    # neural-tangents has Θ and the NNGP, but not C and D.
     reference = "neural-tangents (Θ, NNGP) and the recursion (C, D)"
     reference = reference if config.reference == "neural_tangents" else "the limit"
     return "\n".join(
@@ -143,7 +143,7 @@ def _write_csv(path: Path, config: ConfigDict, errors: Errors, slopes: dict[str,
 
 
 def _what(config: ConfigDict) -> str:
-    """What one line of a table is about."""
+    """The header of the first column: each line is about a network, or about a kernel."""
     return "network" if "networks" in config else "kernel"
 
 

@@ -20,7 +20,7 @@ from experiments.dynamics.runs import Problem, ensemble_loss, limit_kernels, rec
 
 Records = dict[tuple[str, int], dict[str, Any]]
 NAMES = {"ntk": "NTK", "standard": "standard", "mup": "maximal update"}
-# Below this share of the initial error, the rest of it is of order 1/n, like the movement of the kernel.
+# The figure ends at this share of the initial error. Smaller shares are of order 1/n, like the movement of the kernel.
 _LEAST = 0.02
 # Movements of a network, and its distances from predictions.
 MEASURES = {

@@ -1,13 +1,13 @@
-"""Random networks of one width trained by gradient descent, beside what kernels predict about them."""
+"""Random networks of one width trained by gradient descent, and the predictions of kernels."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 import ntk
@@ -15,6 +15,9 @@ from experiments.common.networks import build_network, member_keys, network_inpu
 from experiments.data.images import load_data
 from ntk import dynamics
 from ntk.trees import Params
+
+Start = TypeVar("Start")  # from which training starts or goes on
+Outputs = tuple[Array, Array]  # on training and on test points
 
 # By name: a loss of Optax, and the targets that it takes, as a function of labels −1 and 1.
 LOSSES: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array], Array]]] = {
@@ -54,14 +57,15 @@ def make_problem(config: ConfigDict) -> Problem:
     images = (data.train_images, data.test_images)
     x, x_test = (jnp.asarray(network_inputs(config.network.kind, part)) for part in images)
     labels, labels_test = (jnp.asarray(part % 2 * 2.0 - 1, x.dtype) for part in (data.train_labels, data.test_labels))
-    # Other networks are refused where they are parameterized.
+    # `dynamics.parameterized_model` refuses other networks.
     return Problem(cast(ntk.MLP | ntk.RNN, net), x, labels, x_test, labels_test, data.fingerprint)
 
 
 def limit_kernels(problem: Problem, parameterization: str) -> tuple[Array, Array]:
     """The limit of the kernel of training, on training points and between test and training points.
 
-    Training in maximal update has no kernel limit. For it this is the limit of the kernel at the start, that of "ntk".
+    Training in maximal update does not have a kernel limit. For it this is the limit of the kernel before training,
+    which is that of "ntk".
     """
     name = "ntk" if parameterization == "mup" else parameterization
     model = dynamics.parameterized_model(problem.net, 1, parameterization=name)
@@ -114,7 +118,7 @@ def train_networks(
         params = model.init(key, problem.x)
         optimizer = optax.sgd(rate * scale)
 
-        def train(params: Params, steps: int, every: int) -> tuple[dynamics.Trajectory, PyTree]:
+        def train(params: Params, steps: int, every: int) -> tuple[dynamics.Trajectory, Params]:
             options: dict[str, Any] = {"loss": loss, "every": every, "x_test": problem.x_test}
             found = dynamics.train(model.apply, params, problem.x, y, optimizer, steps, **options)
             return found, found.params
@@ -125,7 +129,7 @@ def train_networks(
         theta = (before[:num_train] + before[:num_train].T) / 2  # symmetric despite rounding
 
         def predicted(kernel: Array, kernel_test: Array) -> dynamics.Trajectory:
-            def descend(start: tuple[Array, Array], steps: int, every: int) -> tuple[dynamics.Trajectory, PyTree]:
+            def descend(start: Outputs, steps: int, every: int) -> tuple[dynamics.Trajectory, Outputs]:
                 options: dict[str, Any] = {"fx_train_0": start[0], "fx_test_0": start[1], "k_test_train": kernel_test}
                 found = dynamics.loss_descent(kernel, y, loss, steps, learning_rate=rate, every=every, **options)
                 return found, (found.fx_train[-1], found.fx_test[-1])
@@ -163,7 +167,9 @@ def train_networks(
     return {name: np.asarray(values) for name, values in measured.items()}
 
 
-def _recorded(run: Any, start: Any, config: ConfigDict) -> dynamics.Trajectory:
+def _recorded(
+    run: Callable[[Start, int, int], tuple[dynamics.Trajectory, Start]], start: Start, config: ConfigDict
+) -> dynamics.Trajectory:
     """Training recorded at `recorded_steps`, in two parts. Plain gradient descent has no memory, so it can be resumed.
 
     `run(start, steps, every)` returns a trajectory and its end, from which the second part starts.

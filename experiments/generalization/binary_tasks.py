@@ -40,7 +40,7 @@ class Task(NamedTuple):
     error: Callable[[Params, Sample], float]
     init: Callable[[int], Params]
     apply: Callable[[Params, Array], Array]
-    network: Any  # an `ntk.MLP`, or the name of an activation; each user of a task knows which
+    network: Any  # an `ntk.MLP` for digits, or the name of an activation for the teacher
     data: str | None = None
 
 

@@ -13,7 +13,7 @@ from experiments.common.metrics import Record
 from experiments.common.tables import markdown_table
 
 TITLES = {"teacher": "Linear classifier, Gaussian inputs", "digits": "ReLU network, odd against even digits"}
-# One curve for each kind of bound. The other VC bounds are close to the one that is drawn.
+# The figure has one curve for each kind of bound. The other VC bounds are close to this one.
 DRAWN = (
     "binomial tail, test data",
     "VC, Parrondo–van den Broek",
@@ -97,7 +97,7 @@ def _draw(stem: Path, records: list[Record], config: ConfigDict) -> None:
         figure, panels = plots.make_figure(len(config.tasks), size=(4.4 * len(config.tasks), 4.3), sharey=True)
         for axes, task in zip(panels, config.tasks, strict=True):
             _draw_task(axes, records, task, config)
-        # This limit is of all panels. It is set last, because Matplotlib then stops fitting limits to curves.
+        # All panels share this limit. It is set last, since Matplotlib does not fit limits to later curves.
         panels[0].set_ylim(top=_CEILING)
         panels[0].set_ylabel("Bound less training error")
         handles, labels = panels[-1].get_legend_handles_labels()

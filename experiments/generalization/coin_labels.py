@@ -14,13 +14,12 @@ from experiments.common.metrics import Record
 from experiments.generalization.binary_tasks import Task, make_task
 from experiments.generalization.training import train
 
-# Rows of the report that are recorded. The last row is in the table only: its covering bound is at its ceiling, far
-# above 1.
+# Rows of the report that are recorded. The last one is in the table only, since this bound is at its ceiling.
 ROWS = ("Frobenius norms and margins", "spectral complexity", "spectral norms and margins")
 
 
 def measure_mixture(task: Task, fraction: float, seed: int, config: ConfigDict) -> Record:
-    """Errors, complexities and margins of a network that is trained on labels, a fraction of which are coins."""
+    """Errors, complexities and margins of a network, trained on labels of which a fraction are fair coins."""
     sample, test = task.draw(seed, config.num_train)
     rng = np.random.default_rng([seed, config.num_train])
     # The coins are the same for every fraction; a larger fraction uses more of them.
@@ -48,7 +47,7 @@ def measure_noise(width: int, seed: int, config: ConfigDict) -> Record:
     coins = jnp.asarray(_coins(np.random.default_rng([seed, width]), config.num_train))
     params = train(task.apply, task.init(seed), x, coins, steps=config.steps, learning_rate=config.learning_rate)
     predictions = np.where(np.asarray(task.apply(params, x)) > 0, 1, -1)
-    # The class that holds f holds −f too, and one of the two gets at least half of the coins right.
+    # With f the class contains −f. One of the two gets at least half of the coins right.
     return {"fit": abs(float(np.mean(np.asarray(coins) * predictions)))}
 
 

@@ -23,7 +23,7 @@ def write_report(workdir: Path, records: Records, config: ConfigDict) -> str:
 
 
 def _values(records: Records, what: str, places: tuple[Any, ...], name: str) -> np.ndarray:
-    """What was measured at each fraction or width, (places, seeds)."""
+    """The measured values at each fraction or width, (places, seeds)."""
     return np.array([[record[name] for record in records if record.get(what) == place] for place in places])
 
 

@@ -1,4 +1,4 @@
-"""What `experiments.vc_growth` measures: dichotomies of random points, and the chain of symmetrization."""
+"""Measurements of `experiments.vc_growth`: dichotomies of random points, and the chain of symmetrization."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from bounds.networks.pattern_fitting import network_dichotomies
 from experiments.common.metrics import Record
 from experiments.generalization.symmetrization import simulate_chain
 
-Place = tuple[str, int]  # what is measured, and the number of points
+Place = tuple[str, int]  # the name of the measurement, and the number of points
 
 _MOST_FOR_RECTANGLES = 9  # the growth function of rectangles is known up to this number of points
 

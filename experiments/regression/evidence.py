@@ -17,7 +17,7 @@ from ntk import dynamics
 
 # Positive numbers by name, as their logarithms.
 Logs = dict[str, Array]
-# The least standard deviation at the start, since 0 has no logarithm.
+# The smallest standard deviation at the start, since the logarithm of 0 is not finite.
 _SMALLEST = 1e-3
 
 

@@ -93,7 +93,7 @@ def _draw_reliability(axes: Axes, config: ConfigDict, label: str, record: dict[s
     for method in (name for name in METHODS if name in record):
         color, marker = LOOKS[method]
         confidence, accuracy, counts = (np.array(values) for values in record[method][-1]["reliability"])
-        # Laplace's rule adds one success and one failure, so that shares of 0 and 1 have errors too.
+        # Laplace's rule adds one success and one failure, so that the errors of shares 0 and 1 are positive.
         share = (accuracy * counts + 1) / (counts + 2)
         error = np.sqrt(share * (1 - share) / (counts + 2))
         axes.errorbar(confidence, accuracy, error, fmt="none", ecolor=color, elinewidth=0.7, alpha=0.6)

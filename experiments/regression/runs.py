@@ -94,7 +94,7 @@ def split_of(kind: str, data: Dataset) -> Split:
 
 
 def fit_network(fields: ConfigDict, split: Split, config: ConfigDict) -> Fitted:
-    """Find hyperparameters by the marginal likelihood of training targets. float64 must be enabled.
+    """Find the hyperparameters that maximize the marginal likelihood of training targets. x64 must be on.
 
     The first ascent finds the noise and all standard deviations of the network, with gradients through the recursion of
     its kernel or through the samples of its limit. The second ascent finds a scale and a noise for the NTK of this

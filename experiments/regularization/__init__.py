@@ -1,1 +1,1 @@
-"""Regularizers for any training loop, and sweeps over them in one compiled program."""
+"""Regularizers for any training loop, and sweeps that train many networks in one compiled program."""

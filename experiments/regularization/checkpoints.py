@@ -1,8 +1,8 @@
-"""The last checkpoints of a chunk of members, written by Orbax. A kill at any time leaves whole checkpoints only.
+"""The last checkpoints of a chunk of members, written by Orbax. If the process is killed, all checkpoints are complete.
 
-Beside each checkpoint stands the checksum of its files. A kill between the two leaves a checkpoint without a checksum.
-Such a checkpoint, and one that does not agree with its checksum, is named in a warning and moved aside, and the one
-before it is used.
+Each checkpoint has a file with the checksum of its files. If a process is killed before it writes the checksum, there
+is a checkpoint without one. A checkpoint is not used if its checksum is missing or differs: a warning names it, it is
+moved aside, and the checkpoint before it is used.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 from experiments.common.endings import FULL
 from experiments.common.files import check_no_link, remove_unfinished, write_text
 
-# The one to resume from, and the one before it.
+# The checkpoint to resume from, and the one before it.
 _KEPT = 2
 
 
@@ -52,7 +52,7 @@ class Checkpoints:
                 aside = Path(tempfile.mkdtemp(prefix="aside.", dir=self._folder)) / path.name
                 logging.warning("checkpoint %s %s; it is moved to %s.", path, fault, aside)
                 path.rename(aside)
-        # Not asynchronous: the next steps of training use the memory of the state again.
+        # Saving is not asynchronous, since the next steps of training reuse the memory of the state.
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -86,7 +86,7 @@ class Checkpoints:
 
 
 def _by_number(tree: PyTree) -> dict[str, Any]:
-    """The leaves under numbers, so that files on disk depend on no container type of another library."""
+    """The leaves under numbers, so that files on disk do not depend on container types of other libraries."""
     return {f"{number:05}": leaf for number, leaf in enumerate(jax.tree.leaves(tree))}
 
 

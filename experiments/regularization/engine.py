@@ -1,8 +1,8 @@
-"""One compiled program trains all members of one shape, side by side; it contains the steps and the evaluation.
+"""One compiled program trains all members of the same shapes, side by side. It contains the steps and the evaluation.
 
 `start` makes the first states, and `advance` trains and evaluates. A single member is a group of one. Members share
-data and batches, so that the first layer of all members is one matrix product. They share nothing else: NaN in one
-member does not reach another.
+data and batches, so that the first layer of all members is one matrix product. They share nothing else, so that NaN in
+one member does not affect the others.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ _SETTLING = 20
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """The static part of a compiled program: everything but arrays.
+    """The static part of a compiled program: everything except arrays.
 
     Attributes:
         model: The network.
@@ -144,7 +144,7 @@ def step_member(program: Program, state: State, member: Members, samples: Sample
 
 
 def evaluate_member(program: Program, state: State, member: Members, samples: Samples) -> dict[str, Any]:
-    """Everything that is recorded of a member at one time.
+    """All measurements of a member at one time.
 
     Test and validation labels have no noise. The "gap" is the error on new points of the training distribution, with
     the member's label noise, minus the training error. "finite" says whether all other numbers and all parameters are
@@ -186,7 +186,7 @@ def start(members: Members, samples: Samples, *, program: Program, mesh: Mesh) -
     """The first states of all members. `advance` describes the arguments."""
 
     def local(members: Members, samples: Samples) -> State:
-        # One after the other: random numbers side by side take longer to compile than to draw.
+        # One after the other, since compiling random numbers side by side takes longer than drawing them.
         return lax.map(lambda member: init_member(program, member, samples), members)
 
     return jax.shard_map(local, mesh=mesh, in_specs=(P("members"), P()), out_specs=P("members"), check_vma=False)(

@@ -49,7 +49,7 @@ REGULARIZERS = {
 
 
 class Member(NamedTuple):
-    """One network of the grid. JSON knows all types of its fields."""
+    """One network of the grid. All fields can be written as JSON."""
 
     regularizer: str
     strength: float

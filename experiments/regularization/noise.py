@@ -18,7 +18,7 @@ def member_key(member: Members, stream: str) -> Array:
 def noisy_labels(
     member: Members, labels: Int[Array, " N"], num_classes: int, stream: str = "labels"
 ) -> Int[Array, " N"]:
-    """The labels, after the member's share of them is redrawn from all classes. More noise redraws further labels."""
+    """The labels after a share of them is redrawn from all classes. A larger share includes those of a smaller one."""
     chosen, drawn = jax.random.split(member_key(member, stream))
     share = jnp.asarray(member.label_noise)
     replaced = jax.random.uniform(chosen, labels.shape, jnp.float32).astype(common_dtype(share, jnp.float32)) < share

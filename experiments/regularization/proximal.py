@@ -1,8 +1,9 @@
-"""Proximal steps (theory.md 15.2, 15.3) of penalties that have no gradient at their minima.
+"""Proximal steps (theory.md 15.2, 15.3) of penalties that are not differentiable at their minima.
 
 A step of gradient descent at the rate η, followed by a proximal step with the threshold ηλ, is the proximal gradient
-method for L + λR (Daubechies, Defrise & De Mol 2004). It ends at the minimum. After preconditioned steps, such as
-Adam's, the same threshold is a decay that is decoupled from the gradient, like AdamW's for L2. That ends elsewhere.
+method for L + λR (Daubechies, Defrise & De Mol 2004). It converges to the minimum. After preconditioned steps,
+such as those of Adam, the same threshold is a decay that is decoupled from the gradient, as in AdamW for L2. That
+converges to another point.
 """
 
 from collections.abc import Callable

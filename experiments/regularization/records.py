@@ -1,4 +1,4 @@
-"""The record of a trained member: its history, and every bound."""
+"""The record of a trained member: its measurements during training, and every bound."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ from ntk.trees import Params
 
 _DIGITS = 6
 _PARTS = ("train", "validation", "test")
-# The first three exist only with probes and with levels of noise.
+# The first two exist only with probes, and the third only with levels of noise.
 _CURVES = (
     *("ntk_drift", "lipschitz_estimate", "noisy_errors", "gap", "margins", "lipschitz_product", "sparsity"),
     *("sparsities", "one", "frobenius", "spectral", "stable_rank", "effective_rank"),

@@ -1,7 +1,7 @@
 """Singular values of many matrices in one program. On CPU a batch is a loop over its matrices.
 
-jaxlib 0.10 spreads LAPACK's batches over the threads of the pool that runs the program. If there are as many devices as
-threads, all threads wait for each other for ever.
+jaxlib 0.10 spreads LAPACK's batches over the threads of the pool that runs the program. With as many devices as threads
+this ends in a deadlock.
 """
 
 from typing import Any

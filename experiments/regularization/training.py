@@ -68,7 +68,7 @@ class Trained(NamedTuple):
 
 
 def make_plan(program: Program, members: Sequence[Member], samples: Samples, mesh: Mesh, memory_gib: float) -> Plan:
-    """Compile for as many members at once as memory allows.
+    """Compile a program for as many members at once as memory allows.
 
     Args:
         program: The static part of the program.
@@ -126,8 +126,8 @@ def choose_block(program: Program, samples: Samples) -> int:
 def use_all_cores() -> None:
     """Make every CPU core a device, over which members are spread. This has no effect once JAX has started.
 
-    LAPACK then takes one thread for each matrix. More threads would wait for cores that other members use, up to 20
-    times as long as a small SVD takes.
+    LAPACK then uses one thread for each matrix. More threads would wait for cores that other members use, for up to 20
+    times the time of a small SVD.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):

@@ -1,4 +1,4 @@
-"""Which measures order networks like their generalization gaps: Kendall's rank correlation over members."""
+"""Kendall's rank correlation over members: which measures order networks as their generalization gaps do."""
 
 import math
 from collections import Counter
@@ -59,7 +59,7 @@ def measures_of(record: Record) -> dict[str, float]:
     curves, at_ceiling = record["curves"], record["at_ceiling"]
     train_error = curves["train_error"][-1]
     bounds = {name: value for name, value in record["bounds"].items() if value is not None and not _has_seen_gap(name)}
-    # Records have 6 digits, and differences of them fewer. Rounding of a constant must not order members.
+    # Records have 6 digits, so their differences have fewer. Rounding of equal bounds must not order members.
     found = {name: float(f"{value - train_error:.4g}") for name, value in bounds.items() if name not in at_ceiling}
     found |= {name: value for name, value in record["measures"].items() if value is not None}
     found |= {name: read({name: values[-1] for name, values in curves.items()}) for name, read in _READ.items()}

@@ -1,4 +1,4 @@
-"""The diamond and the circle: why L1 sets weights to zero and L2 does not, on least squares with two weights."""
+"""Why L1 sets weights to zero and L2 does not, for least squares with two weights."""
 
 from pathlib import Path
 

@@ -24,14 +24,14 @@ LABELS = {
     "spectral_norm": "spectral normalization",
 }
 STRENGTHS = {"dropout": "Share of units dropped", "spectral_norm": r"$\Vert W\Vert_\sigma$ of every layer"}
-# Every figure has the same colours. Regularizers without a strength are grey and black.
+# Every figure uses these colours. Regularizers without a strength are grey and black.
 COLORS = dict(zip(("l1", "l2", "spectral", "nuclear", "elastic_net", "weight_decay"), plots.PALETTE, strict=False)) | {
     "none": "0.35",
     "dropout": "#8C6D31",
     "batch_norm": "#000000",
     "spectral_norm": "#7A3EB1",
 }
-# And the same markers.
+# Every figure uses these markers.
 MARKERS = dict(zip(LABELS, plots.MARKERS, strict=True))
 
 
