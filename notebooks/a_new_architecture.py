@@ -35,8 +35,8 @@ x = images[:6]
 # %% [markdown]
 # ## Written once
 #
-# `net` hands out parameters by name and functions by name or as JAX functions of scalars; `x` is one input. The
-# bias of the gate is an option of the program: a number in which kernels can be differentiated.
+# `net` makes parameters by name, and functions from a name or from a JAX function of scalars. `x` is one input. The
+# bias of the gate is an option of the program. Kernels can be differentiated in it.
 
 
 # %%
@@ -93,8 +93,8 @@ plt.tight_layout()
 # %% [markdown]
 # ## What the check is for
 #
-# The theorem needs the backward pass to be independent of the forward weights. A program that does not show this is
-# refused, and the message names the line at fault.
+# The theorem needs the backward pass to be independent of the forward weights. The check looks for this. If it fails,
+# the program is refused, and the message names the line at fault.
 
 
 # %%
@@ -112,8 +112,8 @@ except ValueError as error:
 # %% [markdown]
 # ## A kernel for learning
 #
-# Regression with the NTK of the highway network on two classes. The carry bias decides how far the network is from
-# a linear one.
+# Regression with the NTK of the highway network on two classes. The carry bias decides how close the network is
+# to a linear one.
 
 # %%
 chosen = np.flatnonzero(np.isin(digits.target, (3, 8)))[:200]

@@ -67,8 +67,8 @@ kernels = {
 # %% [markdown]
 # ## A transformer over 64 positions
 #
-# The 64 pixels of the small images are the positions, with an embedding of places. Keys serve as queries. Scores are
-# averages over coordinates, so the limit is exact.
+# The 64 pixels of the small images are the positions, with a trained embedding of each position. The keys are also the
+# queries. Scores are averages over coordinates, so the limit is exact.
 
 
 # %%
@@ -87,7 +87,7 @@ tokens = small[chosen].reshape(400, 64, 1)
 kernels["transformer"] = timed("transformer, 64 positions", transformer, tokens)
 
 # %% [markdown]
-# ## Learning with them
+# ## Learning with these kernels
 #
 # Ridge regression on the ten classes, with few labels.
 
@@ -113,7 +113,7 @@ plt.tight_layout()
 # %% [markdown]
 # ## The same program at finite width
 #
-# The empirical kernel of one network comes near the limit as the width grows.
+# The empirical kernel of one network approaches the limit as the width grows.
 
 # %%
 x = images[:4]

@@ -11,9 +11,10 @@
 # %% [markdown]
 # # Kernels of a network, infinite and finite
 #
-# A network is described once. `infinite_kernels` evaluates the C/D recursions of its limit, `empirical_kernels`
-# measures the same quantities at finite width, and both return one layout, so that they can be compared entry by
-# entry. The data are the handwritten digits that come with scikit-learn.
+# A network is described once. `infinite_kernels` computes its kernels in the limit of infinite width: the neural
+# tangent kernel (NTK), the covariance of its outputs (NNGP), and second moments of activations and gradients in each
+# layer (C and D). `empirical_kernels` measures the same quantities at finite width. Both results have one layout, so
+# that they can be compared entry by entry. The data are the handwritten digits that come with scikit-learn.
 
 # %%
 import jax
@@ -50,7 +51,8 @@ plt.show()
 # %% [markdown]
 # ## One finite network
 #
-# The same description as a Flax model. All parameters are standard normal; the scales stand in the forward pass.
+# The same description becomes a Flax model. All parameters are standard normal, and the forward pass multiplies them by
+# their scales.
 
 # %%
 model = ntk.finite(net, width=512)
@@ -65,8 +67,8 @@ print("distance to the limit:", float(jnp.linalg.norm(theta - limit.ntk) / jnp.l
 # %% [markdown]
 # ## C and D converge
 #
-# Thirty-two networks at each width, all in one compiled program. Each line is the relative error of one layer in
-# Frobenius norm, the median over networks; the dashed line falls like $n^{-1/2}$.
+# There are thirty-two networks at each width, all in one compiled program. Each line is the relative error of one layer
+# in Frobenius norm, as a median over networks. The dashed line falls like $n^{-1/2}$.
 
 
 # %%
@@ -116,8 +118,8 @@ print("C:", ntk.infinite_kernels(rnn, rows).C.shape, " NTK alone:", ntk.infinite
 # %% [markdown]
 # ## An activation of your own, and a gradient through the kernel
 #
-# Any coordinate-wise function has dual maps, by quadrature, with an estimate of their error. Kernels differentiate in
-# the standard deviations of the network.
+# The dual maps $E\,\varphi(u)\varphi(\bar u)$ and $E\,\varphi'(u)\varphi'(\bar u)$ of any function are computed by
+# quadrature, with an estimate of the error. Kernels can be differentiated in the standard deviations of the network.
 
 # %%
 swish = ntk.activation(lambda z: z * jax.nn.sigmoid(1.702 * z))

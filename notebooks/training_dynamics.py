@@ -43,8 +43,8 @@ params = model.init(jax.random.key(0), x)
 # %% [markdown]
 # ## What the kernel says
 #
-# Its eigenvalues are the rates at which the error along each eigenvector decays, and the largest one says at which
-# learning rate gradient descent stays stable.
+# Its eigenvalues are the rates at which the error along each eigenvector decays. The largest one gives the largest
+# learning rate at which gradient descent is stable.
 
 # %%
 theta, theta_test = ntk.infinite_ntk(net, x), ntk.infinite_ntk(net, x_test, x)
@@ -108,9 +108,9 @@ plt.show()
 # %% [markdown]
 # ## Every network at once
 #
-# Over random initializations, outputs are Gaussian before training. Squared loss keeps them Gaussian, and their
-# mean and variance have a closed form. The band reaches two standard deviations to either side, over infinitely
-# many networks that nobody had to train.
+# Over random initializations, outputs are Gaussian before training. With squared loss they stay Gaussian, and their
+# mean and variance have a closed form. The band is two standard deviations wide to either side. It describes
+# infinitely many networks, and none of them has to be trained.
 
 # %%
 kernels, kernels_test = ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x_test[:3], x)
@@ -133,8 +133,8 @@ plt.show()
 # %% [markdown]
 # ## Cross-entropy
 #
-# Other losses have no closed form, but they have an equation in the outputs alone. It is solved by steps, as here,
-# or by an ODE solver, `dynamics.loss_flow`.
+# For other losses there is no closed form, but there is a differential equation for the outputs alone. It is solved
+# step by step, as here, or by an ODE solver, `dynamics.loss_flow`.
 
 # %%
 labels, loss = (y + 1) / 2, optax.sigmoid_binary_cross_entropy

@@ -14,8 +14,8 @@
 # Any pure function $f(\theta, x)$ has an empirical NTK,
 # $\Theta(\xi, \bar\xi) = \langle\nabla_\theta f(\xi), \nabla_\theta f(\bar\xi)\rangle$. This notebook computes it for a
 # convolutional network in Flax NNX, before and after training on the digits of scikit-learn, and for a GRU in Flax
-# Linen. No Jacobian is formed: the program of $f$ is read, and each layer's part of the kernel is made of Gram matrices
-# of what goes into it and of the gradients $\delta$ that come back to it.
+# Linen. No Jacobian is formed. The library reads the program of $f$. Each layer's part of the kernel is a product of
+# two Gram matrices: of the inputs of the layer, and of the gradients $\delta$ that come back to it.
 
 # %%
 import flax.linen as nn
@@ -40,8 +40,9 @@ x, y = images[:100], labels[:100]  # where kernels are evaluated
 # %% [markdown]
 # ## A network
 #
-# An ordinary NNX module. `nnx.split` takes it apart into its graph, its parameters, and all other state, which is
-# empty here and holds the running statistics of a batch normalization. Only the parameters are an argument of $f$.
+# This is an ordinary NNX module. `nnx.split` separates its graph, its parameters, and all other state. The other state
+# is empty here; with batch normalization it would hold the running statistics. Only the parameters are an argument of
+# $f$.
 
 
 # %%
@@ -67,9 +68,9 @@ def f(params, x):
 
 
 # %% [markdown]
-# The kernel on 100 digits is averaged over the ten outputs, which is the default. The table says what is done for
-# each parameter: `gram` multiplies Gram matrices of operands and of $\delta$, and `gradient` forms the gradients of
-# this layer alone. The library takes whichever needs fewer operations.
+# The kernel on 100 digits is averaged over the ten outputs, which is the default. The table has the rule for each
+# parameter: `gram` multiplies Gram matrices of operands and of $\delta$, and `gradient` computes the gradients of
+# this layer alone. The library takes the rule with fewer operations.
 
 # %%
 theta = ntk.empirical_ntk(f, fresh, x)
@@ -110,8 +111,8 @@ print(f"loss {losses[0]:.2f} → {losses[-1]:.2f}, accuracy on the other 297 dig
 # ## The spectrum, before and after
 #
 # Gradient flow on the squared loss learns along the eigenvectors of $\Theta$, each at a rate proportional to its
-# eigenvalue. The kernel of such a narrow network moves in training. More of its trace gathers in few directions:
-# the effective rank (the exponential of the spectrum's entropy) falls. `target_alignment` is the cosine between the
+# eigenvalue. The kernel of such a narrow network moves in training. A larger share of its trace is in few directions,
+# so the effective rank (the exponential of the spectrum's entropy) falls. `target_alignment` is the cosine between the
 # centred kernel and that of the labels, $yy^\top$.
 
 # %%
@@ -165,8 +166,8 @@ print(f"alignment with the labels, last layer alone {ntk.target_alignment(last, 
 # %% [markdown]
 # ## Without the kernel
 #
-# For many inputs, $\Theta v$ costs a backward and a forward pass and forms no kernel. It takes all pairs of outputs and
-# averages nothing; `trace_axes=()` gives the kernel in this form, (N, N, 10, 10).
+# For many inputs, $\Theta v$ takes a backward and a forward pass, without the kernel. It is a sum over all pairs of
+# outputs, without an average. `trace_axes=()` gives the kernel in this form, (N, N, 10, 10).
 
 # %%
 v = jax.random.normal(jax.random.key(2), (len(x), 10))

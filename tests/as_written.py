@@ -1,4 +1,4 @@
-"""What users and libraries write: with promotions of rank and dtype that the tests forbid the packages themselves."""
+"""Functions of users and of libraries, which may promote ranks and dtypes implicitly. Tests forbid that elsewhere."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 
 
 def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, in which, and only in which, JAX promotes implicitly as it does by default."""
+    """The same function, inside of which alone JAX promotes implicitly, as it does by default."""
 
     @functools.wraps(function)
     def promoting(*args: Any, **options: Any) -> Any:

@@ -12,32 +12,32 @@ from jaxtyping import install_import_hook
 # Tests choose their dtype explicitly; without this flag float64 inputs would be cut to float32 unasked.
 jax.config.update("jax_enable_x64", True)
 
-# Traces are objects by the million that refer to each other. Python looks through them after every 700 new ones, which
-# takes 8 % of the time.
+# Traces make millions of objects that refer to each other. Python's garbage collector visits them after every 700 new
+# objects, which takes 8 % of the time.
 NEW_OBJECTS = 50_000
 MOST_MAPS = 8_000  # after a file of tests; some 2 GB of memory
 
-# For what is imported from here on. This file imports neither package: the process of pytest-xdist that hands tests out
-# needs none, and the others wait for it.
+# The hook acts on later imports. This file imports neither package, since the main process of pytest-xdist does not
+# need them, and the workers wait for it.
 CHECKS = install_import_hook(["ntk", "bounds"], "beartype.beartype")
 
 
 def pytest_collection_finish():
-    """What is imported stays: garbage is looked for among the rest alone."""
+    """Imported modules are not searched for garbage."""
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_implicit_promotion():
-    """Arrays of different ranks or dtypes do not meet unawares, neither in tests nor in what they share."""
+    """Implicit promotion of ranks or dtypes is an error, in tests and in the packages."""
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield
 
 
 @pytest.fixture(autouse=True)
 def _implicit_promotion(request):
-    """Where a library promotes on its own, the test is marked."""
+    """Tests with this mark allow it, since a library promotes implicitly."""
     if not request.node.get_closest_marker("implicit_promotion"):
         yield
         return
@@ -61,7 +61,7 @@ def _programs_are_dropped():
 
 @pytest.fixture(scope="session")
 def plain_packages():
-    """`ntk` and `bounds` as users import them: without the checks of annotations, which would refuse before they do."""
+    """`ntk` and `bounds` as users import them, without the checks of annotations that tests add."""
     return _without_checks("ntk", "bounds", "ntk.estimators")
 
 

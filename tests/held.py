@@ -1,4 +1,4 @@
-"""Whether something keeps alive what a function of the user closes over."""
+"""Whether something keeps arrays in the closure of a user's function alive."""
 
 import gc
 import weakref
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 def is_let_go(use: Callable[[jax.Array], Any]) -> bool:
-    """Whether an array dies after `use`, which makes a function that closes over it and hands this on."""
+    """Whether an array is freed after `use`, which passes on a function with this array in its closure."""
     array = jnp.linspace(0.5, 1.0, 1000)
     held = weakref.ref(array)
     jax.block_until_ready(use(array))

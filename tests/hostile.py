@@ -1,4 +1,4 @@
-"""What a careless caller may pass, and what an answer to it may not be."""
+"""Bad values that a caller may pass, and a check of the answers to them."""
 
 import inspect
 import itertools
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("ntk", "bounds")
 LONGEST_MESSAGE = 600
 
-# By the names that tests show. None of them holds NaN but those whose names say so.
+# By names that tests show. Only those whose names say so hold NaN.
 BAD_VALUES: dict[str, Any] = {
     **{"none": None, "true": True, "text": "x", "number in text": "0.1", "function": jnp.tanh, "object": object()},
     **{"nan": math.nan, "inf": math.inf, "-1": -1, "0": 0, "1.5": 1.5, "-1.5": -1.5, "complex": 1j, "huge": 10**400},
@@ -46,7 +46,7 @@ BAD_VALUES: dict[str, Any] = {
 
 
 def replaced(arguments: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Each argument in turn, the name of each bad value in turn, and the arguments with this in that's place."""
+    """Each argument, the name of each bad value, and the arguments with the bad value in place of this argument."""
     for argument, bad in itertools.product(arguments, BAD_VALUES):
         yield argument, bad, arguments | {argument: BAD_VALUES[bad]}
 
@@ -65,13 +65,13 @@ def dealt(calls: Mapping[str, Iterable[str]], values: Iterable[str], each: int) 
 def judge(call: Callable[[], Any], argument: str, bad: str, doors: tuple[str, ...] = ()) -> str | None:
     """What is wrong with the answer to a call of which one argument is the bad value of that name; None if nothing.
 
-    A result will do if NaN was given or if there is none in it. A refusal will do if it is a TypeError or ValueError
-    that a line of the packages raises itself, and its message names the argument, is short and tells no private name.
-    So will any refusal by a package of `doors`, which looks at arguments in their place.
+    A result is right if NaN was passed or if the result holds none. A refusal is right if it is a TypeError or
+    ValueError that a line of the packages raises, and if its message names the argument, is short and has no private
+    name. Any refusal by a package of `doors` is right too, since such packages check arguments themselves.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.simplefilter("ignore", UserWarning)  # said on purpose
+        warnings.simplefilter("ignore", UserWarning)  # these warnings are intended
         # NumPy 2.0 asks every object for a dtype, Flax's modules too.
         warnings.filterwarnings("ignore", "in the future the `.dtype` attribute", DeprecationWarning)
         try:

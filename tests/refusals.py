@@ -1,6 +1,6 @@
-"""Tables of refused calls, one row a call: a name, the call as a function, the exception, and how its sentence begins.
+"""Tables of refused calls. Each row has a name, the call as a function, the exception, and a part of its message.
 
-A sentence is a regular expression for the beginning of the message or a part of it.
+The part is a regular expression.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ def rows(table: Sequence[Row]) -> pytest.MarkDecorator:
 
 
 def assert_refused(call: Callable[[], object], exception: type[Exception], sentence: str) -> None:
-    """The call raises this very exception, with one sentence on one line."""
+    """Check that the call raises exactly this exception, with one sentence on one line."""
     with pytest.raises(exception, match=sentence) as refusal:
         call()
     assert refusal.type is exception

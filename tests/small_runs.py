@@ -16,7 +16,7 @@ from absl import app
 from absl.testing import flagsaver
 from ml_collections import ConfigDict
 
-# Its flags are there before the first script, so that they stay when `flagsaver` undoes what a script has added.
+# Imported first, so that its flags stay when `flagsaver` removes the flags that a script has added.
 import experiments.common.script  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
@@ -46,21 +46,21 @@ class Ended(NamedTuple):
 
 
 def command_line(script: str, *arguments: str) -> Ended:
-    """What `python -m experiments.SCRIPT ARGUMENTS` does in the folder of the clone, without a process of its own."""
+    """Run `python -m experiments.SCRIPT ARGUMENTS` from the clone, inside this process."""
     module, printed, said = f"experiments.{script}", io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.chdir(ROOT)
         patch.setattr(sys, "argv", [module, *arguments])
         patch.delitem(sys.modules, module, raising=False)
-        # absl's own start would change the handlers of every log.
+        # The start of absl would change the handlers of all logs.
         patch.setattr(app, "run", lambda main, flags_parser: sys.exit(main(flags_parser(sys.argv))))
         stack.enter_context(flagsaver.flagsaver())
         stack.enter_context(contextlib.redirect_stdout(printed))
         stack.enter_context(contextlib.redirect_stderr(said))
         end = stack.enter_context(pytest.raises(SystemExit))
         stack.enter_context(warnings.catch_warnings())
-        # ml_collections loads a config by a method that Python is about to drop.
+        # ml_collections loads a config by a method that Python deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     code = end.value.code

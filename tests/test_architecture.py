@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ntk", "bounds", "experiments")
 LARGEST_FOLDER = 12
-# Modules of ntk that bounds may import beside the package itself: `networks`, and what knows nothing of networks.
+# Modules of ntk that bounds may import beside the package itself: `networks`, and modules that do not depend on
+# networks.
 SHARED = {"caches", "calls", "checks", "dtypes", "jaxprs", "linalg", "networks", "trees"}
 
 
@@ -86,7 +87,7 @@ def test_nothing_is_imported_upwards_between_packages():
             assert order[module.split(".")[0]] <= order[name.split(".")[0]], f"{name} imports {module}"
 
 
-def test_scripts_are_imported_by_none():
+def test_scripts_are_not_imported():
     scripts = {file.stem for file in (ROOT / "experiments").glob("*.py")}
     for name, tree in modules().items():
         for module, imported in imports(tree):
@@ -94,7 +95,7 @@ def test_scripts_are_imported_by_none():
                 assert unit(module, imported) not in scripts, f"{name} imports {module}.{imported}"
 
 
-def test_private_names_stay_at_home():
+def test_private_names_are_not_imported():
     for name, tree in modules().items():
         for module, imported in imports(tree):
             private = [part for part in f"{module}.{imported or ''}".split(".") if re.match(r"_[a-z]", part)]

@@ -36,7 +36,7 @@ def source_of(page):
 
 
 def test_the_block_of_the_readme_runs():
-    """In this process, which spares the start of another."""
+    """In this process, which saves the start of another one."""
     names = {"__name__": "__main__"}
     exec(compile(source_of(PAGES[0]), PAGES[0].name, "exec"), names)
     assert names["limit"].ntk.shape == (100, 100)

@@ -1,4 +1,4 @@
-"""The environments that `make` sets up, with stand-ins for Python, uv and pytest that write down their arguments."""
+"""The environments that `make` sets up. Python, uv and pytest are replaced by scripts that record their arguments."""
 
 import os
 import shutil

@@ -28,7 +28,7 @@ def test_notebook_runs(path):
 
 @pytest.mark.slow
 def test_the_first_notebook_runs_at_small_widths(plain, monkeypatch):
-    """Its script in this process, which spares the start of a kernel."""
+    """Its script runs in this process, which saves the start of a kernel."""
     (path,) = (path for path in NOTEBOOKS if path.stem == "quickstart")
     source, large = path.with_suffix(".py").read_text(encoding="utf-8"), "widths = 2 ** np.arange(5, 11)"
     assert source.count(large) == 1

@@ -1,4 +1,4 @@
-"""Paths of parameters are the names that the author of a network wrote, in every package and for every library."""
+"""Paths of parameters are the names that the author of a network gave, in both packages and for every library."""
 
 import flax.linen as nn
 import jax

@@ -1,7 +1,7 @@
-"""Numbers of kernels, predictions, bounds and sweeps, written down before the code under them was rearranged.
+"""A table of numbers of kernels, predictions, bounds and sweeps, to notice unintended changes.
 
-Whether they are right is the business of the other tests. This table says whether a change that should change nothing
-has changed one of them. Each is a fixed linear functional of a result, so that a permutation shows too.
+Other tests check whether these numbers are right. Each one is a fixed linear functional of a result, so that a
+permutation of its entries changes it too.
 
     PYTHONPATH=. python tests/test_written_numbers.py > tests/written_numbers.csv    # writes the table anew
 """

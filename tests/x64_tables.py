@@ -1,4 +1,4 @@
-"""Calls of every public function in float32, and a few networks in any dtype: the same with x64 off and on.
+"""Calls of every public function in float32, and a few networks in any dtype, for runs with x64 off and on.
 
 As a script: `python x64_tables.py FOLDER STRIDE`, with x64 off and warnings as errors; what `networks` and `results`
 give is written to files of these names.
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-# As a script it is found beside tests/ntk and tests/bounds, which are not packages.
+# A script has its own folder on the path, in which tests/ntk and tests/bounds hide the packages.
 sys.path.insert(0, str(ROOT))
 
 import ntk  # noqa: E402

@@ -1,4 +1,4 @@
-"""What risks, classes and networks close over dies with them; and what lives is compiled once."""
+"""Arrays in the closures of risks, classes and networks are freed with them. Each function is compiled once."""
 
 import itertools
 

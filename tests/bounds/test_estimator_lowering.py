@@ -126,7 +126,7 @@ SLOW = [name for name in LOWERED if name.endswith("-float64") and name.removesuf
 
 
 def marks(name):
-    """Slow where it is one of many, and free to promote where it trains by Optax, which does."""
+    """Most cases are slow tests. Those that train by Optax may promote implicitly."""
     trains = name.startswith("fitted_dichotomies")
     return [pytest.mark.slow] * (name in SLOW) + [pytest.mark.implicit_promotion] * trains
 
@@ -147,7 +147,7 @@ def test_lowers_for_every_platform_without_callbacks(name):
         assert re.findall(r"stablehlo.convert.*tensor<[\dx]+xf64>\) -> tensor<.*f32>", text) == []
     products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
     if name.startswith("fitted_dichotomies"):
-        return  # a network has the precision that it was given
+        return  # the precision of a network is its own
     assert [line for line in products if "precision = [HIGHEST, HIGHEST]" not in line] == []
 
 

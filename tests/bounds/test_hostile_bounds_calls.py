@@ -1,4 +1,4 @@
-"""Every public function of bounds, with one argument at a time replaced by what it is not for."""
+"""Every public function of bounds, with one argument at a time replaced by a bad value."""
 
 import functools
 
@@ -191,7 +191,7 @@ def test_every_public_name_is_called_or_listed_with_its_reason(tried):
 
 
 def complaints(function, arguments, tried):
-    """What is wrong with the answers, of the bad values that are tried for each argument."""
+    """Wrong answers to bad values, for each argument."""
     function(**arguments)
     found = {}
     for argument, bad, changed in replaced(arguments):

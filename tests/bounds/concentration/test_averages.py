@@ -29,7 +29,7 @@ def digits_kl(q, p):
 @pytest.mark.parametrize("q", [0.0, 1e-12, 0.03, 0.5, 0.97, 1.0])
 @pytest.mark.parametrize("p", [1e-9, 0.03000001, 0.2, 0.5, 1 - 1e-9])
 def test_relative_entropy_to_the_last_digits(q, p):
-    # Each term is within a few ulp of itself; what cancels between the two is below |p − q|.
+    # Each term has an error of a few ulp. The parts of the two terms that cancel are below |p − q|.
     np.testing.assert_allclose(binary_kl(q, p), float(digits_kl(q, p)), rtol=1e-14, atol=8e-16 * abs(p - q))
 
 
@@ -113,7 +113,7 @@ def test_mcdiarmid_of_an_average_is_hoeffding():
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-170, 1e200])
 def test_squares_need_not_be_within_float64(scale):
-    """Whatever the unit, and without a warning."""
+    """For numbers of any size, and without a warning."""
     differences, epsilon = np.array([3.0, 4.0]), 7.0
     found = c.mcdiarmid_epsilon(scale * differences, DELTA)
     assert found == pytest.approx(scale * c.mcdiarmid_epsilon(differences, DELTA), rel=REORDERED["float64"])
@@ -131,7 +131,7 @@ def test_empirical_bernstein_by_hand():
         assert c.empirical_bernstein_epsilon(0.04, 100, 0.05, 3, two_sided) == pytest.approx(
             by_hand, rel=SAME_FORMULA["float64"]
         )
-    # Hoeffding is tighter for coins, the variance for losses that hardly vary.
+    # Hoeffding is tighter for coins, and Bernstein for losses that hardly vary.
     assert c.empirical_bernstein_epsilon(0.25, 1000, 0.05) > c.hoeffding_epsilon(1000, 0.05)
     assert c.empirical_bernstein_epsilon(0.001, 1000, 0.05) < c.hoeffding_epsilon(1000, 0.05)
 
@@ -186,7 +186,7 @@ def test_exact_coverage_of_counts_of_errors(n):
     }
     rates = {name: (pmf * failed).sum(1).max() for name, failed in failures.items()}
     assert max(rates.values()) <= DELTA * (1 + SOLVED["float64"]), rates
-    # The inversion gives nothing away: just above one of its values, it fails with probability δ.
+    # The inversion is exact: just above one of its values, it fails with probability δ.
     at_root = stats.binom.cdf(0, n, upper[0])
     assert at_root == pytest.approx(DELTA, rel=SOLVED["float64"])
 
@@ -209,11 +209,11 @@ def test_coverage_for_losses_between_0_and_1(a, b):
     }
     rates = {name: failed.any(1).mean() for name, failed in failures.items()}
     assert max(rates.values()) <= LARGEST_RATE, rates
-    # Nor would one without an allowance for chance.
+    # The empirical risk itself fails more often, so the test can tell.
     assert (deviation > 0).any(1).mean() > LARGEST_RATE
 
 
-def test_coverage_of_mcdiarmid_for_a_function_that_is_no_average():
+def test_coverage_of_mcdiarmid_for_a_function_that_is_not_an_average():
     """The Kolmogorov distance of a sample of 40 from its distribution.
 
     F = sup_t |F_m(t) − t| for uniform variables changes by at most 1/m when one of them does.

@@ -1,4 +1,4 @@
-"""Deviations and test-set bounds: monotone in every argument, and what does not depend on names or units."""
+"""Deviations and test-set bounds are monotone in every argument, and do not depend on names or units."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from bounds.concentration.relative_entropy import binary_kl, kl_inverse_lower, k
 
 SIZE, DELTA = st.integers(2, 10**6), st.floats(1e-12, 0.9)
 RISK, COUNT = st.floats(0, 1), st.integers(1, 10**9)
-# A monotone function of float64 numbers may err by rounding: some ε, relative to numbers of order one.
+# Rounding may break monotonicity in float64, by a few ε relative to numbers of order one.
 ROUNDING = 1e-12
 EXAMPLES = settings(max_examples=20, deadline=None, derandomize=True)
 
@@ -70,7 +70,7 @@ def test_successes_and_failures_have_the_same_role(a, b, divergence):
 def test_intervals_of_errors_mirror_those_of_successes(n, data, delta):
     k = data.draw(st.integers(0, n))
     interval, mirrored = clopper_pearson(k, n, delta), clopper_pearson(n - k, n, delta)
-    # Quantiles of the beta distribution as SciPy has them.
+    # SciPy's quantiles of the beta distribution have this accuracy.
     np.testing.assert_allclose(interval, (1 - mirrored.upper, 1 - mirrored.lower), rtol=1e-9, atol=1e-12)
 
 

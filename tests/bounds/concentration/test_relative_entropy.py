@@ -31,7 +31,7 @@ def terms(q, p):
 
 
 def rounding(q, p):
-    """A few units in the last place of the terms, of which the sum is nearly nothing where q and p are close."""
+    """A few units in the last place of the terms. Their sum nearly cancels if q and p are close."""
     return 40 * 2.0**-53 * sum(map(abs, terms(q, p))) + 3e-321
 
 

@@ -53,11 +53,12 @@ def test_general_position_is_cover(n, dim, affine):
 
 
 def test_as_many_points_as_dimensions_have_all_signs():
-    """Also with a dependent one among them, and at a size of which all subsets would take days."""
+    """Also if one of them is dependent, and for so many points that a loop over all subsets would take days."""
     x = np.random.default_rng(0).integers(-9, 9, size=(40, 64))
     assert d.count_linear_dichotomies(x) == 2**40
     dependent = np.vstack([x[:12], x[0] + x[1], -x[2], 2 * x[3]])
-    # x_0 + x_1 is positive where both are, and either where they differ: 6 of 8; the others have the sign of one.
+    # x_0 + x_1 is positive if both are, and has either sign if they differ: 6 of 8 signs. Other points have the sign of
+    # one.
     assert d.count_linear_dichotomies(dependent, affine=False) == 2**10 * 6
     whole = np.array([[2**60, 1], [2**60 + 1, 1]])
     assert d.count_linear_dichotomies(whole, affine=False) == 4  # in float64 they would be one point
@@ -71,7 +72,7 @@ def test_half_planes_of_learning_from_data():
 
 @pytest.mark.parametrize("scale", [2.0**-1000, 2.0**900])
 def test_exact_at_any_scale(scale):
-    """Products of such coordinates leave the range of floats, and one ulp off a line is not on it."""
+    """Products of such coordinates overflow, and a point that is one ulp off a line is not on it."""
     line = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
     beside = line + np.array([[0, 0], [np.spacing(2.0), 0], [0, 0]])
     assert d.count_linear_dichotomies(scale * line) == 6

@@ -1,4 +1,4 @@
-"""Bad arguments of what counts dichotomies: one sentence names the argument, its value and what is expected."""
+"""Bad arguments of functions on dichotomies: one sentence names the argument, its value and what is expected."""
 
 import jax
 import numpy as np

@@ -53,7 +53,7 @@ def test_half_of_all_subsets(d):
     """The smaller half of an odd number of binomial coefficients, where the series is longest, has 2^{N−1} subsets."""
     assert log_sauer(2 * d + 1, d) == pytest.approx(2 * d * math.log(2), rel=CLOSED_FORM["float64"])
     # Beyond the middle the sum is counted from the other end.
-    if d < 10**9:  # the logarithms of larger sums are not to be told from each other
+    if d < 10**9:  # logarithms of larger sums do not differ in float64
         assert log_sauer(2 * d + 1, d + 1) > log_sauer(2 * d + 1, d)
     assert log_sauer(2 * d + 1, d + 1) == pytest.approx(2 * d * math.log(2), rel=0.1 if d == 10 else 1e-3)
 
@@ -75,7 +75,7 @@ def test_cover_of_learning_from_data():
 
 @pytest.mark.parametrize(("n", "dim", "affine"), [(6, 3, False), (6, 2, True), (4, 3, True)])
 def test_cover_against_random_half_spaces(n, dim, affine):
-    """Random half-spaces never find more, and 1,000,000 of them hit the smallest cell of these points too, 20 times."""
+    """Random half-spaces never find more dichotomies. 1,000,000 of them hit even the smallest cell 20 times."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(n, dim))
     if affine:
@@ -134,7 +134,7 @@ def test_break_point_is_one_more_than_the_vc_dimension(growth_function, vc_dim):
 
 def test_convex_sets_have_no_break_point():
     assert g.break_point(g.convex_growth) is None
-    # A point p of the circle is no convex combination of the others: x·p is smaller at all of them.
+    # A point p of the circle is not a convex combination of the others: x·p is smaller at all of them.
     circle = np.exp(2j * np.pi * np.arange(12) / 12)
     products = (circle[:, None] * circle.conj()).real
     assert (products[~np.eye(12, dtype=bool)] < 1 - 1e-9).all()

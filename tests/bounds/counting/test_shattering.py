@@ -1,4 +1,4 @@
-"""VC dimensions by search against the theorems, and configurations that miss nothing."""
+"""VC dimensions by search against the theorems, and configurations that are exhaustive."""
 
 import itertools
 
@@ -45,7 +45,7 @@ def test_vc_dimension_of_half_spaces(dim, affine):
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("dim", [1, 2, 3, 4])
 def test_half_space_configurations_have_every_dependency(dim, affine):
-    """The one dependency of D + 1 points, up to its sign and their order, is told by how many coefficients differ."""
+    """The number of negative coefficients identifies the dependency of D + 1 points, up to its sign and their order."""
     D = dim + affine
     found = set()
     for x in s.half_space_configurations(D + 1, dim, affine):
@@ -60,7 +60,7 @@ def test_half_space_configurations_have_every_dependency(dim, affine):
 
 
 def test_subsets_of_a_finite_domain():
-    """On a line of the grid half-planes shatter only pairs; on all of it triples, and never four points."""
+    """On a line of the grid half-planes shatter only pairs. On the whole grid they shatter triples, not four points."""
     grid = np.indices((3, 3)).reshape(2, -1).T
     assert s.find_shattered_set(d.linear_dichotomies, s.subset_configurations(grid[:3], 3)) is None
     assert s.find_shattered_set(d.linear_dichotomies, s.subset_configurations(grid[:3], 2)).tolist() == [[0, 0], [0, 1]]

@@ -1,4 +1,4 @@
-"""The VC bound and its siblings: published numbers, the equations they solve, and whether they hold."""
+"""The VC bound and related bounds: published numbers, the equations they solve, and whether they hold."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""VC bounds and counts of dichotomies: monotone in every argument, and what does not depend on coordinates."""
+"""VC bounds and counts of dichotomies are monotone in every argument, and do not depend on coordinates."""
 
 import numpy as np
 import pytest

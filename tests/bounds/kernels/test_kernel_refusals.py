@@ -11,7 +11,7 @@ X = jnp.ones((4, 3), jnp.float32)
 GRAM = jnp.eye(4, dtype=jnp.float32)
 LABELS = jnp.arange(4) % 3
 ALMOST = np.array([[1.0, 0.009], [0.0, 1.0]])
-# No entry is beyond what its diagonal allows, and still there is a negative eigenvalue.
+# No entry exceeds √(K_ii K_jj), and yet one eigenvalue is negative.
 NO_KERNEL = np.eye(4) + 0.9 * (np.diag([1.0, 1.0, 1.0], 1) + np.diag([1.0, 1.0, 1.0], -1))
 REFUSED = [
     (
@@ -112,7 +112,7 @@ REFUSED = [
     ),
 ]
 
-# What does not depend on values is refused under jit too, where x and gram are tracers.
+# These calls are refused under jit too, where x and gram are tracers, since no values are needed.
 REFUSED_UNDER_JIT = [
     (
         "ntk_complexity: H",

@@ -28,7 +28,7 @@ def test_risk_bound_is_above_the_exact_expectation(ridge):
         f = radius * np.sqrt(value) * vector  # of norm B
         bias = np.sum((smoother @ f - f) ** 2) / M
         assert bias + variance <= found.bound
-    # The variance is not off by more than the eigenvalues near the ridge allow.
+    # The bound on the variance is not much too large: only eigenvalues near the ridge make it so.
     assert variance > found.variance / 2 * (values.max() / (values.max() + ridge)) - found.bias
 
 
@@ -68,7 +68,8 @@ def test_margin_bound_holds_with_its_probability():
         w = np.linalg.solve(x.T @ x + np.eye(2), x.T @ labels)
         risks.append(0.1 + 0.8 * math.acos(w[0] / np.linalg.norm(w)) / math.pi)
         training.append(np.mean(labels * (x @ w) <= 0))
-    # Four standard errors of a binomial of probability ½; no bound is vacuous, and training errors alone are none.
+    # Four standard errors of a binomial of probability ½. No bound is vacuous, and training errors alone are not
+    # bounds.
     assert np.mean(np.array(risks) > bounds) <= 0.5 + 4 * math.sqrt(0.25 / repeats)
     assert max(bounds) < 1
     assert np.mean(np.array(risks) > training) > 0.3

@@ -1,4 +1,4 @@
-"""The NTK complexity against NumPy, and where the solve behind it cannot be trusted."""
+"""The NTK complexity against NumPy, and kernels for which its linear system is ill-conditioned."""
 
 import warnings
 
@@ -51,8 +51,8 @@ def test_a_singular_kernel_is_infinite_with_a_warning():
 
 
 @pytest.mark.parametrize(("dtype", "condition"), [("float32", 2e4), ("float64", 1e13)])
-def test_an_ill_conditioned_kernel_is_warned_of(dtype, condition):
-    """Three digits are left at 1e-3/ε, 8e3 in float32 and 5e12 in float64; by half a digit either way."""
+def test_an_ill_conditioned_kernel_gives_a_warning(dtype, condition):
+    """Three digits are left at the condition number 1e-3/ε, 8e3 in float32 and 5e12 in float64, up to half a digit."""
     matrix = with_condition(condition)
     with pytest.warns(UserWarning, match=f"condition number .*, so fewer than 3 digits .* are right in {dtype}: take"):
         ntk_complexity(matrix.astype(dtype), Y.astype(dtype))
@@ -61,12 +61,12 @@ def test_an_ill_conditioned_kernel_is_warned_of(dtype, condition):
         matrix = with_condition(condition / 10).astype(dtype)
         found = ntk_complexity(matrix, Y.astype(dtype))
     exact = np.sqrt(2 * np.trace(Y.T @ np.linalg.solve(matrix.astype(float), Y)) / 7)
-    # The digits that are promised are there.
+    # The promised digits are right.
     np.testing.assert_allclose(found, exact, rtol=1e-3)
 
 
 def test_random_labels_are_harder_than_true_ones():
-    """Arora et al. 2019, figure 1, on a linear target; H as stated is our Θ without the read-out's own part."""
+    """Arora et al. 2019, figure 1, on a linear target. Their H is our Θ without the part of the read-out."""
     x = RNG.normal(size=(60, 4))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cosines = x @ x.T

@@ -29,8 +29,8 @@ def test_upper_bound_is_the_product_of_spectral_norms():
     np.testing.assert_allclose(lipschitz_upper_bound(WEIGHTS, 0.25), expected / 4, rtol=REORDERED["float64"])
 
 
-def test_upper_bound_is_none_less_where_singular_values_are_close():
-    """A power iteration stops at 1, and so would be too small by 3e-4."""
+def test_upper_bound_is_exact_for_close_singular_values():
+    """A power iteration would stop at 1, which is too small by 3e-4."""
     q, _ = np.linalg.qr(RNG.normal(size=(400, 400)))
     found = lipschitz_upper_bound([q * np.array([1.0003, *np.ones(399)]) @ q.T])
     assert found == pytest.approx(1.0003, rel=CLOSED_FORM["float64"])
@@ -38,7 +38,7 @@ def test_upper_bound_is_none_less_where_singular_values_are_close():
 
 @pytest.mark.parametrize("strides", [1, 2])
 def test_convolutions_stay_below_theirs(strides):
-    """The operator on 12 positions as a matrix, for kernels that are random and one that attains √k."""
+    """The convolution on 12 positions as a matrix, for random kernels and for one that attains √k."""
     layer = nn.Conv(3, (4,), strides=strides, use_bias=False, param_dtype=jnp.float64, padding="SAME")
     inputs = np.eye(24).reshape(24, 12, 2)
     for kernel in (RNG.normal(size=(4, 2, 3)), np.ones((4, 2, 3))):

@@ -153,7 +153,7 @@ REFUSED = [
     ),
 ]
 
-# What does not depend on values is refused under jit too, where x and gram are tracers.
+# These calls are refused under jit too, where x and gram are tracers, since no values are needed.
 REFUSED_UNDER_JIT = [
     (
         "spectral_complexity: weights",

@@ -30,7 +30,7 @@ def test_margins_of_classes():
     outputs, labels = RNG.normal(size=(50, 4)), RNG.integers(4, size=50)
     expected = [row[y] - max(row[j] for j in range(4) if j != y) for row, y in zip(outputs, labels, strict=True)]
     np.testing.assert_allclose(classification_margins(outputs, labels), expected, rtol=LAST_DIGITS["float64"])
-    # Large outputs keep their digits: nothing is subtracted from them but each other.
+    # Large outputs keep their digits, since only outputs are subtracted from outputs.
     assert classification_margins(np.array([[1e16, 1.0, 3.0]]), np.array([1]))[0] == 1.0 - 1e16
     np.testing.assert_array_equal(classification_margins(np.array([2.0, -3.0]), np.array([-1, -1])), [-2, 3])
 
@@ -146,7 +146,7 @@ def test_golowich_margin_bound_by_hand():
 def test_golowich_margin_bound_holds_for_trained_classifiers():
     """Half-planes through the origin fitted to points of the circle with a tenth of the labels flipped: E_out known.
 
-    Every sample takes the margin that makes its own bound smallest, which the union bound pays for.
+    Every sample takes the margin with its own smallest bound. The union bound allows this.
     """
     m, repeats = 4000, 100
     bounds, risks, naive = [], [], []
@@ -160,10 +160,10 @@ def test_golowich_margin_bound_holds_for_trained_classifiers():
         bounds.append(min(part.bound for part in found))
         naive.append(np.mean(labels * (x @ w)[:, 0] <= 0))
         risks.append(0.1 + 0.8 * math.acos(min(1.0, w[0, 0])) / math.pi)
-    # Four standard errors of a binomial of probability ½; it is far less, and the bound is not vacuous.
+    # Four standard errors of a binomial of probability ½. The rate is far less, and the bound is not vacuous.
     assert np.mean(np.array(risks) > bounds) <= 0.5 + 4 * math.sqrt(0.25 / repeats)
     assert max(bounds) < 0.9
-    # The training error alone is no bound.
+    # The training error alone is not a bound.
     assert np.mean(np.array(risks) > naive) > 0.3
 
 
@@ -186,7 +186,7 @@ def test_spectral_margin_bound_holds_in_one_dimension():
 def test_margin_bounds_hold_for_labels_that_are_coin_tosses(bound):
     """More features than points: every label is fitted with margin 1, and E_out = ½ whatever the weights are.
 
-    All that stands between the ramp, which is 0, and ½ is the part of the class: without it the bounds fail each time.
+    The ramp loss is 0, so only the complexity of the class lifts the bound above ½. Without it the bounds always fail.
     """
     m, d = 800, 2400
     for _ in range(5):
@@ -253,7 +253,7 @@ def test_margin_bounds_are_in_float64_whatever_jax_has(bound):
 
 
 def test_normalized_margins_divide_one_by_one():
-    """The product of the divisors is 1e40, beyond float32, the quotient is not."""
+    """The product of the divisors is 1e40, beyond float32. The quotient is not."""
     found = normalized_margins(np.float32([1e30, -1e30]), 1e30, np.full((2, 2), 1e10, "float32"))
     np.testing.assert_allclose(found, [1e-10, -1e-10], rtol=SAME_FORMULA["float32"])
     with pytest.raises(ValueError, match="normalized_margins falls below the range of float32"):
@@ -261,7 +261,7 @@ def test_normalized_margins_divide_one_by_one():
 
 
 def test_an_mlp_of_this_project():
-    """Its effective matrices are what the bounds read; biases are refused, by name."""
+    """The bounds use its effective matrices. Biases are refused by name."""
     x = RNG.normal(size=(20, 3))
     for b_std in (0.0, 0.5):
         net = ntk.MLP(depth=1, b_std=b_std)

@@ -1,4 +1,4 @@
-"""Arrays of float32 and float64 together: computed in float64, also where JAX refuses what is implicit."""
+"""Arrays of float32 and float64 together are computed in float64, also if JAX forbids implicit promotion."""
 
 import jax
 import jax.numpy as jnp

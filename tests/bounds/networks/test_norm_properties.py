@@ -1,4 +1,4 @@
-"""Norms and margins: what does not depend on the order of units, classes and points, and how they scale."""
+"""Norms and margins do not depend on the order of units, classes and points, and scale as they should."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -48,7 +48,7 @@ def test_complexities_are_homogeneous_in_each_layer(seed, factor):
             (spectral_complexity, SPECTRAL),
         ):
             np.testing.assert_allclose(complexity(scaled), factor * complexity([first, last]), **tolerance)
-    # What multiplies the weights into a unit and divides those out of it leaves every path as it was.
+    # A factor on the weights into a unit, divided out of the weights that leave it, changes no path.
     units = np.array([factor, 1.0, 2.0, 1 / factor])
     np.testing.assert_allclose(path_norm([first * units, last / units[:, None]]), path_norm([first, last]), **ROUNDING)
 

@@ -67,7 +67,7 @@ REFUSED = [
     ),
 ]
 
-# What does not depend on values is refused under jit too, where x and gram are tracers.
+# These calls are refused under jit too, where x and gram are tracers, since no values are needed.
 REFUSED_UNDER_JIT = [
     (
         "layer_norms: params",

@@ -46,7 +46,7 @@ def test_spectral_norm_is_numpys(name):
 
 @pytest.mark.parametrize("excess", [1e-4, 3e-4])
 def test_one_among_many_close_singular_values_is_found_to_the_tolerance(excess):
-    """1 + ε and 399 times 1: what is found is within half the tolerance of one of them, not always of the largest."""
+    """Singular values 1 + ε and 399 times 1: the result is near one of them, which need not be the largest."""
     found = spectral_norm(of_spectrum([1.0 + excess, *np.ones(399)]))
     assert found.converged
     assert min(abs(found.norm - value) for value in (1.0, 1.0 + excess)) < 5e-5
@@ -119,7 +119,7 @@ def test_path_norm_sums_over_all_paths(p):
     np.testing.assert_allclose(path_norm(weights, p), total ** (1 / p), rtol=REORDERED["float64"])
 
 
-def test_the_order_of_layers_is_told_by_numbers_or_shapes_or_asked_for():
+def test_numbers_or_shapes_give_the_order_of_layers_or_it_is_refused():
     square = [matrix(3, 3, seed=seed) for seed in range(3)]
     numbered = {f"Dense_{i}": {"kernel": w} for i, w in zip((2, 9, 10), square, strict=True)}
     assert path_norm(numbered) == path_norm(square) == path_norm({"w1": square[0], "w2": square[1], "v": square[2]})

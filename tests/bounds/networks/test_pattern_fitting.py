@@ -1,4 +1,4 @@
-"""Dichotomies found by training: never one that does not exist, all of them where training is easy."""
+"""Dichotomies found by training all exist, and all that exist are found if training is easy."""
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,7 @@ def test_a_linear_network_finds_the_linear_dichotomies():
 
 @pytest.mark.implicit_promotion
 def test_a_lower_bound_grows_with_training():
-    """Where training has not begun, patterns count only if the random weights happen to make them."""
+    """Before training, patterns count only if the random weights happen to produce them."""
     x = np.random.default_rng(1).normal(size=(5, 2)).astype("float32")
     found = network_dichotomies(LINEAR, x, KEY, steps=1)
     assert 0 < len(found) < 22

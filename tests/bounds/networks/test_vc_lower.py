@@ -85,7 +85,7 @@ def test_networks_make_every_half_space(activation, biases):
         normal = y[-dim:] - offset
         first = (np.outer(normal, units[:, 0]), offset * units[:, 0] + units[:, 1])
         np.testing.assert_array_equal(forward(activation, [first, *passed_on(activation, 3)], x), y)
-    # One unit less, or an activation that is not known, and nothing is claimed.
+    # With one unit less, or an unknown activation, the bound is 1.
     if len(units) == 2:
         assert half_space_vc_lower(dense(dim, [2, 1, 2], biases), activation) == 1
     assert half_space_vc_lower(layers, "gelu") == 1
@@ -224,7 +224,7 @@ def test_words_are_chosen_by_a_third_input(num_words, num_groups, num_bits):
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "abs"])
 def test_two_units_make_a_relu(activation):
-    """And so twice the width makes the same networks."""
+    """So twice the width gives the same networks."""
     z, phi = np.linspace(-3, 3, 61), ACTIVATIONS[activation]
     by_two = {"leaky_relu": (phi(z) + 0.1 * phi(-z)) / 0.99, "abs": (phi(z) + phi(z + 4) - 4) / 2}
     np.testing.assert_allclose(by_two[activation], np.maximum(z, 0), atol=LAST_DIGITS["float64"])
@@ -234,9 +234,9 @@ def test_two_units_make_a_relu(activation):
 
 
 def test_what_bit_extraction_needs():
-    assert bit_extraction_vc_lower(dense(2, [100, 5, 4])) == 1  # five units a bit
-    assert bit_extraction_vc_lower(dense(1, [100, 5, 5])) == 1  # two inputs
-    assert bit_extraction_vc_lower(dense(2, [100])) == 1  # a layer a bit
+    assert bit_extraction_vc_lower(dense(2, [100, 5, 4])) == 1  # it takes five units for each bit
+    assert bit_extraction_vc_lower(dense(1, [100, 5, 5])) == 1  # it takes two inputs
+    assert bit_extraction_vc_lower(dense(2, [100])) == 1  # it takes one layer for each bit
     assert bit_extraction_vc_lower(dense(2, [100, 5, 5], biases=False)) == 1
     assert bit_extraction_vc_lower(dense(2, [100, 5, 5]), "tanh") == 1
     assert bit_extraction_vc_lower(dense(3, [20, 20, 5])) == 10 * 11  # C = 10 groups of 11 words
@@ -245,7 +245,7 @@ def test_what_bit_extraction_needs():
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs"])
 def test_lower_bounds_grow_as_parameters_times_layers(activation):
-    """In deep networks they are above the others, and where no layer is wide but the first ones, above W L/100."""
+    """In deep networks they exceed the others. If only the first layers are wide, they exceed W L/100."""
     deep, narrow = dense(20, [200] * 40), dense(20, [400, 200, *[10] * 400])
     for layers in (deep, narrow):
         lower, upper = network_vc_bounds(layers, activation)

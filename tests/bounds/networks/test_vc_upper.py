@@ -160,7 +160,7 @@ def test_layers_follow_each_other_as_their_shapes_or_numbers_say():
 
     named = tree(**{"in": (2, 5), "hidden": (5, 4), "out": (4, 1)})
     assert tree_layers(named) == tree_layers(list(named.values())) == DenseLayers(2, (5, 4, 1), (10, 20, 4))
-    # Of square matrices under such names nothing tells the order, of numbered ones the numbers do.
+    # Nothing tells the order of square matrices with such names. Numbers in the names do.
     with pytest.raises(ValueError, match=r"params has a \(3, 3\), b \(3, 3\), out .* in one order only: numbered"):
         tree_layers(tree(a=(3, 3), b=(3, 3), out=(3, 1)))
     assert tree_layers(tree(dense_1=(3, 3), dense_2=(3, 3), out=(3, 1))).units == (3, 3, 1)

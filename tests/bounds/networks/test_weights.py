@@ -1,4 +1,4 @@
-"""What is taken for a weight matrix, in Linen's, NNX's and this project's own parameters."""
+"""Which parameters of Linen, of NNX and of `ntk.finite` count as weight matrices."""
 
 import flax.linen as nn
 import jax
@@ -46,8 +46,8 @@ def test_linen_variables():
     assert weight_matrices(found) is found
 
 
-def test_what_was_taken_for_a_convolution_is_printed():
-    """Such as the kernel of attention heads, which is none."""
+def test_matrices_that_count_as_convolutions_are_printed_as_such():
+    """The kernel of attention heads has more than two axes, but is not a convolution."""
     listed = str(weight_matrices({"query": {"kernel": jnp.ones((16, 4, 8)), "bias": jnp.ones((8,))}}))
     assert listed == "query/kernel: 64 x 8, a convolution of 16 positions\nquery/bias: ignored"
 
@@ -118,7 +118,7 @@ def test_layers_that_follow_each_other_are_taken(name):
 
 
 @pytest.mark.parametrize("name", NO_CHAINS)
-def test_matrices_that_are_no_chain_are_refused(name):
+def test_matrices_that_are_not_a_chain_are_refused(name):
     for function in (layer_norms, spectral_complexity):
         with pytest.raises(ValueError, match=r"(params|weights) has .*; expected matrices \(in, out\), each fitting"):
             function(NO_CHAINS[name])

@@ -115,7 +115,7 @@ def test_coverage_of_the_whole_bound():
         failures["empirical risk"] += out > found.risk
         scales.add((found.sigma, found.prior_sigma))
         assert found.risk < found.risk_upper < found.bound < 1
-    # One in 10,000, as everywhere.
+    # One in 10,000, as in the other tests.
     assert failures["bound"] / repeats <= delta + 3.7 * math.sqrt(delta * (1 - delta) / repeats)
     assert failures["monte carlo"] / repeats <= delta * share + 3.7 * math.sqrt(delta * share / repeats)
     assert failures["empirical risk"] / repeats > delta
@@ -133,7 +133,7 @@ def test_parts_make_the_bound():
     assert found.bound == pytest.approx(
         seeger_bound(found.risk_upper, found.kl, N, 0.07 / 2), rel=CLOSED_FORM["float64"]
     )
-    # No other pair of scales is better, with the draws that each was given.
+    # No other pair of scales has a smaller bound with the same draws.
     for sigma, key in zip(grid, jax.random.split(KEY, 2), strict=True):
         risk = float(posterior_risks(zero_one, w, data, sigma, key, num_draws=30).mean())
         for prior_sigma in grid:
@@ -143,7 +143,7 @@ def test_parts_make_the_bound():
             )
 
 
-def test_scales_beyond_the_prior_that_pay_infinitely():
+def test_a_prior_of_infinite_divergence_is_not_chosen():
     """In float32 the KL from a prior of 1e-25 overflows; the bound is that of the other prior, at its share of δ."""
     data, w = tuple(part.astype("float32") for part in sample(RNG)), np.ones(DIM, "float32")
     options = {"num_samples": N, "delta": 0.1, "num_draws": 20}

@@ -23,7 +23,7 @@ def test_bounds_by_hand(risk, kl, n):
     assert risk < bound <= min(1.0, mcallester_bound(risk, kl, n, 0.05))
 
 
-def test_an_infinite_divergence_says_nothing():
+def test_an_infinite_divergence_makes_the_bound_vacuous():
     assert seeger_bound(0.1, math.inf, 100, 0.05) == 1.0
     assert mcallester_bound(0.1, math.inf, 100, 0.05) == math.inf
 
@@ -51,7 +51,7 @@ def test_arrays_broadcast():
 def test_coverage(posterior):
     """12 hypotheses with independent errors of known rates, N = 60, a uniform prior and posteriors made from the data.
 
-    The least lucky posterior knows the risks and picks the hypothesis whose empirical risk falls most below.
+    The worst posterior knows the risks, and picks the hypothesis whose empirical risk is furthest below its risk.
     """
     n, draws = 60, 4000
     truth = np.linspace(0.1, 0.5, 12)
@@ -66,5 +66,5 @@ def test_coverage(posterior):
     largest_rate = DELTA + 3.7 * math.sqrt(DELTA * (1 - DELTA) / draws)  # one in 10,000
     for bound in (seeger_bound, mcallester_bound):
         assert (out > bound(risk, np.maximum(kl, 0.0), n, DELTA)).mean() <= largest_rate
-    # The empirical risk itself is no bound.
+    # The empirical risk itself is not a bound.
     assert (out > risk).mean() > largest_rate

@@ -110,7 +110,7 @@ def test_monte_carlo_is_unbiased_and_its_error_is_calibrated(name):
     networks = NetworkBall(X, np.ones(2), jax.random.key(5), width=2, num_steps=2, num_restarts=1)
     function_class = networks.checked() if name == "networks" else CLASSES[name]
     suprema = SUPREMA.get(name)
-    if suprema is None:  # whatever two steps of ascent find, but the same for the same signs
+    if suprema is None:  # two steps of ascent find some value, the same for the same signs
         suprema = np.asarray(jax.jit(jax.vmap(function_class.supremum))(SIGNS))
     keys = jax.random.split(jax.random.key(3), repeats)
     found = jax.jit(jax.vmap(lambda key: empirical_rademacher(function_class, key, num_draws=draws)))(keys)

@@ -34,7 +34,7 @@ def test_bounds_the_complexity_from_both_sides(r):
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_the_fixed_point_is_one_and_the_only_one(scale):
+def test_the_fixed_point_is_the_only_one(scale):
     gram = scale * GRAM
     r = local_fixed_point(gram, RADIUS)
     # ψ² is a sum of m numbers of a few ε each.

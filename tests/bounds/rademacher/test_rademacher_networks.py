@@ -1,4 +1,4 @@
-"""Norm-bounded networks between an ascent and Golowich's bound, where the supremum is known by other means."""
+"""Networks of bounded norms: ascents and Golowich's bound, against suprema that are known by other means."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def test_two_matrices_attain_the_best_neuron_and_no_more(suprema, neurons):
     # The grid of directions misses the best by at most π/20,000, at a cost of the largest slope times that.
     slope = RADII[0] * RADII[1] * np.linalg.norm(X, axis=1).mean()
     assert np.all(suprema[2] <= neurons + slope * np.pi / 20_000)
-    # A lower estimate: an ascent may end in another maximum, so only most of them are asked for.
+    # A lower estimate: an ascent may end in another maximum, so the test asks for most of them only.
     assert np.median(suprema[2] / neurons) > 0.999
     assert np.mean(suprema[2] / neurons) > 0.97
 

@@ -1,4 +1,4 @@
-"""Rademacher complexities: what does not depend on the order, the signs or the unit of points, and what is monotone."""
+"""Rademacher complexities do not depend on the order, signs or unit of points, and are monotone."""
 
 import itertools
 
@@ -67,7 +67,7 @@ def test_finite_classes(seed, order, functions, factor):
 @given(SEED, ORDER, st.floats(0, 10, allow_subnormal=False), st.floats(0, 10), st.floats(0.1, 3), st.floats(1, 3))
 @EXAMPLES
 def test_local_complexities(seed, order, r, more, radius, factor):
-    """ψ grows with r and with the radius, ψ(r)/√r falls, and the units of K, r and B² hang together."""
+    """ψ grows with r and with the radius, ψ(r)/√r falls, and factors of K, r and B² compensate each other."""
     gram = (lambda x: x @ x.T)(normal(seed, M, M))
     found = local_rademacher(gram, r, radius)
     np.testing.assert_allclose(

@@ -176,7 +176,7 @@ def test_the_epsilon_of_the_draws_holds_with_its_probability():
 
 
 def test_the_bound_by_monte_carlo_is_its_parts(simulation):
-    """And it is above the worst gap: 5 sign vectors alone cost much more than a better estimate would gain."""
+    """It exceeds the worst gap. With 5 sign vectors the error of the draws exceeds the gain of a better estimate."""
     losses, _ = simulation
     for sample, num_draws in ((losses[0], 5), (losses[1], 400)):
         key = jax.random.key(3)

@@ -43,7 +43,7 @@ REFUSED = [
     ),
 ]
 
-# What does not depend on values is refused under jit too, where x and gram are tracers.
+# These calls are refused under jit too, where x and gram are tracers, since no values are needed.
 REFUSED_UNDER_JIT = [
     (
         "rademacher_bound: empirical_risk",

@@ -68,7 +68,7 @@ def test_every_bound_is_the_function_of_its_name(found, arguments):
     n_errors = round(found.test_error * N_TEST)
     variance = np.var([1.0] * n_errors + [0.0] * (N_TEST - n_errors), ddof=1)
     d_vc = bounds.network_vc_bounds(bounds.mlp_layers(NET, 3, 8), "relu").upper
-    bits = 32 * (3 * 8 + 8 + 8)  # with the biases, which are in the tree although they do nothing
+    bits = 32 * (3 * 8 + 8 + 8)  # with the biases, which are in the tree although they have no effect
     expected = {
         "binomial tail, test data": bounds.binomial_tail_inversion(n_errors, N_TEST, 0.1),
         "Hoeffding, test data": n_errors / N_TEST + np.sqrt(np.log(10) / (2 * N_TEST)),
@@ -171,12 +171,12 @@ def test_a_chain_of_dense_layers_is_known_by_its_activation(data):
 
 
 def constant(value):
-    """A classifier that looks at no input."""
+    """A classifier that ignores its input."""
     return lambda params, x: params["b"] + jnp.full(len(x), value) + 0 * x[:, 0]
 
 
 @pytest.mark.parametrize(("share", "errors"), [(0.5, 30), (0.5, 35), (0.8, 8), (0.8, 16), (0.9, 30)])
-def test_vacuous_is_what_the_most_frequent_class_does_as_well(share, errors):
+def test_bounds_that_the_most_frequent_class_attains_are_vacuous(share, errors):
     """Of 100 test points some are wrong; E ≤ errors/100 + √(ln 20/200) by Hoeffding, against 1 − share."""
     labels = jnp.where(jnp.arange(1000) < int(1000 * share), 1, -1)
     labels_test = jnp.where(jnp.arange(100) < errors, -1, 1)
@@ -212,7 +212,7 @@ def test_a_bound_at_its_ceiling_is_marked(found, arguments, data, params):
     assert not row.at_ceiling
 
 
-def test_all_wrong_and_a_divergence_without_end_are_at_their_ceilings(data, prior):
+def test_an_error_of_1_and_an_infinite_divergence_are_at_their_ceilings(data, prior):
     x, labels = data
     params = jax.tree.map(lambda w: 1e6 + w, prior)
     test = {"x_test": x[:5], "labels_test": jnp.where(MODEL.apply(params, x[:5]) > 0, -1, 1)}
