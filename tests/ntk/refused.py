@@ -1,4 +1,4 @@
-"""What refused calls are made of: each call is a function of what it names, among the things below."""
+"""Arguments of refused calls: each call is a function whose parameters name some of the things below."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What cannot be refused under `jit`: overflow becomes ∞, NaN stays NaN; and lengths in every integer type."""
+"""Under `jit` values cannot be refused: overflow becomes ∞ and NaN stays NaN. Lengths may have any integer type."""
 
 import itertools
 

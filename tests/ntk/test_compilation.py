@@ -1,4 +1,4 @@
-"""What JAX's transformations ask of the kernels: one program for many values, derivatives, and dtypes that stay."""
+"""The kernels under JAX's transformations: one program for many values, derivatives, and unchanged dtypes."""
 
 import functools
 import logging
@@ -85,7 +85,7 @@ def test_second_call_compiles_nothing(function, name, caplog):
 
 
 def test_compilations_are_seen(caplog):
-    """Without this the absence of compilations would mean nothing."""
+    """Without this test, the absence of compilations would not prove anything."""
     net = ntk.MLP(depth=2)
     assert any("_ntk" in line for line in compiled(caplog, lambda: ntk.infinite_ntk(net, np.ones((11, 13)))))
     assert any("_ntk" in line for line in compiled(caplog, lambda: ntk.infinite_ntk(net, np.ones((11, 14)))))

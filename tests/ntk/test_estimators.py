@@ -90,7 +90,7 @@ def test_sequences_in_a_recurrent_network():
 
 @ntk.tensor_program
 def gated(net, x):
-    """A product of two Gaussian vectors, of which the limit is sampled."""
+    """A product of two Gaussian vectors, whose limit is sampled."""
     u, w = net.input_matrix("u") @ x, net.input_matrix("w") @ x
     return net.output("v") @ (net.phi("tanh")(u) * net.phi("erf")(w))
 
@@ -98,7 +98,7 @@ def gated(net, x):
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", [NTKRegressor(gated, ridge=1e-8), NNGPRegressor(gated, ridge=1e-8)])
 def test_of_a_sampled_limit_one_kernel_is_used(estimator, data):
-    """Training points are met again exactly, as by no kernel between inputs that were sampled apart."""
+    """Training points are predicted exactly. This needs one kernel that samples all inputs together."""
     x, y, x_test = data
     model = estimator.fit(x, y)
     again = model.predict(np.concatenate([x, x_test]))
@@ -113,7 +113,7 @@ def test_of_a_sampled_limit_one_kernel_is_used(estimator, data):
 
 @pytest.mark.parametrize("net", [NET, pytest.param(ntk.architectures.mlp(depth=1), marks=pytest.mark.slow)])
 def test_clones_have_an_equal_network_and_are_saved(net, tmp_path, data):
-    """What was compiled for a network serves its clones and pickles; and these are saved as their original is."""
+    """Clones and pickles of a network use its compiled programs, and are saved like the original."""
     x, y, x_test = data
     twin = clone(pickle.loads(pickle.dumps(NTKRegressor(net, ridge=0.1)))).fit(x, y)
     assert jax.tree.structure(twin.net) == jax.tree.structure(net)

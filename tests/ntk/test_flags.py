@@ -1,4 +1,4 @@
-"""A flag is True or False: what only counts as one is refused."""
+"""A flag is True or False. Other values are refused, even if they are equal to one of these."""
 
 import dataclasses
 from types import SimpleNamespace

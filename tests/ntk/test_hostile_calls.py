@@ -15,7 +15,7 @@ V = np.ones((4, 2), "float32")
 LENGTHS = np.array([5, 1, 2, 3])
 
 SAID = {"name_or_function": "activation", "rngs": "key"}  # what messages call an argument
-# In shapes that fit: what only the dtype or the entries are wrong about.
+# Arrays of the right shape, with a wrong dtype or wrong entries.
 ALIKE = {
     "nan alike": lambda array: np.full_like(array, np.nan),
     "inf alike": lambda array: np.full_like(array, np.inf),

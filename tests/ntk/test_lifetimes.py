@@ -1,4 +1,4 @@
-"""What a user's function closes over dies with it, whatever has been computed of it; and rebound values are noticed."""
+"""Arrays in the closure of a user's function are freed with it, and rebound values are noticed."""
 
 import functools
 import gc

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from refusals import assert_refused, rows
 from refused import answer, assert_always_refused, things
 
-# What does not depend on values is refused under jit too, where x and s are tracers.
+# These calls are refused under jit too, where x and s are tracers, since no values are needed.
 ALWAYS = [
     ("MLP: depth", lambda ntk: ntk.MLP(depth=-1), ValueError, "depth is -1; expected an integer of at least 0"),
     ("MLP: depth", lambda ntk: ntk.MLP(depth=2.0), ValueError, "depth is 2.0; expected an integer"),
@@ -159,7 +159,7 @@ ALWAYS = [
     ),
 ]
 
-# What is refused when it can be looked at.
+# These calls are refused if values can be checked.
 VALUES = [
     (
         "MLP: w_std",

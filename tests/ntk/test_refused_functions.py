@@ -15,7 +15,7 @@ class Unhashable:
         return "Unhashable()"
 
 
-# What does not depend on values is refused under jit too, where x and s are tracers.
+# These calls are refused under jit too, where x and s are tracers, since no values are needed.
 ALWAYS = [
     (
         "empirical_ntk: f",
@@ -223,7 +223,7 @@ ALWAYS = [
     ),
 ]
 
-# What is refused when it can be looked at.
+# These calls are refused if values can be checked.
 VALUES = [
     (
         "empirical_ntk: x2",

@@ -1,4 +1,4 @@
-"""Bad networks, inputs and lengths, refused alike by each function `k` that reads a description."""
+"""Bad networks, inputs and lengths, which every function `k` of a description refuses."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import pytest
 from refusals import assert_refused, rows
 from refused import KERNELS, answer, assert_always_refused, things
 
-# What does not depend on values is refused under jit too, where x and s are tracers.
+# These calls are refused under jit too, where x and s are tracers, since no values are needed.
 ALWAYS = [
     ("kernels: net", lambda k, x: k("relu", x), TypeError, "net is 'relu'; expected an ntk.MLP"),
     ("kernels: net", lambda k, ntk, x: k(ntk.MLP, x), TypeError, "net is <class .*MLP.>; expected an ntk.MLP"),
@@ -73,7 +73,7 @@ ALWAYS = [
     ),
 ]
 
-# What is refused when it can be looked at.
+# These calls are refused if values can be checked.
 VALUES = [
     (
         "kernels: w_std",

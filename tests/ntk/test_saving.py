@@ -1,4 +1,4 @@
-"""What is saved comes back, and nothing that could run is ever in a file."""
+"""Saved values are loaded unchanged, and files never hold code."""
 
 import copy
 import dataclasses
@@ -181,7 +181,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_a_bit_that_has_flipped_is_found(tmp_path):
-    """Any byte of a file inverted, or its end cut off: refused by one sentence, or of no effect."""
+    """With any byte inverted, or its end cut off, a file is refused in one sentence or loads unchanged."""
     ntk.save(tmp_path / "sound.npz", {"x": np.arange(3.0), "net": ntk.MLP(depth=1)})
     sound, path = (tmp_path / "sound.npz").read_bytes(), tmp_path / "damaged.npz"
     places = range(0, len(sound), 3)
@@ -245,7 +245,7 @@ def _packed(path):
 
 
 def _told(path):
-    """An array whose header tells of a terabyte, of which nothing follows."""
+    """An array whose header declares a terabyte, without any data."""
     with zipfile.ZipFile(path, "w") as file, file.open("structure.npy", "w") as member:
         header = np.lib.format.header_data_from_array_1_0(np.zeros(1)) | {"shape": (2**37,)}
         np.lib.format.write_array_header_1_0(member, header)

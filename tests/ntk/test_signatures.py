@@ -1,4 +1,4 @@
-"""What a signature shows is what a call does."""
+"""Signatures of overloads agree with the functions."""
 
 import ast
 import inspect

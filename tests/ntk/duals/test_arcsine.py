@@ -1,4 +1,4 @@
-"""The vectorizable arcsine against mpmath: at most two units in the last place, everywhere."""
+"""The vectorizable arcsine against mpmath: its error is at most two units in the last place."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def points(dtype, count):
 
 
 def exact_angles(sines, cosines, asin, half_pi):
-    """By the smaller of the two numbers, which the angle is known best from."""
+    """From the smaller of the two numbers, which determines the angle best."""
     for sine, cosine in zip(sines, cosines, strict=True):
         size = half_pi - asin(cosine) if abs(sine) > cosine else asin(abs(sine))
         yield -size if sine < 0 else size

@@ -83,7 +83,7 @@ def test_unknown_name_is_answered_with_the_names():
 
 @pytest.mark.parametrize("thing", [3, None, 1.5, ["relu"], jnp.ones(3)])
 def test_neither_a_name_nor_a_function(thing):
-    # Without the check of annotations that conftest adds, which would answer first.
+    # Without the checks of annotations that conftest adds, since these would refuse first.
     with pytest.raises(TypeError, match=r"^activation is .*; expected a name or a function"):
         inspect.unwrap(activation)(thing)
 
@@ -124,14 +124,14 @@ def test_functions_that_are_not_coordinate_wise(fn):
     ],
 )
 @pytest.mark.parametrize("method", ["dual", "dual_derivative", "error_estimate"])
-def test_what_is_no_covariance_is_refused(method, covariance, argument):
+def test_arguments_that_are_not_a_covariance_are_refused(method, covariance, argument):
     with pytest.raises(ValueError, match=rf"^{argument} .*expected"):
         getattr(activation("relu"), method)(*covariance)
 
 
 @pytest.mark.parametrize("name", [*NAMES, pytest.param(jnp.tanh, marks=pytest.mark.slow)])
 def test_nan_passes_through_a_transformation(name):
-    """Values cannot be looked at there. Also where a map does not depend on every entry, as that of `sign`."""
+    """Values cannot be checked there. This includes maps that do not depend on every entry, such as that of `sign`."""
     act = activation(name)
     covariances = jnp.array([[jnp.nan, 0.0, 1.0], [1.0, jnp.nan, 1.0], [1.0, 0.0, jnp.nan]])
     found = jax.jit(jax.vmap(lambda q: (act.dual(*q), act.dual_derivative(*q))))(covariances)

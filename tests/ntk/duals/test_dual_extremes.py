@@ -39,7 +39,7 @@ def test_zero_variance_is_exact(name, dtype, tolerance):
 
 
 @pytest.mark.parametrize("name", KINKED)
-def test_zero_variance_does_not_mark_its_neighbours(name):
+def test_zero_variance_does_not_affect_its_neighbours(name):
     """One array with zero and positive variances: every entry is what it is alone."""
     act = activation(name)
     covariances = [(0.0, 0.0, 1.0), (1.0, 0.5, 1.0), (0.0, 0.0, 0.0), (2.0, -4.0, 8.0), (1.0, 0.0, 0.0)]
@@ -63,7 +63,7 @@ def test_covariance_past_one_by_rounding(name, dtype):
     ones, signs = jnp.ones(5, dtype), jnp.asarray([1, -1, 1, -1, 1], dtype)
     q12 = signs * jnp.asarray([1 + eps, 1 + eps, 1 + 4 * eps, 1 + 4 * eps, 1], dtype)
     for f in (act.dual, act.dual_derivative):
-        # The maps are smooth there but for a √ of the excess.
+        # The maps are smooth there, except for a square root of the excess.
         np.testing.assert_allclose(f(ones, q12, ones), f(ones, signs, ones), rtol=0, atol=4 * np.sqrt(4 * eps))
 
 
@@ -79,7 +79,7 @@ def test_erf_of_a_huge_variance_is_a_sign(dtype):
 
 @pytest.mark.parametrize("name", ["erf", "tanh", "relu", "gelu", "softplus", "sigmoid"])
 def test_overflow_is_never_a_finite_number(name):
-    """An infinite variance, which only a transformation lets through, gives inf or NaN."""
+    """An infinite variance, which is refused except under a transformation, gives inf or NaN."""
     inf = jnp.inf
     act = activation(name)
     for f in (act.dual, act.dual_derivative):

@@ -29,7 +29,7 @@ MODERATE = [
     for rho in (0.0, 1e-6, 0.5, -0.9, 0.999999)
 ] + [(1.0, 1.0, 1.0), (10.0, -10.0, 10.0), (2.0, 4.0, 8.0)]
 # The estimate is the difference of two orders. Where the rules converge it is the error of the lower one; where neither
-# does, on a function that oscillates beyond their nodes, it is right in the order of magnitude only.
+# does, as for a function that oscillates faster than their nodes, only its order of magnitude is right.
 HONESTY = 10.0
 
 
@@ -81,7 +81,7 @@ def test_tanh_at_every_variance(every):
     [("relu", jax.nn.relu, 1e-6), pytest.param("sin", jnp.sin, 1e-7, marks=pytest.mark.slow)],
 )
 def test_functions_with_a_closed_form(name, fn, accuracy):
-    """At variance 1e4 and more sin oscillates beyond any rule, which must be admitted."""
+    """At variance 1e4 and more sin oscillates too fast for any rule, and the error estimate must say so."""
     covariances = [*MODERATE, (1e4, 5e3, 1e4), (1e4, 1e4, 1e4), (1e4, 100.0, 10.0), (1e8, -9e7, 1e8)]
     dual, references = CLOSED_FORMS[name], []
     for covariance in covariances:
@@ -144,7 +144,7 @@ def test_derivatives_follow_price(fn):
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fn", [pytest.param(jnp.tanh, marks=pytest.mark.slow), jax.nn.relu])
 def test_transformations_and_edges(fn, dtype):
-    """Finite with finite derivatives at ρ = ±1 and at zero variance, the same under jit and vmap."""
+    """Values and derivatives are finite at ρ = ±1 and at zero variance, and the same under jit and vmap."""
     act = activation(fn)
     singular, constant = [(1, 1, 1), (2, -4, 8)], [(0, 0, 1), (1, 0, 0), (0, 0, 0)]
     columns = [jnp.asarray(column, dtype) for column in np.transpose([*singular, *constant, (1, 0.5, 1)])]

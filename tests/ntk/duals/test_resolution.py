@@ -1,4 +1,4 @@
-"""Whether a rule resolves a function is found on the host: as the compiled maps tell, without compiling anything."""
+"""Whether a rule resolves a function is found on the host, without compilation, and agrees with the compiled maps."""
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ def test_a_function_of_infinite_moments_is_told_of_and_numpy_is_silent():
     assert len(told) == 1
 
 
-def test_a_derivative_map_without_a_value_is_told_of():
+def test_a_derivative_map_without_a_value_gives_a_warning():
     """φ' = ¾|x|^(−¼) is infinite at a node."""
     with pytest.warns(UserWarning, match="estimated relative error of nan"):
         act = ntk.activation(lambda x: jnp.sign(x) * jnp.abs(x) ** 0.75)

@@ -56,7 +56,7 @@ def steep_kernel():
 
 
 def test_float64_kernels_keep_their_digits_where_x64_is_off():
-    """Targets K 1 have dual coefficients 1; in float32 not one digit of them is left."""
+    """Targets K 1 have dual coefficients 1. In float32 all digits of these are lost."""
     k = steep_kernel()
     y = k @ np.ones(N)
     pair = SimpleNamespace(ntk=k, nngp=k)
@@ -76,7 +76,7 @@ def test_float64_kernels_keep_their_digits_where_x64_is_off():
 def test_float32_kernels_solved_in_float64_may_be_as_indefinite_as_float32_makes_them():
     rng = np.random.default_rng(1)
     for x in rng.normal(size=(8, 3)).astype(np.float32):
-        k = np.outer(x, x)  # of rank one, but for its rounding
+        k = np.outer(x, x)  # of rank one, except for rounding
         found = dynamics.squared_loss_flow(k, x, float64=True)(None)
         np.testing.assert_allclose(found, x, rtol=0, atol=1e-5)
 
@@ -92,7 +92,7 @@ def test_second_derivatives_in_the_kernel_are_refused():
     for twice in (jax.jacfwd(jax.grad(score)), jax.grad(jax.grad(score, argnums=1))):
         with pytest.raises(ValueError, match=sentence):
             jax.jit(twice)(1.0, 0.5)
-    # In times alone there is no end to them: ∂²/∂t² Σ f² against a central difference of first derivatives.
+    # Derivatives in time are allowed to any order: ∂²/∂t² Σ f² against a central difference of first derivatives.
     slope = jax.jit(jax.grad(score, argnums=1))
     expected = (slope(1.0, 0.5 + 1e-5) - slope(1.0, 0.5 - 1e-5)) / 2e-5
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""What losses, optimizers and functions close over dies with them; and what lives is compiled once."""
+"""Arrays in the closures of losses, optimizers and functions are freed with them. Each function is compiled once."""
 
 import itertools
 
@@ -91,7 +91,7 @@ def descend(loss, rate):
 
 @pytest.mark.parametrize("use", [descend, pytest.param(flow, marks=pytest.mark.slow)], ids=lambda use: use.__name__)
 def test_what_is_alive_is_compiled_once(use):
-    """What the second use calls is only what looks at the shapes of the loss."""
+    """The second use calls the loss only to find its shapes."""
     first, second = calls_of_loss(use)
     assert second <= 1 < first
 

@@ -109,7 +109,7 @@ NAMES = [
 
 
 def faults(function, arguments, **options):
-    """What is wrong with the answers to a function, each argument replaced in turn."""
+    """Wrong answers of a function, with each argument replaced in turn."""
     function(**arguments)
     judged = {
         f"{argument} = {bad}": judge(lambda given=given: function(**given), argument, bad, **options)
@@ -132,7 +132,7 @@ def test_every_function_is_called(plain):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["NTKClassifier", "NTKRegressor", "NNGPRegressor"])
 def test_estimators(plain, name):
-    """What scikit-learn checks is refused by scikit-learn."""
+    """scikit-learn refuses the arguments that it checks itself."""
     labels = np.array([0, 1, 1])
     y = labels if name == "NTKClassifier" else Y[:, 0]
     kind = getattr(plain.estimators, name)

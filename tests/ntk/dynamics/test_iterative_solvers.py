@@ -36,7 +36,7 @@ def test_solves_all_columns(dtype, rtol):
     assert np.linalg.norm(np.asarray(found.x) - expected) <= 2 * rtol / ridge * np.linalg.norm(b)
     left = b - (k @ np.asarray(found.x) + ridge * np.asarray(found.x))
     true = np.linalg.norm(left, axis=0) / np.maximum(np.linalg.norm(b, axis=0), 1e-30)
-    # The residual that the recursion carries along is the true one but for roundings.
+    # The residual of the recursion is the true one, up to rounding.
     np.testing.assert_allclose(found.residual, true, rtol=0.3, atol=4 * np.finfo(dtype).eps)
 
 
@@ -86,7 +86,7 @@ def test_preconditioner_leaves_the_spectrum_near_one():
     np.testing.assert_allclose(better.x, np.linalg.solve(k + ridge * np.eye(60), b), rtol=0, atol=1e-4)
 
 
-def test_what_does_not_converge_is_told():
+def test_a_solve_that_does_not_converge_says_so():
     k, b = decaying_kernel(), np.ones(60)
     few = dynamics.conjugate_gradients(k, b, ridge=1e-6, rtol=1e-10, max_steps=5)
     assert few.steps == 5
@@ -116,7 +116,7 @@ def test_compiled_once_for_all_kernels_of_a_shape():
         np.testing.assert_allclose(found.x, np.linalg.solve(k + 0.1 * np.eye(12), b), rtol=0, atol=1e-8)
         counts.append(next(calls))
     assert counts[0] > 2
-    assert np.all(np.diff(counts) <= 2)  # the look, and what counts
+    assert np.all(np.diff(counts) <= 2)  # one call for the shapes, and one for tracing
 
 
 def test_dtypes_are_those_of_b():

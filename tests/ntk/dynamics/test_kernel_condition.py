@@ -68,7 +68,7 @@ def test_report_of_a_singular_kernel(dtype):
     assert "singular up to rounding" in str(report)
 
 
-def test_a_kernel_that_is_none_is_reported_and_refused():
+def test_an_indefinite_kernel_is_reported_and_refused():
     k = kernel_of([-0.1, 1.0, 2.0])
     report = dynamics.condition_report(k)
     assert not report.semidefinite
@@ -83,7 +83,7 @@ def test_a_kernel_that_is_none_is_reported_and_refused():
     ):
         with pytest.raises(ValueError, match=sentence):
             refused()
-    # A ridge that lifts it is enough, and rounding is no offence.
+    # A ridge above the negative eigenvalue is enough, and rounding is allowed.
     expected = np.linalg.solve(k + 0.2 * np.eye(3), y)
     np.testing.assert_allclose(
         dynamics.squared_loss_flow(k, y, ridge=0.2)(None), k @ expected, rtol=0, atol=CLOSED_FORM["float64"]

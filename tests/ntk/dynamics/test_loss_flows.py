@@ -42,7 +42,7 @@ def test_an_implicit_solver():
 @pytest.mark.slow
 @pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
 def test_cross_entropy_agrees_with_neural_tangents():
-    """Their loss is what is given: with a sum of it, their time is ours."""
+    """neural-tangents takes the loss as given. With a sum over points its time is ours."""
     k, k_test, _ = split(joint_kernel())
     _, start, start_test = targets()
     times = np.array([0.5, 4.0])
@@ -75,7 +75,7 @@ def test_cross_entropy_at_small_times():
         np.abs(f - (start - t * moved + t**2 / 2 * curved)).max() for f, t in zip(np.asarray(found), times, strict=True)
     ]
     assert rest[0] < 2 * times[0] ** 3
-    # Twice the time, eight times the rest: nothing of second order is missing.
+    # At twice the time the remainder is eight times as large, so all terms of second order are there.
     assert rest[1] / rest[0] == pytest.approx(8, rel=0.1)
 
 

@@ -1,4 +1,4 @@
-"""What used to be answered with a wrong number or NaN: it is refused, or said."""
+"""Inputs that would give a wrong number or NaN are refused, or there is a warning."""
 
 import re
 import warnings
@@ -53,7 +53,7 @@ MISMATCHED = {
 @pytest.mark.parametrize("call", MISMATCHED.values(), ids=MISMATCHED)
 @pytest.mark.parametrize("loss", [each, summed])
 def test_outputs_are_not_compared_with_targets_of_other_points(d, call, loss):
-    """Also where the loss sums and its shape does not tell."""
+    """Also if the loss is a sum, so that its shape does not show the mistake."""
     sentence = r"y_train has shape \(3,.*\), but the outputs have shape \(3,.*\): the loss compares every output with"
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=sentence):
         call(d, loss)
@@ -111,7 +111,7 @@ def test_steps_that_diverge_are_refused_where_they_leave_the_range(d, dtype):
     sentence = rf"outputs at t = {last} exceed .* the range of float.*; expected a learning_rate below 1,"
     with pytest.raises(ValueError, match=sentence):
         predict(np.arange(2 * last))
-    assert not np.isfinite(jax.jit(predict)(2 * last)).any()  # where nothing can be looked at
+    assert not np.isfinite(jax.jit(predict)(2 * last)).any()  # where values cannot be checked
     with pytest.raises(ValueError, match=r"loss is not finite after \d+ steps; expected steps that do not diverge"):
         d.loss_descent(2 * np.eye(2, dtype=dtype), np.ones(2, dtype), optax.l2_loss, 2 * last, learning_rate=1.5)
     with pytest.raises(ValueError, match=r"loss is not finite after \d+ steps; expected steps that do not diverge"):
@@ -129,7 +129,7 @@ def test_overflow_of_a_flow_is_refused(d):
 
 
 def smooth_problem(features):
-    """60 points, a Gaussian kernel, targets that are no smooth function."""
+    """60 points, a Gaussian kernel, and targets that are not a smooth function."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, features))
     k = np.exp(-((x[:, None] - x) ** 2).sum(-1) / 2)
@@ -139,8 +139,8 @@ def smooth_problem(features):
 @pytest.mark.parametrize(
     "features", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
 )
-def test_digits_that_rounding_takes_are_told(d, features):
-    """Against float64: where fewer than three digits are right a warning says so, and says no fewer than are left."""
+def test_digits_lost_by_rounding_give_a_warning(d, features):
+    """Against float64: if fewer than three digits are right, a warning says how many, and at least these are right."""
     k, y = smooth_problem(features)
     single = d.squared_loss_flow(k.astype(np.float32), y.astype(np.float32))
     double = d.squared_loss_flow(k, y)
@@ -186,7 +186,7 @@ def test_what_the_warning_advises_helps(d):
         assert np.linalg.norm(np.asarray(found) - np.asarray(expected)) < 1e-3 * np.linalg.norm(y)
 
 
-def test_ensembles_and_steps_tell_it_too(d):
+def test_ensembles_and_steps_warn_too(d):
     k, y = smooth_problem(2)
     k, y = k.astype(np.float32), y.astype(np.float32)
     with pytest.warns(UserWarning, match="digits on the training points"):

@@ -1,4 +1,4 @@
-"""NTK, standard and maximal-update parameterization: what is the same at the start, and who learns features."""
+"""NTK, standard and maximal-update parameterization: the same functions at the start, and which one learns features."""
 
 import jax
 import jax.numpy as jnp

@@ -129,7 +129,7 @@ def test_kernel_with_output_axes_agrees_with_neural_tangents():
 
 @pytest.mark.parametrize(("momentum", "rate"), [(0.0, 0.4), (0.9, 0.3), (0.25, 1.2), (0.5, 1.6)])
 def test_descent_is_its_loop(momentum, rate):
-    """Below and above critical damping, and at 1.6, where λ_max of about 2 makes the steps diverge."""
+    """Below and above critical damping, and at the rate 1.6, at which the steps diverge since λ_max is about 2."""
     k, k_test, _ = split(joint_kernel())
     y, start, start_test = targets()
     steps = np.array([0, 1, 2, 7, 40])
@@ -179,7 +179,7 @@ def test_duplicate_rows_are_the_least_squares_fit(dtype):
     k, k_test, _ = split(with_duplicates(joint_kernel()))
     y, *_ = targets()
     predict = dynamics.squared_loss_flow(k.astype(dtype), y.astype(dtype))
-    # That float32 cannot tell equal points from close ones at 1e9 is said.
+    # A warning says that float32 cannot tell equal points from close ones at 1e9.
     told = pytest.warns(UserWarning, match="at t = 1e") if dtype == np.float32 else contextlib.nullcontext()
     with told:
         train, test = predict(np.array([2.0, 1e9, np.inf]), k_test_train=k_test.astype(dtype))

@@ -160,7 +160,7 @@ VIEWS = {
 
 
 def escapes(params, x):
-    """Uses that have no rule: a norm, an exponential, a mask, a stopped gradient, a row that the data pick."""
+    """Uses without a rule: a norm, an exponential, a mask, a stopped gradient, a row that the data choose."""
     w = params["w"] / jnp.linalg.norm(params["w"], axis=0)
     h = jnp.tanh(x @ w) @ jnp.exp(params["v"]) + x @ (params["masked"] * np.tri(3))
     return h + lax.stop_gradient(h @ params["w"]) + params["masked"][jnp.argmax(x, axis=1)] @ params["v"]
@@ -191,7 +191,7 @@ def row_lookups(params, tokens):
 
 
 def scaled_lookups(params, tokens):
-    """Rows that are multiplied, divided, turned over and taken away after the lookup, in a scan too."""
+    """Rows that are multiplied, divided, negated and subtracted after the lookup, in a scan too."""
     e, f, b = params["e"], params["f"], params["b"]
     h = 2.0 * e[tokens] + 0.5 * (f[tokens] + b) - e[tokens[:, ::-1]]
 
@@ -258,7 +258,7 @@ def nnx_model():
 
 
 def tied_autoencoders(params, x):
-    """Taps shared by parameters of which one has no rule: a tied matrix, and one used in another layout as well."""
+    """Taps shared by parameters, one of them without a rule: a tied matrix, and one that is used in two layouts."""
     h = jnp.tanh(x @ params["w"] + params["b"])
     h = jnp.tanh(h @ params["w"].T + jnp.sin(h) @ params["u"] + params["c"])
     return h @ params["u"] + h @ lax.stop_gradient(params["v"] * jnp.sin(params["gain"])) + h @ params["v"]

@@ -155,7 +155,7 @@ def test_nnx_model():
 
     expected = dense(f, params, X1, X2).ntk("iap,jap->ij") / 2
     assert_equal(ntk.empirical_ntk(f, params, X1, X2), expected)
-    # The whole state, with its random keys and counts, serves as well.
+    # The whole state, with its random keys and counts, works as well.
     graph_of_all, state = split(Model)
 
     @as_written

@@ -21,7 +21,7 @@ def network(params, x):
     return jnp.tanh(x @ params["w"] + params["b"]) @ params["v"]
 
 
-def test_automatic_tiles_are_within_the_share_of_memory(monkeypatch):
+def test_automatic_tiles_are_within_their_share_of_memory(monkeypatch):
     whole = ntk.explain_empirical(network, PARAMS, X1, batch_size="auto")
     assert whole.batch_size == 6
     monkeypatch.setattr(memory, "device_memory", lambda: int(2 * 2 * whole.bytes_per_input / memory.SHARE) + 1)
@@ -37,7 +37,7 @@ def test_automatic_tiles_are_within_the_share_of_memory(monkeypatch):
 
 
 def patches(params, x):
-    """A convolution of which the patches are 252 times as large as the result."""
+    """A convolution whose patches are 252 times as large as the result."""
     h = lax.conv_general_dilated(x, params["k"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     return jnp.tanh(h).mean((1, 2))
 
@@ -56,7 +56,7 @@ def test_the_estimate_of_memory_is_from_above(name):
     kernels = 8 * 64 * (len(explained.rows) + 2)
     taken = compiled.memory_analysis().temp_size_in_bytes
     assert taken <= 8 * explained.bytes_per_input + kernels
-    # And no estimate that is far too high would do: tiles would be too small.
+    # The estimate must not be far too high either, since tiles would be too small.
     assert 8 * explained.bytes_per_input < 40 * taken
 
 

@@ -73,7 +73,7 @@ def test_equal_to_jacobians(name, dtype):
 def test_equal_to_neural_tangents(name, dtype, implementation):
     case = CASES[name]
     f, x1, x2 = as_function(case, dtype)
-    # It counts the batch among the axes and has none to trace in f -> (N,).
+    # neural-tangents counts the batch as an axis. f -> (N,) has no axis to trace.
     trace_axes = () if case.outputs is None else (-1,)
     empirical_ntk_fn = ntk.load_neural_tangents().empirical_ntk_fn
     reference = jax.jit(empirical_ntk_fn(f, trace_axes=trace_axes, implementation=implementation))
@@ -115,7 +115,7 @@ def test_C_and_D_are_the_products_of_activations_and_of_gradients(name):
 
 
 def test_averaged_over_outputs():
-    """Of O outputs, the kernels are the mean of those of each output alone; C and Σ do not see them."""
+    """With O outputs the kernels are the mean over outputs. C and Σ do not depend on the outputs."""
     net, x = ntk.RNN(activation="tanh"), np.random.default_rng(0).normal(size=(3, 4, 2))
     params = normal_params(ntk.finite(net, 16, 3), x)
 

@@ -1,4 +1,4 @@
-"""Functions of a whole batch are refused, or taken as such."""
+"""Functions that mix the inputs of a batch are refused, unless `batch_dependent` is set."""
 
 import flax.linen as nn
 import jax
@@ -64,7 +64,7 @@ def test_mixed_rows_are_seen_in_every_row():
 
 @pytest.mark.parametrize("gate", [0.0, 1.0])
 def test_mixing_behind_a_gate(gate):
-    """At a gate of zero the rows are what they are alone; their gradients in the gate are not."""
+    """With a gate of zero each row is the same as alone, but its gradient in the gate is not."""
 
     def gated(params, x):
         h = network(params, x)
@@ -84,7 +84,7 @@ def test_weak_mixing_in_float32():
 
 
 def test_parameters_that_may_not_be_moved():
-    """Near these, square roots are not numbers: nothing is said about f there."""
+    """Near these parameters square roots are NaN, so the check cannot decide there."""
 
     def f(params, x):
         return jnp.sqrt(params["positive"] - 1.0) * (x @ params["w"]).sum(1)

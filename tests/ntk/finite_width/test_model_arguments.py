@@ -45,14 +45,14 @@ NO_FUNCTIONS = {
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("name", NO_FUNCTIONS)
-def test_a_model_is_answered_with_what_to_write(plain, function, name):
+def test_a_model_is_refused_with_the_right_call(plain, function, name):
     make, message = NO_FUNCTIONS[name]
     with pytest.raises(TypeError, match=message):
         FUNCTIONS[function](plain, make(plain), {"w": normal(3, 2)})
 
 
-def test_what_is_to_be_written_works():
-    """The answers, followed: one layer, whose kernel is x·x̄ + 1 for each output."""
+def test_the_recommended_calls_work():
+    """The calls that the messages recommend, for one layer, whose kernel is x·x̄ + 1 for each output."""
     module, model = nn.Dense(2), nnx.Linear(3, 2, rngs=nnx.Rngs(0))
     x = X.astype("float32")
     graph, state = nnx.split(model)

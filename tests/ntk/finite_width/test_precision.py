@@ -32,7 +32,7 @@ def test_float32(name):
 
 
 def test_low_precision_models_have_float32_gram_products():
-    """bfloat16 keeps 8 bits: the passes lose the others, and sums of their products nothing more."""
+    """bfloat16 keeps 8 bits. The passes lose the others, and the sums of products lose no more."""
     params = {"w": normal(64, 4096), "v": normal(4096, 1)}
     x = normal(5, 64, seed=1) / 8
 

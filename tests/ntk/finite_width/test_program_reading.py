@@ -1,4 +1,4 @@
-"""What `empirical_ntk` reads in a program: fallback, compilations, ties, unused and empty parameters, dtypes."""
+"""How `empirical_ntk` reads programs: fallback, compilations, ties, unused and empty parameters, dtypes."""
 
 import importlib
 
@@ -58,7 +58,7 @@ def test_a_jax_without_an_interface_gets_jacobians_and_a_warning(monkeypatch, mi
     assert_equal(found, dense_ntk(network, PARAMS, X1, X2, equation="iap,jbp->ijab"))
 
 
-def test_one_compilation_a_shape():
+def test_one_compilation_for_each_shape():
     count = 0
 
     @as_written
@@ -190,7 +190,7 @@ def integer_operand(params, x):
 
 
 def narrow_rows(params, x):
-    """Row numbers of 8 bits: -1 and 255 look alike."""
+    """Row numbers of 8 bits, in which -1 and 255 are the same bits."""
     return jnp.tanh(params["w"][jnp.abs(jnp.round(x)).astype("uint8") % 3].sum(1)) @ params["v"]
 
 
@@ -204,7 +204,7 @@ def missing_rows(params, x):
 
 @as_written
 def difference(params, x):
-    """A bias that is taken away, from both sides, once with another one of its kind."""
+    """A bias that is subtracted, on either side, once together with another bias."""
     return jnp.tanh(2 * (params["b"] - x @ params["w"]) - params["b"] / 3 - (x - 1) @ params["w"]) @ params["v"]
 
 
@@ -213,7 +213,7 @@ def test_operands_of_every_type(f):
     assert_both_equal(f, PARAMS, X1, X2, [{"method": "auto"}, {"method": "layerwise"}])
 
 
-def test_a_bias_that_is_taken_away_has_a_rule():
+def test_a_bias_that_is_subtracted_has_a_rule():
     assert "jacobian" not in {row.rule for row in ntk.explain_empirical(difference, PARAMS, X1).rows}
 
 
@@ -236,8 +236,8 @@ def test_checkpointed_values_are_not_kept():
     assert "optimization_barrier" in lowered(jax.checkpoint(block))
 
 
-def test_what_nothing_reads_needs_no_rule():
-    """Lines of f without a consequence stay in its program: a parameter in them alone is not used."""
+def test_parameters_that_do_not_reach_the_output_need_no_rule():
+    """Lines without an effect on the output stay in the program. A parameter that only they read is unused."""
 
     def f(params, x):
         params["idle"].reshape(2, 2)

@@ -100,7 +100,7 @@ def test_signs_vary_less_in_closed_form():
         assert found == pytest.approx(expected, rel=0.1)
 
 
-def test_signs_are_exact_where_every_direction_says_the_same():
+def test_signs_are_exact_where_all_directions_agree():
     """One parameter; or, on the diagonal, inputs that read one parameter each."""
     x = np.array([[1.0], [-3.0], [0.0]])
     found = sketched_ntk(linear, np.ones(1), x, num_projections=3, key=jax.random.key(0), kind="rademacher")

@@ -1,4 +1,4 @@
-"""Which leaves are trained: what Flax keeps beside the parameters is not, in every function of an empirical NTK."""
+"""Which leaves are trained: no empirical NTK counts the variables that Flax keeps beside the parameters."""
 
 import functools
 
@@ -36,7 +36,7 @@ def linen_variables():
 
 
 class Gain(nnx.Param):
-    """A kind of parameter of one's own."""
+    """A user's own kind of parameter."""
 
 
 class Net(nnx.Module):
@@ -54,7 +54,7 @@ class Net(nnx.Module):
 def linen_case(wrap=False):
     variables = linen_variables()
     f, state = Normalized().apply, {"batch_stats", "constants"}
-    if wrap:  # in a function of one's own only what Linen's layers keep is state
+    if wrap:  # in a user's own function only the state of Linen's layers is state
         method = f
 
         def f(variables, x):
@@ -171,7 +171,7 @@ def test_what_is_left_out_is_named(name, constant):
 
 @pytest.mark.implicit_promotion
 def test_statistics_alone_are_parameters_as_any():
-    """A derivative in them is had by passing them alone."""
+    """If only statistics are passed, they are the parameters."""
     variables = linen_variables()
 
     def f(stats, x):

@@ -53,7 +53,7 @@ def exact(outputs, v, sides=(0, 1), leaves=("v", "w")):
 
 @pytest.mark.parametrize("outputs", [(), (3,), (2, 3)])
 def test_is_the_dense_product(outputs):
-    """7 and 5 rows: most batch sizes leave a ragged tile on a side."""
+    """7 and 5 rows, so that most batch sizes leave a smaller last tile."""
     f, v, w = function(*outputs), vector(5, *outputs), vector(7, *outputs)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""What holds for the kernels of every network. Data are drawn and shapes are fixed: a network is compiled once."""
+"""Properties of the kernels of every network. Data are random and shapes fixed, so each network is compiled once."""
 
 import functools
 
@@ -16,7 +16,7 @@ N = 6
 SHAPES = {ntk.MLP: (N, 3), ntk.RNN: (N, 4, 3)}
 NETWORKS = {"mlp": ntk.MLP(depth=3, activation="relu"), "rnn": ntk.RNN(activation="erf", pooling="mean")}
 EPS = CLOSED_FORM["float64"]
-# Near ρ = ±1 the rounding of a covariance costs its square root in the angle, which ReLU's Ċ sees.
+# Near ρ = ±1 a rounding ε of a covariance changes the angle, and so ReLU's Ċ, by √ε.
 ROOT_EPS = 1e-7
 
 drawn = functools.partial(given, seed=st.integers(0, 2**32 - 1), w_std=st.floats(0.1, 2.0), b_std=st.floats(0.0, 1.0))
@@ -80,7 +80,7 @@ def test_relu_kernels_are_homogeneous(seed, w_std, b_std, scale):
     """Inputs and biases times s, and the kernel times s² (theory.md 1.2): ReLU is positively homogeneous."""
     x = inputs("mlp", seed)
     kernel = ntk.infinite_ntk(network("mlp", w_std, b_std), x)
-    # A bias stands for an input of length 1, at each layer; so it scales too.
+    # A bias is the weight of an input 1 at each layer, so it scales too.
     scaled = ntk.infinite_ntk(network("mlp", w_std, scale * b_std), scale * x)
     np.testing.assert_allclose(scaled, scale**2 * kernel, rtol=0, atol=EPS * scale**2 * largest(kernel))
 

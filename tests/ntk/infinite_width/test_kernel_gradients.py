@@ -119,7 +119,7 @@ def test_hessian_at_two_generic_points():
 
 @pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_relu_mlp_in_the_inputs(depth):
-    """A duplicate moves as one point where x2 is None; the trace is smooth in every input."""
+    """If x2 is None a duplicate moves on both sides. The trace is smooth in every input."""
     x = np.random.default_rng(1).normal(size=(64, 10))
     found = jax.jit(jax.grad(lambda x: jnp.trace(ntk.infinite_ntk(ntk.MLP(depth=depth, b_std=0.3, w_std=1.3), x))))(x)
     # Θ(ξ, ξ) is affine in |ξ|²: Ċ = 1/2, so that Θ = C + Σ_l 2^{−(L−l+1)} w^{2(L−l)} K^l has the slope

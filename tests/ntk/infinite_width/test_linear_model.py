@@ -15,7 +15,7 @@ from experiments.common.networks import build_network
 from experiments.convergence.kernel_errors import kernel_blocks
 
 V_STD, D = 1.7, 5
-NET = ntk.MLP(depth=0, w_std=3.0, b_std=2.0, v_std=V_STD)  # of w and b there are none
+NET = ntk.MLP(depth=0, w_std=3.0, b_std=2.0, v_std=V_STD)  # it has no w and b
 X1, X2 = (np.random.default_rng(seed).normal(size=(n, D)) for seed, n in ((0, 4), (1, 3)))
 
 
@@ -85,7 +85,7 @@ def test_derivatives():
 
 
 def test_parameterizations():
-    """All start as the same function, µP over √n; of the standard one input weights are not trained in the limit."""
+    """All start as the same function, µP divided by √n. The standard one does not train input weights in the limit."""
     x = X1
     models = {
         name: ntk.dynamics.parameterized_model(NET, 16, parameterization=name) for name in ("ntk", "standard", "mup")
@@ -101,7 +101,7 @@ def test_parameterizations():
 
 
 def test_training_is_linear_regression():
-    """After gradient flow for ever the predictor is that of least norm, which the pseudo-inverse gives."""
+    """After infinite time the predictor is the one of least norm, which the pseudo-inverse gives."""
     y = np.random.default_rng(3).normal(size=4)
     flow = ntk.dynamics.squared_loss_flow(ntk.infinite_ntk(NET, X1), y, ridge=0.0)
     prediction = ntk.infinite_ntk(NET, X2, X1) @ flow.coefficients()
@@ -113,7 +113,7 @@ def test_training_is_linear_regression():
     np.testing.assert_allclose(linear(params, X1), model.apply(params, X1), rtol=CLOSED_FORM["float64"])
 
 
-def test_the_rest_that_reads_a_network(tmp_path):
+def test_other_functions_of_a_network(tmp_path):
     ntk.save(tmp_path / "net", NET)
     assert ntk.load(tmp_path / "net") == NET
     net = build_network(ConfigDict({"kind": "MLP", "depth": 0, "v_std": V_STD}))

@@ -84,7 +84,7 @@ def test_where_an_input_meets_itself(name, dtype):
     net = ntk.MLP(depth=1, activation=name, w_std=1.0, b_std=0.0)
     K = np.mean(x.astype(float) ** 2, axis=1)
     C, dot = OF_ONE_INPUT[name](K)
-    # A variance is some roundings ε off; E φ(u)² of sin moves by 2K exp(−2K) ≤ 1 times that, the others by less.
+    # A variance has an error of some ε; E φ(u)² of sin moves by 2K exp(−2K) ≤ 1 times that, the others by less.
     tolerance = SAME_FORMULA[dtype]
     for kernels in (ntk.infinite_kernels(net, x), ntk.infinite_kernels(net, x, x.copy())):
         for twins in (np.diagonal, lambda kernel: np.diagonal(kernel, 1)[::2]):
@@ -213,8 +213,8 @@ def test_float32_duplicates_of_two_batches_are_exact(name):
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("values", [(0.0, 1.0), (-1.0, 1.0)])
-def test_no_two_corners_of_a_cube_are_taken_for_the_same(values, dtype):
-    """The Boolean cube: few bits in every number, many equal products. One side or two, the kernel is one."""
+def test_all_corners_of_a_cube_are_different_inputs(values, dtype):
+    """The Boolean cube: few bits in every number, many equal products. Kernels of one and of two batches agree."""
     x = np.array(list(itertools.product(values, repeat=8)), dtype)
     net = ntk.MLP(depth=2, activation="erf", b_std=0.0)
     found = ntk.infinite_kernels(net, x)
@@ -226,7 +226,7 @@ def test_no_two_corners_of_a_cube_are_taken_for_the_same(values, dtype):
         np.testing.assert_allclose(theta, theta.T, rtol=0, atol=20 * jnp.finfo(dtype).eps)
 
 
-def test_close_inputs_are_not_the_same():
+def test_close_inputs_are_different_inputs():
     """Opposite signs in small features: the bits differ in signs alone."""
     x1, x2 = np.array([[1, 1e-3, 1e-3]], np.float32), np.array([[1, -1e-3, -1e-3]], np.float32)
     found = ntk.infinite_kernels(ntk.MLP(depth=1, b_std=0.0), x1, x2).D[0, 0, 0]
@@ -239,7 +239,7 @@ def test_a_zero_input_without_bias_is_a_dead_network():
     found = ntk.infinite_kernels(ntk.MLP(depth=3, b_std=0.0), inputs())
     assert np.all(found.ntk[4] == 0)
     assert np.all(found.C[:, 4] == 0)
-    # relu'(0) = 0, as JAX has it and as a finite network measures.
+    # relu'(0) = 0, as in JAX and in finite networks.
     assert np.all(found.D[:, 4] == 0)
 
 

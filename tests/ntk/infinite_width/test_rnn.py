@@ -1,4 +1,4 @@
-"""The RNN's recursions against a double loop over times in NumPy that knows nothing of diagonals or padding."""
+"""The RNN's recursions against a double loop over times in NumPy, without diagonals or padding."""
 
 import itertools
 
@@ -112,14 +112,14 @@ def test_agrees_with_a_double_loop_over_times(name, pooling, case):
 @pytest.mark.parametrize("pooling", ["last", pytest.param("mean", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["erf", *(pytest.param(name, marks=pytest.mark.slow) for name in ("relu", "tanh"))])
 def test_one_batch_is_both_sides(name, pooling, lengths):
-    """Leaving x2 out gives the kernel of x1 with a copy of itself, and an exact diagonal."""
+    """Without x2 the result is the kernel of x1 with a copy of itself, and the diagonal is exact."""
     x = sequences((5, 5, 3), 2)
     x[1], x[2], x[3] = x[0], -x[0], 0
     net = ntk.RNN(activation=name, pooling=pooling, **STDS)
     lengths = None if lengths is None else jnp.array(lengths)
     alone = ntk.infinite_kernels(net, x, lengths1=lengths)
     copy = ntk.infinite_kernels(net, x, x.copy(), lengths1=lengths, lengths2=lengths)
-    # At ρ = ±1 the copy's correlation is off by the rounding of a product, and ReLU's Ċ by its square root.
+    # At ρ = ±1 the correlation with the copy has a rounding error ε, and ReLU's Ċ an error √ε.
     for field in ("ntk", "nngp", "C", "D"):
         np.testing.assert_allclose(getattr(alone, field), getattr(copy, field), rtol=0, atol=1e-7)
     np.testing.assert_allclose(ntk.infinite_ntk(net, x, lengths1=lengths), alone.ntk, rtol=0, atol=1e-7)
@@ -142,8 +142,8 @@ def test_a_sequence_that_ends_another_is_not_the_same(name, constant):
 @pytest.mark.parametrize("padding", [np.nan, *(pytest.param(value, marks=pytest.mark.slow) for value in (1e3, np.inf))])
 @pytest.mark.parametrize("name", [pytest.param("erf", marks=pytest.mark.slow), "square"])
 @pytest.mark.parametrize("pooling", ["last", "mean"])
-def test_what_lies_past_a_sequence_does_not_matter(pooling, name, padding):
-    """Neither in value nor by overflow: the states of a squaring network square the variance at every step."""
+def test_entries_past_the_end_of_a_sequence_do_not_matter(pooling, name, padding):
+    """Neither its values matter nor an overflow: in this network the variance is squared at every step."""
     x, lengths = sequences((3, 20, 2), 3), jnp.array([2, 3, 1])
     net = ntk.RNN(activation=name, pooling=pooling, **STDS)
     other = np.where((np.arange(20) < np.asarray(lengths)[:, None])[:, :, None], x, padding)

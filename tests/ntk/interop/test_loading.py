@@ -1,4 +1,4 @@
-"""`load_neural_tangents`: what it leaves behind in JAX, and what it says about missing packages."""
+"""`load_neural_tangents` leaves JAX unchanged, and names missing packages."""
 
 import subprocess
 import sys

@@ -104,7 +104,7 @@ def gated_thrice(net, x):
     [pytest.param(program, marks=pytest.mark.slow) for program in (reusing, gated_thrice)],
     ids=lambda p: p.__name__,
 )
-def test_where_the_check_holds_it_changes_nothing(program):
+def test_both_limits_agree_if_the_check_holds(program):
     """Two ways to the same numbers: from the inputs' end by closed forms and slopes, and by drawn gradients."""
     expected, found = infinite(program, X[:2], X), corrected_kernels(program, X[:2], X)
     assert len(found.D) > 0
@@ -142,7 +142,7 @@ def averaged_layer_norm(net, x):
 
 @tensor_program
 def weight_inside(net, x):
-    """The output weight has a mean, and takes part in the network, so that f is of order √n."""
+    """The output weight has a mean, and is used in the network too, so that f is of order √n."""
     v, u = net.output("v", 0.7, mean=0.6), net.input_matrix("U") @ x
     return v @ net.phi("tanh")(net.matrix("W") @ net.phi("relu")(u + v))
 

@@ -45,7 +45,7 @@ def test_attention_to_equal_positions_gives_equal_positions(dtype):
 
 
 @pytest.mark.parametrize("what", ["bias", "places", "weights"])
-def test_what_no_entry_tells_apart_differs_all_the_same(what):
+def test_equal_entries_with_different_parameters_differ(what):
     """A bias beside zeros, an embedding of positions, weights of positions: equal inputs, and unequal vectors."""
 
     @ntk.tensor_program

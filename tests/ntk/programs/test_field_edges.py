@@ -1,4 +1,4 @@
-"""Programs with position axes at their edges: numbers that positions must not mix up, and what is refused."""
+"""Edge cases of programs with position axes: positions that must stay distinct, and refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +127,7 @@ def test_axes_of_unequal_fields(fn):
     np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
 
 
-def test_what_rounding_leaves_of_a_difference_is_no_variance():
+def test_the_rounding_of_a_difference_is_not_a_variance():
     """z − Az where all neighbours are equal is 0, up to a rounding that may be negative."""
     adjacency = np.random.default_rng(0).random((5, 5))
     adjacency /= adjacency.sum(axis=1, keepdims=True)

@@ -157,7 +157,7 @@ def test_a_pole_in_one_function_and_its_end_in_another():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_small_jumps_are_seen_and_steep_functions_are_none(dtype):
+def test_small_jumps_are_found_and_steep_functions_are_not_jumps(dtype):
     """Half a percent at q = 1, where numbers lie ε apart and x^0.1 changes by 3 or 20 percent from one to the next."""
     with pytest.raises(ValueError, match="in 'select_n'"):
         infinite(program_of(lambda a, b, q: jnp.where(q > 1, 1.005, 1.0)), X.astype(dtype))
@@ -184,7 +184,7 @@ def sampled_program_of(function):
         ["softmax", "softmax of 1e3", "leaky_relu", "where that agrees", "norm at 0", "median", "quotients"], "softmax"
     ),
 )
-def test_steep_functions_of_sampled_moments_are_no_jumps(name):
+def test_steep_functions_of_sampled_moments_are_not_jumps(name):
     found = infinite(sampled_program_of(CONTINUOUS[name]), X, samples=2**12)
     assert np.isfinite(found.ntk).all()
 

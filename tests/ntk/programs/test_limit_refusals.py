@@ -1,4 +1,4 @@
-"""What has no limit, or none that is a number, is refused or warned of, with the line or the option at fault."""
+"""Programs without a finite limit are refused or give a warning, with the line or the option at fault."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def sign_of_a_moment(net, x):
 
 @tensor_program
 def hard_attention(net, x):
-    """All scores q·k/n go to 0: which is the largest is left to chance."""
+    """All scores q·k/n go to 0, so the largest one is random."""
     u = [net.input_matrix("u") @ step for step in x.reshape(2, 1)]
     q, k = ([net.matrix(name) @ z for z in u] for name in "qk")
     best = net.scalar(lambda a, b: jax.nn.one_hot(jnp.argmax(jnp.stack([a, b])), 2))

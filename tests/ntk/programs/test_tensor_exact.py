@@ -60,8 +60,8 @@ def test_rnn_is_the_recursion(pooling, activation, both):
     assert_close(found.nngp, expected.nngp, ROUNDING)
 
 
-def test_a_long_chain_is_no_deep_recursion():
-    """Quantities that ask for one another are not on Python's stack, which ends at a thousand frames."""
+def test_a_long_chain_is_not_a_deep_recursion():
+    """The chain of quantities is not on Python's stack, which is limited to a thousand frames."""
 
     def count(number):
         return 1 + (yield [(count, number - 1)])[0] if number else 0
