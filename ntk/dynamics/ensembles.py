@@ -1,9 +1,8 @@
 """The distribution of trained networks over their random initialization, in the limit of infinite width."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +11,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
 from ntk.checks import as_symmetric, check_choice, check_flag, shown
-from ntk.dynamics.gaussian import Gaussian, check_shared, covariance_of_test, symmetric_with_variances
+from ntk.dynamics.gaussian import Gaussian, covariance_of_test, symmetric_with_variances
 from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
-from ntk.dynamics.linear_algebra.spectral import Array, filtered
+from ntk.dynamics.linear_algebra.spectral import Array
 from ntk.dynamics.predictors import SquaredLossPredictor
-from ntk.dynamics.squared_loss import squared_loss_descent, squared_loss_flow
+from ntk.dynamics.squared_loss import checked_predictor
 from ntk.linalg import highest_matmul
 
 _TRAINED = {"all": "ntk", "readout": "nngp"}
@@ -186,16 +185,10 @@ def squared_loss_ensemble(
     check_choice("trained", trained, _TRAINED)
     check_flag("steps", steps)
     (_, theta), (name, sigma) = _kernels("kernels_train_train", kernels_train_train, trained)
-    options: dict[str, Any] = {"ridge": ridge, "relative_ridge": relative_ridge, "float64": float64}
-    make: Callable[..., SquaredLossPredictor]
-    if steps:
-        make = functools.partial(squared_loss_descent, momentum=momentum)
-    else:
-        if not isinstance(momentum, int | float) or momentum != 0:
-            raise ValueError(f"momentum is {shown(momentum)}, but a flow has none; expected 0, or steps=True.")
-        make = squared_loss_flow
-    predictor = make(theta, y_train, learning_rate=learning_rate, **options)
-    check_shared(predictor.layout)
+    if not steps and (not isinstance(momentum, int | float) or momentum != 0):
+        raise ValueError(f"momentum is {shown(momentum)}, but a flow has none; expected 0, or steps=True.")
+    numbers = learning_rate, momentum, ridge, relative_ridge, float64
+    predictor = checked_predictor("steps" if steps else "flow", theta, y_train, *numbers, shared=True)
     with working_precision(float64, sigma):
         start = as_symmetric(name, sigma).astype(predictor.targets.dtype)
         if start.shape != np.shape(theta):
@@ -218,8 +211,8 @@ def _kernels(name: str, kernels: KernelPair, trained: str) -> list[tuple[str, Ar
 def _on_train(ensemble: SquaredLossEnsemble, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean y − R_t y and covariance R_t Σ R_tᵀ, where R_t maps the error at the start to the error at time t."""
     predictor = ensemble.predictor
-    mean = predictor.targets[None] - _filtered(ensemble, "residual", t, predictor.targets)
-    left = _filtered(ensemble, "residual", t, jnp.eye(predictor.num_train, dtype=predictor.targets.dtype))
+    mean = predictor.targets[None] - predictor.filtered("residual", t, predictor.targets)
+    left = predictor.filtered("residual", t, jnp.eye(predictor.num_train, dtype=predictor.targets.dtype))
     covariance = highest_matmul(highest_matmul(left, ensemble.nngp[None]), left.mT)
     return mean, symmetric_with_variances(covariance)
 
@@ -229,16 +222,11 @@ def _on_test(
     ensemble: SquaredLossEnsemble, t: jax.Array, trained: jax.Array, start: jax.Array, prior: jax.Array | None
 ) -> tuple[jax.Array, jax.Array | None]:
     """Between test and training points, `trained` is the kernel of training and `start` is the NNGP."""
-    mean = highest_matmul(trained[None], _filtered(ensemble, "coefficients", t, ensemble.predictor.targets))
+    predictor = ensemble.predictor
+    mean = highest_matmul(trained[None], predictor.filtered("coefficients", t, predictor.targets))
     if prior is None:
         return mean, None
-    responses = _filtered(ensemble, "coefficients", t, trained.T).mT  # A_t
+    responses = predictor.filtered("coefficients", t, trained.T).mT  # A_t
     crossed = highest_matmul(responses, start.T[None])
     spread = highest_matmul(highest_matmul(responses, ensemble.nngp[None]), responses.mT)
     return mean, symmetric_with_variances(prior[None] - crossed - crossed.mT + spread)
-
-
-def _filtered(ensemble: SquaredLossEnsemble, which: str, t: jax.Array, columns: jax.Array) -> jax.Array:
-    predictor = ensemble.predictor
-    kind = (predictor.filter, which)
-    return filtered(predictor.spectrum, kind, t, predictor.learning_rate, predictor.momentum, columns)

@@ -12,9 +12,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
 from ntk.checks import as_symmetric, is_concrete, shown
-from ntk.dynamics.linear_algebra.layout import Layout, checked_problem
+from ntk.dynamics.linear_algebra.layout import Layout
 from ntk.dynamics.linear_algebra.precision import float64_on_request, in_double, working_precision
-from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered, with_ridge
+from ntk.dynamics.linear_algebra.problems import checked_problem
+from ntk.dynamics.linear_algebra.spectral import Array, Spectrum, decompose, filtered
 from ntk.linalg import highest_matmul
 
 
@@ -138,9 +139,8 @@ def gp_posterior(
         [0.5] [[0.875]]
     """
     with working_precision(float64, k_train_train, y_train, ridge):
-        problem = checked_problem(k_train_train, y_train, float64)
-        check_shared(problem.layout)
-        arrays = decompose(problem.matrix, ridge, relative_ridge, problem.given_in), problem.targets
+        problem = checked_problem(k_train_train, y_train, ridge, relative_ridge, float64=float64, shared=True)
+        arrays = decompose(problem.matrix, problem.ridge, problem.given_in), problem.targets
         spectrum, targets = in_double(arrays) if float64 else arrays
     return GaussianProcess(spectrum, targets, problem.layout, problem.given_in, float64)
 
@@ -183,21 +183,14 @@ def log_marginal_likelihood(
         >>> print(f"{slope:.4f}")  # 1/8 − 1/4
         -0.1250
     """
-    problem = checked_problem(k_train_train, y_train)
-    check_shared(problem.layout)
-    result = _log_marginal_likelihood(with_ridge(problem.matrix, ridge, relative_ridge)[0], problem.targets)
+    problem = checked_problem(k_train_train, y_train, ridge, relative_ridge, shared=True)
+    result = _log_marginal_likelihood(problem.matrix, problem.targets)
     if is_concrete(result) and not np.isfinite(float(result)):
         raise ValueError(
             f"k_train_train with ridge {shown(ridge)} is not positive definite in {problem.given_in}; expected a larger"
             " ridge or float64 (see ntk.dynamics.condition_report)."
         )
     return result
-
-
-def check_shared(layout: Layout) -> None:
-    """Refuse a kernel that has output axes."""
-    if layout.full:
-        raise ValueError("k_train_train has output axes; expected (N, N), shared by outputs that are independent.")
 
 
 def covariance_of_test(

@@ -11,8 +11,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, PyTree, Real, Shaped
 
 from ntk.calls import check_function, of_user
-from ntk.checks import as_floating, as_real, check_finite, is_concrete, shown
-from ntk.dynamics.linear_algebra.layout import Layout, Start, as_matrix
+from ntk.checks import as_real, check_finite, is_concrete, shown
+from ntk.dynamics.linear_algebra.layout import Layout, Start
+from ntk.dynamics.linear_algebra.problems import checked_kernel
 from ntk.dynamics.linear_algebra.spectral import check_semidefinite
 
 # loss(f, y) returns real numbers. Training minimizes their sum.
@@ -72,18 +73,18 @@ def checked_loss_problem(
             semidefinite.
     """
     check_loss(loss)
-    kernel, targets = as_floating("k_train_train", k_train_train), as_targets("y_train", y_train)
+    kernel, targets = checked_kernel(k_train_train), as_targets("y_train", y_train)
+    matrix, num_points = kernel.matrix, kernel.num_points
     if jnp.issubdtype(targets.dtype, jnp.floating):
-        targets = targets.astype(kernel.dtype)
-    matrix = as_matrix(kernel)
-    if targets.ndim < 1 or targets.shape[0] != len(kernel):
+        targets = targets.astype(matrix.dtype)
+    if targets.ndim < 1 or targets.shape[0] != num_points:
         raise ValueError(
-            f"y_train has shape {targets.shape}; expected ({len(kernel)}, …): k_train_train has {len(kernel)} rows."
+            f"y_train has shape {targets.shape}; expected ({num_points}, …): k_train_train has {num_points} rows."
         )
     if is_concrete(matrix):
         spectrum = np.linalg.eigvalsh(np.asarray(matrix))
         check_semidefinite(float(spectrum[0]), float(spectrum[-1]), matrix.dtype)
-    return LossProblem(matrix, targets, loss, full=kernel.ndim == 4)
+    return LossProblem(matrix, targets, loss, kernel.full)
 
 
 def check_loss(loss: object) -> None:

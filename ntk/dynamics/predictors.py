@@ -159,6 +159,12 @@ class SquaredLossPredictor:
         t = as_real("t", t)
         return jnp.ravel(t.astype(self.targets.dtype)), t.shape
 
+    def filtered(
+        self, which: str, t: Float[jax.Array, " T"], columns: Float[jax.Array, "R c"]
+    ) -> Float[jax.Array, "T R c"]:
+        """The filter `which`, "residual" or "coefficients", of the kernel at times t, times columns."""
+        return filtered(self.spectrum, (self.filter, which), t, self.learning_rate, self.momentum, columns)
+
     def look_at(self, name: str, results: PyTree, t: jax.Array, error: Array) -> None:
         """Refuse concrete results at times t beyond the range of their dtype, and warn of lost digits.
 
@@ -203,9 +209,9 @@ class SquaredLossPredictor:
 def _outputs(
     predictor: SquaredLossPredictor, t: Float[jax.Array, " T"], start: Start
 ) -> tuple[Float[jax.Array, "T R c"], Float[jax.Array, "T S c"] | None]:
-    """The outputs on the training and on the test points; None without test points."""
+    """The outputs on the training and on the test points. The latter are None without test points."""
     error = start.train - predictor.targets
-    train = predictor.targets[None] + _filtered(predictor, "residual", t, error)
+    train = predictor.targets[None] + predictor.filtered("residual", t, error)
     if start.test is None or start.k_test_train is None:
         return train, None
     moved = highest_matmul(start.k_test_train[None], _coefficients(predictor, t, start.train))
@@ -214,9 +220,4 @@ def _outputs(
 
 @jax.jit
 def _coefficients(predictor: SquaredLossPredictor, t: jax.Array, start: jax.Array) -> jax.Array:
-    return _filtered(predictor, "coefficients", t, predictor.targets - start)
-
-
-def _filtered(predictor: SquaredLossPredictor, which: str, t: jax.Array, columns: jax.Array) -> jax.Array:
-    kind = (predictor.filter, which)
-    return filtered(predictor.spectrum, kind, t, predictor.learning_rate, predictor.momentum, columns)
+    return predictor.filtered("coefficients", t, predictor.targets - start)

@@ -16,8 +16,8 @@ from ntk.checks import is_concrete
 from ntk.dynamics.linear_algebra.spectral import Array, Spectrum
 from ntk.linalg import highest_matmul
 
-# Predictions that keep at least this many digits cause no warning.
-_ENOUGH_DIGITS = 3
+# Predictions and solves that keep at least this many digits cause no warning and no advice.
+ENOUGH_DIGITS = 3
 # An eigensolver moves eigenvalues by about 2ε times the largest.
 _MOVED_BY_SOLVER = 2.0
 
@@ -72,7 +72,7 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
         moved = taken_for_0 = eps / 4 * n**0.5 * float(np.max(np.abs(np.diagonal(spectrum.matrix))))
     with jax.ensure_compile_time_eval():
         lost, times = jax.device_get((_share_lost(spectrum, t, rate, error, moved, taken_for_0), t))
-    if not np.any(lost > 10**-_ENOUGH_DIGITS):
+    if not np.any(lost > 10**-ENOUGH_DIGITS):
         return
     worst = int(np.argmax(lost))
     digits = max(0.0, -math.log10(lost[worst]))
@@ -82,11 +82,11 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
         better = "float64=True with a kernel computed in float64, "
     else:
         better = "a kernel computed in float64, "
-    first = 10**-_ENOUGH_DIGITS / (float(rate) * max(moved, taken_for_0))
+    first = 10**-ENOUGH_DIGITS / (float(rate) * max(moved, taken_for_0))
     warnings.warn(
         f"at t = {times[worst]:g} predictions may keep only {digits:.0f} digits on the training points, and fewer"
         f" elsewhere: rounding in {jnp.dtype(given_in).name} moves eigenvalues of k_train_train that training has just"
-        f" reached. What helps: {better}a ridge of at least {max(10**_ENOUGH_DIGITS * moved, taken_for_0):.1g}, or"
+        f" reached. What helps: {better}a ridge of at least {max(10**ENOUGH_DIGITS * moved, taken_for_0):.1g}, or"
         f" times below {first:.1g}.",
         stacklevel=5,  # the line that calls the method
     )

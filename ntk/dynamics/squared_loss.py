@@ -8,8 +8,8 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Real
 
 from ntk.checks import as_number, as_positive_number
-from ntk.dynamics.linear_algebra.layout import checked_problem
 from ntk.dynamics.linear_algebra.precision import in_double, working_precision
+from ntk.dynamics.linear_algebra.problems import checked_problem
 from ntk.dynamics.linear_algebra.spectral import decompose
 from ntk.dynamics.predictors import SquaredLossPredictor
 
@@ -63,7 +63,7 @@ def squared_loss_flow(
         >>> print(predict(None, k_test_train=jnp.array([[0.5, 1.0]])).test)  # 0.5/1 + 1/2
         [1.]
     """
-    return _predictor("flow", k_train_train, y_train, learning_rate, 0.0, ridge, relative_ridge, float64)
+    return checked_predictor("flow", k_train_train, y_train, learning_rate, 0.0, ridge, relative_ridge, float64)
 
 
 def squared_loss_descent(
@@ -110,10 +110,10 @@ def squared_loss_descent(
          [0.25   0.5   ]
          [0.4375 0.75  ]]
     """
-    return _predictor("steps", k_train_train, y_train, learning_rate, momentum, ridge, relative_ridge, float64)
+    return checked_predictor("steps", k_train_train, y_train, learning_rate, momentum, ridge, relative_ridge, float64)
 
 
-def _predictor(
+def checked_predictor(
     name: str,
     k_train_train: Float[ArrayLike, "N N ..."],
     y_train: Float[ArrayLike, "N ..."],
@@ -122,12 +122,18 @@ def _predictor(
     ridge: Real[ArrayLike, ""],
     relative_ridge: bool,
     float64: bool,
+    *,
+    shared: bool = False,
 ) -> SquaredLossPredictor:
+    """The predictor with the filter of that name, "flow" or "steps", from arguments that are checked here.
+
+    The arguments are those of `squared_loss_descent`. `shared` refuses a kernel with output axes.
+    """
     with working_precision(float64, k_train_train, y_train, learning_rate, momentum, ridge):
-        problem = checked_problem(k_train_train, y_train, float64)
+        problem = checked_problem(k_train_train, y_train, ridge, relative_ridge, float64=float64, shared=shared)
         rate = as_positive_number("learning_rate", learning_rate, problem.matrix.dtype)
         beta = as_momentum(momentum, problem.matrix.dtype)
-        arrays = decompose(problem.matrix, ridge, relative_ridge, problem.given_in), problem.targets, rate, beta
+        arrays = decompose(problem.matrix, problem.ridge, problem.given_in), problem.targets, rate, beta
         spectrum, targets, rate, beta = in_double(arrays) if float64 else arrays
     return SquaredLossPredictor(spectrum, targets, rate, beta, name, problem.layout, problem.given_in, float64)
 

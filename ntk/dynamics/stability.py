@@ -9,13 +9,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
 from ntk.checks import is_concrete
-from ntk.dynamics.linear_algebra.layout import as_matrix
-from ntk.dynamics.linear_algebra.spectral import check_semidefinite, with_ridge
+from ntk.dynamics.linear_algebra.problems import checked_kernel, with_ridge
+from ntk.dynamics.linear_algebra.spectral import check_semidefinite
+from ntk.dynamics.results import ENOUGH_DIGITS
 from ntk.dynamics.squared_loss import as_momentum
 from ntk.spectra.spectrum import eigenvalues
-
-# A report gives no advice if solves keep at least this many digits.
-_ENOUGH_DIGITS = 3
 
 
 def max_learning_rate(
@@ -43,7 +41,7 @@ def max_learning_rate(
         >>> print(dynamics.max_learning_rate(jnp.diag(jnp.array([1.0, 4.0]))))
         0.5
     """
-    spectrum = eigenvalues(as_matrix(k_train_train))
+    spectrum = eigenvalues(checked_kernel(k_train_train).matrix)
     beta = as_momentum(momentum, spectrum.dtype)
     if is_concrete(spectrum):
         check_semidefinite(float(spectrum[-1]), float(jnp.max(jnp.abs(spectrum))), spectrum.dtype)
@@ -91,8 +89,8 @@ class ConditionReport:
             )
         else:
             lines.append(f"Solves keep about {self.digits:.0f} digits.")
-        if self.digits < _ENOUGH_DIGITS and self.largest > 0:
-            helpful = self.largest * float(jnp.finfo(self.dtype).eps) * 10**_ENOUGH_DIGITS
+        if self.digits < ENOUGH_DIGITS and self.largest > 0:
+            helpful = self.largest * float(jnp.finfo(self.dtype).eps) * 10**ENOUGH_DIGITS
             double = "" if self.dtype == "float64" else "float64=True for a kernel computed in float64, or "
             lines.append(f"What helps: {double}a ridge of at least {helpful - min(self.smallest, 0):.1g}.")
         return "\n".join(lines)
@@ -122,7 +120,7 @@ def condition_report(
         2 x 2 kernel in float32: eigenvalues from 1 to 4, rank 2, condition number 4.
         Solves keep about 6 digits.
     """
-    matrix, rho = with_ridge(as_matrix(k_train_train), ridge, relative_ridge)
+    matrix, rho = with_ridge(checked_kernel(k_train_train).matrix, ridge, relative_ridge)
     spectrum = np.asarray(eigenvalues(matrix), float)
     eps, largest, smallest = float(jnp.finfo(matrix.dtype).eps), float(spectrum[0]), float(spectrum[-1])
     rounding = max(len(spectrum) * eps * abs(largest), -(smallest - float(rho)))

@@ -1,4 +1,4 @@
-"""Kernels and targets of several outputs as one matrix and its columns. They are checked here, and only here."""
+"""Kernels and outputs with output axes as one matrix and its columns, and back."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Real
 
-from ntk.checks import as_floating, as_real, as_symmetric, check_finite
+from ntk.checks import as_floating, as_real, check_finite
 
 
 class Start(NamedTuple):
@@ -88,53 +88,3 @@ class Layout:
         """Columns (T, M', c) as outputs (*axes, M, *outputs)."""
         num_points = columns.shape[-2] // (self.outputs[0] if self.full else 1)
         return columns.reshape(*axes, num_points, *self.outputs)
-
-
-class KernelProblem(NamedTuple):
-    """A kernel on training points and its targets, as `checked_problem` found them.
-
-    Attributes:
-        matrix: The kernel as one symmetric matrix, (N', N').
-        targets: y as columns, (N', c), in the dtype of the matrix.
-        layout: The axes of the outputs.
-        given_in: The dtype of the kernel as the caller gave it.
-    """
-
-    matrix: Float[jax.Array, "R R"]
-    targets: Float[jax.Array, "R c"]
-    layout: Layout
-    given_in: jnp.dtype
-
-
-def checked_problem(
-    k_train_train: Float[ArrayLike, "N N ..."], y_train: Float[ArrayLike, "N ..."], float64: bool = False
-) -> KernelProblem:
-    """The kernel and the targets as a matrix and columns, in float64 on request, and their layout.
-
-    Raises:
-        TypeError: An array is not floating-point.
-        ValueError: A shape does not fit, the kernel is not symmetric, or a value is not finite.
-    """
-    kernel, y = as_floating("k_train_train", k_train_train), as_floating("y_train", y_train)
-    squares = [kernel.shape[axis] == kernel.shape[axis + 1] > 0 for axis in range(0, kernel.ndim - 1, 2)]
-    if kernel.ndim not in (2, 4) or not all(squares):
-        raise ValueError(f"k_train_train has shape {kernel.shape}; expected (N, N) or (N, N, O, O).")
-    full = kernel.ndim == 4
-    outputs = (kernel.shape[2],) if full else y.shape[1:]
-    if y.ndim not in (1, 2) or y.shape != (len(kernel), *outputs):
-        expected = (len(kernel), *outputs) if full else f"({len(kernel)},) or ({len(kernel)}, O)"
-        raise ValueError(f"y_train has shape {y.shape}; expected {expected}: k_train_train has shape {kernel.shape}.")
-    if y.size == 0:
-        raise ValueError(f"y_train has shape {y.shape}; expected at least one point and one output.")
-    layout = Layout(outputs, full)
-    matrix = as_symmetric("k_train_train", layout.flat(kernel))
-    targets = layout.columns("y_train", y, len(y), matrix.dtype)
-    dtype = jnp.float64 if float64 else matrix.dtype
-    return KernelProblem(matrix.astype(dtype), targets.astype(dtype), layout, matrix.dtype)
-
-
-def as_matrix(k_train_train: Float[ArrayLike, "N N ..."]) -> Float[jax.Array, "R R"]:
-    """A kernel alone as one symmetric matrix, checked as by `checked_problem`."""
-    kernel = as_floating("k_train_train", k_train_train)
-    outputs = kernel.shape[2:3] if kernel.ndim == 4 else ()
-    return checked_problem(kernel, jnp.zeros((*kernel.shape[:1], *outputs), kernel.dtype)).matrix

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Float, Real
+from jax.typing import DTypeLike
+from jaxtyping import Float
 
-from ntk.checks import as_nonnegative_number, check_flag, is_concrete
+from ntk.checks import is_concrete
 from ntk.duals.rules import Arrays, with_rule
 from ntk.dynamics.linear_algebra.filters import FILTERS
 from ntk.linalg import highest_matmul
@@ -45,35 +45,18 @@ class Spectrum:
     ridge: Array
 
 
-def with_ridge(
-    kernel: Float[jax.Array, "N N"], ridge: Real[ArrayLike, ""], relative_ridge: bool
-) -> tuple[Float[jax.Array, "N N"], Float[jax.Array, ""]]:
-    """K + ρI and ρ. If `relative_ridge`, ρ is `ridge` times the mean of K's diagonal, else `ridge`."""
-    check_flag("relative_ridge", relative_ridge)
-    rho = as_nonnegative_number("ridge", ridge, kernel.dtype)
-    rho = rho * jnp.mean(jnp.diag(kernel)) if relative_ridge else rho
-    return kernel + rho * jnp.eye(len(kernel), dtype=kernel.dtype), rho
+def decompose(matrix: Float[jax.Array, "N N"], rho: Float[jax.Array, ""], computed_in: DTypeLike) -> Spectrum:
+    """The spectrum of a symmetric matrix A = K + ρI. A concrete one must be positive semidefinite.
 
-
-def decompose(
-    kernel: Float[jax.Array, "N N"],
-    ridge: Real[ArrayLike, ""],
-    relative_ridge: bool,
-    computed_in: DTypeLike | None = None,
-) -> Spectrum:
-    """The spectrum of a symmetric kernel with its ridge. A concrete one must be positive semidefinite.
-
-    `computed_in` is the dtype to which the kernel's entries are accurate. None means the dtype of the kernel.
+    `computed_in` is the dtype to which the kernel's entries are accurate.
 
     Raises:
-        ValueError: The ridge is not one number of at least 0, or K + ρI has an eigenvalue below −√ε of the largest,
-            more negative than rounding explains.
+        ValueError: A has an eigenvalue below −√ε of the largest, more negative than rounding explains.
     """
-    matrix, rho = with_ridge(kernel, ridge, relative_ridge)
     spectrum, lowest = _decompose(matrix, rho)
     if is_concrete(lowest):
         largest = float(jnp.max(jnp.abs(spectrum.eigenvalues)))
-        check_semidefinite(float(lowest), largest, computed_in or kernel.dtype)
+        check_semidefinite(float(lowest), largest, computed_in)
     return spectrum
 
 
