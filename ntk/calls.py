@@ -1,9 +1,11 @@
 """Functions that a user passes. Their errors are reported in one sentence that names the call."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from ntk.checks import shown
+
+Result = TypeVar("Result")
 
 _LONGEST = 200  # characters of another error's message
 
@@ -39,7 +41,7 @@ def check_hashable(name: str, function: object) -> None:
         raise TypeError(message) from None
 
 
-def of_user(called: str, expected: str, function: Callable[..., Any], *args: Any) -> Any:
+def of_user(called: str, expected: str, function: Callable[..., Result], *args: object) -> Result:
     """The result of a user's function. Its errors are raised again in one sentence, with the error itself as the cause.
 
     Args:

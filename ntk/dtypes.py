@@ -1,13 +1,11 @@
 """Explicit promotion of dtypes, which also works while JAX refuses implicit promotion."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 
-def common_dtype(*of: Any) -> jnp.dtype:
+def common_dtype(*of: ArrayLike | DTypeLike) -> jnp.dtype:
     """The dtype to which JAX promotes these arrays, numbers or dtypes. `jax_numpy_dtype_promotion` does not change it.
 
     Example:

@@ -8,7 +8,7 @@ together and fits again. The prediction at an input then depends, within the err
 X. In a program with batch normalization the training and the test inputs are one batch.
 """
 
-from typing import Any, Literal, overload
+from typing import Literal, TypedDict, overload
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ from ntk.readings import infinite_kernels, infinite_ntk
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.utils import Tags
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
@@ -31,8 +32,16 @@ except ImportError:
 __all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
 
 Described = MLP | RNN | TensorProgram
+Data = object  # an array, a list or a data frame; scikit-learn checks it and says what it expects
 MeanAndStd = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, " M"]]
 MeanAndCovariance = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, "M M"]]
+
+
+class _Ridge(TypedDict):
+    """The keywords of regularization."""
+
+    ridge: float
+    relative_ridge: bool
 
 
 class _KernelEstimator(BaseEstimator):
@@ -51,17 +60,25 @@ class _KernelEstimator(BaseEstimator):
     def _network(self) -> Described:
         return MLP(depth=2, activation="relu", w_std=2**0.5, b_std=0.1) if self.net is None else self.net
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = isinstance(self, RegressorMixin)
         return tags
 
-    def _read(self, X: Any, *y: Any, **options: Any) -> Any:
+    @overload
+    def _read(self, X: Data, /) -> Float[np.ndarray, "M ..."]: ...
+    @overload
+    def _read(
+        self, X: Data, y: Data, /, *, multi_output: bool = False, y_numeric: bool = False
+    ) -> tuple[Float[np.ndarray, "N ..."], Shaped[np.ndarray, "N ..."]]: ...
+    def _read(
+        self, X: Data, /, *y: Data, **options: bool
+    ) -> Float[np.ndarray, "M ..."] | tuple[Float[np.ndarray, "N ..."], Shaped[np.ndarray, "N ..."]]:
         """X, or X and y, checked by scikit-learn. An MLP needs rows of features."""
         more_axes = not isinstance(self._network(), MLP)
-        options |= {"dtype": np.float64, "allow_nd": more_axes, "ensure_2d": not more_axes}
+        shapes = {"allow_nd": more_axes, "ensure_2d": not more_axes}
         try:
-            return validate_data(self, X, *y, reset=bool(y), **options)
+            return validate_data(self, X, *y, reset=bool(y), dtype=np.float64, **shapes, **options)
         except OverflowError:
             raise ValueError(
                 f"X or y holds an integer beyond {np.finfo(float).max:.1e}; expected smaller ones."
@@ -72,7 +89,7 @@ class _KernelEstimator(BaseEstimator):
         net = self._network()
         return isinstance(net, TensorProgram) and not forms_of(net.record(self.X_fit_.shape[1:])).is_exact
 
-    def _regularization(self) -> dict[str, Any]:
+    def _regularization(self) -> _Ridge:
         return {"ridge": self.ridge, "relative_ridge": self.relative_ridge}
 
     def _ntk(self, *inputs: Float[np.ndarray, "_ ..."]) -> Float[np.ndarray, "N1 N2"]:
@@ -107,7 +124,7 @@ class _NTKEstimator(_KernelEstimator):
         with jax.enable_x64(True):
             return np.asarray(squared_loss_flow(kernel, self.y_fit_, **self._regularization()).coefficients(self.t))
 
-    def _outputs(self, X: Any) -> Float[np.ndarray, "M ..."]:
+    def _outputs(self, X: Data) -> Float[np.ndarray, "M ..."]:
         check_is_fitted(self)
         X, count = self._read(X), len(self.X_fit_)
         if not self._is_sampled():
@@ -140,13 +157,13 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
         True
     """
 
-    def fit(self, X: Any, y: Any) -> "NTKRegressor":
+    def fit(self, X: Data, y: Data) -> "NTKRegressor":
         """Train on X, (N, d) or in another shape that the network reads, and targets (N,) or (N, O)."""
         X, y = self._read(X, y, multi_output=True, y_numeric=True)
         self._fit_targets(X, np.asarray(y, float))
         return self
 
-    def predict(self, X: Any) -> Float[np.ndarray, "M ..."]:
+    def predict(self, X: Data) -> Float[np.ndarray, "M ..."]:
         """The outputs, (M,) or (M, O)."""
         return self._outputs(X)
 
@@ -179,7 +196,7 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
 
     classes_: np.ndarray
 
-    def fit(self, X: Any, y: Any) -> "NTKClassifier":
+    def fit(self, X: Data, y: Data) -> "NTKClassifier":
         """Train on X, (N, d) or in another shape that the network reads, and labels (N,)."""
         X, y = self._read(X, y)
         check_classification_targets(y)
@@ -190,11 +207,11 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
         self._fit_targets(X, 2.0 * numbers - 1 if count == 2 else np.eye(count)[numbers] - 1 / count)
         return self
 
-    def decision_function(self, X: Any) -> Float[np.ndarray, "M ..."]:
+    def decision_function(self, X: Data) -> Float[np.ndarray, "M ..."]:
         """The outputs, (M,) for two classes, else (M, K)."""
         return self._outputs(X)
 
-    def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
+    def predict(self, X: Data) -> Shaped[np.ndarray, " M"]:
         """The labels, (M,)."""
         outputs = self._outputs(X)
         return self.classes_[(outputs > 0).astype(int) if outputs.ndim == 1 else outputs.argmax(axis=1)]
@@ -231,7 +248,7 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
         self.ridge = ridge
         self.relative_ridge = relative_ridge
 
-    def fit(self, X: Any, y: Any) -> "NNGPRegressor":
+    def fit(self, X: Data, y: Data) -> "NNGPRegressor":
         """Condition on X, (N, d) or in another shape that the network reads, and targets (N,) or (N, O)."""
         X, y = self._read(X, y, multi_output=True, y_numeric=True)
         self.X_fit_, self.y_fit_ = X, np.asarray(y, float)
@@ -249,16 +266,16 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
 
     @overload
     def predict(
-        self, X: Any, return_std: Literal[False] = False, return_cov: Literal[False] = False
+        self, X: Data, return_std: Literal[False] = False, return_cov: Literal[False] = False
     ) -> Float[np.ndarray, "M ..."]: ...
     @overload
-    def predict(self, X: Any, return_std: Literal[True], return_cov: Literal[False] = False) -> MeanAndStd: ...
+    def predict(self, X: Data, return_std: Literal[True], return_cov: Literal[False] = False) -> MeanAndStd: ...
     @overload
     def predict(
-        self, X: Any, return_std: Literal[False] = False, *, return_cov: Literal[True]
+        self, X: Data, return_std: Literal[False] = False, *, return_cov: Literal[True]
     ) -> MeanAndCovariance: ...
     def predict(
-        self, X: Any, return_std: bool = False, return_cov: bool = False
+        self, X: Data, return_std: bool = False, return_cov: bool = False
     ) -> Float[np.ndarray, "M ..."] | MeanAndStd | MeanAndCovariance:
         """The posterior of the function, without observation noise.
 

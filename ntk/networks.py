@@ -6,13 +6,14 @@ differentiated or vmapped in them. `ntk.infinite_kernels` and `ntk.finite` both 
 
 import copy
 import functools
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import GetAttrKey
 
 from ntk.checks import check_choice, check_count, check_nonnegative, shown
 from ntk.duals import Activation, activation
@@ -26,15 +27,15 @@ Std: TypeAlias = Any  # a number, or an array of shape (); whatever JAX rebuilds
 SomeDescription = TypeVar("SomeDescription", bound=Description)
 
 
-def _register(cls: type, *, leaves: tuple[str, ...], static: tuple[str, ...]) -> type:
+def _register(cls: type[SomeDescription], *, leaves: tuple[str, ...], static: tuple[str, ...]) -> type[SomeDescription]:
     """Make a description a pytree. JAX rebuilds it with placeholders for leaves, so it is not checked again."""
 
-    def flatten(net: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        children = [(jax.tree_util.GetAttrKey(name), getattr(net, name)) for name in leaves]
+    def flatten(net: SomeDescription) -> tuple[tuple[tuple[GetAttrKey, Std], ...], tuple[Hashable, ...]]:
+        children = [(GetAttrKey(name), getattr(net, name)) for name in leaves]
         return tuple(children), tuple(getattr(net, name) for name in static)
 
-    def unflatten(static_values: tuple[Any, ...], leaf_values: Iterable[Any]) -> Any:
-        net: Any = object.__new__(cls)
+    def unflatten(static_values: tuple[Hashable, ...], leaf_values: Iterable[Std]) -> SomeDescription:
+        net = object.__new__(cls)
         for name, value in zip(leaves + static, (*leaf_values, *static_values), strict=True):
             object.__setattr__(net, name, value)
         return net

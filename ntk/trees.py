@@ -17,7 +17,7 @@ ParamFilter = Callable[[str], bool]  # takes the path of a leaf and returns whet
 KeyPath = tuple[Any, ...]  # keys of jax.tree_util, which have no type in common
 
 
-def leaf_paths(tree: Any) -> list[str]:
+def leaf_paths(tree: PyTree) -> list[str]:
     """The path of every leaf, in the order of `jax.tree.leaves`, such as 'params/Dense_0/kernel'.
 
     The keys of a path are the names that the author of the network wrote. A wrapper that Flax puts around an array,
@@ -75,5 +75,5 @@ def is_chosen(param_filter: ParamFilter, path: str) -> bool:
     return bool(chosen)
 
 
-def _is_wrapper(node: Any) -> bool:
+def _is_wrapper(node: PyTree) -> bool:
     return isinstance(node, nnx.Variable | nn.meta.AxisMetadata)

@@ -1,7 +1,6 @@
 """An activation: the scalar function together with its two dual maps."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax
@@ -14,9 +13,9 @@ from ntk.caches.lifetimes import compiled
 from ntk.checks import check_finite, check_nonnegative, check_representable, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.duals import closed_forms as forms
+from ntk.duals.quadrature import ScalarFunction
 
 Entries = Real[ArrayLike, "..."]
-ScalarFunction = Callable[[jax.Array], jax.Array]  # it acts on each entry alone
 
 
 @jax.tree_util.register_static

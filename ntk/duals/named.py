@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from ntk.duals import closed_forms as forms
-from ntk.duals.activations import Activation, ScalarFunction
+from ntk.duals.activations import Activation
+from ntk.duals.quadrature import ScalarFunction
 from ntk.duals.smoothing import LOGISTIC_ACCURACY, logistic_mixture
 
 

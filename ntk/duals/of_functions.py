@@ -15,9 +15,17 @@ from ntk.caches.lifetimes import kept_with
 from ntk.caches.rebinding import content, copied
 from ntk.calls import of_user
 from ntk.checks import shown
-from ntk.duals.activations import Activation, ScalarFunction
+from ntk.duals.activations import Activation
 from ntk.duals.named import NAMED
-from ntk.duals.quadrature import FINER, TRUNCATION, Rule, derivative, gaussian_expectation, smoothness
+from ntk.duals.quadrature import (
+    FINER,
+    TRUNCATION,
+    Rule,
+    ScalarFunction,
+    derivative,
+    gaussian_expectation,
+    smoothness,
+)
 from ntk.duals.resolution import relative_error
 
 ActivationLike: TypeAlias = str | ScalarFunction | Activation  # what `activation` takes

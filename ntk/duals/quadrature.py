@@ -20,7 +20,7 @@ from jax import lax
 from ntk.duals.geometry import scaled_pair
 from ntk.duals.rules import Arrays, with_rule
 
-ScalarFunction = Callable[[jax.Array], jax.Array]
+ScalarFunction = Callable[[jax.Array], jax.Array]  # it acts on each entry alone
 Array = TypeVar("Array", jax.Array, np.ndarray)
 
 

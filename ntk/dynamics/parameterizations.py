@@ -14,9 +14,8 @@ arXiv:2011.14522) trains θ, a multiple of ω, with a learning rate that may dep
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +25,9 @@ from jaxtyping import Array, Float, Integer, PyTree
 from ntk import infinite_width
 from ntk.checks import as_floating, check_choice, check_key, shown
 from ntk.finite_width import model_of
+from ntk.finite_width.models import FiniteMLP, FiniteRNN
 from ntk.inputs import Network
-from ntk.networks import MLP, RNN
+from ntk.networks import MLP, RNN, Std
 from ntk.trees import Params
 
 PARAMETERIZATIONS = ("ntk", "standard", "mup")
@@ -132,11 +132,11 @@ class ParameterizedModel:
             hidden = jnp.sum(kernels.D[:, 1:, :, 1:] * kernels.C[:, :-1, :, :-1], axis=(1, 3))
         return kernels.nngp + self.net.v_std**2 * hidden
 
-    def _model(self) -> Any:
+    def _model(self) -> FiniteMLP | FiniteRNN:
         """The model in NTK parameterization. For the standard one, `init` applies the standard deviations instead."""
         net = self.net
         if self.parameterization == "standard":
-            ones: dict[str, Any] = {field.name: 1.0 for field in fields(net) if field.name.endswith("_std")}
+            ones: dict[str, Std] = {field.name: 1.0 for field in fields(net) if field.name.endswith("_std")}
             net = replace(net, **ones)
         return model_of(net, self.width, self.outputs)
 
@@ -180,11 +180,11 @@ def parameterized_model(
     return ParameterizedModel(net, width, outputs, parameterization)
 
 
-def _map_named(change: Any, params: Params) -> Any:
+def _map_named(change: Callable[[str, jax.Array], jax.Array], params: Params) -> Params:
     return {"params": {name: change(name, leaf) for name, leaf in params["params"].items()}}
 
 
-def _std(net: Network, name: str) -> Any:
+def _std(net: Network, name: str) -> Std:
     """The standard deviation of the parameter of that name, such as w2."""
     return getattr(net, f"{name[0]}_std")
 

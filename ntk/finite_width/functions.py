@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ def of_trained(
     """The function f of the trained leaves alone, and these leaves. All other leaves are as `params` has them."""
     leaves, structure = jax.tree.flatten(params)
 
-    def of_values(values: Values, *args: Any, **kwargs: Any) -> PyTree:
+    def of_values(values: Values, *args: PyTree, **kwargs: PyTree) -> PyTree:
         chosen = dict(zip(trained, values, strict=True))
         return f(jax.tree.unflatten(structure, [chosen.get(i, leaf) for i, leaf in enumerate(leaves)]), *args, **kwargs)
 

@@ -1,7 +1,6 @@
 """The described networks as Flax models in NTK parameterization: parameters N(0, 1), scales in the forward pass."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -25,7 +24,7 @@ class FiniteNetwork(nn.Module):
     """The base of the networks of finite width. It checks arguments before Flax reads them."""
 
     @nn.nowrap
-    def init(self, rngs: PyTree, *args: Any, **options: Any) -> PyTree:
+    def init(self, rngs: PyTree, *args: PyTree, **options: PyTree) -> PyTree:
         """Parameters for inputs like x, as Flax returns them.
 
         Args:
@@ -41,7 +40,7 @@ class FiniteNetwork(nn.Module):
         return super().init(rngs, *args, **options)
 
     @nn.nowrap
-    def apply(self, variables: PyTree, *args: Any, **options: Any) -> PyTree:
+    def apply(self, variables: PyTree, *args: PyTree, **options: PyTree) -> PyTree:
         """The outputs, as Flax returns them.
 
         Args:

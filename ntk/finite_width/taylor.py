@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +76,7 @@ def taylor_expand(f: Callable[..., PyTree], params: Params, degree: int) -> Call
 
     reference = params
 
-    def polynomial(params: Params, /, *args: Any, **kwargs: Any) -> PyTree:
+    def polynomial(params: Params, /, *args: PyTree, **kwargs: PyTree) -> PyTree:
         step = [value - at for value, at in zip(_trained_like(reference, trained, params), center, strict=True)]
         terms = _derivatives(lambda values: of_values(values, *args, **kwargs), step, degree)(center)
         return jax.tree.map(lambda *leaves: _sum_over_factorials(leaves), *terms)

@@ -118,7 +118,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     raise ValueError(f"'{path}' is of format {version}; expected {_VERSION}, which is what this version of ntk reads.")
 
 
-def _as_path(path: Any) -> Path:
+def _as_path(path: object) -> Path:
     # `open` takes an integer as the number of an open file, and would close that file.
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path is {shown(path)}; expected the path of a file.")

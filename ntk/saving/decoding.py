@@ -28,7 +28,9 @@ def decoded(content: Any, arrays: list[np.ndarray]) -> Any:
     if kind == "activation":
         return activation(content["name"])
     if kind == "program":
-        return known_program(content["name"])(**decoded(content["options"], arrays))
+        if (program := known_program(content["name"])) is None:
+            raise LookupError(f"{content['name']} is not a program of ntk")
+        return program(**decoded(content["options"], arrays))
     if kind == "loss":
         return getattr(optax, LOSSES[LOSSES.index(content["name"])])
     if kind == "strings":

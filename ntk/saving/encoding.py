@@ -56,8 +56,9 @@ def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
     raise TypeError(f"value holds {shown(value)}, a {name}; expected arrays, numbers, containers and objects of ntk.")
 
 
-def _encoded_array(value: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
-    if value.dtype == object and all(type(item) is str for item in value.flat):  # labels and columns of data frames
+def _encoded_array(value: jax.Array | np.ndarray | np.generic, arrays: list[np.ndarray]) -> dict[str, Any]:
+    # Labels and columns of data frames.
+    if isinstance(value, np.ndarray) and value.dtype == object and all(type(item) is str for item in value.flat):
         return {"kind": "strings", "shape": value.shape, "items": value.ravel().tolist()}
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         content = {"kind": "key", "impl": str(jax.random.key_impl(value)), "number": len(arrays)}
@@ -85,6 +86,6 @@ def _named_activation(value: Activation) -> str:
     return value.name
 
 
-def _is_one_of(value: Any, classes: dict[str, str]) -> bool:
+def _is_one_of(value: object, classes: dict[str, str]) -> bool:
     name = type(value).__name__
     return name in classes and type(value).__module__.startswith("ntk.")

@@ -57,7 +57,7 @@ def fitted_attributes(estimator: type) -> set[str]:
     return {name for base in estimator.__mro__ for name in inspect.get_annotations(base) if name.endswith("_")}
 
 
-def known_program(name: str) -> Any:
+def known_program(name: str) -> TensorProgram | None:
     """The program of `ntk.architectures` that has that name, or None."""
     found = getattr(architectures, name, None)
     return found if isinstance(found, TensorProgram) else None
@@ -74,7 +74,7 @@ def has_a_name(value: Activation | TensorProgram) -> bool:
         return False
 
 
-def _reduced(value: Any) -> Any:
+def _reduced(value: Activation | TensorProgram) -> str | tuple[Any, ...]:
     if not has_a_name(value):
         return object.__reduce_ex__(value, 2)
     if isinstance(value, Activation):

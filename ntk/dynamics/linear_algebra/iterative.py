@@ -6,14 +6,14 @@ derivative of the solution costs one more solve.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Bool, Float, Int, Real
+from jaxtyping import Array, Bool, Float, Int, PyTree, Real
 
 from ntk.caches.lifetimes import compiled
 from ntk.calls import check_function, of_user
@@ -32,6 +32,7 @@ from ntk.checks import (
 from ntk.linalg import highest_matmul
 
 Product = Callable[[Float[Array, "N c"]], Float[Array, "N c"]]
+Bound = tuple[tuple[PyTree, ...], dict[str, PyTree]]  # the arguments and keywords of a `Partial`
 
 
 class Solution(NamedTuple):
@@ -247,8 +248,8 @@ def _compiled_solve(
     product: Callable[..., jax.Array],
     precondition: Callable[..., jax.Array],
     max_steps: int,
-    bound: tuple[tuple[Any, ...], dict[str, Any]],
-    bound_to_precondition: tuple[tuple[Any, ...], dict[str, Any]],
+    bound: Bound,
+    bound_to_precondition: Bound,
     b: jax.Array,
     ridge: jax.Array,
     rtol: jax.Array,

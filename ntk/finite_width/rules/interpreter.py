@@ -20,7 +20,7 @@ from jaxtyping import Array
 from ntk import jaxprs
 from ntk.dtypes import at_least_float32
 from ntk.finite_width.rules.linear_ops import Lookup, Sum, added, linear_op
-from ntk.finite_width.rules.uses import Frame, Shape, Taps, Use
+from ntk.finite_width.rules.uses import Frame, Shape, Step, Taps, Use
 from ntk.finite_width.rules.views import (
     Joined,
     Pending,
@@ -255,12 +255,14 @@ class Interpreter:
         consts, rest = inputs[: scan.num_consts], inputs[scan.num_consts :]
         start = [self.value(v) for v in rest[:num_carry]]
         over = [self.value(v) if isinstance(v, Joined) else v for v in rest[num_carry:]]
-        depth, lengths = len(here.lengths), (*here.lengths, scan.options["length"])
+        depth, lengths, each = len(here.lengths), (*here.lengths, scan.options["length"]), Step("each")
 
         def step(carry: list[Array], slices: tuple[list[Array], Taps]) -> tuple[list[Array], tuple[list[Array], Taps]]:
             values, taps = slices
             elements = [
-                replace(v, steps=(*v.steps, "each"), value=x, paired=v.paired | {depth}) if isinstance(v, View) else x
+                replace(v, steps=(*v.steps, Step("each")), value=x, paired=v.paired | {depth})
+                if isinstance(v, View)
+                else x
                 for v, x in zip(over, values, strict=True)
             ]
             outputs, operands = self.run(scan.body, [*consts, *carry, *elements], taps, here.name, lengths)

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ntk.finite_width.rules.axes import OutputAxes
 from ntk.finite_width.rules.linear_ops import Convolution, Lookup
 from ntk.finite_width.rules.reading import Reading, directly
-from ntk.finite_width.rules.uses import Use
+from ntk.finite_width.rules.uses import Step, Use
 
 # The cost of a step of a loop beside its products, in flops.
 STEP_FLOPS = 1e5
@@ -180,12 +180,12 @@ def _apart(uses: dict[str, Use], groups: tuple[tuple[str, ...], ...]) -> bool:
     return all(_disjoint(a, b) for i, a in enumerate(steps) for b in steps[:i])
 
 
-def _disjoint(steps1: tuple[Any, ...], steps2: tuple[Any, ...]) -> bool:
+def _disjoint(steps1: tuple[Step, ...], steps2: tuple[Step, ...]) -> bool:
     """Whether two views certainly show different entries: they differ at slices that do not overlap."""
     for step1, step2 in zip(steps1, steps2, strict=False):
         if step1 != step2:
-            if not (step1[0] == step2[0] == "slice" and step1[1] == step2[1]):
+            if not (step1.name == step2.name == "slice" and step1.shape == step2.shape):
                 return False
-            bounds = zip(*step1[2], *step2[2], strict=True)
+            bounds = zip(*step1.bounds, *step2.bounds, strict=True)
             return any(limit1 <= start2 or limit2 <= start1 for start1, limit1, start2, limit2 in bounds)
     return False

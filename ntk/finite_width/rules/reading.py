@@ -1,9 +1,9 @@
 """A function of parameters and one input: traced, read, and evaluated for the operands and δ of a tile of inputs."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -172,9 +172,9 @@ def in_common(reading1: Reading, reading2: Reading) -> tuple[Reading, Reading]:
         reading1, reading2 = directly(reading1, leaves), directly(reading2, leaves)
 
 
-def _keys(reading: Reading) -> dict[int, list[tuple[Any, ...]]]:
+def _keys(reading: Reading) -> dict[int, list[tuple[Hashable, ...]]]:
     """The properties of each linear parameter's uses that must agree between readings at inputs of two shapes."""
-    keys: dict[int, list[tuple[Any, ...]]] = {}
+    keys: dict[int, list[tuple[Hashable, ...]]] = {}
     for place, use in reading.uses.items():
         # The shape of a sum's output may differ between the readings; the axes of the parameter may not.
         op = use.op.sizes if isinstance(use.op, Sum) else use.op

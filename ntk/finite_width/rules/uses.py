@@ -1,8 +1,8 @@
 """Records of the places where a function uses a parameter linearly."""
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 from jaxtyping import Array
@@ -11,6 +11,22 @@ from ntk.finite_width.rules.linear_ops import LinearOp
 
 Taps = dict[str, Array]  # by place: taps, or operands, or gradients in taps
 Shape = jax.ShapeDtypeStruct
+
+
+class Step(NamedTuple):
+    """One rearrangement of a parameter's entries.
+
+    Attributes:
+        name: The primitive, or "each" for a scan that gives each of its steps a slice.
+        shape: The shape before it.
+        bounds: The start and the limit of a slice on each axis. Empty for other primitives.
+        options: Its other parameters, as text. None for a slice without strides.
+    """
+
+    name: str
+    shape: tuple[int, ...] = ()
+    bounds: tuple[tuple[int, ...], ...] = ()
+    options: str | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +45,7 @@ class Use:
     """
 
     leaf: int
-    steps: tuple[Hashable, ...]
+    steps: tuple[Step, ...]
     op: LinearOp
     paired: tuple[bool, ...]
     operand: Shape

@@ -1,6 +1,6 @@
 """Parameters on their way through a program: views of them, and sums with them that wait for a tap."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Num
 
 from ntk.dtypes import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup
+from ntk.finite_width.rules.uses import Step
 from ntk.jaxprs import Equation
 
 
@@ -26,7 +27,7 @@ class View:
     """
 
     leaf: int
-    steps: tuple[Hashable, ...]
+    steps: tuple[Step, ...]
     value: Float[Array, "..."]
     factor: Float[Array, ""] | None = None
     paired: frozenset[int] = frozenset()
@@ -132,9 +133,9 @@ def rearranged(equation: Equation, view: View) -> View | None:
     adds_unit_axes = name == "broadcast_in_dim" and output.size == view.value.size
     if name in _REARRANGEMENTS or adds_unit_axes:
         params = dict(equation.params)
-        bounds = tuple(params.pop(key, None) for key in ("start_indices", "limit_indices"))
-        how = None if name == "slice" and params == {"strides": None} else str(params)
-        return replace(view, steps=(*view.steps, (name, view.value.shape, bounds, how)))
+        bounds = tuple(params.pop(key) for key in ("start_indices", "limit_indices") if key in params)
+        options = None if name == "slice" and params == {"strides": None} else str(params)
+        return replace(view, steps=(*view.steps, Step(name, view.value.shape, bounds, options)))
     return None
 
 
@@ -146,7 +147,7 @@ def split(equation: Equation, view: View) -> list[View]:
         starts = tuple(start if i == axis else 0 for i in range(len(shape)))
         limits = tuple(start + size if i == axis else n for i, n in enumerate(shape))
         value = lax.slice(view.value, starts, limits)
-        views.append(replace(view, value=value, steps=(*view.steps, ("slice", shape, (starts, limits), None))))
+        views.append(replace(view, value=value, steps=(*view.steps, Step("slice", shape, (starts, limits)))))
         start += size
     return views
 
