@@ -33,13 +33,12 @@ __all__ = ["NNGPRegressor", "NTKClassifier", "NTKRegressor"]
 
 Described = MLP | RNN | TensorProgram
 Data = object  # an array, a list or a data frame; scikit-learn checks it and says what it expects
-MeanAndStd = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, " M"]]
-MeanAndCovariance = tuple[Float[np.ndarray, "M ..."], Float[np.ndarray, "M M"]]
+Rows = Float[np.ndarray, "M ..."]
+MeanAndStd = tuple[Rows, Float[np.ndarray, " M"]]
+MeanAndCovariance = tuple[Rows, Float[np.ndarray, "M M"]]
 
 
 class _Ridge(TypedDict):
-    """The keywords of regularization."""
-
     ridge: float
     relative_ridge: bool
 
@@ -66,23 +65,18 @@ class _KernelEstimator(BaseEstimator):
         return tags
 
     @overload
-    def _read(self, X: Data, /) -> Float[np.ndarray, "M ..."]: ...
+    def _read(self, X: Data, /) -> Rows: ...
     @overload
-    def _read(
-        self, X: Data, y: Data, /, *, multi_output: bool = False, y_numeric: bool = False
-    ) -> tuple[Float[np.ndarray, "N ..."], Shaped[np.ndarray, "N ..."]]: ...
-    def _read(
-        self, X: Data, /, *y: Data, **options: bool
-    ) -> Float[np.ndarray, "M ..."] | tuple[Float[np.ndarray, "N ..."], Shaped[np.ndarray, "N ..."]]:
+    def _read(self, X: Data, y: Data, /, **options: bool) -> tuple[Rows, Shaped[np.ndarray, "N ..."]]: ...
+    def _read(self, X: Data, /, *y: Data, **options: bool) -> Rows | tuple[Rows, Shaped[np.ndarray, "N ..."]]:
         """X, or X and y, checked by scikit-learn. An MLP needs rows of features."""
         more_axes = not isinstance(self._network(), MLP)
         shapes = {"allow_nd": more_axes, "ensure_2d": not more_axes}
         try:
             return validate_data(self, X, *y, reset=bool(y), dtype=np.float64, **shapes, **options)
         except OverflowError:
-            raise ValueError(
-                f"X or y holds an integer beyond {np.finfo(float).max:.1e}; expected smaller ones."
-            ) from None
+            largest = f"{np.finfo(float).max:.1e}"
+            raise ValueError(f"X or y holds an integer beyond {largest}; expected smaller ones.") from None
 
     def _is_sampled(self) -> bool:
         """Whether kernels are sampled. Kernels of different calls are then not parts of one kernel."""
@@ -124,7 +118,7 @@ class _NTKEstimator(_KernelEstimator):
         with jax.enable_x64(True):
             return np.asarray(squared_loss_flow(kernel, self.y_fit_, **self._regularization()).coefficients(self.t))
 
-    def _outputs(self, X: Data) -> Float[np.ndarray, "M ..."]:
+    def _outputs(self, X: Data) -> Rows:
         check_is_fitted(self)
         X, count = self._read(X), len(self.X_fit_)
         if not self._is_sampled():
@@ -163,7 +157,7 @@ class NTKRegressor(RegressorMixin, _NTKEstimator):
         self._fit_targets(X, np.asarray(y, float))
         return self
 
-    def predict(self, X: Data) -> Float[np.ndarray, "M ..."]:
+    def predict(self, X: Data) -> Rows:
         """The outputs, (M,) or (M, O)."""
         return self._outputs(X)
 
@@ -207,7 +201,7 @@ class NTKClassifier(ClassifierMixin, _NTKEstimator):
         self._fit_targets(X, 2.0 * numbers - 1 if count == 2 else np.eye(count)[numbers] - 1 / count)
         return self
 
-    def decision_function(self, X: Data) -> Float[np.ndarray, "M ..."]:
+    def decision_function(self, X: Data) -> Rows:
         """The outputs, (M,) for two classes, else (M, K)."""
         return self._outputs(X)
 
@@ -265,9 +259,7 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
             return jax.tree.map(np.asarray, gp_posterior(kernel, self.y_fit_, **self._regularization()))
 
     @overload
-    def predict(
-        self, X: Data, return_std: Literal[False] = False, return_cov: Literal[False] = False
-    ) -> Float[np.ndarray, "M ..."]: ...
+    def predict(self, X: Data, return_std: Literal[False] = False, return_cov: Literal[False] = False) -> Rows: ...
     @overload
     def predict(self, X: Data, return_std: Literal[True], return_cov: Literal[False] = False) -> MeanAndStd: ...
     @overload
@@ -276,7 +268,7 @@ class NNGPRegressor(RegressorMixin, _KernelEstimator):
     ) -> MeanAndCovariance: ...
     def predict(
         self, X: Data, return_std: bool = False, return_cov: bool = False
-    ) -> Float[np.ndarray, "M ..."] | MeanAndStd | MeanAndCovariance:
+    ) -> Rows | MeanAndStd | MeanAndCovariance:
         """The posterior of the function, without observation noise.
 
         Args:

@@ -140,8 +140,7 @@ class Interpreter:
         if name == "split":
             return split(equation, view)
         op = linear_op(equation, position)
-        # A broadcast parameter that is not added is multiplied. The parameter's own gradient is then smaller than that
-        # of a tap after the broadcast.
+        # A broadcast parameter that is not added is multiplied. A tap would be larger than the parameter.
         if op is not None and (is_added or not isinstance(op, Sum)):
             y = jaxprs.evaluate(program, equation, bare)[0]
             operand = others[0] if others else jnp.ones((), y.dtype)
@@ -223,8 +222,7 @@ class Interpreter:
     def _inner_program(self, equation: jaxprs.Equation, inputs: list[Value], here: Frame) -> list[Value]:
         """The outputs of a wrapped program, which is run here.
 
-        If the wrapper was `jax.checkpoint`, it is put around the program again, so that the program's values are not
-        kept for the backward pass.
+        `jax.checkpoint` is put around the program again, so that its values are not kept for the backward pass.
         """
         params = equation.params
         (program,) = jaxprs.inner_programs(equation)
@@ -260,9 +258,7 @@ class Interpreter:
         def step(carry: list[Array], slices: tuple[list[Array], Taps]) -> tuple[list[Array], tuple[list[Array], Taps]]:
             values, taps = slices
             elements = [
-                replace(v, steps=(*v.steps, Step("each")), value=x, paired=v.paired | {depth})
-                if isinstance(v, View)
-                else x
+                replace(v, steps=(*v.steps, each), value=x, paired=v.paired | {depth}) if isinstance(v, View) else x
                 for v, x in zip(over, values, strict=True)
             ]
             outputs, operands = self.run(scan.body, [*consts, *carry, *elements], taps, here.name, lengths)
