@@ -46,8 +46,8 @@ class ProgramKernels:
         standard_error: `Limits` of the same shapes, the standard error of every entry. It is 0 where exact.
         samples: The number of samples, 0 where exact.
         joint: Whether all inputs were sampled together. Kernels of one batch are then positive semi-definite, and the
-            other inputs of a call change an entry within its standard error. If False, each pair was sampled by itself,
-            and other inputs change nothing.
+            other inputs of a call change an entry within its standard error. If False, each pair of inputs, of tiles or
+            of lengths was sampled by itself.
         one_batch: Whether both sides are the same inputs.
     """
 

@@ -113,7 +113,8 @@ class FiniteProgram:
         groups = batch_groups("", x, lengths)
         if len(groups) > 1 and self.program.record(groups[0].shape).couples_inputs:
             raise ValueError("lengths differ; expected inputs of one length for a program with batch means.")
-        return jnp.concatenate([self.trace(params, group.x, {})[0] for group in groups])[order_of(groups)]
+        outputs = [self.trace(params, group.x, {})[0] for group in groups]
+        return outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs)[order_of(groups)]
 
     def trace(self, params: dict[str, Array], x: ArrayLike, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         """The outputs, and by name the watched vectors: (N, n) each, or (N, *P, n) of a field with position axes P.

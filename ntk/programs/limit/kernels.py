@@ -67,9 +67,9 @@ def infinite(
         x1: Inputs (N1, …). A program with batch means takes them as one batch.
         x2: The other inputs (N2, …), another batch. None means `x1` itself. They may have another shape than those of
             `x1`, as for sequences of another length.
-        lengths1: (N1,) integers. Of the first axis of each input of `x1` so many entries count, and the rest is not
-            read. None means all.
-        lengths2: (N2,) integers, the same for `x2`.
+        lengths1: (N1,) concrete integers. Of the first axis of each input of `x1` so many entries count, and the rest
+            is not read. None means all. Each pair of different lengths is compiled, and sampled, by itself.
+        lengths2: (N2,) concrete integers, the same for `x2`.
         samples: The least number of samples, where any are needed. It is rounded up to 16 times a power of two.
         rtol: If given, the samples are doubled until no standard error of the NTK exceeds `rtol` times its largest
             entry.

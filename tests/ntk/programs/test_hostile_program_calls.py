@@ -13,6 +13,7 @@ from hostile import BAD_VALUES, judge, replaced
 X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
 PARAMS = {"w1": np.ones((4, 5), "float32"), "b1": np.ones(5, "float32"), "v": np.ones(5, "float32")}
 TAP = np.ones((3, 5), "float32")
+SEQUENCES = np.ones((3, 2, 4), "float32")
 # What messages name: the argument itself, or what is read from it.
 SAID = dict.fromkeys(("x", "x1", "x2"), "x|x1|x2|params|input|axes")
 
@@ -33,6 +34,10 @@ def limit(ntk, read):
     return read, {"program": small(ntk), "x1": X, "x2": X, "samples": 256, "rtol": 0.1, "seed": 0, "tile_size": 2}
 
 
+def mean_of(net, x):
+    return net.output("v") @ (net.input_matrix("w1") @ x).pooled()
+
+
 # By name: a function that reads programs, and arguments of it that are good.
 READERS = {
     "infinite": lambda ntk: limit(ntk, ntk.programs.infinite),
@@ -47,6 +52,12 @@ READERS = {
     "finite": lambda ntk: (ntk.programs.finite, {"program": small(ntk), "width": 5, "outputs": 2}),
     "init": lambda ntk: (ntk.finite(small(ntk), 5).init, {"key": jax.random.key(0), "x": X}),
     "apply": lambda ntk: (ntk.finite(small(ntk), 5).apply, {"params": PARAMS, "x": X}),
+    "apply to sequences": lambda ntk: (
+        lambda lengths: ntk.finite(ntk.tensor_program(mean_of), 5).apply(
+            PARAMS, np.ones((3, 2, 4), "float32"), lengths
+        ),
+        {"lengths": np.array([2, 1, 2])},
+    ),
     "apply with one parameter": lambda ntk: (
         lambda params: ntk.finite(small(ntk), 5).apply(PARAMS | {"v": params}, X),
         {"params": PARAMS["v"]},
