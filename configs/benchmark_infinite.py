@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     # Networks that are measured: "mlp", "rnn" or both.
     config.parts = ("mlp", "rnn")
-    # Runs per measurement, of which the median is taken.
+    # Runs per measurement. The table has their median.
     config.num_runs = 5
     # Seed of the Gaussian inputs.
     config.seed = 0

@@ -8,7 +8,7 @@ import jax
 
 
 def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, inside of which alone JAX promotes implicitly, as it does by default."""
+    """The same function. Inside of it JAX promotes implicitly, as it does by default."""
 
     @functools.wraps(function)
     def promoting(*args: Any, **options: Any) -> Any:

@@ -63,7 +63,7 @@ def dealt(calls: Mapping[str, Iterable[str]], values: Iterable[str], each: int) 
 
 
 def judge(call: Callable[[], Any], argument: str, bad: str, doors: tuple[str, ...] = ()) -> str | None:
-    """What is wrong with the answer to a call of which one argument is the bad value of that name; None if nothing.
+    """The fault in the answer to a call in which one argument is the bad value of that name; None if it is right.
 
     A result is right if NaN was passed or if the result holds none. A refusal is right if it is a TypeError or
     ValueError that a line of the packages raises, and if its message names the argument, is short and has no private
@@ -114,7 +114,7 @@ def _raised_by_the_packages(trace: TracebackType | None) -> bool:
 
 
 def _has_nan(result: Any) -> bool:
-    """Whether there is a NaN among the numbers of a result, or of the fields of what is no pytree."""
+    """Whether a result holds NaN. If it is not a pytree, its fields are searched."""
     leaves = [vars(leaf) if hasattr(leaf, "__dict__") else leaf for leaf in jax.tree.leaves(result)]
     for leaf in jax.tree.leaves(leaves):
         dtype = getattr(leaf, "dtype", np.dtype(type(leaf)) if isinstance(leaf, float | complex) else None)

@@ -44,7 +44,7 @@ KERNELS, BIASES = ("hidden/kernel", "out/kernel"), ("hidden/bias", "out/bias")
 
 
 def of_plain_dictionaries(params, x):
-    """Names as in attention, of which one is 'value'."""
+    """Names as in attention. One of them is 'value'."""
     return (x @ params["query"]["value"]) @ params["value"]
 
 

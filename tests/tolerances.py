@@ -5,7 +5,7 @@ Rows from the tightest to the widest. A test that needs another tolerance derive
 
 # One operation that may be rounded in another way, or twice: some four ε, of 2.2e-16.
 LAST_DIGITS = {"float64": 1e-15}
-# The same formula of a dozen operations, of which exp and log err by a few ε each.
+# The same formula of a dozen operations. Each exp and log has an error of a few ε.
 SAME_FORMULA = {"float64": 1e-14, "float32": 1e-6}
 # The same sums and products of some hundred terms in another order.
 REORDERED = {"float64": 1e-13, "float32": 3e-6}

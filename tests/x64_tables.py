@@ -27,7 +27,7 @@ TABLES = {
 
 
 def networks(dtype):
-    """Kernels and what is made of them, of parameters from NumPy, which are the same in every dtype."""
+    """Kernels and results from them. Parameters come from NumPy, so that they are the same in every dtype."""
 
     def numbers(shape, seed):
         return np.random.default_rng(seed).normal(size=shape).astype(dtype)

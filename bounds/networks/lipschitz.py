@@ -25,7 +25,7 @@ Ascent = tuple[jax.Array, jax.Array, Pair, jax.Array]  # x and v, the best pair 
 def lipschitz_upper_bound(params: Params, activation_lipschitz: ArrayLike = 1.0) -> Float[Array, ""]:
     """Π‖W_j‖_σ, at least the Lipschitz constant of a chain of dense and convolutional layers (theory.md 12.2).
 
-    A convolution whose kernel has k positions reads each input in at most k patches, whatever its stride. Its norm is
+    A convolution whose kernel has k positions reads each input in at most k patches, for any stride. Its norm is
     therefore at most √k times that of its matrix. The bound does not hold for transposed convolutions, normalization,
     attention or branches.
 

@@ -147,7 +147,7 @@ def spectral_complexity(
     """Πρ_i‖A_i‖_σ (Σ_i (‖A_iᵀ − M_iᵀ‖_{2,1}/‖A_i‖_σ)^{2/3})^{3/2} (Bartlett, Foster & Telgarsky 2017, equation 1.2).
 
     Stated in theory.md 12.4. It is a measure; `spectral_margin_bound` is the bound that contains it. The paper's A is
-    (out, in), so ‖Aᵀ‖_{2,1} sums one Euclidean norm per output unit. There are no quotients in the computation, so that
+    (out, in), so ‖Aᵀ‖_{2,1} sums one Euclidean norm per output unit. The computation has no quotients, so that
     a layer may be zero. Biases do not count, and a convolution counts by its matrix.
 
     Args:

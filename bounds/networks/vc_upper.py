@@ -187,7 +187,7 @@ def sigmoid_vc_upper(layers: DenseLayers) -> int:
     """(Wk)² + 11Wk log(18Wk²), rounded down, for logistic sigmoids or tanh (Anthony & Bartlett 1999, Theorem 8.13).
 
     Stated in theory.md 10.4. Since tanh(z) = 2σ(2z) − 1, a tanh network is a sigmoid network with other weights and
-    with a bias in each layer. W therefore counts a bias for every unit, also where there is none.
+    with a bias in each layer. W therefore counts a bias for every unit, also for units without a bias.
 
     Args:
         layers: The network.

@@ -213,7 +213,7 @@ def _suprema(function_class: FunctionClass, key: jax.Array, num_draws: int) -> F
     """The suprema for independent signs, (num_draws,)."""
 
     def supremum(key: jax.Array) -> jax.Array:
-        # jax.random.rademacher draws float64 numbers where x64 is on, whatever the dtype.
+        # jax.random.rademacher draws float64 numbers if x64 is on, for every dtype.
         heads = jax.random.bernoulli(key, jnp.float32(0.5), (function_class.num_samples,))
         return function_class.supremum(2 * heads.astype(jnp.int32) - 1)
 

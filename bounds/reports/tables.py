@@ -56,7 +56,7 @@ class Report:
     Attributes:
         rows: Bounds, then measures.
         left_out: What does not apply.
-        delta: δ. Each bound holds with probability 1 − δ by itself; for all k at once, ask for δ/k.
+        delta: δ. Each bound holds with probability 1 − δ by itself; if you use k of them at once, pass δ/k.
         num_samples: N, the number of training points.
         train_error: The share of training points that are wrong.
         guessing_error: The share of training points that would be wrong if the most frequent class were always named:

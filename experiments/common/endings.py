@@ -54,7 +54,7 @@ def end_in_a_sentence(workdir: Path, go_on: str) -> Iterator[None]:
 
 
 def _end_on_signal(reader: int, workdir: Path, go_on: str) -> None:
-    """Wait for the number of a signal. Python writes it into the pipe at once, whatever the main thread does."""
+    """Wait for the number of a signal. Python writes it into the pipe at once, even if the main thread is busy."""
     while received := os.read(reader, 1):
         number = received[0]
         if number in _NAMES:

@@ -1,4 +1,4 @@
-"""What saves time in small runs: figures have few pixels, and tests that do not look at them do not draw them."""
+"""Small runs save time: figures have few pixels, and tests that do not need them do not save them."""
 
 import pytest
 
@@ -14,5 +14,5 @@ def _coarse_figures():
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Figures are drawn and not saved, which is most of their work; those of earlier runs stay."""
+    """Figures are drawn but not saved, which is most of the work. Figures of earlier runs stay."""
     monkeypatch.setattr(plots, "save_figure", lambda figure, stem: None)

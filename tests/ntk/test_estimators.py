@@ -137,7 +137,7 @@ def test_saved_with_names_of_features_and_labels(data, tmp_path):
 @pytest.mark.parametrize("estimator", [NTKRegressor(), NNGPRegressor()])
 def test_regressors_in_a_pipeline_and_a_grid_search(estimator, tmp_path):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 3)) * [1.0, 10.0, 100.0]  # of which only a scaler makes sense
+    x = rng.normal(size=(60, 3)) * [1.0, 10.0, 100.0]  # scales that need a scaler
     y = np.sin(x[:, 0]) + x[:, 1] / 10
     name = type(estimator).__name__.lower()
     grid = {f"{name}__ridge": [1e-4, 10.0], f"{name}__net": [NET, ntk.MLP(depth=2, activation="tanh")]}

@@ -14,7 +14,7 @@ SINGLE, Y32 = K.astype("float32"), Y.astype("float32")
 
 
 def calls(ntk, flag):
-    """By the flag's name: calls of which the results are arrays, or trees of them."""
+    """By the flag's name: calls whose results are arrays, or trees of arrays."""
     d = ntk.dynamics
     pair, single_pair = SimpleNamespace(ntk=K, nngp=K), SimpleNamespace(ntk=SINGLE, nngp=SINGLE)
     model = ntk.estimators.NNGPRegressor(ntk.MLP(depth=1)).fit(K, Y)

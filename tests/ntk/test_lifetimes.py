@@ -236,7 +236,7 @@ def test_parts_of_a_mixture_are_noticed_too(monkeypatch):
 
 
 def test_contents_of_functions():
-    """Equal for equal code and values, whatever these are."""
+    """They are equal for equal code and equal values of any kind."""
 
     def function_of(value):
         return lambda: value

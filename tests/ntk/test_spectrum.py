@@ -78,7 +78,7 @@ def test_effective_rank():
     p = SPECTRUM / SPECTRUM.sum()
     expected = np.prod(p**-p)
     np.testing.assert_allclose(effective_rank(with_spectrum(SPECTRUM)), expected, rtol=100 * TOLERANCE)
-    # m equal eigenvalues beside zeros, whatever their size.
+    # m equal eigenvalues of any size, and zeros.
     for m in (1, 2, 5):
         kernel = with_spectrum([1e-20] * m + [0.0] * (5 - m))
         # An eigenvalue off by ε adds -ε log ε.

@@ -96,7 +96,7 @@ def test_curves_are_the_bounds():
 
 
 def test_coverage():
-    """The rays {x > a} with labels 1[x > ½] of which a fifth is flipped: E_out(a) = 0.2 + 0.6 |a − ½|, d = 1.
+    """The rays {x > a} with labels 1[x > ½], a fifth of them flipped: E_out(a) = 0.2 + 0.6 |a − ½|, d = 1.
 
     The largest |E_out − E_in| over all a, exactly: between two neighbouring points E_in is constant and E_out is
     largest or smallest at the ends or at ½.

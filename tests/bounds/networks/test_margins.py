@@ -184,7 +184,7 @@ def test_spectral_margin_bound_holds_in_one_dimension():
 
 @pytest.mark.parametrize("bound", [golowich_margin_bound, spectral_margin_bound])
 def test_margin_bounds_hold_for_labels_that_are_coin_tosses(bound):
-    """More features than points: every label is fitted with margin 1, and E_out = ½ whatever the weights are.
+    """More features than points: every label is fitted with margin 1, and E_out = ½ for all weights.
 
     The ramp loss is 0, so only the complexity of the class lifts the bound above ½. Without it the bounds always fail.
     """

@@ -27,7 +27,7 @@ ACTIVATIONS = {
     "sigmoid": expit,
     "tanh": np.tanh,
 }
-# Units (a, c), φ(az + c), of which the sum with these signs has the sign of z.
+# Units φ(az + c) as (a, c). Their sum with these signs has the sign of z.
 PASSED_ON = {
     **{name: [(1, 0, 1)] for name in ("leaky_relu", "cube", "tanh", "sign")},
     **{name: [(1, 0, 1), (-1, 0, -1)] for name in ("relu", "step")},

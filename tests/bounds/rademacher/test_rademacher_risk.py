@@ -55,7 +55,7 @@ def test_bounds_hold_with_their_probability(simulation, delta, empirical):
     assert violated(losses, complexities, delta, empirical).mean() <= limit
 
 
-# All functions with values 0 and 1 on a domain of 4,000 equally likely points, of which a sample of 400 meets a tenth.
+# All functions with values 0 and 1 on a domain of 4,000 equally likely points. A sample of 400 has a tenth of them.
 FEW, DOMAIN = 400, 4000
 
 

@@ -113,7 +113,7 @@ def test_measures_are_the_functions_of_their_names(found, arguments):
         "NTK complexity": bounds.ntk_complexity(options["gram"], labels.astype(jnp.float32), 1.0),
         "local complexity": bounds.local_fixed_point(options["gram"]),
     }
-    # Power iteration stops at a residual of 1e-4, of which the square is the error.
+    # Power iteration stops at a residual of 1e-4, whose square is the error.
     assert {row.name: row.value for row in found.measures} == pytest.approx(
         {name: float(value) for name, value in expected.items()}, rel=1e-5
     )

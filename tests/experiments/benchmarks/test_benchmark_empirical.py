@@ -82,7 +82,7 @@ def test_a_second_run_measures_only_what_is_new(tmp_path, monkeypatch):
     assert [line.split("|")[2].strip() for line in lines] == ["200"] * 4
 
 
-def test_what_does_not_fit_into_memory_is_left_out_and_said(tmp_path, no_figures):
+def test_a_kernel_that_does_not_fit_into_memory_is_left_out_and_named(tmp_path, no_figures):
     config = small(networks={"mlp": {"widths": (8,), "num_inputs": (3,)}}, memory_gib=1e-9)
     benchmark_empirical.main(config, tmp_path)
     (record,) = records_of(tmp_path)
@@ -140,7 +140,7 @@ def test_the_two_forms_of_the_rnn_are_one_function():
 
 
 def test_the_counted_products_are_those_that_make_the_kernel():
-    """The kernel of theory.md 5.1 in NumPy, in float64, every product of which is counted."""
+    """The kernel of theory.md 5.1 in NumPy, in float64, with a count of its products."""
     width, num_inputs, outputs = 7, 5, 3
     f, params, x, flops = build_workload("mlp", width=width, num_inputs=num_inputs, outputs=outputs)
     counted = []

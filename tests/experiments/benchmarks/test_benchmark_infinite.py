@@ -22,10 +22,10 @@ def run(workdir, **fields):
 @pytest.mark.parametrize("activation", sorted(MAPS))
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_full_recursion_agrees_with_the_fast_one(activation, pooling):
-    """Two programs of two numerical libraries, which share no line, in float64."""
+    """Two independent programs, in NumPy and in JAX, in float64."""
     x = np.random.default_rng(0).normal(size=(5, 6, 3))
     net = ntk.RNN(activation=activation, pooling=pooling, w_std=1.2, u_std=0.8, b_std=0.3, v_std=0.7)
-    # Where an input meets itself the other is off by the root of a rounding, through the map of ReLU's derivative.
+    # On the diagonal the other program has an error √ε, from the dual map of ReLU's derivative.
     np.testing.assert_allclose(rnn_ntk(net, x), ntk.infinite_ntk(net, x), rtol=1e-7)
 
 

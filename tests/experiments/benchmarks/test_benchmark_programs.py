@@ -19,10 +19,10 @@ small = functools.partial(small_config, SMALL, "benchmark_programs")
 
 @pytest.mark.parametrize("kind", [pytest.param("wide_resnet", marks=pytest.mark.slow), "cnn_flatten", "graph"])
 def test_both_libraries_have_the_same_network(kind):
-    """In float64, where a wrong weight or padding cannot pass for rounding."""
+    """In float64, in which a wrong weight or padding exceeds rounding."""
     net, x, kernel_fn = build_workload(kind, size=4, num_inputs=2)
     x = x.astype(float)
-    # neural-tangents' arccosine loses half of the digits where an input meets itself, which is one pair of many here.
+    # neural-tangents' arccosine loses half of the digits for an input with itself, which is one of many pairs here.
     np.testing.assert_allclose(ntk.infinite_ntk(net, x), jax.jit(kernel_fn)(x), rtol=1e-7)
 
 

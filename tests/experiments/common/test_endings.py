@@ -14,7 +14,7 @@ from experiments.common import environment, script, workdir
 from experiments.common.endings import FULL, end_in_a_sentence
 
 ROOT = Path(__file__).parents[3]
-# The main thread is in C and does not come back to Python, as it is in a compiled program.
+# The main thread stays in C and does not return to Python, as in a compiled program.
 BUSY = """
 import ctypes, pathlib, sys
 from experiments.common.endings import end_in_a_sentence
@@ -100,7 +100,7 @@ assert numbers == list(range(len(numbers))) and len(numbers) > 10
 
 
 def test_a_full_disk_leaves_whole_files(tmp_path):
-    """A disk of 64 KiB in a name space of its own."""
+    """A disk of 64 KiB in its own mount namespace."""
     (tmp_path / "full.py").write_text(FULL)
     (tmp_path / "disk").mkdir()
     shell = (

@@ -1,4 +1,4 @@
-"""What a run says of its own making."""
+"""The record of the environment of a run."""
 
 import json
 import subprocess
@@ -72,7 +72,7 @@ def test_changes_are_those_of_tracked_files_and_new_ones_beside_the_code(checkou
 
 
 def test_the_checkout_of_something_else_is_not_taken_for_this_one(checkout, tmp_path, monkeypatch):
-    """Packages that are installed inside of it."""
+    """Packages that are installed inside another checkout."""
     monkeypatch.setattr(environment, "_ROOT", checkout / "experiments")
     record_environment(tmp_path, config="configs/gia.py", data=None)
     assert [recorded(tmp_path)[0][name] for name in ("commit", "dirty")] == [None, None]

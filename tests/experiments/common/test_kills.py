@@ -1,4 +1,4 @@
-"""SIGKILL, ten times a run, at every stage: what it ends with is what an uninterrupted run has, byte for byte."""
+"""A run that is killed ten times, at every stage, ends with the files of an uninterrupted run, byte for byte."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ RUNS = {
         "config.task.width": 16,
     },
 }
-# Fewer networks: a flag can change a field, and not take one away.
+# Fewer networks need a config of their own, since a flag can change a field but not remove one.
 CONFIG = """
 from configs import {name}
 def get_config():
@@ -67,7 +67,7 @@ def start(name, workdir, stderr=subprocess.DEVNULL):
 
 
 def outputs(workdir):
-    """Everything that is left but the note of what made it, which names a checkout that may be edited meanwhile."""
+    """All files of a run except environment.json, which names a checkout that may change in the meantime."""
     files = {file.name: file.read_bytes() for file in workdir.iterdir() if file.name != "environment.json"}
     files["summary.md"] = files["summary.md"].partition(b"\n\nMade by")[0]
     return files
@@ -99,7 +99,7 @@ def test_a_run_that_was_killed_ten_times_ends_like_one_that_was_not(name, tmp_pa
         process = start(name, killed)
         if kills < KILLS:
             wait_until_open(process, killed)
-            # From the moment when the folder is made to that of the last figure.
+            # Kills are spread from the moment when the folder is made to the last figure.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(rng.uniform(0, working))
             process.kill()

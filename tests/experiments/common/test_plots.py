@@ -1,4 +1,4 @@
-"""Figures fit a page, and what they say below themselves covers nothing."""
+"""Figures fit on a page, and the sentences below them do not cover anything."""
 
 import numpy as np
 import pytest

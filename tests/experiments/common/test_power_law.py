@@ -38,7 +38,7 @@ def test_the_interval_has_the_width_of_the_normal_theory():
 
 
 def test_each_size_is_resampled_on_its_own():
-    # The same noise at every size: drawing the same members everywhere would cancel it, and leave no interval.
+    # The noise is the same at every size. With the same draws at every size it would cancel, and the interval be empty.
     noise = np.random.default_rng(4).standard_normal(SAMPLES)
     fit = fit_exponent(SIZES, SIZES[:, None] ** -0.5 * np.exp(0.7 * noise), num_resamples=20_000)
     # The sample deviation of 32 numbers is known to 1/sqrt(62) = 13 %: four of these.

@@ -37,7 +37,7 @@ def test_every_field_has_a_meaning(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_assigned_field_has_a_comment_of_its_own(name):
-    """Not that of a field before it, nor that of what it is inside of; the config that it starts from may have it."""
+    """The comment of a neighbour or of its group does not count. The comment in a base config does."""
     found = meanings(ROOT / "configs" / f"{name}.py")
     fields, source = assigned(name)
     assert ast.parse(source)

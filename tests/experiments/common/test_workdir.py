@@ -96,7 +96,7 @@ def test_other_data_are_refused_wherever_they_lie(tmp_path, other):
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints"])
-def test_results_without_their_config_are_adopted_by_nobody(tmp_path, name):
+def test_results_without_their_config_are_refused(tmp_path, name):
     (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).write_text('{"width": 8}\n')
     with pytest.raises(ValueError, match=f"has {name} and no config.json, so its run is unknown; put its"):
         open_workdir(tmp_path, config())
@@ -170,7 +170,7 @@ def test_files_are_whole_or_not_there(tmp_path):
         stopped_halfway()
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
-    # With the rights of any other new file.
+    # The file has the permissions of any other new file.
     (tmp_path / "plain").write_text("")
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 

@@ -40,7 +40,7 @@ def assert_kernels_approach_the_corrected_limit_alone(found):
     for name in gia.PROGRAMS:
         near = [np.median(found[name, width]["corrected"]) for width in (32, 128)]
         far = [np.median(found[name, width]["gia"]) for width in (32, 128)]
-        # Four times the width halves the one; the other has a floor.
+        # Four times the width halves the first error. The second one does not fall below a limit.
         assert near[1] < 0.75 * near[0]
         assert far[1] > 1.5 * near[1]
 

@@ -111,7 +111,7 @@ def test_networks_are_compared_in_one_figure(exact, sampled, tmp_path, capsys, m
     assert (tmp_path / "summary.csv").read_text().startswith("network,width,median")
 
 
-def test_a_limit_that_is_not_known_well_enough_is_warned_of():
+def test_a_limit_with_a_large_standard_error_gives_a_warning():
     """Its own error is to be a tenth of the median one at the largest width; it halves with four times the samples."""
     config = small(samples=1000)
     errors = {"a": np.array([[9.0, 9.0, 9.0], [0.5, 1.0, 4.0]]), "b": np.ones((2, 3)), "c": np.ones((2, 3))}

@@ -60,7 +60,7 @@ def test_errors_are_those_of_each_network_by_itself(net):
     model = ntk.finite(net, width)
     limit = np.asarray(limits["ntk"], float)
     for key, error in zip(keys, errors["ntk"], strict=True):
-        # Another road to the finite kernel: the Jacobian of all parameters.
+        # Another way to the finite kernel: the Jacobian of all parameters.
         kernel = np.asarray(ntk.empirical_ntk(model.apply, model.init(key, x), x))
         expected = np.linalg.norm(kernel - limit) / np.linalg.norm(limit)
         # Kernels to about 1e-6 in float32, an error of about 0.2.
@@ -148,7 +148,7 @@ def test_references_that_do_not_fit(net, reference, sentence):
     [pytest.param("MLP", "mlp", marks=pytest.mark.slow), pytest.param("RNN", "rnn", marks=pytest.mark.slow)],
 )
 def test_programs_have_the_errors_of_the_networks_that_they_describe(name, kind):
-    """Of single networks they differ, since their parameters are drawn otherwise; over 32 seeds both means agree."""
+    """Errors of single networks differ, since their parameters are other draws. Over 32 seeds both means agree."""
     fields = {"depth": 2} if name == "MLP" else {"pooling": "last"}
     nets = getattr(ntk, name)(activation="erf", **fields), getattr(ntk.architectures, kind)(activation="erf", **fields)
     x = inputs(nets[0])[:, :2] if name == "RNN" else inputs(nets[0])

@@ -26,7 +26,7 @@ def test_npz(tmp_path):
 
 
 class Unpickled:
-    """Says so when somebody unpickles it."""
+    """Records when it is unpickled."""
 
     seen = False
 

@@ -103,7 +103,7 @@ GOOD |= {"x_test": GOOD["x_train"], "y_test": GOOD["y_train"]}
         ({"y_test": np.array([0, -1])}, "the test label -1; expected labels from 0"),
     ],
 )
-def test_refuses_arrays_that_are_no_images(tmp_path, changes, sentence):
+def test_refuses_arrays_that_are_not_images(tmp_path, changes, sentence):
     np.savez(tmp_path / "mine.npz", **(GOOD | changes))
     with pytest.raises(ValueError, match=sentence):
         load_data("mine", data_dir=tmp_path)

@@ -72,7 +72,7 @@ def test_idx_without_entries(tmp_path):
         ),
         (idx_bytes(0x08, (1,) * 9, "B", [1]), "its IDX header has 9 axes; expected 1 to 8"),
         (idx_bytes(0x08, (), "B", [1]), "its IDX header has 0 axes; expected 1 to 8"),
-        # Without the time of day, which would be in the name of the test.
+        # gzip headers hold the time, which would be in the name of the test.
         (gzip.compress(idx_bytes(0x08, (6,), "B", range(6)), mtime=0)[:-6], "gzip stream cannot be read to the end"),
     ],
 )
@@ -106,7 +106,7 @@ def test_cifar10_batch(tmp_path):
     ("content", "sentence"),
     [(b"", "0 bytes are not records"), (bytes(3072), "3072 bytes"), (bytes([10]) + bytes(3072), "label 10")],
 )
-def test_cifar10_refuses_what_is_no_batch(tmp_path, content, sentence):
+def test_cifar10_refuses_files_that_are_not_batches(tmp_path, content, sentence):
     path = tmp_path / "test_batch.bin"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=sentence):

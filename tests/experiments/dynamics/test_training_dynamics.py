@@ -60,7 +60,7 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     assert files["trajectories.pdf"].startswith(b"%PDF")
     summary = files["summary.md"].decode()
     assert summary in capsys.readouterr().out
-    # What is in the table are medians of what was measured, and the slope through them all.
+    # The table has medians of the measurements, and the slope through all of them.
     drifts = np.array([like_measured(None, "ntk", width, config)["drift"] for width in (8, 16)])
     row = [cell.strip() for cell in next(line for line in summary.splitlines() if "kernel drift" in line).split("|")]
     assert row[5] == "-1"
@@ -69,7 +69,7 @@ def test_runs_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     # Printed with two decimals.
     assert float(row[3]) == pytest.approx(slope, abs=0.006)
 
-    # Half a line is left by a kill, and what was whole is not measured again.
+    # After a kill half a line is left. Complete lines are not measured again.
     lines = files["metrics.jsonl"].splitlines(keepends=True)
     (tmp_path / "metrics.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:50])
     monkeypatch.setattr(plots, "save_figure", lambda figure, stem: None)

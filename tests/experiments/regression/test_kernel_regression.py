@@ -88,19 +88,19 @@ def test_evidence_finds_the_scale_that_the_data_have():
 
 
 @pytest.mark.implicit_promotion  # Optax, in Adam
-def test_evidence_keeps_the_best_on_the_way_and_tells_where_it_ends():
+def test_evidence_keeps_the_best_step_and_refuses_values_that_are_not_finite():
     y = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
     # Steps of e³ leave the maximum at once and do not come back within two more.
     found = maximize_evidence(lambda logs: jnp.zeros((5, 5)), {"noise": 1.0}, y, steps=3, learning_rate=3.0)
     assert found.numbers["noise"] == pytest.approx(1.0)
     assert np.argmax(found.history) == 0
-    # −I is no kernel: with a noise below 1 there is no density.
+    # −I is not a kernel: with a noise below 1 there is no density.
     with pytest.raises(FloatingPointError, match=r"the marginal likelihood is nan in step 0; expected more noise"):
         maximize_evidence(lambda logs: -jnp.eye(5), {"noise": 0.5}, y, steps=2, learning_rate=0.1)
 
 
-def test_scores_of_the_ntk_know_no_unit_of_the_kernel():
-    """A multiple of Θ with as large a ridge trains the same networks, of which the targets have the same noise."""
+def test_scores_of_the_ntk_do_not_depend_on_the_scale_of_the_kernel():
+    """A multiple of Θ and the same multiple of the ridge give the same trained networks, with the same noise."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(22, 40))
     k = features @ features.T / 40

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: one that was damaged anywhere is named, and the one before is taken."""
+"""Checkpoints on disk: a warning names a damaged one, and the one before it is used."""
 
 import errno
 import os
@@ -127,9 +127,9 @@ def test_a_full_disk_is_an_error_of_the_disk(tmp_path, monkeypatch, number):
 
 
 def test_a_file_that_the_system_keeps_small_is_an_error_of_the_disk(tmp_path):
-    """With the words of Orbax itself."""
+    """With the error message of Orbax itself."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    noise = np.random.default_rng(0).normal(size=10**5).astype(np.float32)  # 400 kB, which no compression saves
+    noise = np.random.default_rng(0).normal(size=10**5).astype(np.float32)  # 400 kB, also after compression
     with Checkpoints(tmp_path / "run") as checkpoints:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, before[1]))
         try:

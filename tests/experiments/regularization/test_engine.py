@@ -114,7 +114,7 @@ def test_members_of_every_network_together_are_the_same_as_alone(model, name):
     names = {"penalties": PENALTIES, "adam": PENALTIES, "singular_values": SINGULAR_VALUES}.get(name, [name] * 3)
     members = [member(own, seed) for seed, own in enumerate(names)]
     options = {"model": model, "optimizer": "adam" if name == "adam" else "sgd"}
-    # What takes derivatives of the function takes long to compile.
+    # Measurements with derivatives of the function take long to compile.
     for dtype, steps, num_probes in (("float64", STEPS, 3 if name == "penalties" else 0), ("float32", 20, 0)):
         plan = program(names[0], dtype, num_probes=num_probes, **options)
         data = samples(dtype, SHAPES[model])
@@ -129,7 +129,7 @@ def test_members_of_every_network_together_are_the_same_as_alone(model, name):
                 assert largest_difference(own[0].params, alone[0].params) < 2e-5
                 assert largest_difference(own[1]["train"]["loss"], alone[1]["train"]["loss"]) < 2e-5
         if name == "spectral_norm":
-            # What the power iteration leaves.
+            # The error of the power iteration.
             np.testing.assert_allclose(together[1]["spectral"], STRENGTHS[name], rtol=1e-3)
         if name == "singular_values" and model is MLP and dtype == "float64":
             spectral, nuclear = together[1]["spectra"]["Dense_1/kernel"]
@@ -211,7 +211,7 @@ def test_the_error_with_noise_is_the_mean_over_labels_drawn_anew():
     )
 
 
-def test_what_is_not_finite_anywhere_has_diverged():
+def test_a_member_with_any_number_that_is_not_finite_has_diverged():
     data, plan = samples("float32"), program(dtype="float32", num_probes=2, noise_levels=())
     one = jax.tree.map(lambda leaf: leaf[0], as_arrays([member("none")]))
     state = jax.jit(functools.partial(init_member, plan))(one, data)

@@ -30,7 +30,7 @@ def test_losses_and_errors_are_of_the_points_that_count():
 
 def test_outputs_that_are_nan_are_errors():
     outputs = jnp.asarray(OUTPUTS).at[:10].set(jnp.nan)
-    # Where values can be looked at, outside of programs, they are refused.
+    # Outside of compiled programs, where values can be checked, they are refused.
     found = jax.jit(functools.partial(measures.classification, "squared"))(outputs, jnp.asarray(OUTPUTS.argmax(1)))
     assert found["error"] == pytest.approx(10 / 50)
     assert jnp.isnan(found["loss"])

@@ -30,7 +30,7 @@ def test_every_combination_is_a_member_once():
     assert {member.seed for member in everyone} == {7, 8}
 
 
-def test_strengths_go_where_their_regularizer_wants_them():
+def test_strengths_are_those_of_their_regularizer():
     members = [member for members in grid(ConfigDict(FIELDS)).values() for member in members]
     found = as_arrays(members, "float64")
     for index, member in enumerate(members):

@@ -16,7 +16,7 @@ MODELS = {"MLP": MLP, "RNN": RNN, "CNN": CNN}
 
 
 def trained_statistics(model, variables, x, **options):
-    """Variables after some passes in training mode, of which only the statistics change."""
+    """Variables after some passes in training mode, in which only the statistics change."""
 
     def once(_, variables):
         return variables | model.apply(variables, x, train=True, mutable=["batch_stats"], **options)[1]
@@ -59,7 +59,7 @@ def test_normalized_layers_have_the_spectral_norm_they_are_given(kind):
     model = MODELS[kind](outputs=3, width=8, layers="spectral_norm", dtype=x.dtype)
     variables = trained_statistics(model, jax.jit(model.init)(jax.random.key(4), x), x, gain=2.0)
     for matrix in jax.jit(lambda variables: effective_weights(model, variables, x, gain=2.0).matrices)(variables):
-        # What the power iteration leaves.
+        # The error of the power iteration.
         assert np.linalg.norm(matrix, 2) == pytest.approx(2.0, rel=1e-3)
 
 

@@ -73,7 +73,7 @@ def test_zeros_stay_zeros_in_float32_and_biases_are_free():
 
 
 @pytest.mark.parametrize("transform", [soft_threshold(0.1), singular_value_shrinkage(spectral=0.1)])
-def test_penalties_want_the_parameters(transform):
+def test_penalties_need_the_parameters(transform):
     w = jnp.ones((2, 2))
     with pytest.raises(ValueError, match="params is None; expected the parameters"):
         transform.update(w, transform.init(w), None)

@@ -1,4 +1,4 @@
-"""What is written of a member: all that was measured, at every evaluation, and its bounds or why there are none."""
+"""The record of a member: all measurements at every evaluation, and its bounds or the reason why there are none."""
 
 import jax
 import pytest
@@ -24,7 +24,7 @@ BY_LAYER = {"sparsities", "one", "frobenius", "spectral", "stable_rank", "effect
 
 @pytest.fixture(scope="module")
 def run():
-    """A small network, its data and what became of it."""
+    """A small network, its data, and the result of its training."""
     program = Program(MLP(outputs=10, width=4, depth=1), batch_size=10, noise_levels=(0.5, 1.0), num_probes=3)
     samples = draw_samples(load_data(), (30, 20, 20), as_vectors)
     plan = make_plan(program, [MEMBER], samples, member_mesh(jax.devices()[:1]), memory_gib=1.0)
@@ -64,7 +64,7 @@ def test_networks_that_have_no_bounds_say_why(run, monkeypatch):
         found = record_of(run, OPTIONS, program)
         assert found["bounds"] == {}
         assert "exceeds 3.4e+38" in found["left_out"]["everything"]
-    # A network whose activation norm bounds do not know is no network to them.
+    # `bounds.report` gets no network if its activation has no norm bounds.
     assert known == ["relu", None]
 
 

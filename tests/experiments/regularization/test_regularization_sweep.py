@@ -79,7 +79,7 @@ def test_a_run_leaves_its_files(finished):
         assert record["bounds"]["Hoeffding, all parameters"] > record["curves"]["train_error"][-1]
 
 
-def test_regularizers_do_what_they_are_for(finished):
+def test_regularizers_have_their_effects(finished):
     found = records_of(finished)
     zeros = [record["curves"]["sparsity"][-1] for record in select(found, regularizer="l1", seed=0)]
     assert zeros == sorted(zeros)

@@ -1,4 +1,4 @@
-"""What the report reads off records: early stopping, the best strength, Kendall's τ; the two-weight picture."""
+"""Results of the report from records: early stopping, the best strength, Kendall's τ, and the figure of two weights."""
 
 import itertools
 
@@ -54,10 +54,10 @@ def test_bounds_are_compared_less_the_training_error():
     assert measures_of(record("l1", 0.1, 0, 0.2, 3.0))["some"] == pytest.approx(6.0)
 
 
-def test_bounds_at_their_ceiling_have_no_part_in_correlations():
+def test_bounds_at_their_ceiling_are_left_out_of_correlations():
     def ending(place, at_ceiling):
         one = record("l1", 0.1 * place, 0, 0.1 + 0.01 * place, 1.0 + place)
-        # At the ceiling values still differ, by what is paid for δ and by the training error.
+        # At the ceiling values still differ, by the part for δ and by the training error.
         return one | {"bounds": {"margins": 8.3 + 0.01 * place, "test data": 1.0}, "at_ceiling": at_ceiling}
 
     ceiling = ["margins", "test data"]

@@ -50,7 +50,7 @@ def objective(weights, target, spectral):
 
 @functools.partial(jax.jit, static_argnames=("steps", "momentum"))
 def trained(target, strengths, rate=0.5, steps=60, momentum=0.0):
-    """W after so many steps on ½‖W − T‖² from T, in the target's dtype."""
+    """W after `steps` steps on ½‖W − T‖² from T, in the target's dtype."""
     optimizer = regularized_optimizer(strengths, rate, momentum=momentum, singular_values=True)
 
     def step(_, state):
@@ -124,7 +124,7 @@ def test_both_penalties_end_at_the_minimum_of_their_sum():
     target, spectral, nuclear = RNG.normal(size=(6, 4)), 1.0, 0.7
     start = np.asarray(trained(jnp.asarray(target), Strengths(spectral=spectral, nuclear=nuclear)))
     np.testing.assert_allclose(start, minimum(target, spectral, nuclear), atol=CLOSED_FORM["float64"])
-    # The minimum of a convex function: no direction leads down.
+    # At the minimum of a convex function, the objective grows in every direction.
     directions = RNG.normal(size=(200, 6, 4))
 
     def value(weights):

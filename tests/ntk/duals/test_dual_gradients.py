@@ -31,7 +31,7 @@ def gradients(name, dtype="float64"):
     def of_one(*q):
         return jnp.stack([jnp.stack(jax.grad(f, (0, 1, 2))(*q)) for f in (act.dual, act.dual_derivative)])
 
-    # Exact in float32 too, but for the diagonal, of which only float64 is asked.
+    # The covariances are exact in float32 too, except on the diagonal, which is tested in float64 only.
     covariances = INTERIOR + SINGULAR + CONSTANT + LARGE + DIAGONAL
     result = jax.jit(jax.vmap(of_one))(*(jnp.asarray(q, dtype) for q in zip(*covariances, strict=True)))
     assert result.dtype == dtype

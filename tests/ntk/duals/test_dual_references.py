@@ -28,7 +28,7 @@ def test_stored_rows_are_what_the_quadrature_gives(name):
     ],
 )
 def test_references_agree_with_a_plain_quadrature(name):
-    """Formulas and quadratures above share nothing with this rule but the definition of φ."""
+    """This rule shares only the definition of φ with the formulas and quadratures above."""
     derivative = jax.jit(jax.numpy.vectorize(jax.grad(FUNCTIONS[name])))
     for q11, q12, q22 in ((1.0, 0.5, 1.0), (0.3, -0.9, 3.0), (3.0, 2.99999, 3.0), (2.0, -4.0, 8.0)):
         if name == "exp" and q22 > 3:  # E exp(2u) lies outside the range of the rule

@@ -141,7 +141,7 @@ def test_drift_of_the_kernel_tells_lazy_training_from_feature_learning(name):
     standard_error = np.sqrt(np.sum(logs.var(axis=1, ddof=1) / seeds)) / np.log(4)
     expected = 0.0 if name == "mup" else -1.0
     # Orders beyond the first are some 1/√n of it, 6 % at width 256 and 3 % at 1024. Proven is an exponent of −1/2 (Lee
-    # et al. 2019): this is told apart.
+    # et al. 2019): the test can tell the two apart.
     tolerance = 4 * standard_error + 0.06
     assert tolerance < 0.45
     assert abs(slope - expected) < tolerance

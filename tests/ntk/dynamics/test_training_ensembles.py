@@ -54,7 +54,7 @@ def test_ensemble_agrees_with_neural_tangents(problem, trained, get):
 @pytest.mark.slow
 @pytest.mark.implicit_promotion  # by neural-tangents, of ranks and dtypes
 def test_ensemble_with_a_ridge_agrees_with_neural_tangents(problem):
-    """Of networks all of which is trained; of the read-out alone, theirs is the posterior with the ridge as noise."""
+    """For fully trained networks. For the read-out alone, neural-tangents has the posterior with the ridge as noise."""
     net, x, x_test, y, (train, across, test) = problem
     options = {"learning_rate": 0.7, "diag_reg": 0.1}
     theirs = ntk.load_neural_tangents().predict.gradient_descent_mse_ensemble(stax_kernel_fn(net), x, y, **options)

@@ -128,7 +128,7 @@ def branches(params, x):
 
 
 def wrapped(params, x):
-    """A parameter inside remat, jit, fori_loop and a function with its own derivative."""
+    """A parameter inside remat, jit, fori_loop and a function with a derivative of its own."""
 
     @jax.custom_jvp
     def product(h, w):

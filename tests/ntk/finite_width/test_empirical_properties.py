@@ -1,4 +1,4 @@
-"""What every kernel of finite networks must be, whatever the network and the data: symmetric, positive, consistent."""
+"""Properties of all kernels of finite networks: they are symmetric, positive semi-definite and consistent."""
 
 import jax
 import jax.numpy as jnp

@@ -99,7 +99,7 @@ def test_chosen_parameters_and_the_others_add_up(models, name, method):
     "batch_size", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 3]
 )
 def test_tiles_of_any_size(models, method, batch_size):
-    """Four rows in tiles of 3 and of 2: mirrored, ragged, and two that meet twice in the circle."""
+    """Four rows in tiles of 3 and of 2: mirrored tiles, a smaller last tile, and a pair of tiles that occurs twice."""
     (f, *arguments), jacobians = models("stacked_layers")
     options = {"trace_axes": (), "method": method, "batch_size": batch_size}
     two_batches, one_batch = compiled(
@@ -163,7 +163,7 @@ def test_inputs_of_two_lengths():
             s = step(params, s, x[:, t])
         return s @ params["v"]
 
-    def pooled(params, x):  # its parameters are used alike for any length
+    def pooled(params, x):  # its parameters are used in the same way for any length
         return jnp.tanh(x.mean(1) @ params["u"]) @ params["v"]
 
     x1, x2 = normal(4, 5, 2), normal(3, 7, 2)

@@ -43,7 +43,7 @@ def test_limits(dtype, other):
     [(1, 2), (7, None), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, None), (7, 2)))],
 )
 def test_finite_networks_have_the_kernel_of_the_limit(width, outputs):
-    """Θ is the same at every width and at all parameters, and f is v·ξ, whatever the width."""
+    """Θ is the same at every width and for all parameters, and f is v·ξ at every width."""
     model = ntk.finite(NET, width, outputs)
     params = model.init(jax.random.key(0), X1)
     v = params["params"]["v"]

@@ -45,7 +45,7 @@ def test_agrees_with_neural_tangents(name, batches, depth, dtype):
     x1, x2 = inputs().astype(dtype), None if batches == "one" else inputs(seed=1).astype(dtype)
     found = ntk.infinite_kernels(net, x1, x2)
     assert found.ntk.dtype == dtype
-    # The reference is always evaluated in float64. Where an input meets itself its arccosine is off by √ε = 1.5e-8,
+    # The reference is always evaluated in float64. On the diagonal its arccosine has an error of √ε = 1.5e-8,
     # depending on how it is compiled; `test_where_an_input_meets_itself` has these.
     double = (None if x is None else jnp.asarray(x, "float64") for x in (x1, x2))
     expected = stax_kernel_fn(net)(*double, ("nngp", "ntk"))
@@ -170,7 +170,7 @@ def test_relu_kernels_scale_with_the_inputs(scale, dtype):
     """Input variances 1e-8 and 1e8: without biases the kernels are homogeneous of degree two."""
     net = ntk.MLP(depth=3, w_std=1.3, b_std=0.0)
     x = inputs().astype(dtype)
-    # Multiplying by a scale that is no power of two rounds the inputs; ρ = ±1 turns that into its square root.
+    # A scale that is not a power of two rounds the inputs. At ρ = ±1 the kernel changes by the root of this rounding.
     tolerance = 10 * np.sqrt(jnp.finfo(dtype).eps)
     scaled = ntk.infinite_kernels(net, np.asarray(scale, dtype) * x)
     plain = ntk.infinite_kernels(net, x)
@@ -204,7 +204,7 @@ def test_float32_diagonal_and_duplicates_are_exact(name):
 
 @pytest.mark.parametrize("name", ["relu", "erf"])
 def test_float32_duplicates_of_two_batches_are_exact(name):
-    """Equal inputs of different batches, whatever the order in which their products were summed."""
+    """Equal inputs of different batches, for any order in which their products are summed."""
     net = ntk.MLP(depth=3, activation=name, w_std=1.3, b_std=0.3)
     x = inputs(dim=784).astype(np.float32)
     found, expected = ntk.infinite_ntk(net, x, x[5:8].copy()), ntk.infinite_ntk(net, x.astype(np.float64))

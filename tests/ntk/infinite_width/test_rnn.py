@@ -211,7 +211,7 @@ def test_symmetric_and_positive_semidefinite(pooling, name, shape, w_std, b_std,
     k = ntk.infinite_kernels(net, x, lengths1=lengths)
     size = shape[0] * shape[1]
     for matrix in (k.ntk, k.nngp, k.C.reshape(size, size)):
-        # As for the MLP: the square root of rounding near ρ = ±1.
+        # An error √ε near ρ = ±1, as for the MLP.
         tolerance = 1e-7 * len(matrix) * max(float(jnp.abs(matrix).max()), 1e-300)
         assert float(jnp.abs(matrix - matrix.T).max()) <= tolerance
         assert float(jnp.linalg.eigvalsh(matrix)[0]) >= -tolerance

@@ -262,5 +262,5 @@ def test_monte_carlo_kernels_scatter_around_the_moments_of_the_weights(nt):
     k = W_STD**2 * gram
     error = np.sqrt((np.outer(np.diag(k), np.diag(k)) + k**2) / (4 * 1024))
     assert np.all(np.abs(sampled.nngp - k) < 4 * error)
-    # A linear network has the same tangent kernel whatever its weights.
+    # A linear network has the same tangent kernel for all weights.
     np.testing.assert_allclose(sampled.ntk, k, rtol=1e-12)

@@ -138,7 +138,7 @@ def test_arrays_of_positions_agree_with_a_vector_for_each(name):
 
 @ntk.tensor_program
 def watched(net, x):
-    """Two convolutions, of which both are watched, and read-outs of each position and of the mean."""
+    """Two convolutions, both watched, and read-outs of each position and of the mean."""
     phi = net.phi("relu")
     h = net.watch("h", net.convolution("u", (3,), padding="same") @ x + net.bias("b", 0.3))
     z = net.watch("z", phi(net.convolution("w", (2,), padding="valid") @ phi(h)))

@@ -1,4 +1,4 @@
-"""Functions of scalars that are continuous are accepted, whatever they are made of; jumps are refused by name.
+"""Continuous functions of scalars are accepted, and functions that jump are refused by name.
 
 The limits of the scalars are put where each function bends or jumps: 0 for two means of Gaussian vectors, 1 for a
 second moment.
@@ -17,7 +17,7 @@ X = np.array([[1.0, 1.0], [1.0, -1.0]])  # of second moment 1
 
 
 def first(names, *fast):
-    """The names as parameters, of which all but the fast ones are for the long run."""
+    """The names as parameters. All but the fast ones are slow tests."""
     return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 

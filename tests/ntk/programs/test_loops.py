@@ -54,7 +54,7 @@ def stacked(net, x):
 
 @ntk.tensor_program
 def two_states(net, x):
-    """Two states of which each reads the other, a field and one row of it at all steps."""
+    """Two states that read each other, a field, and one row of it at all steps."""
     A, B, U = net.matrix("a"), net.matrix("b", 0.7), net.input_matrix("u")
     phi, psi, field = net.phi("erf"), net.phi("relu"), net.input_matrix("f") @ x
 
@@ -99,7 +99,7 @@ def rows(net, x):
 
 @ntk.tensor_program
 def residual(net, x):
-    """A state that keeps what it was: on arrays there is no rule for it, and its steps are read one by one."""
+    """A state that keeps its old value. Arrays have no rule for it, so its steps are read one by one."""
     W, U, phi = net.matrix("w"), net.input_matrix("u"), net.phi("erf")
 
     def step(s, entries):
@@ -207,7 +207,7 @@ def test_a_network_computes_its_steps(name):
 
 
 def test_the_last_state_is_that_of_the_recursion():
-    """`ntk.RNN`, which knows nothing of programs."""
+    """The recursion is that of `ntk.RNN`, which does not use programs."""
     x1, x2 = inputs((4, 6, 3)), inputs((3, 6, 3), seed=1)
     net = ntk.RNN(activation="erf", pooling="last", w_std=1.2, u_std=0.9, b_std=0.3)
     np.testing.assert_allclose(

@@ -136,7 +136,7 @@ def test_two_functions_and_a_shift():
 
 
 def test_outputs_add_up():
-    """Two output weights, of which one reads the mean of two vectors, and factors on outputs."""
+    """Two output weights, one of which reads the mean of two vectors, and factors on outputs."""
 
     @tensor_program
     def program(net, x):

@@ -12,7 +12,7 @@ from ntk.programs.architectures import batch_norm_mlp, lstm
 
 
 def inputs(*shape, seed=0):
-    """Random inputs of which two are the same."""
+    """Random inputs, two of which are the same."""
     x = np.random.default_rng(seed).normal(size=shape)
     x[1] = x[0]
     return jnp.asarray(x)
@@ -159,7 +159,7 @@ def test_a_seed_gives_the_same_numbers():
     assert first.samples == 256
     single = infinite(zoo.gated, x.astype(jnp.float32), samples=256, seed=1)
     assert {leaf.dtype for leaf in jax.tree.leaves(single)} == {jnp.dtype("float32")}
-    # The same points to 23 bits, of which the outermost move most.
+    # The points agree to 23 bits. The outermost ones differ most.
     np.testing.assert_allclose(single.ntk, first.ntk, rtol=1e-3)
 
 
