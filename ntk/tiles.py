@@ -111,7 +111,7 @@ def side_by_tiles(
     shapes = [leaf for leaf, grown in zip(leaves, grows, strict=True) if grown]
     empty = [jnp.zeros((length, *leaf.shape[1:]), leaf.dtype) for leaf in shapes]
     wholes = lax.scan(add, empty, jnp.asarray(starts))[0]
-    fixed = parts(0, False)
+    fixed = [] if all(grows) else parts(0, False)
 
     def of_rows(rows: list[jax.Array]) -> PyTree:
         varying, same = iter(rows), iter(fixed)
