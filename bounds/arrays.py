@@ -56,7 +56,7 @@ def as_gram_stack(name: str, gram: object) -> jax.Array | jax.ShapeDtypeStruct:
     return stack
 
 
-def as_radius(name: str, radius: Any) -> Any:
+def as_radius(name: str, radius: object) -> object:
     """`radius`, one number or a stack of them, or its abstract shape; refused where it is concrete and negative."""
     if isinstance(radius, jax.ShapeDtypeStruct):
         return radius

@@ -66,7 +66,7 @@ def as_count(name: str, value: Any, minimum: int = 1, bits: int = 1023) -> int:
     return int(value)
 
 
-def as_scalar(as_checked: Callable[[str, Any], np.ndarray], name: str, value: Real) -> float:
+def as_scalar(as_checked: Callable[[str, Real], np.ndarray], name: str, value: Real) -> float:
     """One number, checked by a function of this module such as `as_delta`; refused where it is an array."""
     numbers = as_checked(name, value)
     if numbers.ndim:
@@ -109,7 +109,7 @@ def plain(result: Float64) -> Result:
     return number
 
 
-def _checked(name: str, value: Any, allowed: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:
+def _checked(name: str, value: object, allowed: Callable[[np.ndarray], np.ndarray], expected: str) -> np.ndarray:
     if not is_concrete(value):
         raise TypeError(f"{name} is traced by JAX; expected {expected}: closed forms are computed on the host.")
     numbers = as_numpy(name, value, expected)

@@ -43,14 +43,10 @@ def check_config(config: ConfigDict) -> None:
     """
     script.check_axis("widths", config.widths, "widths")
     check_count("num_seeds", config.num_seeds, minimum=2)
-    check_count("num_resamples", config.num_resamples)
     check_count("seed", config.seed, minimum=0)
     if not config.memory_gib > 0:
         raise ValueError(f"memory_gib is {config.memory_gib!r}; expected a positive number.")
-    if not 0 < config.confidence < 1:
-        raise ValueError(f"confidence is {config.confidence!r}; expected a number between 0 and 1.")
-    if len(config.quantiles) != 2 or not 0 <= config.quantiles[0] <= config.quantiles[1] <= 1:
-        raise ValueError(f"quantiles is {config.quantiles!r}; expected two increasing numbers in [0, 1].")
+    script.check_intervals(config)
 
 
 def main(config: ConfigDict, workdir: Path) -> None:

@@ -15,7 +15,6 @@ import functools
 import shutil
 from logging import WARNING, LogRecord
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -24,7 +23,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments.common import script
-from experiments.common.metrics import MetricsFile
+from experiments.common.metrics import MetricsFile, Record
 from experiments.data.images import load_data
 from experiments.regularization.engine import Program, member_mesh
 from experiments.regularization.figures.report import write_report
@@ -127,7 +126,7 @@ def main(config: ConfigDict, workdir: Path) -> None:
         print(write_report(workdir, config, metrics.records))
 
 
-def member_of(record: dict[str, Any]) -> Member:
+def member_of(record: Record) -> Member:
     """The member of a line of metrics."""
     return Member(**{name: record[name] for name in Member._fields})
 

@@ -51,7 +51,7 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"parameterizations is {config.parameterizations!r}; expected 'ntk' among them.")
     script.check_axis("widths", config.widths, "widths")
     check_count("num_seeds", config.num_seeds, minimum=2)
-    for name in ("num_train", "num_test", "batch_size", "steps", "every", "num_resamples"):
+    for name in ("num_train", "num_test", "batch_size", "steps", "every"):
         check_count(name, config.get(name))
     check_count("seed", config.seed, minimum=0)
     if config.steps % config.every or config.steps == config.every:
@@ -62,10 +62,7 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"directions is {config.directions!r}; expected numbers from 0 to num_train - 1.")
     if not 1 <= config.num_shown <= config.num_test:
         raise ValueError(f"num_shown is {config.num_shown!r}; expected at most num_test = {config.num_test}.")
-    if not 0 < config.confidence < 1:
-        raise ValueError(f"confidence is {config.confidence!r}; expected a number between 0 and 1.")
-    if len(config.quantiles) != 2 or not 0 <= config.quantiles[0] <= config.quantiles[1] <= 1:
-        raise ValueError(f"quantiles is {config.quantiles!r}; expected two increasing numbers in [0, 1].")
+    script.check_intervals(config)
 
 
 def main(config: ConfigDict, workdir: Path) -> None:

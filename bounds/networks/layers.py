@@ -1,12 +1,12 @@
 """A fully connected network as VC bounds count it: the units and parameters of each layer."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bounds.checks import as_count
 from bounds.networks import trees
 from ntk.checks import check_count, is_concrete, shown
-from ntk.networks import MLP
+from ntk.networks import MLP, Std
 from ntk.trees import Params
 
 _MOST_BITS = 256  # of a count of units or parameters, so that their products are within float64
@@ -129,5 +129,5 @@ def tree_layers(params: Params) -> DenseLayers:
     return DenseLayers(weights[chain[0]][0], tuple(weights[name][1] for name in chain), tuple(parameters))
 
 
-def _is_zero(std: Any) -> bool:
+def _is_zero(std: Std) -> bool:
     return is_concrete(std) and float(std) == 0

@@ -98,6 +98,25 @@ def check_axis(name: str, values: Sequence[int], what: str, minimum: int = 1) ->
         raise ValueError(f"{name} is {values!r}; expected at least two {what} in increasing order.")
 
 
+def check_intervals(config: ConfigDict) -> None:
+    """Refuse bad fields of bootstrap intervals and of bands: `num_resamples`, `confidence` and `quantiles`.
+
+    Raises:
+        ValueError: The sentence names the field, its value and what is expected.
+
+    Example:
+        >>> check_intervals(ConfigDict({"num_resamples": 10, "confidence": 95.0, "quantiles": (0.1, 0.9)}))
+        Traceback (most recent call last):
+        ...
+        ValueError: confidence is 95.0; expected a number between 0 and 1.
+    """
+    check_count("num_resamples", config.num_resamples)
+    if not 0 < config.confidence < 1:
+        raise ValueError(f"confidence is {config.confidence!r}; expected a number between 0 and 1.")
+    if len(config.quantiles) != 2 or not 0 <= config.quantiles[0] <= config.quantiles[1] <= 1:
+        raise ValueError(f"quantiles is {config.quantiles!r}; expected two increasing numbers in [0, 1].")
+
+
 def _config_file() -> str | None:
     """The path of the config on the command line; None if the script was not started from a command line."""
     parsed = flags.FLAGS.is_parsed() and flags.FLAGS["config"].present

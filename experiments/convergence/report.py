@@ -4,7 +4,6 @@ import csv
 import math
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 
 from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.metrics import Record
 from experiments.common.power_law import Exponent, fit_exponent
 from experiments.common.tables import markdown_table
 from ntk.saving.files import replacing
@@ -26,7 +26,7 @@ def networks_of(config: ConfigDict) -> dict[str, ConfigDict]:
     return dict(config.networks) if "networks" in config else {config.network.get("kind"): config.network}
 
 
-def collect(records: list[dict[str, Any]], network: str, widths: tuple[int, ...]) -> Errors:
+def collect(records: list[Record], network: str, widths: tuple[int, ...]) -> Errors:
     """The errors of each kernel of a network, from the records of a run, in the order of the given widths.
 
     Example:
@@ -52,9 +52,7 @@ def write_report(workdir: Path, config: ConfigDict, errors: Errors, limit_error:
     return _write_tables(workdir, config, errors, slopes, "\n".join(remarks + closing))
 
 
-def write_comparison(
-    workdir: Path, config: ConfigDict, records: list[dict[str, Any]], limit_errors: dict[str, float]
-) -> str:
+def write_comparison(workdir: Path, config: ConfigDict, records: list[Record], limit_errors: dict[str, float]) -> str:
     """Write the same files for the errors of Θ of several networks, with a curve for each; return the table."""
     errors = {label: collect(records, label, config.widths)["ntk"] for label in networks_of(config)}
     slopes = _slopes(config, errors)

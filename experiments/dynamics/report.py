@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,11 +13,12 @@ from ml_collections import ConfigDict
 
 from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.metrics import Record
 from experiments.common.power_law import Exponent, fit_exponent
 from experiments.common.tables import markdown_table
 from experiments.dynamics.runs import Problem, ensemble_loss, limit_kernels, recorded_steps
 
-Records = dict[tuple[str, int], dict[str, Any]]
+Records = dict[tuple[str, int], Record]
 NAMES = {"ntk": "NTK", "standard": "standard", "mup": "maximal update"}
 # The figure ends at this share of the initial error. Smaller shares are of order 1/n, like the movement of the kernel.
 _LEAST = 0.02

@@ -2,7 +2,6 @@
 
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -22,7 +21,7 @@ def write_report(workdir: Path, records: Records, config: ConfigDict) -> str:
     return write_summary(workdir / "summary.md", _summary(records, config))
 
 
-def _values(records: Records, what: str, places: tuple[Any, ...], name: str) -> np.ndarray:
+def _values(records: Records, what: str, places: tuple[float, ...], name: str) -> np.ndarray:
     """The measured values at each fraction or width, (places, seeds)."""
     return np.array([[record[name] for record in records if record.get(what) == place] for place in places])
 

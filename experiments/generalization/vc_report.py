@@ -2,7 +2,6 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,10 +12,11 @@ from bounds.counting.dichotomies import linear_separators
 from bounds.counting.growth import sauer
 from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.metrics import Record
 from experiments.common.tables import markdown_table
 from experiments.generalization.symmetrization import STEPS, massart_bound
 
-Records = list[dict[str, Any]]
+Records = list[Record]
 TRIANGLE = np.array([[-0.8, -0.6], [0.8, -0.6], [0.0, 0.8]])
 SQUARE = np.array([[-0.7, -0.7], [0.7, -0.7], [0.7, 0.7], [-0.7, 0.7]])
 

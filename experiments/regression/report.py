@@ -2,7 +2,6 @@
 
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +9,10 @@ from ml_collections import ConfigDict
 
 from experiments.common import plots
 from experiments.common.environment import write_summary
+from experiments.common.metrics import Record
 from experiments.common.tables import markdown_table
 
-Records = dict[str, dict[str, Any]]
+Records = dict[str, Record]
 # The name of each prediction, its colour and its marker.
 METHODS = {"nngp": "NNGP posterior", "ntk": "NTK ensemble", "finite": "finite networks"}
 LOOKS = dict(zip(METHODS, zip(plots.PALETTE, plots.MARKERS, strict=False), strict=False))
@@ -72,7 +72,7 @@ def _draw_regression(stem: Path, config: ConfigDict, records: Records) -> None:
     plots.save_figure(figure, stem)
 
 
-def _draw_learning_curves(axes: Axes, config: ConfigDict, record: dict[str, Any], score: str, line: str) -> None:
+def _draw_learning_curves(axes: Axes, config: ConfigDict, record: Record, score: str, line: str) -> None:
     for method in (name for name in METHODS if name in record):
         color, marker = LOOKS[method]
         factor = 100 if score == "error" else 1
@@ -87,7 +87,7 @@ def _explain_colors(axes: Axes, methods: list[str]) -> None:
     axes.legend(loc="upper right")
 
 
-def _draw_reliability(axes: Axes, config: ConfigDict, label: str, record: dict[str, Any]) -> None:
+def _draw_reliability(axes: Axes, config: ConfigDict, label: str, record: Record) -> None:
     """Accuracy against confidence. Marker areas show the share of predictions; bars are one standard error."""
     axes.plot([0, 1], [0, 1], "--", color="0.35", linewidth=1)
     for method in (name for name in METHODS if name in record):

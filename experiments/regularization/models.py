@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 import ntk
 from bounds.networks.weights import WeightMatrices, weight_matrices
+from experiments.common.networks import Reader
 from experiments.data.images import as_sequences, as_vectors
 from ntk.checks import check_choice, check_count
 from ntk.trees import Params
@@ -55,7 +56,7 @@ class Classifier(nn.Module):
 
     def layer(
         self, features: int, train: bool, gain: ArrayLike, kernel_size: tuple[int, ...] = (), num_iterations: int = 10
-    ) -> Any:
+    ) -> Callable[[Array], Array]:
         """A dense layer, or a convolution that keeps the size of an image; for use inside a compact method.
 
         Spectral normalization takes `num_iterations` power iterations at every call. With a single one, norms in
@@ -181,7 +182,7 @@ class CNN(Classifier):
         return self.layer(self.outputs, train, gain)(jnp.mean(z, axis=(1, 2)))
 
 
-MODELS: dict[str, tuple[type[Classifier], Callable[[Any], Any]]] = {
+MODELS: dict[str, tuple[type[Classifier], Reader]] = {
     "MLP": (MLP, as_vectors),
     "RNN": (RNN, as_sequences),
     "CNN": (CNN, lambda images: images),

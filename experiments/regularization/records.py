@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from bounds.checks import as_delta, as_nonnegative, as_positive
 from bounds.reports.entries import CONTRACTIONS, WITH_VC_BOUNDS
 from bounds.reports.summary import report
+from experiments.common.metrics import Record
 from experiments.regularization.engine import Program, State
 from experiments.regularization.members import Member, as_arrays
 from experiments.regularization.models import (
@@ -85,7 +86,7 @@ def member_record(
     samples: Samples,
     schedule: Sequence[int],
     options: BoundOptions | None,
-) -> dict[str, Any]:
+) -> Record:
     """One line of metrics.
 
     Args:
@@ -112,7 +113,7 @@ def member_record(
     curves = {f"{part}_{name}": history[part][name] for part in _PARTS for name in ("loss", "error")}
     curves |= {name: history[name] for name in _CURVES if name in history} | {"ece": history["calibration"]["ece"]}
     lost = np.flatnonzero(~history["finite"])
-    record: dict[str, Any] = {
+    record: Record = {
         **member._asdict(),
         "diverged": schedule[lost[0]] if lost.size else None,
         "steps": list(schedule),
@@ -133,7 +134,7 @@ def member_record(
 
 def member_bounds(
     program: Program, member: Member, first: State, last: State, samples: Samples, options: BoundOptions
-) -> dict[str, Any]:
+) -> Record:
     """Every bound and measure of `bounds.report` for one member, from its functions before and after training.
 
     Bounds hold for the error with label noise, so test labels have this noise here. If the norms of the weights exceed

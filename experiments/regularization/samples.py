@@ -1,6 +1,5 @@
 """Training, validation and test points of one distribution, on the device."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from experiments.common.networks import Reader
 from experiments.data.images import Dataset
 from ntk.checks import check_count
 
@@ -36,7 +36,7 @@ class Samples(NamedTuple):
 def draw_samples(
     data: Dataset,
     sizes: tuple[int, int, int],
-    reads: Callable[[np.ndarray], np.ndarray],
+    reads: Reader,
     *,
     seed: int = 0,
     dtype: DTypeLike = jnp.float32,

@@ -4,8 +4,6 @@ jaxlib 0.10 spreads LAPACK's batches over the threads of the pool that runs the 
 this ends in a deadlock.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -34,8 +32,9 @@ def singular_values(matrix: Float[Array, "in out"]) -> Float[Array, " k"]:
     return lax.platform_dependent(matrix, cpu=_values_one_at_a_time, default=_values)
 
 
-def _svd(matrix: Array) -> Any:
-    return tuple(jnp.linalg.svd(matrix, full_matrices=False))
+def _svd(matrix: Array) -> tuple[Array, Array, Array]:
+    left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+    return left, values, right
 
 
 def _values(matrix: Array) -> Array:

@@ -11,11 +11,11 @@ from matplotlib.ticker import NullLocator
 from ml_collections import ConfigDict
 
 from experiments.common import plots
+from experiments.common.metrics import Record
 from experiments.regularization.figures.selection import (
     AXES,
     COLORS,
     MARKERS,
-    Record,
     base_fields,
     label_of,
     last,

@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from scipy import stats
 
 from experiments.common import plots
-from experiments.regularization.figures.selection import COLORS, LABELS, MARKERS, Record, last, select
+from experiments.common.metrics import Record
+from experiments.regularization.figures.selection import COLORS, LABELS, MARKERS, last, select
 from experiments.regularization.members import REGULARIZERS
 
 _FEWEST = 3

@@ -8,11 +8,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.common.environment import write_summary
+from experiments.common.metrics import Record
 from experiments.common.tables import markdown_table
 from experiments.regularization.figures.axis_figures import draw_axes
 from experiments.regularization.figures.correlation import correlations, draw_correlations, without_part
 from experiments.regularization.figures.geometry import draw_geometry
-from experiments.regularization.figures.selection import AXES, Record, best_strength, last, select, stopped_early
+from experiments.regularization.figures.selection import AXES, best_strength, last, select, stopped_early
 from experiments.regularization.figures.strength_figures import draw_gaps, draw_sparsity
 from experiments.regularization.figures.weight_figures import draw_reliability, draw_spectra
 from experiments.regularization.members import REGULARIZERS

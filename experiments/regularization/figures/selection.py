@@ -7,9 +7,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.common import plots
+from experiments.common.metrics import Record
 from experiments.regularization.members import REGULARIZERS
 
-Record = dict[str, Any]
 AXES = {"width": "widths", "learning_rate": "learning_rates", "label_noise": "label_noise", "num_train": "train_sizes"}
 LABELS = {
     "none": "none",

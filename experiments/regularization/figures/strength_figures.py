@@ -10,12 +10,12 @@ from matplotlib.ticker import NullFormatter
 from ml_collections import ConfigDict
 
 from experiments.common import plots
+from experiments.common.metrics import Record
 from experiments.regularization.figures.selection import (
     COLORS,
     LABELS,
     MARKERS,
     STRENGTHS,
-    Record,
     base_fields,
     last,
     select,

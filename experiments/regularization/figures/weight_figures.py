@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
 from experiments.common import plots
+from experiments.common.metrics import Record
 from experiments.regularization.figures.selection import (
     COLORS,
     LABELS,
     MARKERS,
-    Record,
     base_fields,
     best_of_each,
     label_of,
