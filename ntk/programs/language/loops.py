@@ -134,6 +134,16 @@ def with_bodies(nodes: Iterable[Node]) -> list[Node]:
     return [found[index] for index in sorted(found)]
 
 
+def check_scopes(nodes: Iterable[Node]) -> None:
+    """Refuse nodes outside of all loops that are made of what a step has."""
+    for node in nodes:
+        if isinstance(node, State | AtStep):
+            raise ValueError(
+                f"a vector of a step is used outside its loop, net.scan at {node.line}; expected what net.scan returns:"
+                " the states after the last step, and the results of all steps."
+            )
+
+
 def scan(
     graph: Graph, step: Callable[[Any, Any], Any], initial: Any, xs: Any, reverse: bool, length: int | None
 ) -> tuple[Any, Any]:
@@ -151,13 +161,13 @@ def scan(
         raise ValueError(f"xs has shapes {shapes}, and length is {length}; expected a first axis of one length.")
     if reverse:
         fields = [each[::-1] for each in fields]
-    (count,), begun, read = lengths, len(graph.nodes), (fields, structure_of_xs)
-    body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), read, count)
+    (count,), begun, inputs = lengths, len(graph.nodes), (fields, structure_of_xs)
+    body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), inputs, count)
     axes = [state.shape for state in body.states]
     if [carry.shape for carry in carries] != axes:
         # A state that begins as zeros of no axes has the axes that the step gives it.
         first = [broadcast(z, carry.shape) if not z.terms else z for z, carry in zip(first, carries, strict=True)]
-        body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), read, count)
+        body, (carries, outs, structure_of_outs) = _recorded(graph, step, (first, structure), inputs, count)
         axes = [state.shape for state in body.states]
     if [carry.shape for carry in carries] != axes:
         raise ValueError(
@@ -165,8 +175,9 @@ def scan(
         )
     body.carries, body.outs = tuple(carries), list(dict.fromkeys([*carries, *outs]))
     body.nodes, body.reads = _inside(body, graph.nodes[begun:])
-    reads = tuple(each.vector if isinstance(each, AtStep) else each for each in body.reads)
-    loop = graph.make(Loop, body, tuple(first), tuple(each for each in reads if not isinstance(each, State)))
+    # What the step of a loop around this one has, its states and fields among it, is read as it is there.
+    read = tuple(each.vector if each in body.fields else each for each in body.reads if each not in body.states)
+    loop = graph.make(Loop, body, tuple(first), read)
 
     def stacked(vector: Vector) -> Vector:
         if not vector.terms:

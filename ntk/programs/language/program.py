@@ -18,7 +18,7 @@ from ntk.networks import Description
 from ntk.programs.language.atoms import BatchMean, Bias, Parameter, Tap
 from ntk.programs.language.graph import Found, Graph, Node, reachable
 from ntk.programs.language.inputs import Input
-from ntk.programs.language.loops import with_bodies
+from ntk.programs.language.loops import check_scopes, with_bodies
 from ntk.programs.language.net import BatchNeed, Net, at_next_shape
 from ntk.programs.language.outputs import Features, Output, as_output
 from ntk.programs.language.positions import Shape
@@ -291,6 +291,7 @@ def recorded(net: Net, sides: Sequence[Side]) -> Recording:
     used = [*(side.output for side in sides), *watched, *conditions]
     parameters = net.before | net.parameters | _by_name(reachable(used))
     nodes = reachable([*used, *parameters.values()])
+    check_scopes(nodes)
     fields = {weight for side in sides for weight, vector in side.output.vectors if vector.shape}
     for node in with_bodies(nodes):
         if isinstance(node, Bias) and node.parameter in fields:

@@ -198,6 +198,33 @@ def test_one_step_of_an_lstm_is_known():
     assert found.standard_error.ntk[0, 0] < 1e-3 * expected
 
 
+def test_gates_of_one_bias_are_correlated():
+    """h = o g with o = σ(2b) and g = tanh(W a + b), where a is written first: by quadrature over b and W a."""
+
+    @ntk.tensor_program
+    def program(net, x):
+        W, V, U, b = net.matrix("w"), net.matrix("v0"), net.input_matrix("u"), net.bias("b", 1.5)
+        tanh, sigmoid = net.phi("tanh"), net.phi("sigmoid")
+
+        def step(h, entries):
+            g = tanh(W @ tanh(U @ entries) + b)
+            h = sigmoid(V @ h + 2.0 * b) * g
+            return h, h
+
+        return net.output("v") @ net.scan(step, net.zero(), x)[0]
+
+    x = np.array([[[0.6, -1.1]]])
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    weights = weights / np.sqrt(2 * np.pi)
+    variance = weights @ np.tanh(nodes * np.mean(x**2) ** 0.5) ** 2  # of W a
+    b = 1.5 * nodes[:, None]
+    h = np.tanh(variance**0.5 * nodes + b) / (1 + np.exp(-2 * b))
+    expected = np.einsum("i,j,ij->", weights, weights, h**2)
+    found = ntk.infinite_kernels(program, x, samples=2**12)
+    assert abs(found.nngp[0, 0] - expected) < 4 * found.standard_error.nngp[0, 0]
+    assert found.standard_error.nngp[0, 0] < 0.01 * expected
+
+
 @pytest.mark.slow
 def test_derivatives_in_standard_deviations():
     """On the same points the estimate is a smooth function of them."""

@@ -46,7 +46,7 @@ class Cell:
         forms: What is known of the program.
         loop: The loop.
         units: What is drawn at a step, in order.
-        blocks: The places of units that may be correlated with each other.
+        blocks: The places of units that may be correlated with each other, in the order in which they are drawn.
         states: The states that the step reads coordinate by coordinate, and not through matrices alone.
         parts: Of each vector with Gaussian terms, the places of its units and their factors.
         probes: The vectors of which moments are taken.
@@ -244,9 +244,8 @@ def _find_states(cell: Cell) -> None:
 
 
 def _find_levels(cell: Cell) -> None:
-    """A unit is drawn after those that what its matrices read depends on."""
+    """A unit is drawn after those that what its matrices read depends on, and so it stands after them in its block."""
     depth: dict[Node, int] = {}
-    level = dict.fromkeys(range(len(cell.units)), 0)
 
     def depth_of(node: Node) -> int:
         if node not in depth:
@@ -260,8 +259,9 @@ def _find_levels(cell: Cell) -> None:
     def level_of(place: int) -> int:
         return max((depth_of(atom.vector) for atom, _ in cell.units[place].products), default=0)
 
-    level = {place: level_of(place) for place in level}
-    cell.levels = [[place for place in level if level[place] == number] for number in sorted(set(level.values()))]
+    levels = [level_of(place) for place in range(len(cell.units))]
+    cell.levels = [[place for place, level in enumerate(levels) if level == each] for each in sorted(set(levels))]
+    cell.blocks = [sorted(block, key=levels.__getitem__) for block in cell.blocks]
 
 
 def _beside(scalar: Array) -> Array:
