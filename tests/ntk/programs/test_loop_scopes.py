@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from tolerances import CLOSED_FORM
 
-import ntk
-
 
 def read_inside(net, x):
     """A loop that reads the state and the field of the loop around it, and nothing else that changes there."""

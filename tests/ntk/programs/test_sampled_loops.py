@@ -198,17 +198,17 @@ def test_one_step_of_an_lstm_is_known():
     assert found.standard_error.ntk[0, 0] < 1e-3 * expected
 
 
-def test_gates_of_one_bias_are_correlated():
-    """h = o g with o = σ(2b) and g = tanh(W a + b), where a is written first: by quadrature over b and W a."""
+def test_gates_that_share_a_matrix_are_correlated():
+    """h = o g with o = σ(u ξ₂) and g = tanh(W a + u ξ₁), where g is written first: by quadrature over u and W a."""
 
     @ntk.tensor_program
     def program(net, x):
-        W, V, U, b = net.matrix("w"), net.matrix("v0"), net.input_matrix("u"), net.bias("b", 1.5)
+        W, V, U, Y = net.matrix("w"), net.matrix("v0"), net.input_matrix("u", 1.5), net.input_matrix("y")
         tanh, sigmoid = net.phi("tanh"), net.phi("sigmoid")
 
         def step(h, entries):
-            g = tanh(W @ tanh(U @ entries) + b)
-            h = sigmoid(V @ h + 2.0 * b) * g
+            g = tanh(W @ tanh(Y @ entries) + U @ entries[:1])
+            h = sigmoid(V @ h + U @ entries[1:]) * g
             return h, h
 
         return net.output("v") @ net.scan(step, net.zero(), x)[0]
@@ -217,8 +217,8 @@ def test_gates_of_one_bias_are_correlated():
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     weights = weights / np.sqrt(2 * np.pi)
     variance = weights @ np.tanh(nodes * np.mean(x**2) ** 0.5) ** 2  # of W a
-    b = 1.5 * nodes[:, None]
-    h = np.tanh(variance**0.5 * nodes + b) / (1 + np.exp(-2 * b))
+    u = 1.5 * nodes[:, None]
+    h = np.tanh(variance**0.5 * nodes + 0.6 * u) / (1 + np.exp(1.1 * u))
     expected = np.einsum("i,j,ij->", weights, weights, h**2)
     found = ntk.infinite_kernels(program, x, samples=2**12)
     assert abs(found.nngp[0, 0] - expected) < 4 * found.standard_error.nngp[0, 0]
