@@ -175,9 +175,13 @@ def scan(
         )
     body.carries, body.outs = tuple(carries), list(dict.fromkeys([*carries, *outs]))
     body.nodes, body.reads = _inside(body, graph.nodes[begun:])
-    # What the step of a loop around this one has, its states and fields among it, is read as it is there.
-    read = tuple(each.vector if each in body.fields else each for each in body.reads if each not in body.states)
-    loop = graph.make(Loop, body, tuple(first), read)
+    # States and fields at the step of a loop around this one are read as they are there.
+    reads = tuple(
+        each.vector if isinstance(each, AtStep) and each.body is body else each
+        for each in body.reads
+        if each not in body.states
+    )
+    loop = graph.make(Loop, body, tuple(first), reads)
 
     def stacked(vector: Vector) -> Vector:
         if not vector.terms:
