@@ -16,9 +16,6 @@ from experiments.benchmarks.comparison import largest_difference, record_of, run
 from experiments.benchmarks.timing import compile_program
 from experiments.common.metrics import Record
 from ntk.checks import check_choice, check_count
-from ntk.programs.language.inputs import Input
-from ntk.programs.language.net import Net
-from ntk.programs.language.outputs import Output
 
 # neural-tangents loses half of the digits of float32 where the correlation is 1, through the arccosine of ReLU.
 TOLERANCE = 1e-3
@@ -111,19 +108,6 @@ def measure(workload: Workload, *, budget_seconds: float, max_runs: int) -> Reco
     return found
 
 
-@ntk.tensor_program
-def wide_resnet(net: Net, x: Input) -> Output:
-    """A stem and three residual blocks (Zagoruyko & Komodakis 2016, arXiv:1605.07146), ReLU before each convolution."""
-    relu = net.phi("relu")
-    z = net.convolution("stem", (3, 3), W_STD) @ x
-    for block, stride in enumerate((1, 2, 2)):
-        strides = (stride, stride)
-        h = net.convolution(f"first{block}", (3, 3), W_STD, strides=strides) @ relu(z)
-        h = net.convolution(f"second{block}", (3, 3), W_STD) @ relu(h)
-        z = h + net.convolution(f"skip{block}", (3, 3), W_STD, strides=strides) @ z
-    return net.output("v") @ z.pooled()
-
-
 def _stax_wide_resnet(stax: ModuleType) -> Any:
     layers = [_stax_convolution(stax)]
     for stride in (1, 2, 2):
@@ -134,29 +118,6 @@ def _stax_wide_resnet(stax: ModuleType) -> Any:
 
 def _stax_convolution(stax: ModuleType, stride: int = 1, b_std: float | None = None) -> Any:
     return stax.Conv(1, (3, 3), (stride, stride), padding="SAME", W_std=W_STD, b_std=b_std)
-
-
-def graph_network(adjacency: np.ndarray) -> ntk.TensorProgram:
-    """Graph convolutions (Kipf & Welling 2017, arXiv:1609.02907) and the mean over nodes.
-
-    Args:
-        adjacency: The weights of the sums over nodes, symmetric.
-
-    Example:
-        >>> net = graph_network(np.eye(3))
-        >>> ntk.infinite_ntk(net, jnp.ones((2, 3, 4))).shape
-        (2, 2)
-    """
-
-    @ntk.tensor_program
-    def network(net: Net, x: Input) -> Output:
-        table, relu = net.table(adjacency), net.phi("relu")
-        z = relu(table @ (net.input_matrix("w1", W_STD) @ x))
-        for layer in range(2, DEPTH + 1):
-            z = relu(table @ (net.matrix(f"w{layer}", W_STD) @ z))
-        return net.output("v") @ z.pooled()
-
-    return network
 
 
 def _cnn(pooling: str) -> Callable[[int, int, np.random.Generator], Workload]:
@@ -180,7 +141,7 @@ def _wide_resnet(size: int, num_inputs: int, rng: np.random.Generator) -> Worklo
             warnings.filterwarnings("ignore", message="`FanIn` layers assume")
             return theirs(x, None, "ntk")
 
-    return Workload(wide_resnet, _images(size, num_inputs, rng), kernel_fn)
+    return Workload(ntk.architectures.wide_resnet(w_std=W_STD), _images(size, num_inputs, rng), kernel_fn)
 
 
 def _transformer(size: int, num_inputs: int, rng: np.random.Generator) -> Workload:
@@ -202,7 +163,8 @@ def _graph(size: int, num_inputs: int, rng: np.random.Generator) -> Workload:
         pattern = jnp.broadcast_to(jnp.asarray(adjacency, x.dtype), (num_inputs, size, size))
         return theirs(x, None, "ntk", pattern=(pattern, pattern))
 
-    return Workload(graph_network(adjacency), _normal(rng, num_inputs, size, 16), kernel_fn)
+    net = ntk.architectures.gcn(adjacency, normalization="none")(depth=DEPTH, w_std=W_STD)
+    return Workload(net, _normal(rng, num_inputs, size, 16), kernel_fn)
 
 
 def _adjacency(size: int, rng: np.random.Generator) -> np.ndarray:

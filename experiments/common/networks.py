@@ -16,8 +16,8 @@ from ntk.checks import check_choice
 
 Reader = Callable[[np.ndarray], np.ndarray]
 
-# Every program of `ntk.architectures`, and how it reads images. Programs are compiled position by position, so they
-# read images of half the size.
+# Every program of `ntk.architectures` that needs no graph, and how it reads images. Programs are compiled position by
+# position, so they read images of half the size.
 PROGRAMS: dict[str, Reader] = {
     "mlp": as_vectors,
     "residual_mlp": as_vectors,
@@ -28,10 +28,15 @@ PROGRAMS: dict[str, Reader] = {
     "lstm": as_coarse_sequences,
     "gru": as_coarse_sequences,
     "layer_norm_gated_rnn": as_coarse_sequences,
+    "state_space": as_coarse_sequences,
     "cnn_1d": as_coarse_sequences,
     "cnn_2d": as_coarse_images,
+    "wide_resnet": as_coarse_images,
+    "densenet": as_coarse_images,
+    "mlp_mixer": as_coarse_sequences,
     "self_attention": as_coarse_sequences,
     "transformer": as_coarse_sequences,
+    "deep_equilibrium": as_vectors,
     "mixture": as_vectors,
 }
 _PARTS = [name for name, reads in PROGRAMS.items() if reads is as_vectors and name != "mixture"]

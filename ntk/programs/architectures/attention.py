@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from ntk.checks import MOST_STEPS, check_choice, check_count
+import numpy as np
+
+from ntk.checks import MOST_STEPS, check_choice, check_count, check_flag
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import check_axes, layer_norm, pooled
+from ntk.programs.architectures.blocks import check_axes, pooled
+from ntk.programs.architectures.norms import layer_norm
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -80,6 +83,8 @@ def transformer(
     depth: int = 1,
     activation: ActivationLike = "relu",
     pooling: str = "mean",
+    causal: bool = False,
+    normalized: bool = True,
     u_std: Number = 1.0,
     w_std: Number = 1.0,
     b_std: Number = 0.0,
@@ -93,7 +98,8 @@ def transformer(
         xˡ_i = LN(zˡ_i + (σ_w/√n) W²ˡφ((σ_w/√n) W¹ˡzˡ_i + σ_b b¹ˡ) + σ_b b²ˡ),   f = (σ_v/√n) v·(1/T)Σ_i x^L_i
 
     In LN(z) = (z − μ)/√(s² + ε) the mean μ and the variance s² are over coordinates. Scores are averages over
-    coordinates. So they have limits, and everything has a closed form. Inputs are (N, T, d).
+    coordinates. So they have limits, and everything has a closed form. With `causal` a position looks at j ≤ i only,
+    and without `normalized` LN(z) = z. Inputs are (N, T, d).
 
     Args:
         net: What the program is given.
@@ -101,6 +107,8 @@ def transformer(
         depth: L.
         activation: φ, as for `ntk.activation`.
         pooling: "mean" over positions, or "last".
+        causal: Whether positions look at themselves and those before them, and not at all.
+        normalized: Whether there is layer norm.
         u_std: σ_u.
         w_std: σ_w.
         b_std: σ_b.
@@ -108,6 +116,7 @@ def transformer(
         epsilon: ε. Where it is 0 no input may be zero.
 
     Raises:
+        TypeError: `causal` or `normalized` is not a boolean.
         ValueError: `depth` is not a positive integer, or `pooling` is neither "last" nor "mean".
 
     Example:
@@ -119,18 +128,22 @@ def transformer(
     """
     check_axes(x, "positions", "entries")
     check_count("depth", depth, maximum=MOST_STEPS)
-    phi = net.phi(activation)
+    check_flag("causal", causal)
+    check_flag("normalized", normalized)
+    phi, mask = net.phi(activation), np.tril(np.ones((len(x), len(x)), bool)) if causal else None
     states: Any = x
     for layer in range(1, depth + 1):
         U = net.input_matrix("u1", u_std) if layer == 1 else net.matrix(f"u{layer}", u_std)
         W1, W2 = (net.matrix(f"w{number}_{layer}", w_std) for number in (1, 2))
         b1, b2 = (net.bias(f"b{number}_{layer}", b_std) for number in (1, 2))
         keys = U @ states
-        z = layer_norm(net, keys + _attention(net, keys, keys) @ keys, epsilon)
-        states = layer_norm(net, z + W2 @ phi(W1 @ z + b1) + b2, epsilon)
+        z = keys + _attention(net, keys, keys, mask=mask) @ keys
+        z = layer_norm(net, z, epsilon) if normalized else z
+        states = z + W2 @ phi(W1 @ z + b1) + b2
+        states = layer_norm(net, states, epsilon) if normalized else states
     return net.output("v", v_std) @ pooled(states, pooling)
 
 
-def _attention(net: Net, queries: Vector, keys: Vector, factor: Number = 1.0) -> Scalar:
-    """softmax_j(factor·q_i·k_j/n), for all positions i and j."""
-    return net.softmax((queries[:, None] * keys[None]).mean() * factor)
+def _attention(net: Net, queries: Vector, keys: Vector, factor: Number = 1.0, mask: np.ndarray | None = None) -> Scalar:
+    """softmax_j(factor·q_i·k_j/n), for all positions i, and j of the mask."""
+    return net.softmax((queries[:, None] * keys[None]).mean() * factor, mask)

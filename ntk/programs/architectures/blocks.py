@@ -1,43 +1,13 @@
-"""What several architectures are made of: layer norm, affine maps of a state and a step, read-outs over positions."""
+"""What several architectures are made of: affine maps of a state and a step, read-outs over positions."""
 
 from collections.abc import Sequence
 
-from jax import lax
-
-from ntk.checks import check_choice, shown
+from ntk.checks import check_choice
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.scalars import Number
 from ntk.programs.language.vectors import Vector
-
-
-def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
-    """(z − μ)/√(s² + ε), with the mean μ and the variance s² over coordinates (Ba, Kiros, Hinton 2016).
-
-    Args:
-        net: What the program is given.
-        z: A vector.
-        epsilon: ε, not negative. Where it is 0 the limit needs a vector that varies.
-
-    Raises:
-        TypeError: `net`, `z` or `epsilon` is not what a program works with.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import ntk
-        >>> @ntk.tensor_program
-        ... def normalized(net, x):
-        ...     return net.output("v") @ ntk.architectures.layer_norm(net, net.input_matrix("u") @ x)
-        >>> print(f"{ntk.infinite_kernels(normalized, jnp.array([[3.0, 4.0]])).nngp[0, 0]:.2f}")
-        1.00
-    """
-    for name, value, kind in (("net", net, Net), ("z", z, Vector)):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} is {shown(value)}; expected the {kind.__name__} of a tensor program.")
-    centred = z - z.mean()
-    variance = (centred * centred).mean()
-    return centred * net.scalar(lax.rsqrt)(variance + net.needs_nonnegative("epsilon", epsilon))
 
 
 def check_axes(x: Input, *axes: str) -> None:

@@ -10,6 +10,7 @@ from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 
 @tensor_program
@@ -155,3 +156,54 @@ def tied_mlp(
     for layer in range(2, depth + 1):
         states.append(phi(w @ states[-1] + net.bias(f"b{layer}", b_std)))
     return read_out(net, states, pooling, v_std)
+
+
+@tensor_program
+def deep_equilibrium(
+    net: Net,
+    x: Input,
+    *,
+    steps: int = 8,
+    activation: ActivationLike = "relu",
+    w_std: Number = 0.5,
+    u_std: Number = 1.0,
+    b_std: Number = 0.0,
+    v_std: Number = 1.0,
+) -> Output:
+    """A deep equilibrium network (Bai et al. 2019, arXiv:1909.01377; its NTK: Feng & Kolter 2023, arXiv:2310.14062).
+
+        zˡ = φ((σ_w/√n) W zˡ⁻¹ + (σ_u/√d) Uξ + σ_b b),   z⁰ = 0,   f = (σ_v/√n) v·z^L
+
+    All layers have the same W, U and b. The network is at equilibrium as L → ∞. Each step brings the limit nearer to
+    its fixed point, by the factor σ_w²/2 or less if φ is ReLU. Inputs are (N, d). Everything has a closed form, and
+    compiling costs the same for all L.
+
+    Args:
+        net: What the program is given.
+        x: One input.
+        steps: L.
+        activation: φ, as for `ntk.activation`.
+        w_std: σ_w.
+        u_std: σ_u.
+        b_std: σ_b.
+        v_std: σ_v.
+
+    Raises:
+        ValueError: `steps` is not a positive integer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ntk
+        >>> net = ntk.architectures.deep_equilibrium(steps=30)
+        >>> print(f"{ntk.infinite_kernels(net, jnp.array([[1.0]])).nngp[0, 0]:.4f}")  # K = (σ_w² K + 1)/2
+        0.5714
+    """
+    check_axes(x, "entries")
+    check_count("steps", steps, maximum=MOST_STEPS)
+    phi, w = net.phi(activation), net.matrix("w", w_std)
+    read = net.input_matrix("u", u_std) @ x + net.bias("b", b_std)
+
+    def step(z: Vector, _: None) -> tuple[Vector, None]:
+        return phi(w @ z + read), None
+
+    return net.output("v", v_std) @ net.scan(step, net.zero(), length=steps)[0]

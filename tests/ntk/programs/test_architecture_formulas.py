@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from batch_norm_formulas import one_batch, two_batches
+from kernel_pairs import relu_maps
 from scipy.special import softmax
 
 import ntk
@@ -13,6 +14,7 @@ from ntk.programs.architectures import (
     bidirectional_rnn,
     cnn_1d,
     cnn_2d,
+    deep_equilibrium,
     mixture,
     mlp,
     residual_mlp,
@@ -30,14 +32,6 @@ def inputs(*shape, seed=0):
 def assert_close(found, expected, tolerance=1e-6):
     """To within `tolerance` of the largest entry; 1e-6 is asked of closed forms."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
-
-
-def relu_maps(K, own1, own2):
-    """E φφ̄ and E φ'φ̄' of ReLU (Cho & Saul 2009), of covariances K between variances own1 and own2."""
-    product = np.sqrt(np.multiply.outer(own1, own2))
-    rho = np.clip(K / product, -1, 1)
-    angle = np.arccos(rho)
-    return product * (np.sin(angle) + (np.pi - angle) * rho) / (2 * np.pi), (np.pi - angle) / (2 * np.pi)
 
 
 def of_pairs(K):
@@ -71,6 +65,17 @@ def test_rnn_with_average_pooling():
     found = infinite(rnn(pooling="mean", w_std=1.3, u_std=0.8, b_std=0.3, v_std=1.2), x)
     assert_close(found.nngp, nngp)
     assert_close(found.ntk, nngp + np.sum(D * K, axis=(0, 1)))
+
+
+def test_deep_equilibrium_is_a_recurrent_network_that_reads_one_input_again_and_again():
+    x, w2, steps = inputs(3, 2), 0.7**2, 4
+    given = np.broadcast_to(0.8**2 * x @ x.T / 2 + 0.3**2, (steps, steps, 3, 3))
+    reads = np.zeros((steps, steps))
+    reads[-1, -1] = 1.2**2
+    K, C, D = recursion(given, w2, reads)
+    found = infinite(deep_equilibrium(steps=steps, w_std=0.7, u_std=0.8, b_std=0.3, v_std=1.2), x)
+    assert_close(found.nngp, 1.2**2 * C[-1, -1])
+    assert_close(found.ntk, 1.2**2 * C[-1, -1] + np.sum(D * K, axis=(0, 1)))
 
 
 @pytest.mark.slow

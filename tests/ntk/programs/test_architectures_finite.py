@@ -16,17 +16,27 @@ TABLE = {
     "bidirectional_rnn": (architectures.bidirectional_rnn(combination="sum", activation="tanh", **STDS), (3, 2, 3)),
     "cnn_1d": (architectures.cnn_1d(w_std=1.2, b_std=0.4), (3, 3, 2)),
     "cnn_2d": (architectures.cnn_2d(depth=1, pool_size=2, w_std=1.2, b_std=0.4), (3, 2, 2, 2)),
+    "causal_transformer": (
+        architectures.transformer(depth=2, causal=True, normalized=False, u_std=0.9, w_std=0.9, b_std=0.4),
+        (3, 3, 2),
+    ),
+    "deep_equilibrium": (architectures.deep_equilibrium(steps=4, w_std=0.9), (3, 4)),
+    "densenet": (architectures.densenet(blocks=1, w_std=1.4), (3, 2, 2, 2)),
+    "gcn": (architectures.gcn(np.eye(3, k=1) + np.eye(3, k=-1))(w_std=1.2, b_std=0.4), (3, 3, 2)),
     "gru": (architectures.gru(**STDS), (3, 2, 3)),
     "layer_norm_gated_rnn": (architectures.layer_norm_gated_rnn(pooling="mean", **STDS), (3, 2, 3)),
     "lstm": (architectures.lstm(**STDS), (3, 2, 3)),
     "lstm_mean": (architectures.lstm(pooling="mean", **STDS), (3, 3, 3)),
     "mixture": (architectures.mixture(architectures.mlp, architectures.residual_mlp), (3, 4)),
     "mlp": (architectures.mlp(depth=3, w_std=1.2, b_std=0.4), (3, 4)),
+    "mlp_mixer": (architectures.mlp_mixer(hidden=2, w_std=1.2), (3, 3, 2)),
     "residual_mlp": (architectures.residual_mlp(depth=3, activation="erf", **STDS), (3, 4)),
     "rnn": (architectures.rnn(activation="erf", pooling="mean", **STDS), (3, 3, 2)),
     "self_attention": (architectures.self_attention(w_std=1.2, u_std=0.9), (3, 3, 2)),
+    "state_space": (architectures.state_space(w_std=1.2), (3, 3, 2)),
     "tied_mlp": (architectures.tied_mlp(pooling="mean", w_std=1.2, b_std=0.4), (3, 4)),
     "transformer": (architectures.transformer(depth=2, w_std=1.2, b_std=0.4), (3, 3, 2)),
+    "wide_resnet": (architectures.wide_resnet(w_std=1.2), (3, 2, 2, 2)),
 }
 FAST = ("batch_norm_mlp",)
 

@@ -105,11 +105,6 @@ def stax_concatenated_positions(s):
     return s.serial(s.FanOut(2), s.parallel(s.Dense(1, 1.2), second), s.FanInConcat(2))
 
 
-def norm_over_positions(net, z):
-    z = z - z.pooled().mean()
-    return net.scalar(jax.lax.rsqrt)((z * z).pooled().mean() + 1e-3) * z
-
-
 def resized(net, z):
     """Each axis by itself; sums are over the last one."""
     for size, new in ((3, 5), (4, 6)):
@@ -195,7 +190,9 @@ ROWS = {
     "LayerNorm": Row(
         lambda s: s.LayerNorm(-1, 1e-3), lambda net, z: ntk.architectures.layer_norm(net, z, 1e-3), relu=False
     ),
-    "LayerNorm over positions": Row(lambda s: s.LayerNorm((1, 2, 3), 1e-3), norm_over_positions, relu=False),
+    "LayerNorm over positions": Row(
+        lambda s: s.LayerNorm((1, 2, 3), 1e-3), lambda net, z: ntk.architectures.group_norm(net, z, 1e-3), relu=False
+    ),
     "Aggregate": Row(lambda s: s.Aggregate(1), lambda net, z: net.table(ADJACENCY.T) @ z, "sequences"),
     "Aggregate of the rows of images": Row(
         lambda s: s.Aggregate(1),
