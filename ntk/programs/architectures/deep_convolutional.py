@@ -1,5 +1,6 @@
 """Convolutional networks over images with residual blocks, and with dense blocks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ntk.checks import MOST_STEPS, check_count
@@ -113,12 +114,12 @@ def densenet(
             weights = [block.convolution(f"w{layer}_{j}", (3, 3), w_std) for j in range(layer)]
             features.append(phi(_concatenated(weights, features)))
         if number < blocks:
-            weights = [block.matrix(f"transition{j}", w_std) for j in range(depth + 1)]
-            z = _concatenated(weights, features).pooled(2, 2)
+            transition = [block.matrix(f"transition{j}", w_std) for j in range(depth + 1)]
+            z = _concatenated(transition, features).pooled(2, 2)
     return _concatenated([net.output(f"v{j}", v_std) for j in range(depth + 1)], [z.pooled() for z in features])
 
 
-def _concatenated(weights: list[Any], features: list[Vector]) -> Any:
+def _concatenated(weights: Sequence[Any], features: list[Vector]) -> Any:
     """What a weight reads of the channels of k features side by side: (1/√k) Σ_j Wʲ zʲ, of a part of it each."""
     parts = [weight @ each for weight, each in zip(weights, features, strict=True)]
     return sum(parts[1:], parts[0]) / len(parts) ** 0.5

@@ -30,7 +30,7 @@ def layer_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
     """
     _check(net, z)
     centred = z - z.mean()
-    return _scale(net, (centred * centred).mean(), epsilon) * centred
+    return centred * _scale(net, (centred * centred).mean(), epsilon)
 
 
 def rms_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
@@ -55,7 +55,7 @@ def rms_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
         1.00
     """
     _check(net, z)
-    return _scale(net, (z * z).mean(), epsilon) * z
+    return z * _scale(net, (z * z).mean(), epsilon)
 
 
 def group_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
@@ -84,7 +84,7 @@ def group_norm(net: Net, z: Vector, epsilon: Number = 0.0) -> Vector:
     """
     _check(net, z)
     centred = z - z.pooled().mean()
-    return _scale(net, (centred * centred).pooled().mean(), epsilon) * centred
+    return centred * _scale(net, (centred * centred).pooled().mean(), epsilon)
 
 
 def _check(net: Net, z: Vector) -> None:

@@ -214,7 +214,10 @@ def options_of(architectures):
             yield name, option
 
 
-SHAPES = {"cnn_2d": (2, 2, 2), "batch_norm_mlp": (4,), "mlp": (4,), "residual_mlp": (4,), "tied_mlp": (4,)}
+SHAPES = {
+    **dict.fromkeys(("batch_norm_mlp", "deep_equilibrium", "mlp", "residual_mlp", "tied_mlp"), (4,)),
+    **dict.fromkeys(("cnn_2d", "densenet", "wide_resnet"), (2, 2, 2)),
+}
 
 
 def test_careless_options(plain):
