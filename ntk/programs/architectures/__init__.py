@@ -2,6 +2,7 @@
 
 from ntk.programs.architectures.attention import self_attention, transformer
 from ntk.programs.architectures.batch_normalized import batch_norm_mlp
+from ntk.programs.architectures.blocks import group_norm, layer_norm, rms_norm
 from ntk.programs.architectures.convolutional import cnn_1d, cnn_2d
 from ntk.programs.architectures.deep_convolutional import densenet, wide_resnet
 from ntk.programs.architectures.feedforward import deep_equilibrium, mlp, residual_mlp, tied_mlp
@@ -9,9 +10,8 @@ from ntk.programs.architectures.gated import gru, layer_norm_gated_rnn, lstm
 from ntk.programs.architectures.graphs import gcn
 from ntk.programs.architectures.mixer import mlp_mixer
 from ntk.programs.architectures.mixtures import mixture
-from ntk.programs.architectures.norms import group_norm, layer_norm, rms_norm
 from ntk.programs.architectures.recurrent import bidirectional_rnn, rnn
-from ntk.programs.architectures.state_space import state_space
+from ntk.programs.architectures.state_spaces import state_space
 
 __all__ = [
     "batch_norm_mlp",

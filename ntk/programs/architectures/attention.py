@@ -6,8 +6,7 @@ import numpy as np
 
 from ntk.checks import MOST_STEPS, check_choice, check_count, check_flag
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import check_axes, pooled
-from ntk.programs.architectures.norms import layer_norm
+from ntk.programs.architectures.blocks import check_axes, layer_norm, pooled
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output

@@ -1,7 +1,6 @@
 """Recurrent networks with gates; their products of vectors are sampled in the limit."""
 
-from ntk.programs.architectures.blocks import affine, check_axes, read_out
-from ntk.programs.architectures.norms import layer_norm
+from ntk.programs.architectures.blocks import affine, check_axes, layer_norm, read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output

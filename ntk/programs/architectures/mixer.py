@@ -2,8 +2,7 @@
 
 from ntk.checks import MOST_STEPS, check_count
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import check_axes
-from ntk.programs.architectures.norms import layer_norm
+from ntk.programs.architectures.blocks import check_axes, layer_norm
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output

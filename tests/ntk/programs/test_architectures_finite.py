@@ -21,7 +21,6 @@ TABLE = {
         (3, 3, 2),
     ),
     "deep_equilibrium": (architectures.deep_equilibrium(steps=4, w_std=0.9), (3, 4)),
-    "densenet": (architectures.densenet(blocks=1, w_std=1.4), (3, 2, 2, 2)),
     "gcn": (architectures.gcn(np.eye(3, k=1) + np.eye(3, k=-1))(w_std=1.2, b_std=0.4), (3, 3, 2)),
     "gru": (architectures.gru(**STDS), (3, 2, 3)),
     "layer_norm_gated_rnn": (architectures.layer_norm_gated_rnn(pooling="mean", **STDS), (3, 2, 3)),
@@ -36,7 +35,6 @@ TABLE = {
     "state_space": (architectures.state_space(w_std=1.2), (3, 3, 2)),
     "tied_mlp": (architectures.tied_mlp(pooling="mean", w_std=1.2, b_std=0.4), (3, 4)),
     "transformer": (architectures.transformer(depth=2, w_std=1.2, b_std=0.4), (3, 3, 2)),
-    "wide_resnet": (architectures.wide_resnet(w_std=1.2), (3, 2, 2, 2)),
 }
 FAST = ("batch_norm_mlp",)
 
@@ -51,8 +49,10 @@ def residual_cnn(net, x):
 
 
 LARGE = {
+    "densenet": (architectures.densenet(blocks=1, w_std=1.4), (3, 2, 2, 2)),
     "residual_cnn": (residual_cnn, (2, 28, 28, 1)),
     "transformer_64": (architectures.transformer(activation="erf", w_std=1.2, b_std=0.4), (2, 64, 4)),
+    "wide_resnet": (architectures.wide_resnet(w_std=1.2), (3, 2, 2, 2)),
 }
 
 
