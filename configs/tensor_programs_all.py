@@ -3,8 +3,8 @@ r"""Every program of ntk.architectures on digits: the NTK of finite width agains
     python -m experiments.kernel_convergence \
         --config=configs/tensor_programs_all.py --workdir=runs/tensor_programs_all
 
-Takes about 15 minutes on 2 CPU cores; half of that is compilation. Slopes should be from -0.57 to -0.41, as in
-docs/tensor_programs.md.
+The programs with a slope in docs/tensor_programs.md take about 15 minutes on 2 CPU cores; half of that is compilation.
+The others have not been timed. Slopes should be from -0.57 to -0.41, as there.
 """
 
 from ml_collections import ConfigDict
