@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import PyTree
 
-from ntk.jaxprs import equations
+from ntk.jaxprs import aval_of, equations
 
 NUMBERS_AT_ONCE = 2**22
 
@@ -20,4 +20,4 @@ def numbers_made(function: Callable[..., PyTree], *arguments: PyTree) -> int:
     """How many numbers all steps of a function compute: an upper bound on the numbers in memory at one time."""
     shapes = jax.eval_shape(lambda *leaves: leaves, *arguments)  # tracers have shapes too
     steps = equations(jax.make_jaxpr(function)(*shapes).jaxpr)
-    return sum(math.prod(made.aval.shape) for equation, _ in steps for made in equation.outvars)
+    return sum(math.prod(aval_of(made).shape) for equation, _ in steps for made in equation.outvars)

@@ -6,14 +6,17 @@ inside it. Versions of JAX pack the inputs of a loop into parameters differently
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard, cast
 
+import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-# A closed program, and one of its equations: classes of JAX that no public module names in every version.
-Program: TypeAlias = Any
-Equation: TypeAlias = Any
+Program: TypeAlias = core.ClosedJaxpr
+Equation: TypeAlias = core.JaxprEqn
+Variable: TypeAlias = core.Var
+Atom: TypeAlias = core.Var | core.Literal  # an input of an equation: a variable, or a number written into the program
+Value: TypeAlias = Any  # of a variable: an array, or an object that an interpreter puts in its place
 
 # Equations that only wrap one program, whose inputs and outputs are their own.
 WRAPPERS = ("jit", "closed_call", "eval_jaxpr", "remat2")
@@ -61,7 +64,7 @@ def as_scan(equation: Equation) -> Scan:
     return Scan(body, len(along) - sum(along) - num_carry, num_carry, options)
 
 
-def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Equation, int]]:
+def equations(jaxpr: core.Jaxpr, times: int = 1) -> Iterator[tuple[Equation, int]]:
     """Every equation of a program and of the programs inside it, and how often it is run.
 
     Equations of a scan are run once for each step. Those of each branch of a `cond` count once.
@@ -69,10 +72,11 @@ def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Equation, int]]:
     for equation in jaxpr.eqns:
         yield equation, times
         for program in _inner(equation):
-            yield from equations(getattr(program, "jaxpr", program), times * equation.params.get("length", 1))
+            jaxpr_inside = program.jaxpr if isinstance(program, core.ClosedJaxpr) else program
+            yield from equations(jaxpr_inside, times * equation.params.get("length", 1))
 
 
-def needed_equations(jaxpr: Any) -> list[Equation]:
+def needed_equations(jaxpr: core.Jaxpr) -> list[Equation]:
     """The equations that the outputs of a program depend on, or that have an effect such as printing, in order."""
     needed = set(filter(is_variable, jaxpr.outvars))
     equations = []
@@ -83,9 +87,9 @@ def needed_equations(jaxpr: Any) -> list[Equation]:
     return equations[::-1]
 
 
-def readers(jaxpr: Any, needed: Sequence[Equation]) -> dict[Any, list[str]]:
+def readers(jaxpr: core.Jaxpr, needed: Sequence[Equation]) -> dict[Variable, list[str]]:
     """The primitives of needed equations that read each variable, and "output" if the program returns the variable."""
-    found: dict[Any, list[str]] = defaultdict(list)
+    found: dict[Variable, list[str]] = defaultdict(list)
     for equation in needed:
         for atom in filter(is_variable, equation.invars):
             found[atom].append(equation.primitive.name)
@@ -94,23 +98,28 @@ def readers(jaxpr: Any, needed: Sequence[Equation]) -> dict[Any, list[str]]:
     return found
 
 
-def is_variable(atom: Any) -> bool:
+def is_variable(atom: Atom) -> TypeGuard[Variable]:
     """Whether an input of an equation is a variable, and not a number that is written into the program."""
     return not isinstance(atom, core.Literal)
 
 
-def read_atom(atom: Any, values: dict[Any, Any]) -> Any:
+def aval_of(atom: Atom) -> jax.core.ShapedArray:
+    """The shape and dtype of an input or output of an equation."""
+    return cast(jax.core.ShapedArray, atom.aval)
+
+
+def read_atom(atom: Atom, values: dict[Variable, Value]) -> Value:
     """The value of an input of an equation, among those of the variables."""
-    return values[atom] if is_variable(atom) else jnp.asarray(atom.val, atom.aval.dtype)
+    return jnp.asarray(atom.val, aval_of(atom).dtype) if isinstance(atom, core.Literal) else values[atom]
 
 
-def initial_values(program: Program, inputs: Sequence[Any]) -> dict[Any, Any]:
+def initial_values(program: Program, inputs: Sequence[Value]) -> dict[Variable, Value]:
     """The variables of a closed program before its first equation."""
     jaxpr = program.jaxpr
     return dict(zip([*jaxpr.constvars, *jaxpr.invars], [*map(jnp.asarray, program.consts), *inputs], strict=True))
 
 
-def evaluate(program: Program, equation: Equation, inputs: Sequence[Any]) -> Sequence[Any]:
+def evaluate(program: Program, equation: Equation, inputs: Sequence[Value]) -> Sequence[Value]:
     """The outputs of one equation. It runs as a program of its own, which keeps custom derivatives and inner programs.
 
     Outputs that the program drops are None.
@@ -123,16 +132,16 @@ def evaluate(program: Program, equation: Equation, inputs: Sequence[Any]) -> Seq
         eqns=[equation],
         effects=equation.effects,
     )
-    run: Callable[..., Sequence[Any]] = core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))
+    run: Callable[..., Sequence[Value]] = core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))
     outputs = iter(run(*arguments.values()))
     return [None if isinstance(v, core.DropVar) else next(outputs) for v in equation.outvars]
 
 
-def consists_of_continuous(jaxpr: Any) -> bool:
+def consists_of_continuous(jaxpr: core.Jaxpr) -> bool:
     """Whether a program consists of primitives that are continuous wherever they are defined, and have no poles."""
     return all(
         _has_no_jump_or_pole(equation)
-        and all(jnp.issubdtype(result.aval.dtype, jnp.floating) for result in equation.outvars)
+        and all(jnp.issubdtype(aval_of(result).dtype, jnp.floating) for result in equation.outvars)
         and all(map(consists_of_continuous, core.jaxprs_in_params(equation.params)))
         for equation in jaxpr.eqns
     )
@@ -146,7 +155,7 @@ def _has_no_jump_or_pole(equation: Equation) -> bool:
     return name in _CONTINUOUS or (name == "integer_pow" and equation.params["y"] >= 0)
 
 
-def _inner(equation: Equation) -> Iterator[Program]:
+def _inner(equation: Equation) -> Iterator[Program | core.Jaxpr]:
     """Programs inside an equation, closed or not."""
     for value in equation.params.values():
         for part in value if isinstance(value, tuple) else (value,):
@@ -154,5 +163,5 @@ def _inner(equation: Equation) -> Iterator[Program]:
                 yield part
 
 
-def _ndim(atom: Any) -> int:
-    return len(atom.aval.shape)
+def _ndim(atom: Atom) -> int:
+    return len(aval_of(atom).shape)

@@ -9,21 +9,23 @@ import functools
 import weakref
 from collections.abc import Callable, Hashable
 from types import MethodType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
+from jaxtyping import PyTree
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Same(weakref.ref[Any]):
+class Same(weakref.ref[object]):
     """A weak reference that compares by the identity of its object, and not by the object's own equality."""
 
     __slots__ = ("_id",)
 
     _id: int
 
-    def __new__(cls, value: Any, callback: Callable[[Any], Any] | None = None) -> "Same":
+    def __new__(cls, value: object, callback: Callable[[object], None] | None = None) -> "Same":
         """A reference to the value. `callback` is called with the reference when the value dies."""
         reference = super().__new__(cls, value, callback)
         reference._id = id(value)
@@ -36,10 +38,12 @@ class Same(weakref.ref[Any]):
         return self is other or (isinstance(other, Same) and self() is not None and self() is other())
 
 
-_KEPT: dict[Hashable, dict[Any, Any]] = {}
+Kept = dict[Hashable, Any]  # what is kept under a key is known to the caller alone
+
+_KEPT: dict[Hashable, Kept] = {}
 
 
-def kept_with(*owners: Any) -> dict[Any, Any]:
+def kept_with(*owners: object) -> Kept:
     """The dictionary that lives as long as all of the owners: the same one at every call.
 
     The dictionary of a bound method lives as long as the method's function and the object that it is bound to. If an
@@ -52,8 +56,8 @@ def kept_with(*owners: Any) -> dict[Any, Any]:
         return {}
 
 
-def _kept_from_now_on(owners: tuple[Any, ...]) -> dict[Any, Any]:
-    def forget(_: Any, kept: dict[Hashable, dict[Any, Any]] = _KEPT) -> None:
+def _kept_from_now_on(owners: tuple[object, ...]) -> Kept:
+    def forget(_: object, kept: dict[Hashable, Kept] = _KEPT) -> None:
         """Drop the dictionary of an owner that died. The default keeps the cache while the interpreter ends."""
         kept.pop(key, None)
 
@@ -61,7 +65,7 @@ def _kept_from_now_on(owners: tuple[Any, ...]) -> dict[Any, Any]:
     return _KEPT.setdefault(key, {})
 
 
-def _key(owners: tuple[Any, ...], callback: Callable[[Any], Any] | None = None) -> Hashable:
+def _key(owners: tuple[object, ...], callback: Callable[[object], None] | None = None) -> Hashable:
     return tuple(
         (Same(owner.__self__, callback), Same(owner.__func__, callback))
         if isinstance(owner, MethodType)
@@ -70,7 +74,9 @@ def _key(owners: tuple[Any, ...], callback: Callable[[Any], Any] | None = None) 
     )
 
 
-def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+def compiled(
+    *, owners: int = 1, static: int = 0
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
     """`jax.jit` for functions whose first arguments are owners; the compiled program lives as long as all of them.
 
     Args:
@@ -81,13 +87,13 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Res
         The decorator.
     """
 
-    def decorated(body: Callable[..., Result]) -> Callable[..., Result]:
+    def decorated(body: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         @functools.wraps(body)
-        def run(*args: Any) -> Result:
+        def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             programs = kept_with(*args[:owners])
             if body not in programs:
                 programs[body] = _program(body, args[:owners], static)
-            result: Result = programs[body](*args[owners:])
+            result: Result = programs[body](*args[owners:], **kwargs)
             return result
 
         return run
@@ -95,17 +101,17 @@ def compiled(*, owners: int = 1, static: int = 0) -> Callable[[Callable[..., Res
     return decorated
 
 
-def _program(body: Callable[..., Any], owners: tuple[Any, ...], static: int) -> Callable[..., Any]:
+def _program(body: Callable[..., Result], owners: tuple[object, ...], static: int) -> Callable[..., Result]:
     references = [reference(owner) for owner in owners]
 
-    def of_owners(*args: Any) -> Any:
-        return body(*(owner() for owner in references), *args)
+    def of_owners(*args: PyTree, **kwargs: PyTree) -> Result:
+        return body(*(owner() for owner in references), *args, **kwargs)
 
     of_owners.__name__ = of_owners.__qualname__ = body.__name__
     return jax.jit(of_owners, static_argnums=tuple(range(static)))
 
 
-def reference(owner: Any) -> Callable[[], Any]:
+def reference(owner: object) -> Callable[[], object]:
     """A function that returns the owner. It keeps the owner alive only if the owner takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)

@@ -49,12 +49,12 @@ def copied(fn: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(_copied(_inner(fn), {})) if isinstance(fn, _Jitted) else _copied(fn, {})
 
 
-def content(value: Any) -> Hashable:
+def content(value: object) -> Hashable:
     """A key that is equal for two values that do the same. It keeps neither of them alive."""
     return _content(value, {})
 
 
-def _content(value: Any, seen: dict[int, int]) -> Hashable:
+def _content(value: object, seen: dict[int, int]) -> Hashable:
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic | CodeType):
         return type(value), value if isinstance(value, str | bytes | CodeType) else repr(value)
     if isinstance(value, tuple | list | set | frozenset):
@@ -89,7 +89,7 @@ def _of_global(fn: FunctionType, name: str, seen: dict[int, int]) -> Hashable:
     return _content(value, seen)
 
 
-def _identity(value: Any) -> Hashable:
+def _identity(value: object) -> Hashable:
     with contextlib.suppress(TypeError):
         return Same(value)
     with contextlib.suppress(TypeError):  # some objects take no weak references, such as a range
@@ -126,7 +126,7 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
 _EMPTY = "a variable without a value"
 
 
-def _inside(cell: CellType) -> Any:
+def _inside(cell: CellType) -> object:
     try:
         return cell.cell_contents
     except ValueError:

@@ -18,7 +18,7 @@ from ntk.checks import as_arrays, check_flag, check_results, is_concrete, shown
 from ntk.dtypes import at_least_float32
 from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs
 from ntk.finite_width.trained import trained_leaves
-from ntk.jaxprs import Program, equations
+from ntk.jaxprs import Program, aval_of, equations
 from ntk.networks import Description
 from ntk.trees import ParamFilter, Params, check_filter, leaf_paths
 
@@ -268,5 +268,5 @@ def _together_and_alone(
 
 def _largest_eps(program: Program) -> float:
     """The precision of the narrowest floating-point numbers that a program computes with."""
-    dtypes = {v.aval.dtype for equation, _ in equations(program.jaxpr) for v in equation.outvars}
+    dtypes = {aval_of(v).dtype for equation, _ in equations(program.jaxpr) for v in equation.outvars}
     return max((float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)), default=0.0)

@@ -155,9 +155,9 @@ class Interpreter:
 
         JAX broadcasts arrays of shape (1, n) to (m, n) in these equations.
         """
-        shape = equation.outvars[0].aval.shape
+        result = jaxprs.aval_of(equation.outvars[0])
         terms: list[Term] = []
-        total = jnp.zeros((), equation.outvars[0].aval.dtype)
+        shape, total = result.shape, jnp.zeros((), result.dtype)
         if equation.primitive.name == "sub":
             first, second = inputs
             read = isinstance(second, View | Pending)
@@ -206,7 +206,7 @@ class Interpreter:
         axis = None
         if equation.primitive.name == "dot_general":
             numbers = equation.params["dimension_numbers"]
-            axis = product_axis(numbers, position, joined.axis, equation.invars[0].aval.ndim)
+            axis = product_axis(numbers, position, joined.axis, jaxprs.aval_of(equation.invars[0]).ndim)
         if axis is None:
             return jaxprs.evaluate(program, equation, [self.value(value) for value in inputs])
         pieces = []

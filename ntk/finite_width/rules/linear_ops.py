@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Integer, Num
 
 from ntk.dtypes import common_dtype
-from ntk.jaxprs import Equation
+from ntk.jaxprs import Equation, aval_of
 
 # If a patch of a convolution has more numbers than this, the patches are not formed as one array.
 LARGE_PATCH = 256
@@ -236,7 +236,7 @@ def linear_op(equation: Equation, position: int) -> LinearOp | None:
     """
     if not _is_real(equation, position):
         return None
-    params, shape = equation.params, equation.invars[position].aval.shape
+    params, shape = equation.params, aval_of(equation.invars[position]).shape
     match equation.primitive.name:
         case "dot_general":
             contracted, batch = params["dimension_numbers"]
@@ -254,7 +254,7 @@ def linear_op(equation: Equation, position: int) -> LinearOp | None:
                 shape,
             )
         case "broadcast_in_dim":
-            output = equation.outvars[0].aval.shape
+            output = aval_of(equation.outvars[0]).shape
             dimensions = tuple(equation.params["broadcast_dimensions"])
             return Sum(output, tuple(a for a, size in zip(dimensions, shape, strict=True) if size == output[a]))
         case "gather" if position == 0 and _takes_rows(equation):
@@ -267,14 +267,14 @@ def _is_real(equation: Equation, position: int) -> bool:
     operands = [atom for i, atom in enumerate(equation.invars) if i != position]
     if equation.primitive.name == "gather":
         operands = []  # row numbers
-    dtypes = [atom.aval.dtype for atom in (*operands, equation.outvars[0])]
+    dtypes = [aval_of(atom).dtype for atom in (*operands, equation.outvars[0])]
     return all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes)
 
 
 def _takes_rows(equation: Equation) -> bool:
     """Whether a gather is W[rows] along the first axis, as `jnp.take` makes it."""
-    numbers, shape = equation.params["dimension_numbers"], equation.invars[0].aval.shape
-    output = equation.outvars[0].aval
+    numbers, shape = equation.params["dimension_numbers"], aval_of(equation.invars[0]).shape
+    output = aval_of(equation.outvars[0])
     return (
         tuple(numbers.collapsed_slice_dims) == (0,)
         and tuple(numbers.start_index_map) == (0,)

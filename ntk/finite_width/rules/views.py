@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Num
 from ntk.dtypes import at_least_float32
 from ntk.finite_width.rules.linear_ops import LinearOp, Lookup
 from ntk.finite_width.rules.uses import Step
-from ntk.jaxprs import Equation
+from ntk.jaxprs import Equation, aval_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def multiplied(equation: Equation, inputs: list[Value]) -> View | Pending | None
     """A view or pending value after an equation that multiplies it by a scalar. None for any other equation."""
     name = equation.primitive.name
     if name == "neg":
-        return times(inputs[0], -jnp.ones((), equation.outvars[0].aval.dtype))
+        return times(inputs[0], -jnp.ones((), aval_of(equation.outvars[0]).dtype))
     if name in ("mul", "div"):
         first, second = inputs
         if isinstance(first, View | Pending) and not isinstance(second, View | Pending) and jnp.ndim(second) == 0:
@@ -125,7 +125,7 @@ def scaled(array: Num[Array, "*shape"], factor: Num[Array, ""]) -> Num[Array, "*
 
 def rearranged(equation: Equation, view: View) -> View | None:
     """The view after an equation that casts, selects or moves its entries. None for any other equation."""
-    name, output = equation.primitive.name, equation.outvars[0].aval
+    name, output = equation.primitive.name, aval_of(equation.outvars[0])
     if not jnp.issubdtype(output.dtype, jnp.floating):
         return None
     if name in _SAME_ENTRIES:
