@@ -41,7 +41,7 @@ def kernel_by_tiles(
         The kernel (N1, N2, …), or the pytree of kernels.
     """
     other = x1 if x2 is None else x2
-    lengths = _length(x1), _length(other)
+    lengths = num_inputs(x1), num_inputs(other)
     sizes = [min(size, length) for length in lengths]
     numbers = np.indices([-(-length // size) for length in lengths]).reshape(2, -1).T
     if x2 is None:
@@ -93,7 +93,7 @@ def side_by_tiles(
     Returns:
         The arrays that grow, (N, …), and a function that maps rows of them to the pytree of `side`.
     """
-    length = _length(x)
+    length = num_inputs(x)
     size = min(size, -(-length // 2))  # XLA does not keep a loop of one step apart
     starts = np.minimum(np.arange(0, length, size), length - size)
     one, two = (jax.eval_shape(side, _of_length(x, count)) for count in (1, 2))
@@ -135,7 +135,8 @@ def _put(kernels: PyTree, blocks: PyTree, start1: jax.Array, start2: jax.Array) 
     return jax.tree.map(put_one, kernels, blocks)
 
 
-def _length(x: PyTree) -> int:
+def num_inputs(x: PyTree) -> int:
+    """N of a pytree of inputs (N, …)."""
     return jax.tree.leaves(x)[0].shape[0]
 
 

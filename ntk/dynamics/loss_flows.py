@@ -19,6 +19,8 @@ from ntk.dynamics.predictors import Prediction
 from ntk.dynamics.results import check_in_range
 from ntk.linalg import highest_matmul
 
+State = tuple[jax.Array, jax.Array, jax.Array]  # the time, the dual coefficients, and whether the solver arrived
+
 
 @functools.partial(
     jax.tree_util.register_dataclass,
@@ -212,11 +214,11 @@ def _integrate(
     def total(columns: jax.Array) -> jax.Array:
         return jnp.sum(loss(columns.reshape(shape), targets))
 
-    def velocity(_: jax.Array, coefficients: jax.Array, __: Any) -> jax.Array:
+    def velocity(_: jax.Array, coefficients: jax.Array, __: None) -> jax.Array:
         outputs = start + highest_matmul(matrix, coefficients)
         return -rate * jax.grad(total)(outputs)
 
-    def advance(state: tuple[jax.Array, jax.Array, jax.Array], until: jax.Array) -> tuple[Any, jax.Array]:
+    def advance(state: State, until: jax.Array) -> tuple[State, jax.Array]:
         now, coefficients, arrived = state
         # One call for each time, because a SaveAt of all times would check them by a callback to the host. `unwrap`
         # removes Diffrax's own jit, whose cache would keep the loss alive.

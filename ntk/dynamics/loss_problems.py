@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from ntk.dynamics.linear_algebra.problems import checked_kernel
 from ntk.dynamics.linear_algebra.spectral import check_semidefinite
 
 # loss(f, y) returns real numbers. Training minimizes their sum.
-Loss = Callable[[Any, Any], jax.Array]  # of outputs and targets, each an array or a pytree
+Loss = Callable[[PyTree, PyTree], jax.Array]  # of outputs and targets, each an array or a pytree
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,11 @@ from ntk.caches.lifetimes import kept_with
 from ntk.calls import check_function, check_hashable, of_user
 from ntk.checks import as_arrays, check_flag, check_results, is_concrete, shown
 from ntk.dtypes import at_least_float32
-from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs
+from ntk.finite_width.functions import ModelFunction, batch_of_one
 from ntk.finite_width.trained import trained_leaves
 from ntk.jaxprs import Program, aval_of, equations
 from ntk.networks import Description
+from ntk.tiles import num_inputs
 from ntk.trees import ParamFilter, Params, check_filter, leaf_paths
 
 

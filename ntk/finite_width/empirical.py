@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, PyTree
 from ntk.caches.lifetimes import compiled
 from ntk.finite_width.arguments import checked_arguments
 from ntk.finite_width.columns import kernel_by_columns
-from ntk.finite_width.functions import ModelFunction, batch_of_one, loops_refused, num_inputs
+from ntk.finite_width.functions import ModelFunction, batch_of_one, loops_refused
 from ntk.finite_width.task import Options, Task, checked_options, prepared, reading, tile_size
-from ntk.tiles import kernel_by_tiles
+from ntk.tiles import kernel_by_tiles, num_inputs
 from ntk.trees import ParamFilter, Params
 
 

@@ -6,10 +6,11 @@ import jax
 from jaxtyping import PyTree
 
 from ntk.finite_width.arguments import checked_arguments
-from ntk.finite_width.functions import ModelFunction, num_inputs
+from ntk.finite_width.functions import ModelFunction
 from ntk.finite_width.rules.memory import bytes_per_input
 from ntk.finite_width.rules.plan import Family
 from ntk.finite_width.task import Task, checked_options, prepared
+from ntk.tiles import num_inputs
 from ntk.trees import ParamFilter, Params, leaf_paths
 
 

@@ -31,11 +31,6 @@ def batch_of_one(x: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[None], x)
 
 
-def num_inputs(x: PyTree) -> int:
-    """N of a pytree of inputs (N, …)."""
-    return jax.tree.leaves(x)[0].shape[0]
-
-
 @contextlib.contextmanager
 def loops_refused() -> Iterator[None]:
     """Explain JAX's error about the backward pass of a `while` loop in terms of f."""

@@ -11,12 +11,13 @@ from jaxtyping import Array, Float, PyTree
 from ntk.checks import check_choice, check_count, check_flag, shown
 from ntk.dtypes import of_one_dtype, wide
 from ntk.finite_width.arguments import Arguments
-from ntk.finite_width.functions import ModelFunction, batch_of_one, num_inputs
+from ntk.finite_width.functions import ModelFunction, batch_of_one
 from ntk.finite_width.rules.axes import OutputAxes, output_axes
 from ntk.finite_width.rules.families import family_kernel
 from ntk.finite_width.rules.memory import largest_batch
 from ntk.finite_width.rules.plan import Family, Tile, plan
 from ntk.finite_width.rules.reading import Reading, Side, directly, in_common, read
+from ntk.tiles import num_inputs
 from ntk.trees import Params
 
 METHODS = ("auto", "layerwise", "jacobian", "vector_products")

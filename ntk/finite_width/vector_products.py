@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int, PyTree
 from ntk.caches.lifetimes import compiled
 from ntk.checks import as_floating, check_count, check_finite
 from ntk.finite_width.arguments import checked_arguments, output_of
-from ntk.finite_width.functions import ModelFunction, Values, loops_refused, num_inputs, of_trained
+from ntk.finite_width.functions import ModelFunction, Values, loops_refused, of_trained
+from ntk.tiles import num_inputs
 from ntk.trees import ParamFilter, Params
 
 # A model as a function of its trained leaves, (values, x) → (N, …outputs).
