@@ -102,7 +102,7 @@ def compiled(
 
 
 def _program(body: Callable[..., Result], owners: tuple[object, ...], static: int) -> Callable[..., Result]:
-    references = [_reference(owner) for owner in owners]
+    references = [reference(owner) for owner in owners]
 
     def of_owners(*args: PyTree, **kwargs: PyTree) -> Result:
         return body(*(owner() for owner in references), *args, **kwargs)
@@ -111,7 +111,7 @@ def _program(body: Callable[..., Result], owners: tuple[object, ...], static: in
     return jax.jit(of_owners, static_argnums=tuple(range(static)))
 
 
-def _reference(owner: object) -> Callable[[], object]:
+def reference(owner: object) -> Callable[[], object]:
     """A function that returns the owner. It keeps the owner alive only if the owner takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)

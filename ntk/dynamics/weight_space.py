@@ -96,7 +96,7 @@ def train(
     check_steps(num_steps, every)
     check_flag("linearized", linearized)
     data = _checked_data(f, loss, params, x_train, y_train, x_test)
-    trajectory = _train(f, loss, *optimizer, num_steps, every, bool(linearized), data)
+    trajectory = _train(f, loss, optimizer.init, optimizer.update, num_steps, every, bool(linearized), data)
     check_trained(trajectory)
     return trajectory
 

@@ -128,7 +128,7 @@ def _sketched(
     params: Params,
     x1: PyTree,
     x2: PyTree,
-    key: Array,
+    key: Key[Array, ""] | UInt32[ArrayLike, " words"],
 ) -> SketchedNTK:
     of_values, values = of_trained(f, params, trained)
     sides = (x1,) if x2 is None else (x1, x2)

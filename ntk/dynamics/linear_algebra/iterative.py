@@ -113,8 +113,9 @@ def conjugate_gradients(
         _check_product(name, function, columns)
     # The arrays are arguments. In a closure they would be constants of the compiled program, and be kept with it.
     if isinstance(product, Partial) and isinstance(precondition, Partial):
-        bound = ((partial.args, partial.keywords) for partial in (product, precondition))
-        solution = _compiled_solve(product.func, precondition.func, max_steps, *bound, columns, rho, tolerance)
+        of_kernel, of_preconditioner = ((bound.args, bound.keywords) for bound in (product, precondition))
+        functions = product.func, precondition.func
+        solution = _compiled_solve(*functions, max_steps, of_kernel, of_preconditioner, columns, rho, tolerance)
     else:
         solution = _solve(product, precondition, columns, rho, tolerance, max_steps)
     return Solution(solution.x.reshape(b.shape), *(field.reshape(b.shape[1:]) for field in solution[1:]))
