@@ -111,7 +111,7 @@ def _program(body: Callable[..., Result], owners: tuple[object, ...], static: in
     return jax.jit(of_owners, static_argnums=tuple(range(static)))
 
 
-def reference(owner: object) -> Callable[[], object]:
+def reference(owner: object) -> Callable[[], Any]:
     """A function that returns the owner. It keeps the owner alive only if the owner takes no weak references."""
     try:
         return weakref.WeakMethod(owner) if isinstance(owner, MethodType) else weakref.ref(owner)
