@@ -72,8 +72,7 @@ def equations(jaxpr: core.Jaxpr, times: int = 1) -> Iterator[tuple[Equation, int
     for equation in jaxpr.eqns:
         yield equation, times
         for program in _inner(equation):
-            jaxpr_inside = program.jaxpr if isinstance(program, core.ClosedJaxpr) else program
-            yield from equations(jaxpr_inside, times * equation.params.get("length", 1))
+            yield from equations(getattr(program, "jaxpr", program), times * equation.params.get("length", 1))
 
 
 def needed_equations(jaxpr: core.Jaxpr) -> list[Equation]:
@@ -155,7 +154,7 @@ def _has_no_jump_or_pole(equation: Equation) -> bool:
     return name in _CONTINUOUS or (name == "integer_pow" and equation.params["y"] >= 0)
 
 
-def _inner(equation: Equation) -> Iterator[Program | core.Jaxpr]:
+def _inner(equation: Equation) -> Iterator[Any]:
     """Programs inside an equation, closed or not."""
     for value in equation.params.values():
         for part in value if isinstance(value, tuple) else (value,):
