@@ -195,7 +195,7 @@ def _of_places(shape: Shape, number: int) -> UInt32[Array, "*P"]:
     word = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
         salts = np.random.default_rng((number, axis)).integers(2**32, size=size, dtype=np.uint32)
-        word = mixed_bits(word + salts.reshape(-1, *(1 for _ in shape[axis + 1 :])))
+        word = mixed_bits(word + salts.reshape([-1 if each == axis else 1 for each in range(len(shape))]))
     return word
 
 
