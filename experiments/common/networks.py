@@ -16,8 +16,8 @@ from ntk.checks import check_choice
 
 Reader = Callable[[np.ndarray], np.ndarray]
 
-# Every program of `ntk.architectures` that needs no graph, and how it reads images. Programs are compiled position by
-# position, so they read images of half the size.
+# Every program of `ntk.architectures` that needs no graph, and how it reads images. Some programs are compiled position
+# by position, so all of them read images of half the size.
 PROGRAMS: dict[str, Reader] = {
     "mlp": as_vectors,
     "residual_mlp": as_vectors,

@@ -109,7 +109,7 @@ def test_first_activations_have_no_bias(name, number):
     assert_zero(mean - expected, variance, expected, number, power=0.02)
 
 
-@marked("mlp", "rnn-mean-unequal-lengths")
+@marked("mlp")
 def test_outputs_have_the_measured_nngp_as_covariance(name, number):
     """E f·f̄ = E σ_v² C at every width, v being independent of what it reads."""
     found = samples(name, WIDTHS[0], number)

@@ -119,10 +119,10 @@ CASES = {
     "pooled": (ntk.architectures.cnn_1d(depth=2, pool_size=2), (3, 7, 2)),
     "flatten": (ntk.architectures.cnn_2d(activation="gelu"), (3, 3, 2, 1)),
 }
-SLOW = "shared", "local", "crossed", "residual", "transposed", "transformer", "pooled", "flatten"
+SLOW = "causal", "shared", "local", "crossed", "residual", "transposed", "transformer", "pooled", "flatten"
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
 # Attention on arrays has formulas of its own in test_field_edges.py, and layer norm below.
-KERNELS = [pytest.param(name, marks=pytest.mark.slow) if name in (*SLOW, "causal", "graph") else name for name in CASES]
+KERNELS = [pytest.param(name, marks=pytest.mark.slow) if name in (*SLOW, "graph") else name for name in CASES]
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -145,6 +145,7 @@ def watched(net, x):
     return net.output("v") @ z + net.output("q") @ z.pooled()
 
 
+@pytest.mark.slow
 def test_moments_of_a_watched_field_are_those_of_each_position():
     """Two inputs to a tile, against the reading with a vector for each position."""
     x = inputs((3, 4, 2))

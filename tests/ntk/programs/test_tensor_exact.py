@@ -46,9 +46,10 @@ def test_mlp_is_the_recursion(activation, both):
         assert_close(found.D[f"h{layer}"], expected.D[layer - 1], ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pooling", "activation", "both"),
-    [pytest.param("last", "erf", False, marks=pytest.mark.slow), ("mean", "relu", True)],
+    [("last", "erf", False), ("mean", "relu", True)],
 )
 def test_rnn_is_the_recursion(pooling, activation, both):
     x1, x2 = inputs(5, 3, 3), inputs(4, 3, 3, seed=1) if both else None
