@@ -15,19 +15,19 @@ from tolerances import CLOSED_FORM
 
 
 @pytest.fixture(scope="module")
-def without_x64(request, tmp_path_factory):
-    """How many calls of the tables go to one, and what a fresh interpreter gives for these and for a few networks."""
-    folder, stride = tmp_path_factory.mktemp("x64"), request.param
+def without_x64(tmp_path_factory):
+    """What a fresh interpreter gives for the calls of the tables and for a few networks."""
+    folder = tmp_path_factory.mktemp("x64")
     environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
-    command = [sys.executable, "-W", "error", x64_tables.__file__, folder, str(stride)]
+    command = [sys.executable, "-W", "error", x64_tables.__file__, folder]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return stride, *(np.load(folder / f"{name}.npz") for name in ("results", "networks"))
+    return [np.load(folder / f"{name}.npz") for name in ("results", "networks")]
 
 
-@pytest.mark.parametrize("without_x64", [13], indirect=True)
+@pytest.mark.slow
 def test_kernels(without_x64):
-    *_, found = without_x64
+    _, found = without_x64
     expected = x64_tables.networks("float64")
     assert jax.config.jax_enable_x64
     assert set(found) == set(expected)
@@ -39,11 +39,11 @@ def test_kernels(without_x64):
 
 
 @pytest.mark.implicit_promotion  # of Optax
-@pytest.mark.parametrize("without_x64", [13, pytest.param(1, marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
 def test_every_public_function_gives_the_same_in_float32(without_x64):
-    """A fixed part of the calls that are lowered, and all of them: without a warning, and nothing in float64."""
-    stride, found, _ = without_x64
-    expected = x64_tables.results(stride)
+    """All calls that are lowered: without a warning, and nothing in float64."""
+    found, _ = without_x64
+    expected = x64_tables.results()
     assert set(found) == set(expected)
     for name, values in expected.items():
         assert found[name].dtype in ("float32", "int32", "bool"), name

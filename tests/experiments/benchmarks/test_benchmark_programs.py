@@ -17,7 +17,9 @@ OUTPUTS = names_of_files("benchmark") - {"summary.md"} | {"benchmark.md"}
 small = functools.partial(small_config, SMALL, "benchmark_programs")
 
 
-@pytest.mark.parametrize("kind", [pytest.param("wide_resnet", marks=pytest.mark.slow), "cnn_flatten", "graph"])
+@pytest.mark.parametrize(
+    "kind", ["graph", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("wide_resnet", "cnn_flatten"))]
+)
 def test_both_libraries_have_the_same_network(kind):
     """In float64, in which a wrong weight or padding exceeds rounding."""
     net, x, kernel_fn = build_workload(kind, size=4, num_inputs=2)

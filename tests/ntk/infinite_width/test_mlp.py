@@ -212,7 +212,7 @@ def test_float32_duplicates_of_two_batches_are_exact(name):
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("values", [(0.0, 1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize("values", [pytest.param((0.0, 1.0), marks=pytest.mark.slow), (-1.0, 1.0)])
 def test_all_corners_of_a_cube_are_different_inputs(values, dtype):
     """The Boolean cube: few bits in every number, many equal products. Kernels of one and of two batches agree."""
     x = np.array(list(itertools.product(values, repeat=8)), dtype)

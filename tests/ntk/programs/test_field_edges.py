@@ -141,6 +141,7 @@ def test_the_rounding_of_a_difference_is_not_a_variance():
     assert np.max(np.abs(ntk.infinite_ntk(difference, x))) < 1e-7  # √ε
 
 
+@pytest.mark.slow
 def test_long_chains_of_matrices_have_marks():
     def chain(net, x):
         z = net.input_matrix("u") @ x

@@ -220,6 +220,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 def test_careless_options(plain):
     found = []
     for (name, option), bad in itertools.product(options_of(plain.architectures), BAD_VALUES):

@@ -108,6 +108,7 @@ ONE_OF_EACH = (
 )
 
 
+@pytest.mark.slow
 def test_continuous_functions_are_accepted_together():
     """In one program; all of them in turn below."""
     functions = [CONTINUOUS[name] for name in ONE_OF_EACH]

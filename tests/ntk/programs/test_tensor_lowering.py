@@ -28,7 +28,10 @@ def text(f, *args):
 
 @pytest.mark.parametrize(  # a program with batch means has no tiles
     ("name", "tile_size"),
-    [("mlp", None), ("mlp", 2), ("lstm", None), ("lstm", 2), ("batch_norm", None), ("cnn", 2), ("transformer", None)],
+    [
+        *(("mlp", None), ("mlp", 2), ("lstm", None), ("lstm", 2), ("batch_norm", None), ("cnn", 2)),
+        pytest.param("transformer", None, marks=pytest.mark.slow),
+    ],
 )
 def test_lowers_for_every_platform(name, tile_size):
     program, shape = PROGRAMS[name]
