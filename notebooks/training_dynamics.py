@@ -133,7 +133,7 @@ plt.show()
 # %% [markdown]
 # ## Cross-entropy
 #
-# For other losses there is no closed form, but there is a differential equation for the outputs alone. It is solved
+# Other losses have no closed form, but the outputs alone follow a differential equation. It is solved
 # step by step, as here, or by an ODE solver, `dynamics.loss_flow`.
 
 # %%

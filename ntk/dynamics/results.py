@@ -56,7 +56,7 @@ def warn_of_lost_digits(spectrum: Spectrum, t: jax.Array, rate: Array, error: Ar
 
     Args:
         spectrum: The spectrum of the kernel with its ridge.
-        t: (T,). There is no warning for t = inf; see `condition_report`.
+        t: (T,). t = inf gives no warning; see `condition_report`.
         rate: η, or η/(1 − β) with momentum β.
         error: (N, c), the error at the start.
         given_in: The dtype of the kernel as the caller gave it.

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from ntk.checks import check_finite, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.inputs import check_lengths
+from ntk.programs.language.positions import Shape
 from ntk.programs.language.program import as_inputs
 from ntk.programs.results import Limits, ProgramKernels
 from ntk.tiles import swapped
@@ -111,6 +112,14 @@ def batch_groups(side: str, x: ArrayLike, lengths: ArrayLike | None) -> list[Gro
     for group in groups:
         check_finite(name, group.x)
     return groups
+
+
+def check_one_shape(couples_inputs: bool, shapes: Iterable[Shape]) -> None:
+    """Refuse inputs of several shapes for a program with batch means, which takes them as one batch."""
+    different = list(dict.fromkeys(shapes))
+    if couples_inputs and len(different) > 1:
+        listed = " and ".join(map(str, different))
+        raise ValueError(f"inputs have shapes {listed}; expected one shape for a program with batch means.")
 
 
 def order_of(groups: Iterable[Group]) -> Int[np.ndarray, " N"]:

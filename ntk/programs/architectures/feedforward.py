@@ -28,7 +28,7 @@ def mlp(
 
         h¹ = (σ_w/√d) w¹ξ + σ_b b¹,   hˡ = (σ_w/√n) wˡxˡ⁻¹ + σ_b bˡ,   xˡ = φ(hˡ),   f = (σ_v/√n) v·x^L
 
-    With L = 0 there is no hidden layer: f = (σ_v/√d) v·ξ. Inputs are (N, d). Parameters are called w1, b1, …, v.
+    L = 0 gives the linear model f = (σ_v/√d) v·ξ. Inputs are (N, d). Parameters are called w1, b1, …, v.
     Everything has a closed form.
 
     Args:

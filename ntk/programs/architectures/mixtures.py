@@ -33,7 +33,7 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
 
     Raises:
         TypeError: One of `programs` is not a tensor program, or `weights` does not hold numbers.
-        ValueError: There is no program, or `weights` has another length or an entry that is negative or not finite.
+        ValueError: `programs` is empty, or `weights` has another length or an entry that is negative or not finite.
 
     Example:
         >>> import jax.numpy as jnp

@@ -14,7 +14,7 @@ from ntk.finite_width import empirical_ntk
 from ntk.linalg import highest_einsum
 from ntk.programs.at_width.model import FiniteProgram, forward
 from ntk.programs.language.program import Recording, TensorProgram, check_program
-from ntk.programs.lengths import joined, program_groups
+from ntk.programs.lengths import check_one_shape, joined, program_groups
 from ntk.programs.options import numbers_as
 from ntk.programs.results import Limits, ProgramKernels
 
@@ -69,10 +69,7 @@ def measured(
     missing = sorted(recording.parameters.keys() - params.keys())
     if missing or not weights:
         raise ValueError(f"params has no {missing[0] if missing else 'output weight'!r}; expected those of finite().")
-    if len(recordings) > 1 and recording.couples_inputs:
-        raise ValueError(
-            f"inputs have shapes {', '.join(map(str, recordings))}; expected one shape for a program with batch means."
-        )
+    check_one_shape(recording.couples_inputs, recordings)
     model = FiniteProgram(program, _width(recording, params), None)
     for each in recordings.values():
         model.check(each, params, groups.rows[0].x.dtype)

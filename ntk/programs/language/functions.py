@@ -66,7 +66,7 @@ def softmax_where(mask: np.ndarray | None, shape: Shape) -> tuple[Softmax, Shape
 
     Raises:
         TypeError: The mask is not of booleans.
-        ValueError: There is no axis, or the mask does not fit or leaves a row without entries.
+        ValueError: `shape` is empty, the mask does not fit, or a row of the mask has no entries.
     """
     if not shape:
         raise ValueError("scores has no position axis; expected that of the keys.")

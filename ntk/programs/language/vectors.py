@@ -206,7 +206,7 @@ class Function:
             *args: Vectors, at least one, and scalars.
 
         Raises:
-            TypeError: There is no vector, or an argument is neither a vector nor a scalar.
+            TypeError: No argument is a vector, or one is neither a vector nor a scalar.
             ValueError: The function does not take so many numbers, or does not return a number.
         """
         if not any(isinstance(arg, Vector) for arg in args):

@@ -12,7 +12,7 @@ from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.program import TensorProgram, check_program
-from ntk.programs.lengths import joined, program_groups
+from ntk.programs.lengths import check_one_shape, joined, program_groups
 from ntk.programs.limit.arrays.kernels import array_limits, check_memory, is_on_arrays, tile_size_of
 from ntk.programs.limit.draws.points import check_seed, points_for
 from ntk.programs.limit.evaluation import (
@@ -200,10 +200,7 @@ def _estimate(
     check_covered(forms.recording)
     check_options(program, forms.recording)
     check_span(forms.recording, program.numbers, x1, x2)
-    if forms.recording.has_two_shapes and forms.couples_inputs:
-        raise ValueError(
-            f"inputs have shapes {shapes[0]} and {shapes[1]}; expected one shape for a program with batch means."
-        )
+    check_one_shape(forms.couples_inputs, shapes)
     if x2 is not None and forms.recording.has_two_shapes and not (forms.is_exact or forms.sampled_loops):
         x1, x2 = _of_one_length(x1, x2)
     flat1, flat2 = _flat(forms, x1), None if x2 is None else _flat(forms, x2)

@@ -179,6 +179,7 @@ def limits_of(
     """All kernels of a tile, D as the derivative of the NTK in what could be added to τ of a watched vector."""
     recording = forms.recording
     watched = {} if only_ntk else recording.watched_twice
+    pairs = {name: (Pair(z1, z2), matched(z1.shape, z2.shape)) for name, (z1, z2) in watched.items()}
     fixed = fixed_values(forms, numbers, sides[0])
     zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
 
@@ -189,9 +190,6 @@ def limits_of(
         at_equal = _at_equal(moment, z1, z2)
         sizes = math.prod(z1.shape) * math.prod(z2.shape)
         return jnp.sum(at_equal, axis=tuple(range(2, at_equal.ndim))) / sizes**0.5
-
-    def filled(moment: Array | None, z1: Vector, z2: Vector) -> Array:
-        return Values(fixed, sides, known).filled(moment, Pair(z1, z2), matched(z1.shape, z2.shape))
 
     def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         values = Values(fixed, sides, known, sources, sampled)
@@ -208,10 +206,10 @@ def limits_of(
                 parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
             product = values.variance(weight) * gram(parts[0], parts[1])
             nngp, ntk = nngp + product, ntk + product
-        moments = {name: found.of(Pair(*pair), matched(*(z.shape for z in pair))).C for name, pair in watched.items()}
-        return ntk, (nngp, {name: filled(moment, *watched[name]) for name, moment in moments.items()})
+        return ntk, (nngp, {name: values.filled(found.of(*pair).C, *pair) for name, pair in pairs.items()})
 
-    nothing = {name: filled(None, *pair) for name, pair in watched.items()}
+    empty = Values(fixed, sides, known)
+    nothing = {name: empty.filled(None, *pair) for name, pair in pairs.items()}
     ntk, pullback, (nngp, C) = jax.vjp(ntk_of, nothing, has_aux=True)
     D = pullback(jnp.ones_like(ntk))[0]
     C, D = ({name: _at_equal(of[name], *pair) for name, pair in watched.items()} for of in (C, D))

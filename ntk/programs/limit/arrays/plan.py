@@ -131,7 +131,7 @@ def plan(
         other: Those of the second side, if its inputs have another shape than those of the first.
 
     Raises:
-        NotOnArrays: Something is needed for which there is no rule.
+        NotOnArrays: `rule_of` has no rule for something that is needed.
     """
     cross = steps_to(rule_of, [Need(0, *goal) for goal in goals.items()], own=False)
     needs = [need for step in cross for need in step.rule.needs if need.side]

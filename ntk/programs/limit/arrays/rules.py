@@ -57,7 +57,7 @@ def rule_of(forms: Forms, key: Key, indices: Indices, own: bool) -> Rule:
         own: Whether the moments are those of each input with itself.
 
     Raises:
-        NotOnArrays: There is no such rule.
+        NotOnArrays: No rule gives this.
     """
     match key:
         case Alone(of=Scalar() as of):

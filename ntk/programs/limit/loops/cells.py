@@ -129,7 +129,7 @@ def cell_of(forms: Forms, loop: Loop, outs: Iterable[Vector]) -> Cell:
     """The body of a loop, to be sampled for the moments of some of its vectors.
 
     Raises:
-        NotOnArrays: The loop reads or does something for which there is no rule.
+        NotOnArrays: No rule gives something that the loop reads or does.
     """
     cell, body = Cell(forms, loop), loop.body
     for node in (*body.nodes, *body.reads):

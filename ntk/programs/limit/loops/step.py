@@ -174,7 +174,10 @@ class OneStep:
                     self.rows[place] = Rows(*(self.put(row, self.at(other).T) for row, other in pairs))
 
     def tau_hats(self, in_states: list[Array], in_units: list[Array]) -> tuple[list[Array], list[Array]]:
-        """τ̂ of a vector with the states before all steps, and with the units of all steps, less what is no sample's."""
+        """τ̂ of a vector with the states before all steps, and with the units of all steps.
+
+        `moments` adds the part of a unit with a unit, in which τ is one number for all samples.
+        """
         cell, states = self.cell, range(len(self.cell.states))
         drawn = [place for place, unit in enumerate(self.units) if unit is not None]
         beside_states = []
