@@ -1,12 +1,10 @@
 """Self-attention, alone and in the transformer of the paper."""
 
-from typing import Any
-
 import numpy as np
 
 from ntk.checks import MOST_STEPS, check_choice, check_count, check_flag
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import check_axes, layer_norm, pooled
+from ntk.programs.architectures.blocks import check_axes, layer_norm, pooled, product
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -130,16 +128,16 @@ def transformer(
     check_flag("causal", causal)
     check_flag("normalized", normalized)
     phi, mask = net.phi(activation), np.tril(np.ones((len(x), len(x)), bool)) if causal else None
-    states: Any = x
+    states: Vector | Input = x
     for layer in range(1, depth + 1):
-        U = net.input_matrix("u1", u_std) if layer == 1 else net.matrix(f"u{layer}", u_std)
         W1, W2 = (net.matrix(f"w{number}_{layer}", w_std) for number in (1, 2))
         b1, b2 = (net.bias(f"b{number}_{layer}", b_std) for number in (1, 2))
-        keys = U @ states
+        keys = product(net, f"u{layer}", states, u_std)
         z = keys + _attention(net, keys, keys, mask=mask) @ keys
         z = layer_norm(net, z, epsilon) if normalized else z
         states = z + W2 @ phi(W1 @ z + b1) + b2
         states = layer_norm(net, states, epsilon) if normalized else states
+    assert isinstance(states, Vector)
     return net.output("v", v_std) @ pooled(states, pooling)
 
 

@@ -1,17 +1,16 @@
 """A perceptron with batch normalization."""
 
-from typing import Any
-
 from jax import lax
 
 from ntk.checks import MOST_STEPS, check_count
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import check_axes
+from ntk.programs.architectures.blocks import check_axes, product
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 
 @tensor_program
@@ -60,9 +59,9 @@ def batch_norm_mlp(
     check_count("depth", depth, maximum=MOST_STEPS)
     phi, rsqrt = net.phi(activation), net.phi(lax.rsqrt)
     net.needs_batch(rank=3, unless=net.needs_nonnegative("epsilon", epsilon))
-    z: Any = x
+    z: Vector | Input = x
     for layer in range(1, depth + 1):
-        h = (net.input_matrix("w1", w_std) if layer == 1 else net.matrix(f"w{layer}", w_std)) @ z
+        h = product(net, f"w{layer}", z, w_std)
         centred = h - h.batch_mean()
         z = phi(centred * rsqrt((centred * centred).batch_mean() + epsilon))
     return net.output("v", v_std) @ z

@@ -108,6 +108,11 @@ def check_axes(x: Input, *axes: str) -> None:
         raise ValueError(f"an input has shape {x.shape}; expected axes of {', '.join(axes)}.")
 
 
+def product(net: Net, name: str, z: Vector | Input, std: Number) -> Vector:
+    """(σ/√n) W z of vectors, or (σ/√d) W ξ of the input: the first layer of a network and the others in one line."""
+    return net.input_matrix(name, std) @ z if isinstance(z, Input) else net.matrix(name, std) @ z
+
+
 def affine(net: Net, name: str, state: Vector, step: Input, w_std: Number, u_std: Number, b_std: Number) -> Vector:
     """(σ_w/√n) W s + (σ_u/√d) U ξ + σ_b b, with parameters "w", "u" and "b" followed by the name."""
     W, U = net.matrix(f"w{name}", w_std), net.input_matrix(f"u{name}", u_std)

@@ -1,7 +1,5 @@
 """Convolutional networks over sequences and images."""
 
-from typing import Any
-
 from ntk.checks import MOST_STEPS, check_choice, check_count
 from ntk.duals import ActivationLike
 from ntk.programs.architectures.blocks import check_axes
@@ -10,6 +8,7 @@ from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import tensor_program
 from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 
 @tensor_program
@@ -132,11 +131,11 @@ def _cnn(
     check_choice("pooling", pooling, ("mean", "flatten"))
     check_axes(x, *(("positions",), ("height", "width"))[num_axes - 1], "channels")
     phi = net.phi(activation)
-    z: Any = x
+    z: Vector | Input = x
     for layer in range(1, depth + 1):
         window, strides = (kernel_size,) * num_axes, (stride,) * num_axes
         w = net.convolution(f"w{layer}", window, w_std, strides=strides, padding=padding)
-        z = phi(w @ z + net.bias(f"b{layer}", b_std))
-        if pool_size > 1:
-            z = z.pooled(*(pool_size,) * num_axes)
+        h = phi(w @ z + net.bias(f"b{layer}", b_std))
+        z = h.pooled(*(pool_size,) * num_axes) if pool_size > 1 else h
+    assert isinstance(z, Vector)
     return net.output("v", v_std) @ (z.pooled() if pooling == "mean" else z)

@@ -1,7 +1,6 @@
 """Convolutional networks over images with residual blocks, and with dense blocks."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 from ntk.checks import MOST_STEPS, check_count
 from ntk.duals import ActivationLike
@@ -111,15 +110,16 @@ def densenet(
         block = net.scope(str(number))
         features = [phi(z)]
         for layer in range(1, depth + 1):
-            weights = [block.convolution(f"w{layer}_{j}", (3, 3), w_std) for j in range(layer)]
-            features.append(phi(_concatenated(weights, features)))
+            parts = [block.convolution(f"w{layer}_{j}", (3, 3), w_std) @ z for j, z in enumerate(features)]
+            features.append(phi(_concatenated(parts)))
         if number < blocks:
-            transition = [block.matrix(f"transition{j}", w_std) for j in range(depth + 1)]
-            z = _concatenated(transition, features).pooled(2, 2)
-    return _concatenated([net.output(f"v{j}", v_std) for j in range(depth + 1)], [z.pooled() for z in features])
+            z = _concatenated([block.matrix(f"transition{j}", w_std) @ z for j, z in enumerate(features)]).pooled(2, 2)
+    return _concatenated([net.output(f"v{j}", v_std) @ z.pooled() for j, z in enumerate(features)])
 
 
-def _concatenated(weights: Sequence[Any], features: list[Vector]) -> Any:
-    """What a weight reads of the channels of k features side by side: (1/√k) Σ_j Wʲ zʲ, of a part of it each."""
-    parts = [weight @ each for weight, each in zip(weights, features, strict=True)]
+Product = TypeVar("Product", Vector, Output)
+
+
+def _concatenated(parts: list[Product]) -> Product:
+    """What a weight reads of the channels of k features side by side: (1/√k) Σ_j Wʲ zʲ, from the products Wʲ zʲ."""
     return sum(parts[1:], parts[0]) / len(parts) ** 0.5

@@ -1,10 +1,8 @@
 """Perceptrons: plain, with residual branches, and with one matrix for all layers."""
 
-from typing import Any
-
 from ntk.checks import MOST_STEPS, check_choice, check_count
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import check_axes, read_out
+from ntk.programs.architectures.blocks import check_axes, product, read_out
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
@@ -53,10 +51,9 @@ def mlp(
     check_axes(x, "entries")
     check_count("depth", depth, minimum=0, maximum=MOST_STEPS)
     phi = net.phi(activation)
-    z: Any = x
+    z: Vector | Input = x
     for layer in range(1, depth + 1):
-        w = net.input_matrix("w1", w_std) if layer == 1 else net.matrix(f"w{layer}", w_std)
-        z = phi(w @ z + net.bias(f"b{layer}", b_std))
+        z = phi(product(net, f"w{layer}", z, w_std) + net.bias(f"b{layer}", b_std))
     return net.output("v", v_std) @ z
 
 

@@ -1,19 +1,20 @@
 """Convolutional networks over the nodes of a graph."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from ntk.checks import MOST_STEPS, as_numpy, check_choice, check_count
 from ntk.duals import ActivationLike
-from ntk.programs.architectures.blocks import check_axes
+from ntk.programs.architectures.blocks import check_axes, product
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import TensorProgram, tensor_program
 from ntk.programs.language.scalars import Number
+from ntk.programs.language.vectors import Vector
 
 
 @runtime_checkable
@@ -100,8 +101,8 @@ def graph_convolutions(
     if len(x) != len(adjacency):
         raise ValueError(f"an input has {len(x)} nodes; expected {len(adjacency)}, as the adjacency has.")
     table, phi = net.table(adjacency), net.phi(activation)
-    z: Any = x
+    z: Vector | Input = x
     for layer in range(1, depth + 1):
-        w = net.input_matrix("w1", w_std) if layer == 1 else net.matrix(f"w{layer}", w_std)
-        z = phi(table @ (w @ z) + net.bias(f"b{layer}", b_std))
+        z = phi(table @ product(net, f"w{layer}", z, w_std) + net.bias(f"b{layer}", b_std))
+    assert isinstance(z, Vector)
     return net.output("v", v_std) @ z.pooled() * (len(x) if pooling == "sum" else 1)

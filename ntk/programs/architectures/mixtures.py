@@ -1,8 +1,7 @@
 """Mixtures: programs of any architectures, side by side on one input."""
 
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import TensorProgram
+from ntk.programs.language.scalars import Scalar
 
 Parts = tuple[tuple[Callable[..., Output], tuple[str, ...]], ...]  # functions, and the names of their options
 _ALIVE: weakref.WeakValueDictionary[Parts, Callable[..., Output]] = weakref.WeakValueDictionary()
@@ -71,12 +71,13 @@ def _side_by_side(parts: Parts) -> Callable[..., Output]:
     found = _ALIVE.get(parts)
     if found is None:
 
-        def mixture(net: Net, x: Input, **options: Any) -> Output:
-            outputs = [
-                fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
-                * net.needs_nonnegative(f"mixture_weight_{k}", options[f"mixture_weight_{k}"]) ** 0.5
-                for k, (fn, names) in enumerate(parts, start=1)
-            ]
+        def mixture(net: Net, x: Input, **options: Hashable) -> Output:
+            outputs = []
+            for k, (fn, names) in enumerate(parts, start=1):
+                share = options[f"mixture_weight_{k}"]
+                assert isinstance(share, Scalar)
+                output = fn(net.scope(str(k)), x, **{name: options[f"{name}_{k}"] for name in names})
+                outputs.append(output * net.needs_nonnegative(f"mixture_weight_{k}", share) ** 0.5)
             return sum(outputs[1:], outputs[0])
 
         _ALIVE[parts] = found = mixture

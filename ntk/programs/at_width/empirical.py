@@ -1,7 +1,6 @@
 """The kernels of a program at finite width, measured, in the same class as those of its limit."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -126,7 +125,7 @@ class _Network:
     def __init__(self, width: int, *recordings: tuple[tuple[int, ...], Recording]):
         self.width, self.recordings = width, dict(recordings)
 
-    def __call__(self, arguments: dict[str, Any], x: Array) -> Array:
+    def __call__(self, arguments: dict[str, dict[str, Array]], x: Array) -> Array:
         return self.trace(arguments["numbers"], arguments["params"], x, {})[0]
 
     def trace(

@@ -10,12 +10,11 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ntk.linalg import highest_einsum, highest_matmul
 from ntk.programs.at_width.schedule import alike_operations, is_product, operands_of
@@ -67,17 +66,17 @@ class ForwardPass:
     ):
         self.recording, self.numbers, self.params = recording, numbers, params
         self.entries, self.width, self.taps = entries, width, taps
-        self._places: dict[Node, tuple[Any, int | None]] = {}  # an array, or one row of it
+        self._places: dict[Node, tuple[PyTree, int | None]] = {}  # a value, or a row of an array
         self._run(recording.once(alike_operations, tuple(recording.nodes)))
 
     def _run(self, groups: list[list[Node]]) -> None:
         """The values of operations in groups of alike ones."""
         for nodes in groups:
-            many = isinstance(nodes[0], Vector) and not nodes[0].shape
-            values = self._combinations(nodes) if many else self._values(nodes)
+            alike = [node for node in nodes if isinstance(node, Vector) and not node.shape]
+            values = self._combinations(alike) if alike else self._values(nodes)
             self._places.update({node: (values, None if len(nodes) == 1 else row) for row, node in enumerate(nodes)})
 
-    def __getitem__(self, node: Node) -> Any:
+    def __getitem__(self, node: Node) -> PyTree:
         array, row = self._places[node]
         return array if row is None else array[row]
 
@@ -91,7 +90,7 @@ class ForwardPass:
             name: self[vector] + self[tap] for name, (tap, vector) in self.recording.watched.items()
         }
 
-    def _column(self, nodes: Sequence[Node]) -> tuple[Any, int | None]:
+    def _column(self, nodes: Sequence[Node]) -> tuple[PyTree, int | None]:
         """The values of one operand of alike operations. If they differ, also the axis that they are stacked along."""
         if all(node is nodes[0] for node in nodes):
             return self[nodes[0]], None
@@ -109,9 +108,9 @@ class ForwardPass:
         in_order = rows == list(range(len(stacked)))
         return (stacked if in_order else jnp.take(stacked, jnp.array(rows), axis=0, mode="clip")), 0
 
-    def _combinations(self, vectors: Sequence[Any]) -> Array:
+    def _combinations(self, vectors: Sequence[Vector]) -> Array:
         """Σ c·z for P vectors of equally many terms, (P, n), or (n,) for one. Atoms that all share are one product."""
-        total: Any = jnp.zeros((self.width,) if len(vectors) == 1 else (len(vectors), self.width), self.entries.dtype)
+        total: Array = jnp.zeros((self.width,) if len(vectors) == 1 else (len(vectors), self.width), self.entries.dtype)
         shared: dict[Node, tuple[Node, ...]] = {}
         for terms in zip(*(vector.terms for vector in vectors), strict=True):
             atoms, factors = zip(*terms, strict=True)
@@ -129,12 +128,12 @@ class ForwardPass:
         # Sums and averages keep their digits; products with matrices have JAX's default precision.
         return total + highest_matmul(weights.T, self._column(list(shared))[0])
 
-    def _factor(self, factors: Sequence[Node]) -> Any:
+    def _factor(self, factors: Sequence[Node]) -> Value:
         """A number for all vectors, or a column of one for each."""
         value, axis = self._column(factors)
         return value if axis is None else value[:, None]
 
-    def _values(self, nodes: Sequence[Node]) -> Any:
+    def _values(self, nodes: Sequence[Node]) -> PyTree:
         """The values of alike operations, stacked. The value of a single one is not."""
         operands = [self._column(column) for column in zip(*map(operands_of, nodes), strict=True)]
         if isinstance(nodes[0], Embed):
@@ -144,7 +143,7 @@ class ForwardPass:
         values, axes = zip(*operands, strict=True) if operands else ((), ())
         return operation(*values) if len(nodes) == 1 else jax.vmap(operation, in_axes=axes)(*values)
 
-    def _value(self, node: Node, *operands: Any) -> Any:
+    def _value(self, node: Node, *operands: PyTree) -> PyTree:
         """The value of the node's operation for these operands."""
         dtype = self.entries.dtype
         match node:
@@ -201,7 +200,7 @@ class ForwardPass:
             case BatchMean():
                 return lax.pmean(operands[0], BATCH)
 
-    def _mean(self, vector: Vector, operands: Sequence[Any]) -> Array:
+    def _mean(self, vector: Vector, operands: Sequence[PyTree]) -> Array:
         total, left = jnp.zeros(vector.shape, self.entries.dtype), iter(operands)
         for atom, _ in vector.terms:
             factor, z = next(left), next(left)
@@ -229,7 +228,7 @@ class ForwardPass:
         every = [self[read.vector] for read in body.fields]
         return lax.scan(step, [self[z] for z in loop.initial], every, length=body.length)[1]
 
-    def _convolved(self, node: Convolve, std: Any, *source: Array) -> Array:
+    def _convolved(self, node: Convolve, std: Value, *source: Array) -> Array:
         """(σ/√(kn)) Σ_o W_o z_{sp+o}."""
         z = self.entries[node.source.places] if isinstance(node.source, Entries) else source[0]
         W, windows = self.params[node.parameter.name], node.windows

@@ -6,31 +6,34 @@ time are done as one, on stacked arguments: all pairs of times of a recurrent ne
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Hashable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import PyTree
 
 Key = tuple[Hashable, ...]
-Rule = Generator[Any, Any, Any]
 
 
 class Call(NamedTuple):
     """A function of arrays that broadcasts over leading axes, and what it is applied to."""
 
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
+    fn: Callable[..., PyTree]
+    args: tuple[PyTree, ...]
+
+
+Rule = Generator[Sequence[Key] | Call, PyTree, PyTree]
 
 
 @dataclass(eq=False)
 class _Task:
     key: Key
     rule: Rule
-    needs: list[Key] = field(default_factory=list)
+    needs: Sequence[Key] = ()
     missing: int = 0
 
 
@@ -38,12 +41,12 @@ class Demand:
     """The values that have been asked for so far."""
 
     def __init__(self) -> None:
-        self.values: dict[Key, Any] = {}
+        self.values: dict[Key, PyTree] = {}
 
-    def __call__(self, *goals: Key) -> list[Any]:
+    def __call__(self, *goals: Key) -> list[PyTree]:
         """The values of these keys."""
         waiting: dict[Key, list[_Task]] = {}
-        ready: deque[tuple[_Task, Any]] = deque()
+        ready: deque[tuple[_Task, PyTree]] = deque()
         calls: dict[Hashable, list[tuple[_Task, Call]]] = {}
 
         def start(key: Key) -> None:
@@ -51,7 +54,7 @@ class Demand:
             fn, *args = key
             ready.append((_Task(key, fn(*args)), None))  # type: ignore[operator]
 
-        def wait_for(task: _Task, needs: list[Key]) -> None:
+        def wait_for(task: _Task, needs: Sequence[Key]) -> None:
             missing = {key for key in needs if key not in self.values}
             task.needs, task.missing = needs, len(missing)
             for key in missing:
@@ -61,7 +64,7 @@ class Demand:
             if not missing:
                 ready.append((task, [self.values[key] for key in needs]))
 
-        def finish(task: _Task, value: Any) -> None:
+        def finish(task: _Task, value: PyTree) -> None:
             self.values[task.key] = value
             for other in waiting.pop(task.key):
                 other.missing -= 1
@@ -91,7 +94,7 @@ class Demand:
         return [self.values[goal] for goal in goals]
 
 
-def _together(calls: list[Call]) -> list[Any]:
+def _together(calls: list[Call]) -> list[PyTree]:
     """The results of calls of one function with arguments of the same shapes."""
     fn = calls[0].fn
     if len(calls) == 1:
@@ -101,7 +104,7 @@ def _together(calls: list[Call]) -> list[Any]:
     return [jax.tree.map(lambda leaf: leaf[number], results) for number in range(len(calls))]  # noqa: B023
 
 
-def _apart(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _apart(fn: Callable[..., PyTree], args: tuple[PyTree, ...]) -> PyTree:
     """fn(*args), as one branch of two, of which the other is never taken.
 
     A branch has its results once; in the open, XLA would compute them again within all that uses them.
@@ -112,7 +115,7 @@ def _apart(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     # A NaN that no arithmetic returns: to XLA a condition as any other.
     never = jnp.array(np.iinfo(bits.dtype).max, bits.dtype)
 
-    def missing(*_: Any) -> Any:
+    def missing(*_: PyTree) -> PyTree:
         return jax.tree.map(lambda result: jnp.full(result.shape, jnp.nan, result.dtype), shapes)
 
     return lax.cond(bits != never, fn, missing, *args)

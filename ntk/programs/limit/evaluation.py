@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,18 @@ def forms_of(recording: Recording) -> Forms:
     return recording.once(Forms, recording)
 
 
-class Averages(NamedTuple):
+class HasNTK(Protocol):
+    """Kernels, the NTK among them: `Limits`, say."""
+
+    @property
+    def ntk(self) -> Array:
+        """Θ."""
+
+
+Found = TypeVar("Found", bound=HasNTK)
+
+
+class Averages(NamedTuple, Generic[Found]):
     """What independent replicates give.
 
     Attributes:
@@ -39,8 +50,8 @@ class Averages(NamedTuple):
         share: For each entry of the NTK, how much of the spread is due to one replicate.
     """
 
-    mean: Any
-    error: Any
+    mean: Found
+    error: Found
     share: Array
 
 
@@ -69,7 +80,7 @@ def sampled_limits(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
-) -> Averages:
+) -> Averages[Limits]:
     """All inputs sampled together, once for each key."""
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
     batch_sizes = (len(x1),) if x2 is None else (len(x1), len(x2))
@@ -90,7 +101,7 @@ def limits_of_pairs(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
-) -> Averages:
+) -> Averages[Limits]:
     """Each pair of inputs sampled for itself, on the same points, tile by tile."""
 
     def one_pair(key: jax.Array, side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Limits:
@@ -100,7 +111,7 @@ def limits_of_pairs(
         limits = _limits(sampled_moments(forms, (2,), points.directions, key, numbers, x), only_ntk)
         return jax.tree.map(lambda kernel: kernel[0, 1], limits)
 
-    def tile(side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Averages:
+    def tile(side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Averages[Limits]:
         def replicate(key: jax.Array) -> Limits:
             row = jax.vmap(functools.partial(one_pair, key), in_axes=(None, 0))
             return lax.map(lambda one: row(one, side2), side1)
@@ -127,7 +138,7 @@ def sampled_moments(
     return pairs
 
 
-def averages(replicates: Any) -> Averages:
+def averages(replicates: Found) -> Averages[Found]:
     """The averages over the leading axis."""
 
     def error(values: Array) -> Array:
@@ -139,7 +150,7 @@ def averages(replicates: Any) -> Averages:
     return Averages(mean, jax.tree.map(error, replicates), share)
 
 
-def warn_of_heavy_tails(found: Averages) -> None:
+def warn_of_heavy_tails(found: Averages[Found]) -> None:
     """Warn where one replicate makes the standard error: of Gaussian ones it would once in 200,000 times."""
     if not is_concrete(found):
         return

@@ -13,7 +13,7 @@ import abc
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,15 @@ from ntk.decomposition import gram, unit_scaled
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, same_inputs
 from ntk.programs.language.atoms import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap
 from ntk.programs.language.outputs import Features
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Value
 from ntk.programs.language.vectors import Vector, single
 from ntk.programs.limit.demand import Call, Rule
 from ntk.programs.limit.expectations import mean_of, product_of, product_with_itself
 from ntk.programs.limit.forms import Forms
 from ntk.programs.scalar_values import applied_to_each
+
+if TYPE_CHECKING:  # A sampler takes its covariances from moments.
+    from ntk.programs.limit.sampling import Sampler
 
 
 class Moments(abc.ABC):
@@ -37,13 +40,13 @@ class Moments(abc.ABC):
     Attributes:
         forms: What is known of the program.
         own: The moments of each side's inputs with themselves.
-        sampler: Where an expectation that has no closed form is taken; None where all have.
+        sampler: Where an expectation that has no closed form is taken. It is not there where all have one.
         sources: By the name of a watched vector, what is added to τ of it, so that a derivative can be taken there.
     """
 
     forms: Forms
     own: tuple["OwnInputs", "OwnInputs"]
-    sampler: Any
+    sampler: "Sampler"
     sources: dict[str, Array]
 
     @abc.abstractmethod
@@ -51,7 +54,7 @@ class Moments(abc.ABC):
         """Zero for every pair."""
 
     @abc.abstractmethod
-    def spread(self, value: Any, side: int) -> Any:
+    def spread(self, value: Value, side: int) -> Value:
         """What one side has for each of its inputs, to broadcast against pairs."""
 
     @abc.abstractmethod
@@ -183,14 +186,14 @@ class OwnInputs(Moments):
 
     def __init__(self, forms: Forms, x: Float[Array, "N F"], numbers: dict[str, Array]):
         self.forms, self.x, self.numbers = forms, x, numbers
-        self.own, self.sampler, self.sources = (self, self), None, {}
+        self.own, self.sources = (self, self), {}
         self.bits = fingerprints(x[..., None])
 
     def zeros(self) -> Array:
         """Zero for every input."""
         return jnp.zeros(len(self.x), self.x.dtype)
 
-    def spread(self, value: Any, side: int) -> Any:
+    def spread(self, value: Value, side: int) -> Value:
         """Every pair is one input: nothing to broadcast."""
         return value
 
@@ -273,17 +276,17 @@ class PairsOfInputs(Moments):
     """The moments of vectors of one batch with those of another, for all pairs of inputs: shape (N1, N2)."""
 
     def __init__(self, own1: OwnInputs, own2: OwnInputs):
-        self.forms, self.own, self.sampler, self.sources = own1.forms, (own1, own2), None, {}
+        self.forms, self.own, self.sources = own1.forms, (own1, own2), {}
 
     def zeros(self) -> Array:
         """Zero for every pair."""
         return jnp.zeros((len(self.own[0].x), len(self.own[1].x)), self.own[0].x.dtype)
 
-    def spread(self, value: Any, side: int) -> Any:
+    def spread(self, value: Value, side: int) -> Value:
         """As a column or as a row."""
         if jnp.ndim(value) == 0:
             return value
-        return value[..., :, None] if side == 0 else value[..., None, :]
+        return jnp.expand_dims(value, -1 if side == 0 else -2)
 
     def gram(self, part1: Array, part2: Array) -> Array:
         """ξ·ξ̄ of parts of all pairs."""
@@ -301,7 +304,7 @@ class PairsOfInputs(Moments):
         own = yield [(side.nonlinear, p, p) for side in self.own]
         K, K1, K2 = yield [(self.product, u, u), *((side.variance_of, u) for side in self.own)]
         own1, own2 = (
-            OwnMoments(*(self.spread(moment, side) for moment in (K, *moments)))
+            jax.tree.map(functools.partial(self.spread, side=side), OwnMoments(K, *moments))
             for side, (K, moments) in enumerate(zip((K1, K2), own, strict=True))
         )
         bits1, bits2 = (
@@ -312,7 +315,7 @@ class PairsOfInputs(Moments):
         return (yield Call(self.forms.recording.once(product_with_itself, phi), (own1, K, own2, same)))
 
 
-def _times(c: Any, e: Any, moment: Array) -> Array:
+def _times(c: Value, e: Value, moment: Array) -> Array:
     """c·e·moment; coefficients that are 1, as most are, cost nothing."""
     both = c * e
-    return moment if isinstance(both, float) and both == 1.0 else both * moment
+    return moment if isinstance(both, float) and both == 1.0 else jnp.multiply(both, moment)

@@ -4,11 +4,11 @@ All inputs are drawn together. The results y₁, y₂, … of one matrix are Gau
 reads, which may depend on earlier results; so each is drawn given those before it.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ntk.linalg import highest_matmul, highest_tensordot
 from ntk.programs.language.atoms import BatchMean, Gaussian, Nonlin, One, Tap
@@ -97,9 +97,11 @@ class Sampler:
         scalars = yield [(self.pairs.own[0].scalar, node) for node in nodes]
         return gaussians, [values for values, *_ in draws], dict(zip(nodes, map(beside_draws, scalars), strict=True))
 
-    def _evaluate(self, vector: Vector, gaussians: list[Gaussian], draws: Any, scalars: dict[Node, Value]) -> Array:
+    def _evaluate(
+        self, vector: Vector, gaussians: list[Gaussian], draws: Sequence[Array], scalars: dict[Node, Value]
+    ) -> Array:
         """The vector's coordinates at draws of its Gaussian vectors, as one coordinate-wise function of them."""
-        values: dict[Node, Any] = dict(zip(gaussians, draws, strict=True))
+        values: dict[Node, PyTree] = dict(zip(gaussians, draws, strict=True))
         values.update(scalars)
         for node in self.forms.composition(vector):
             match node:

@@ -6,7 +6,7 @@ the reading that all rules are held against.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ def _unrolled(recording: Recording) -> Recording:
 def with_fields(recording: Recording, results: Results) -> Results:
     """Kernels of the unrolled recording, in which those of a watched field are together: arrays (…, *P)."""
 
-    def together(found: Any) -> Any:
+    def together(found: Array | dict[str, Array]) -> Array | dict[str, Array]:
         if not isinstance(found, dict) or not found:
             return found
         return {name: of_field(found, name, z1.shape, z2.shape) for name, (z1, z2) in recording.watched_twice.items()}
@@ -276,13 +276,13 @@ def _read(node: Convolve, position: Iterable[int], offset: Iterable[int]) -> tup
     return tuple(place)
 
 
-def _each(fn: Callable[..., Any], *arrays: Values) -> Values:
+def _each(fn: Callable[..., object], *arrays: Values) -> Values:
     """Fn at each position of arrays that broadcast."""
     every = np.broadcast_arrays(*arrays)
     return _array([fn(*parts) for parts in zip(*(array.ravel() for array in every), strict=True)], every[0].shape)
 
 
-def _array(items: Iterable[Any], shape: tuple[int, ...]) -> Values:
+def _array(items: Iterable[object], shape: tuple[int, ...]) -> Values:
     listed = list(items)
     array = np.empty(len(listed), object)
     for number, item in enumerate(listed):

@@ -11,11 +11,11 @@ independence assumption is Ż = 0.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ntk.decomposition import gram, unit_scaled
 from ntk.linalg import highest_einsum
@@ -64,8 +64,8 @@ class Coordinates:
     ):
         self.recording, self.normals, self.numbers, self.x = recording, normals, numbers, x
         self.assume_gia = assume_gia
-        self.values: dict[Node, Any] = {}
-        self.gradients: dict[Node, Any] = {}
+        self.values: dict[Node, PyTree] = {}
+        self.gradients: dict[Node, Array] = {}
         self._zeros, self._taken = jnp.zeros((len(normals), len(x)), x.dtype), 0
         self._products: dict[tuple[Parameter, bool], list[_Product]] = {}
         self._entries = {weight: self._zeros + self._noise(1) for weight in recording.parameters.values()}
@@ -93,7 +93,7 @@ class Coordinates:
         """The gradient there, 0 where θ does not depend on it."""
         return self.gradients.get(node, self._zeros)
 
-    def _value(self, node: Node) -> Any:
+    def _value(self, node: Node) -> Value | None:
         """The node's draws, or its limit, from those of its parts."""
         values = self.values
         match node:
