@@ -1,7 +1,7 @@
 """Mixtures: programs of any architectures, side by side on one input."""
 
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from ntk.checks import as_numpy, shown
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
-from ntk.programs.language.program import TensorProgram
-from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.program import Network, TensorProgram
+from ntk.programs.language.scalars import Scalar, Value
 
-Parts = tuple[tuple[Callable[..., Output], tuple[str, ...]], ...]  # functions, and the names of their options
-_ALIVE: weakref.WeakValueDictionary[Parts, Callable[..., Output]] = weakref.WeakValueDictionary()
+Parts = tuple[tuple[Network, tuple[str, ...]], ...]  # functions, and the names of their options
+_ALIVE: weakref.WeakValueDictionary[Parts, Network] = weakref.WeakValueDictionary()
 
 
 def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) -> TensorProgram:
@@ -52,7 +52,7 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
         raise ValueError("programs is empty; expected at least one tensor_program.")
     shares = [1.0 / len(programs)] * len(programs) if weights is None else _shares(weights, len(programs))
     numbered = list(enumerate(programs, start=1))
-    numbers = {f"mixture_weight_{k}": share for k, share in enumerate(shares, start=1)}
+    numbers: dict[str, Value] = {f"mixture_weight_{k}": share for k, share in enumerate(shares, start=1)}
     numbers |= {f"{name}_{k}": value for k, part in numbered for name, value in part.numbers.items()}
     choices = {f"{name}_{k}": value for k, part in numbered for name, value in part.choices.items()}
     parts = tuple((part.fn, (*part.numbers, *part.choices)) for part in programs)
@@ -66,12 +66,12 @@ def _shares(weights: Sequence[float], count: int) -> list[float]:
     return [float(number) for number in numbers]
 
 
-def _side_by_side(parts: Parts) -> Callable[..., Output]:
+def _side_by_side(parts: Parts) -> Network:
     """One function for the same parts, so that the mixture is recorded once."""
     found = _ALIVE.get(parts)
     if found is None:
 
-        def mixture(net: Net, x: Input, **options: Hashable) -> Output:
+        def mixture(net: Net, x: Input, **options: Hashable) -> Output | Scalar:
             outputs = []
             for k, (fn, names) in enumerate(parts, start=1):
                 share = options[f"mixture_weight_{k}"]

@@ -3,34 +3,38 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ntk.calls import of_user
 from ntk.checks import shown
 from ntk.programs.language.positions import Shape
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
-def promoting(fn: Callable[..., Any]) -> Callable[..., Any]:
+
+def promoting(fn: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The user's function with JAX's usual promotions, also where the user has JAX refuse them."""
 
     @functools.wraps(fn)
-    def promoted(*args: Any) -> Any:
+    def promoted(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return fn(*args)
+            return fn(*args, **kwargs)
 
     return promoted
 
 
-def coordinatewise(fn: Callable[..., Any]) -> Callable[..., Any]:
+def coordinatewise(fn: Callable[..., ArrayLike]) -> Callable[..., jax.Array]:
     """A function of numbers as one of arrays, with JAX's usual promotions."""
     return jnp.vectorize(promoting(fn))
 
 
-def shape_of_result(fn: Callable[..., Any], count: int, name: str, shape: Shape = ()) -> Shape:
+def shape_of_result(fn: Callable[..., object], count: int, name: str, shape: Shape = ()) -> Shape:
     """The shape of what a function returns for so many numbers, or arrays; refused if it cannot be applied to them."""
     numbers = f"{count} array{'s' * (count != 1)} of shape {shape}" if shape else f"{count} number{'s' * (count != 1)}"
     zeros = [jnp.zeros(shape)] * count
@@ -91,7 +95,7 @@ class OfNumbers:
         shape: Of every array.
     """
 
-    fn: Callable[..., jax.Array]
+    fn: Callable[..., ArrayLike]
     shape: Shape
 
     def __call__(self, *entries: jax.Array) -> jax.Array:

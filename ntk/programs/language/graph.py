@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import jax
 
@@ -106,14 +106,14 @@ class Graph:
         self.nodes: list[Node] = []
         self.line: Line | None = None
         self._made: dict[tuple[Hashable, ...], Node] = {}
-        self._found: dict[tuple[Hashable, ...], Any] = {}
+        self._found: dict[tuple[Hashable, ...], object] = {}
 
     def once(self, fn: Callable[..., Found], *args: Hashable) -> Found:
         """fn(*args), computed once and kept for as long as the graph lives."""
         key = (fn, *args)
         if key not in self._found:
             self._found[key] = fn(*args)
-        return self._found[key]
+        return self._found[key]  # type: ignore[return-value]
 
     def make(self, kind: type[SomeNode], *attributes: Hashable) -> SomeNode:
         """The node of that kind with those attributes. Equal attributes give the same node."""

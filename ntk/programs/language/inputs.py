@@ -1,14 +1,16 @@
 """One input of a program: an array of which only the places are known, so that parts of it can be taken."""
 
 from collections.abc import Hashable, Iterator
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ntk.checks import shown
 from ntk.programs.language.graph import refuse_arrays_of
-from ntk.programs.language.positions import Shape
+from ntk.programs.language.positions import Place, Shape
+
+Places = Place | np.ndarray | list[int]
+Selection = Places | tuple[Places, ...]  # of NumPy's indexing
 
 
 class Input:
@@ -39,7 +41,7 @@ class Input:
             raise TypeError("the input is a single entry, which has no parts; expected a part with an axis.")
         return (Input(np.asarray(part)) for part in self.places)
 
-    def __getitem__(self, index: Any) -> "Input":
+    def __getitem__(self, index: Selection) -> "Input":
         """The part that NumPy's indexing takes.
 
         Raises:
@@ -53,7 +55,7 @@ class Input:
                 f" {error}."
             ) from None
 
-    def reshape(self, *shape: Any) -> "Input":
+    def reshape(self, *shape: int | tuple[int, ...]) -> "Input":
         """The same entries in another shape.
 
         Args:
@@ -63,7 +65,7 @@ class Input:
             ValueError: The shape has another number of entries, or is not a shape.
         """
         try:
-            return Input(self.places.reshape(*shape))
+            return Input(self.places.reshape(*shape))  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"shape is {shown(shape)}; expected one of {self.places.size} entries.") from None
 
@@ -83,7 +85,7 @@ class InputAtStep(Input):
     def __iter__(self) -> Iterator["InputAtStep"]:
         return (self[place] for place in range(len(self)))
 
-    def __getitem__(self, index: object) -> "InputAtStep":
+    def __getitem__(self, index: Selection) -> "InputAtStep":
         """The part that NumPy's indexing takes."""
         indices = index if isinstance(index, tuple) else (index,)
         return InputAtStep(self.body, self.every[(slice(None), *indices)])

@@ -6,9 +6,10 @@ whatever is the same at all steps. `Scanned` stacks a vector of the body over al
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
 
 import jax
+from jaxtyping import PyTree
 
 from ntk.calls import check_function, of_user
 from ntk.checks import MOST_STEPS, check_count, check_flag, shown
@@ -18,6 +19,8 @@ from ntk.programs.language.inputs import Input, InputAtStep
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.scalars import Constant, Option
 from ntk.programs.language.vectors import Vector, broadcast, combination, rearranged, single, zeros
+
+Step = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]  # of a state and of xs at one step: the state, and the results
 
 
 @dataclass(eq=False, repr=False)
@@ -145,8 +148,8 @@ def check_scopes(nodes: Iterable[Node]) -> None:
 
 
 def scan(
-    graph: Graph, step: Callable[[Any, Any], Any], initial: Any, xs: Any, reverse: bool, length: int | None
-) -> tuple[Any, Any]:
+    graph: Graph, step: Step, initial: PyTree, xs: PyTree, reverse: bool, length: int | None
+) -> tuple[PyTree, PyTree]:
     """The states after the last step, and the results of all steps along a first axis: see `Net.scan`."""
     check_function("step", step, "a function of a state and of xs at the step")
     check_flag("reverse", reverse)
@@ -192,12 +195,12 @@ def scan(
     return structure.unflatten([stacked(carry)[-1] for carry in carries]), structure_of_outs.unflatten(results)
 
 
-_Flat = tuple[list[Any], Any]
+_Flat = tuple[list[PyTree], jax.tree_util.PyTreeDef]
 
 
 def _recorded(
-    graph: Graph, step: Callable[[Any, Any], Any], states: _Flat, xs: _Flat, length: int
-) -> tuple[Body, tuple[Any, ...]]:
+    graph: Graph, step: Step, states: _Flat, xs: _Flat, length: int
+) -> tuple[Body, tuple[list[Vector], list[Vector], jax.tree_util.PyTreeDef]]:
     """A body, and the vectors that the step returns: states and results."""
     (first, structure), (fields, structure_of_xs) = states, xs
     body = Body(length)
@@ -214,7 +217,7 @@ def _recorded(
     return body, (carries, *_flattened("the results that step returns", returned[1], Vector))
 
 
-def _flattened(name: str, tree: Any, kind: Any) -> _Flat:
+def _flattened(name: str, tree: PyTree, kind: type | UnionType) -> _Flat:
     leaves, structure = jax.tree.flatten(tree, is_leaf=lambda leaf: isinstance(leaf, Vector | Input))
     for leaf in leaves:
         if not isinstance(leaf, kind):

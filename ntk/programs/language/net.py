@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jax import Array
@@ -23,6 +23,7 @@ from ntk.programs.language.scalars import (
     Scalar,
     ScalarLike,
     Table,
+    Value,
     Width,
     apply_to_scalars,
     as_scalar,
@@ -32,6 +33,11 @@ from ntk.programs.language.scalars import (
 )
 from ntk.programs.language.vectors import Function, Vector, as_vector, single, zeros
 from ntk.programs.language.weights import Convolution, InputMatrix, Matrix, window_counts
+
+Carry = TypeVar("Carry")
+Part = TypeVar("Part")
+Results = TypeVar("Results")
+OfScalars = Callable[..., Any]  # gives a scalar, or a tuple of them, as the function that it is made from does
 
 
 class Net:
@@ -187,7 +193,7 @@ class Net:
         softmax, axes = softmax_where(mask, scores.shape)
         return self.graph.make(Apply, softmax, (scores,), len(axes), axes)
 
-    def scalar(self, fn: Callable[..., Any], over: int = 0) -> Callable[..., Any]:
+    def scalar(self, fn: Callable[..., Value], over: int = 0) -> OfScalars:
         """A JAX function of numbers, to be applied to scalars of the program.
 
         Args:
@@ -207,12 +213,12 @@ class Net:
 
     def scan(
         self,
-        step: Callable[[Any, Any], tuple[Any, Any]],
-        initial: Any,
-        xs: Any = None,
+        step: Callable[[Carry, Part], tuple[Carry, Results]],
+        initial: Carry,
+        xs: Part | None = None,
         reverse: bool = False,
         length: int | None = None,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Carry, Results]:
         """A loop over positions, as `jax.lax.scan`: the states after the last step, and the results of all steps.
 
         The step is recorded once, whatever their number.

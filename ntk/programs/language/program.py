@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -110,6 +110,10 @@ def _met(
     return [(weight, read, found[weight]) for weight, read in first if weight in found]
 
 
+Network = Callable[..., Output | Scalar]  # fn(net, x, **options)
+Static = tuple[Network, tuple[str, ...], "_Choices"]  # of a program as a pytree: all but the leaves
+
+
 @jax.tree_util.register_pytree_with_keys_class
 class TensorProgram(Description):
     """A network of any architecture, written once. `tensor_program` makes it.
@@ -123,12 +127,12 @@ class TensorProgram(Description):
         choices: All other options.
     """
 
-    def __init__(self, fn: Callable[..., Any], numbers: dict[str, Any], choices: dict[str, Any]):
+    def __init__(self, fn: Network, numbers: dict[str, Value], choices: dict[str, Hashable]):
         self.fn, self.numbers, self.choices = fn, numbers, choices
         self.__name__ = "program"
         functools.update_wrapper(self, fn)
 
-    def __call__(self, **options: Any) -> "TensorProgram":
+    def __call__(self, **options: object) -> "TensorProgram":
         """The program with these options in place of its own.
 
         Raises:
@@ -150,13 +154,13 @@ class TensorProgram(Description):
         options = ", ".join(f"{name}={value!r}" for name, value in {**self.numbers, **self.choices}.items())
         return f"TensorProgram({self.__name__}{', ' if options else ''}{options})"
 
-    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], Any]:
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[jax.tree_util.DictKey, Value]], Static]:
         """The numbers as leaves."""
         children = [(jax.tree_util.DictKey(name), value) for name, value in self.numbers.items()]
         return children, (self.fn, tuple(self.numbers), _Choices(self.choices))
 
     @classmethod
-    def tree_unflatten(cls, static: Any, leaves: Any) -> "TensorProgram":
+    def tree_unflatten(cls, static: Static, leaves: Iterable[Value]) -> "TensorProgram":
         """The program with these leaves."""
         fn, names, choices = static
         return cls(fn, dict(zip(names, leaves, strict=True)), choices.values)
@@ -177,7 +181,7 @@ def check_program(program: object) -> None:
         raise TypeError(f"program is {type(program).__name__}; expected a tensor_program.")
 
 
-def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
+def tensor_program(fn: Network) -> TensorProgram:
     """A network written as a Python function `fn(net, x)` over vectors, to be read three ways (theory.md 3.1).
 
     Args:
@@ -216,7 +220,9 @@ def tensor_program(fn: Callable[..., Any]) -> TensorProgram:
     if len(names) < 2 or any(option.default is option.empty for option in names[2:]):
         raise TypeError(f"fn is {shown(fn)}; {expected}.")
     options = {option.name: option.default for option in names[2:]}
-    numbers = {name: value for name, value in options.items() if isinstance(value, float | np.floating | jax.Array)}
+    numbers: dict[str, Value] = {
+        name: value for name, value in options.items() if isinstance(value, float | np.floating | jax.Array)
+    }
     choices = {name: _choice(name, value) for name, value in options.items() if name not in numbers}
     return TensorProgram(fn, numbers, choices)
 
@@ -254,7 +260,7 @@ def program_batches(x1: ArrayLike, x2: ArrayLike | None) -> tuple[jax.Array, jax
 class _Choices:
     """Options that are compared by their types too: a depth of 1.0 is not a depth of 1, although 1.0 == 1."""
 
-    def __init__(self, values: dict[str, Any]):
+    def __init__(self, values: dict[str, Hashable]):
         self.values = values
         self._key = tuple((name, _typed(value)) for name, value in values.items())
 
@@ -331,7 +337,7 @@ def _number(name: str, value: object) -> Value:
     return value
 
 
-def _choice(name: str, value: object) -> object:
+def _choice(name: str, value: object) -> Hashable:
     try:
         hash(value)
     except TypeError:

@@ -5,7 +5,7 @@ import operator
 import sys
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -135,7 +135,7 @@ class Apply(Scalar):
         axes: The sizes of the axes of what it then returns.
     """
 
-    fn: Callable[..., Any]
+    fn: Callable[..., Value]
     args: tuple[Scalar, ...]
     over: int = 0
     axes: Shape = ()
@@ -200,7 +200,7 @@ def check_no_axes(said: str, scalar: Scalar) -> None:
 
 
 def apply_to_scalars(
-    graph: Graph, fn: Callable[..., Any], over: int, args: tuple[Operand, ...]
+    graph: Graph, fn: Callable[..., Value], over: int, args: tuple[Operand, ...]
 ) -> Scalar | tuple[Scalar, ...]:
     """A function of numbers, or of arrays over the last `over` position axes, of these scalars.
 
@@ -221,7 +221,7 @@ def apply_to_scalars(
     return tuple(graph.make(Entry, value, place) for place in range(shape[0])) if shape else value
 
 
-def _number(fn: Callable[..., Any], left: float, right: float) -> float:
+def _number(fn: Callable[..., float], left: float, right: float) -> float:
     try:
         value = fn(left, right)
     except ArithmeticError:
@@ -266,7 +266,7 @@ _NEUTRAL = {
 }
 
 
-def _arithmetic(fn: Callable[..., Any], left: Operand, right: Operand) -> Any:
+def _arithmetic(fn: Callable[..., float], left: Operand, right: Operand) -> Scalar:
     """fn(left, right) of scalars, computed at once where both are numbers; NotImplemented beside another node."""
     if isinstance(right, Node) and not isinstance(right, Scalar):
         return NotImplemented

@@ -8,7 +8,8 @@ import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from jaxtyping import Array
 
 from ntk.checks import shown
 from ntk.duals import Activation
@@ -190,7 +191,7 @@ class Function:
         activation: The function with its dual maps, if it was given by name or as an `Activation`.
     """
 
-    fn: Callable[..., Any]
+    fn: Callable[..., Array]
     breakpoints: tuple[float, ...] = (0.0,)
     activation: Activation | None = None
 
