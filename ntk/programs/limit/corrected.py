@@ -191,7 +191,7 @@ def _corrected(
     points: Points,
     numbers: dict[str, Array],
     x: Float[Array, "N F"],
-) -> Averages[CorrectedLimits]:
+) -> Averages:
     """All inputs sampled together, once for each key."""
     first, second = slice(num_first), slice(num_first if num_first < len(x) else 0, None)
 

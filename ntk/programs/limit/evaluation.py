@@ -2,13 +2,13 @@
 
 import functools
 import warnings
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ntk.caches.lifetimes import compiled
 from ntk.checks import is_concrete
@@ -30,28 +30,17 @@ def forms_of(recording: Recording) -> Forms:
     return recording.once(Forms, recording)
 
 
-class HasNTK(Protocol):
-    """Kernels, the NTK among them: `Limits`, say."""
-
-    @property
-    def ntk(self) -> Array:
-        """Θ."""
-
-
-Found = TypeVar("Found", bound=HasNTK)
-
-
-class Averages(NamedTuple, Generic[Found]):
+class Averages(NamedTuple):
     """What independent replicates give.
 
     Attributes:
-        mean: Their mean.
+        mean: Their mean: `Limits`, or another tree of kernels that has an `ntk`.
         error: Its standard error.
         share: For each entry of the NTK, how much of the spread is due to one replicate.
     """
 
-    mean: Found
-    error: Found
+    mean: PyTree
+    error: PyTree
     share: Array
 
 
@@ -80,7 +69,7 @@ def sampled_limits(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
-) -> Averages[Limits]:
+) -> Averages:
     """All inputs sampled together, once for each key."""
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
     batch_sizes = (len(x1),) if x2 is None else (len(x1), len(x2))
@@ -101,7 +90,7 @@ def limits_of_pairs(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
-) -> Averages[Limits]:
+) -> Averages:
     """Each pair of inputs sampled for itself, on the same points, tile by tile."""
 
     def one_pair(key: jax.Array, side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Limits:
@@ -111,7 +100,7 @@ def limits_of_pairs(
         limits = _limits(sampled_moments(forms, (2,), points.directions, key, numbers, x), only_ntk)
         return jax.tree.map(lambda kernel: kernel[0, 1], limits)
 
-    def tile(side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Averages[Limits]:
+    def tile(side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Averages:
         def replicate(key: jax.Array) -> Limits:
             row = jax.vmap(functools.partial(one_pair, key), in_axes=(None, 0))
             return lax.map(lambda one: row(one, side2), side1)
@@ -138,7 +127,7 @@ def sampled_moments(
     return pairs
 
 
-def averages(replicates: Found) -> Averages[Found]:
+def averages(replicates: PyTree) -> Averages:
     """The averages over the leading axis."""
 
     def error(values: Array) -> Array:
@@ -150,7 +139,7 @@ def averages(replicates: Found) -> Averages[Found]:
     return Averages(mean, jax.tree.map(error, replicates), share)
 
 
-def warn_of_heavy_tails(found: Averages[Found]) -> None:
+def warn_of_heavy_tails(found: Averages) -> None:
     """Warn where one replicate makes the standard error: of Gaussian ones it would once in 200,000 times."""
     if not is_concrete(found):
         return

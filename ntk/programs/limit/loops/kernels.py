@@ -65,7 +65,7 @@ def averages_of_loops(
     samples: int,
     seed: int,
     arguments: tuple[dict[str, Array], Array, Array | None],
-) -> tuple[Averages[Limits], int, bool]:
+) -> tuple[Averages, int, bool]:
     """Mean and standard error over replicates, the number of samples, and whether all inputs were sampled together."""
     _, x1, x2 = arguments
     sizes = len(x1), len(x1 if x2 is None else x2)
@@ -108,12 +108,12 @@ def loop_limits(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
-) -> Averages[Limits]:
+) -> Averages:
     """All inputs sampled together, or those of each tile, on the same points."""
     if tile_size is None and x2 is None:
         return _together(forms, only_ntk, points, numbers, [x1])
 
-    def of_two(side1: Array, side2: Array) -> Averages[Limits]:
+    def of_two(side1: Array, side2: Array) -> Averages:
         if forms.recording.has_two_shapes:
             return _together(forms, only_ntk, points, numbers, [side1, side2])
         found = _together(forms, only_ntk, points, numbers, [jnp.concatenate([side1, side2])])
@@ -125,9 +125,7 @@ def loop_limits(
     return kernel_by_tiles((lambda x: x, lambda x: x), of_two, swapped, x1, x2, tile_size)
 
 
-def _together(
-    forms: Forms, only_ntk: bool, points: Points, numbers: dict[str, Array], sides: list[Array]
-) -> Averages[Limits]:
+def _together(forms: Forms, only_ntk: bool, points: Points, numbers: dict[str, Array], sides: list[Array]) -> Averages:
     def replicate(key: jax.Array) -> Limits:
         noise = scrambled_normals(points.directions, key, sides[0].dtype)
         return _limits(forms, only_ntk, noise, numbers, sides)
