@@ -5,6 +5,7 @@ import operator
 import sys
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from types import NotImplementedType
 from typing import TYPE_CHECKING, TypeVar
 
 import jax
@@ -266,7 +267,7 @@ _NEUTRAL = {
 }
 
 
-def _arithmetic(fn: Callable[..., float], left: Operand, right: Operand) -> Scalar:
+def _arithmetic(fn: Callable[..., float], left: Operand, right: Operand) -> Scalar | NotImplementedType:
     """fn(left, right) of scalars, computed at once where both are numbers; NotImplemented beside another node."""
     if isinstance(right, Node) and not isinstance(right, Scalar):
         return NotImplemented
