@@ -20,6 +20,14 @@ from ntk.finite_width import (
     taylor_expand,
 )
 from ntk.interop.neural_tangents import load_neural_tangents
+from ntk.learning_curves import (
+    LearningCurve,
+    ZonalSpectrum,
+    kernel_alignment_risk,
+    learning_curve,
+    leave_one_out_residuals,
+    zonal_spectrum,
+)
 from ntk.networks import MLP, RNN
 from ntk.programs import (
     CorrectedKernels,
@@ -51,10 +59,12 @@ __all__ = [
     "CorrectedKernels",
     "Explanation",
     "Kernels",
+    "LearningCurve",
     "NetworkKernels",
     "ProgramKernels",
     "SketchedNTK",
     "TensorProgram",
+    "ZonalSpectrum",
     "activation",
     "alignment",
     "architectures",
@@ -71,7 +81,10 @@ __all__ = [
     "finite",
     "infinite_kernels",
     "infinite_ntk",
+    "kernel_alignment_risk",
     "kernel_distance",
+    "learning_curve",
+    "leave_one_out_residuals",
     "linearize",
     "load",
     "load_neural_tangents",
@@ -82,4 +95,5 @@ __all__ = [
     "target_alignment",
     "taylor_expand",
     "tensor_program",
+    "zonal_spectrum",
 ]

@@ -33,6 +33,10 @@ ON_THE_HOST = {
     "activation": "turns a name or a function into an Activation",
     "load_neural_tangents": "imports a package",
     "dynamics": "a package, whose functions are lowered in tests/ntk/dynamics",
+    "LearningCurve": "a container of results",
+    "ZonalSpectrum": "a container of results",
+    "learning_curve": "a closed form and a root, in float64",
+    "zonal_spectrum": "integrals in float64; the kernels in them are lowered below",
     "save": "writes a file",
     "load": "reads a file",
 }
@@ -114,6 +118,9 @@ def functions(dtype):
     for name in ("eigenvalues", "effective_rank", "condition_number"):
         yield name, getattr(ntk, name), (square,), {}
     yield "effective_dimension", ntk.effective_dimension, (square, array(dtype)), {}
+    for name in ("kernel_alignment_risk", "leave_one_out_residuals"):
+        estimate = functools.partial(getattr(ntk, name), ridge=0.1)
+        yield name, estimate, (square, array(dtype, N1, 3)), {}
     yield "target_alignment", ntk.target_alignment, (square, array(dtype, N1, 3)), {}
     for name in ("alignment", "kernel_distance"):
         yield name, getattr(ntk, name), (square, square), {}
