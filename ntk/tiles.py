@@ -3,6 +3,7 @@
 The tiles are one loop of the compiled program. Its body is compiled once, whatever the number of tiles.
 """
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,31 +23,32 @@ def kernel_by_tiles(
     x2: PyTree,
     size: int,
 ) -> PyTree:
-    """The kernel between all inputs of x1 and of x2, `size` inputs of each at a time.
+    """The kernel between all inputs of x1 and of x2, at most `size` inputs of each at a time.
 
-    If `size` does not divide the number of inputs, the last tile overlaps the one before it. All tiles have one size,
-    and nothing is padded.
+    All tiles have one size, the smallest for which there are no more of them. If it does not divide the number of
+    inputs, the last tile overlaps the one before it. Nothing is padded.
 
     Args:
         sides: Two functions. They map a tile of x1 and a tile of x2 to the arguments of `pair`. The first is called
             once for each row of tiles.
-        pair: The kernel (size, size, …) between two such sides, or a pytree of kernels.
+        pair: The kernel (n1, n2, …) between two such sides, or a pytree of kernels.
         transposed: Exchanges the two sides of a kernel.
         x1: A pytree of arrays (N1, …).
         x2: The other inputs, a pytree of arrays (N2, …). None means x1. Then only the tiles on and above the diagonal
             are computed, and mirrored.
-        size: How many inputs of a side a tile has. A side with fewer inputs is one tile.
+        size: The largest number of inputs of a side that a tile has.
 
     Returns:
         The kernel (N1, N2, …), or the pytree of kernels.
     """
     other = x1 if x2 is None else x2
     lengths = num_inputs(x1), num_inputs(other)
-    sizes = [min(size, length) for length in lengths]
-    numbers = np.indices([-(-length // size) for length in lengths]).reshape(2, -1).T
+    counts = [-(-length // size) for length in lengths]
+    sizes = [-(-length // count) for length, count in zip(lengths, counts, strict=True)]
+    numbers = np.indices(counts).reshape(2, -1).T
     if x2 is None:
         numbers = numbers[numbers[:, 0] <= numbers[:, 1]]
-    starts = np.minimum(numbers * size, np.subtract(lengths, sizes))
+    starts = np.minimum(numbers * sizes, np.subtract(lengths, sizes))
     begins_row = np.diff(numbers[:, 0], prepend=-1) > 0
 
     def side1_from(start: jax.Array | int) -> PyTree:
@@ -152,6 +154,7 @@ def device_memory() -> int:
     return min(limits)
 
 
+@functools.cache
 def _limits_of_control_groups() -> list[Path]:
     """The files with Linux's memory limits of this process's control groups, such as those of a job or a container."""
     root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")

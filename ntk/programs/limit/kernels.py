@@ -28,7 +28,7 @@ from ntk.programs.limit.scalar_limits import check_kernels, check_scalars
 from ntk.programs.limit.unrolling import unrolled, with_fields
 from ntk.programs.options import check_options, numbers_as
 from ntk.programs.refusals import check_covered, check_span
-from ntk.programs.results import ProgramKernels
+from ntk.programs.results import Limits, ProgramKernels
 
 JOINT_VARIABLES = 4096  # inputs times Gaussian vectors, up to which all inputs are sampled together
 # Inputs to a tile of an exact kernel, times the terms that a readout is a sum of, so that all their pairs stay in a
@@ -241,11 +241,16 @@ def _exact(forms: Forms, only_ntk: bool, tile_size: int | None, arguments: _Argu
         limits = exact_limits(forms, only_ntk, tile_size or _tile_size(forms), *arguments)
     return ProgramKernels(
         **limits._asdict(),
-        standard_error=jax.tree.map(jnp.zeros_like, limits),
+        standard_error=_no_error(limits),
         samples=0,
         joint=True,
         one_batch=x2 is None,
     )
+
+
+@jax.jit
+def _no_error(limits: Limits) -> Limits:
+    return jax.tree.map(jnp.zeros_like, limits)
 
 
 def _check_rtol(rtol: object, *arguments: object) -> None:

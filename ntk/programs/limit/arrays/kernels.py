@@ -29,7 +29,8 @@ from ntk.programs.scalar_values import evaluated
 from ntk.tiles import device_memory, kernel_by_tiles, side_by_tiles, swapped
 
 _ENTRIES = 2**16  # of the largest array of a tile, so that the several arrays of a step stay in cache
-_ENTRIES_OF_LOOPS = 2**18
+_ENTRIES_OF_ALL_STEPS = 2**18  # where loops meet at all pairs of steps: one row of them at a time
+_ENTRIES_OF_EQUAL_STEPS = 2**20  # where loops meet at equal steps: one of them at a time
 _ARRAYS = (
     16  # as large as the largest one, that XLA keeps at a time: 5 to 17 of them for the architectures of the tests
 )
@@ -78,8 +79,10 @@ def tile_size_of(forms: Forms) -> int:
     """Inputs to a tile: as many as keep the largest array of a tile in a core's cache."""
     steps = plan_of(forms).cross
     largest = max((_entries(step) for step in steps), default=1)
-    # A step of a loop makes one row of its pairs at a time.
-    entries = _ENTRIES_OF_LOOPS if any(isinstance(step.key, Meeting) for step in steps) else _ENTRIES
+    loops = [step.indices for step in steps if isinstance(step.key, Meeting)]
+    entries = _ENTRIES_OF_EQUAL_STEPS if loops else _ENTRIES
+    if any(indices.left[0] != indices.right[0] for indices in loops):
+        entries = _ENTRIES_OF_ALL_STEPS
     return max(math.isqrt(entries // largest), 1)
 
 
@@ -162,8 +165,9 @@ def array_limits(
 
     of_side1 = functools.partial(side, steps.own[0], indices1)
     of_side2 = functools.partial(side, steps.own[1], indices2)
-    side1, rows1 = side_by_tiles(of_side1, x1, tile_size)
-    side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(of_side2, x2, tile_size)
+    # What a side has alone is not of pairs of inputs.
+    side1, rows1 = side_by_tiles(of_side1, x1, tile_size**2)
+    side2, rows2 = (None, rows1) if x2 is None else side_by_tiles(of_side2, x2, tile_size**2)
     return kernel_by_tiles((rows1, rows2), pair, swapped, side1, side2, tile_size)
 
 
