@@ -9,7 +9,6 @@ from math import comb
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import gammaln
 
 
 def degeneracy(dim: int, degree: int) -> int:
@@ -37,5 +36,5 @@ def angles(dim: int, nodes: int) -> tuple[Float[np.ndarray, " M"], Float[np.ndar
     """
     nodes_of_unit, weights = np.polynomial.legendre.leggauss(nodes)
     theta = np.pi / 2 * (nodes_of_unit + 1)
-    log_density = (dim - 2) * np.log(np.sin(theta)) + gammaln(dim / 2) - gammaln((dim - 1) / 2) - np.log(np.pi) / 2
-    return theta, np.pi / 2 * weights * np.exp(log_density)
+    weights = weights * np.sin(theta) ** (dim - 2)
+    return theta, weights / weights.sum()

@@ -1,5 +1,6 @@
 """The spectrum of a kernel on a sphere, degree by degree (theory.md 7.3 and 7.4)."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -15,8 +16,8 @@ from ntk.readings import infinite_kernels
 
 # The order of the Taylor series. Its composition takes about a tenth of a second a layer.
 ORDER = 200
-# Roundings of a sum of products of the kernel, a polynomial and a weight, in units of ε.
-ROUNDINGS = 8
+# Roundings of the kernel, a polynomial and a weight, in units of ε. Those of NumPy's weights are the largest.
+ROUNDINGS = 64
 
 Estimates = tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]  # numbers and their errors
 
@@ -99,8 +100,9 @@ def _by_quadrature(
     net: MLP | TensorProgram, dim: int, max_degree: int, kernel: str
 ) -> tuple[float, Float[np.ndarray, " K1"], Float[np.ndarray, " K1"]]:
     """The trace, and the integrals over the angle with two numbers of nodes."""
-    # The density of the angle is about 1/√d wide, and the polynomial has K zeros.
-    fewer = 200 + 3 * max_degree + 16 * int(dim**0.5)
+    # The density of the angle is about 1/√d wide, and the polynomial has K zeros. Powers of 2, so that most spectra
+    # compile the same kernel.
+    fewer = 2 ** math.ceil(math.log2(200 + 3 * max_degree + 16 * int(dim**0.5)))
     rules = [angles(dim, nodes) for nodes in (fewer, 2 * fewer)]
     values, error_of_values = _of_angles(net, dim, kernel, np.concatenate([theta for theta, _ in rules] + [[0.0]]))
     found, bounds_of_error = [], []

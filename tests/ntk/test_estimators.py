@@ -13,18 +13,36 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tolerances import CLOSED_FORM, PEER
 
 import ntk
-from ntk.estimators import NNGPRegressor, NTKClassifier, NTKRegressor
+from ntk.estimators import NTKSVC, NNGPRegressor, NTKClassifier, NTKRegressor
 
 NET = ntk.MLP(depth=1, activation="erf", w_std=1.5)
 
 
+def cannot_pass(estimator):
+    """Checks of scikit-learn that the tests themselves or the mathematics exclude, with the reason."""
+    annotations = "tests check the annotations of __init__, which users do not"
+    excluded = {"check_do_not_raise_errors_in_init_or_set_params": annotations}
+    if estimator.kernel == "precomputed" and not isinstance(estimator, NTKSVC):
+        indefinite = "the matrix of this check has negative eigenvalues, so that it is not a kernel"
+        excluded |= dict.fromkeys(("check_positive_only_tag_during_fit", "check_estimators_dtypes"), indefinite)
+    return excluded
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([NTKRegressor(), NTKClassifier(), NNGPRegressor()])
+@parametrize_with_checks(
+    [
+        kind(kernel=kernel)
+        for kind in (NTKRegressor, NTKClassifier, NNGPRegressor, NTKSVC)
+        for kernel in (None, "precomputed")
+    ],
+    expected_failed_checks=cannot_pass,
+)
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -66,6 +84,61 @@ def test_gaussian_process_is_its_posterior(data):
     assert model.log_marginal_likelihood_ == pytest.approx(float(evidence), rel=CLOSED_FORM["float64"])
     with pytest.raises(ValueError, match="return_std and return_cov are both True; expected at most one"):
         model.predict(x_test, return_std=True, return_cov=True)
+
+
+def labelled(y):
+    return np.array(["a", "b", "c"])[np.argsort(y[:, 0]) % 3]
+
+
+@pytest.mark.parametrize("kind", [NTKRegressor, NTKClassifier, NNGPRegressor, NTKSVC])
+def test_the_kernel_of_a_network_of_a_function_and_given(kind, data):
+    x, y, x_test = data
+    targets = y if kind in (NTKRegressor, NNGPRegressor) else labelled(y)
+
+    def kernel(x1, x2):
+        """What scikit-learn calls a kernel: of two batches."""
+        k = ntk.infinite_kernels(NET, x1, x2)
+        return np.asarray(k.nngp if kind is NNGPRegressor else k.ntk)
+
+    expected = kind(NET).fit(x, targets).predict(x_test)
+    of_function = kind(kernel=kernel).fit(x, targets)
+    given = kind(kernel="precomputed").fit(kernel(x, x), targets)
+    for found in (of_function.predict(x_test), given.predict(kernel(x_test, x))):
+        if targets is y:
+            # The kernel of x with itself has an exact diagonal, that of two batches a rounded one.
+            np.testing.assert_allclose(found, expected, rtol=0, atol=PEER["float64"])
+        else:
+            np.testing.assert_array_equal(found, expected)
+    # One kernel matrix is cut into folds by its rows and columns.
+    assert GridSearchCV(given, {}, cv=2).fit(kernel(x, x), targets).best_estimator_.n_features_in_ == 12
+
+
+def test_support_vectors_are_those_of_the_kernel_matrix(data):
+    x, y, x_test = data
+    theta, across = np.asarray(ntk.infinite_ntk(NET, x)), np.asarray(ntk.infinite_ntk(NET, x_test, x))
+    svc = SVC(C=3.0, kernel="precomputed").fit(theta, labelled(y))
+    model = NTKSVC(NET, C=3.0).fit(x, labelled(y))
+    np.testing.assert_allclose(model.decision_function(x_test), svc.decision_function(across), atol=PEER["float64"])
+    assert list(model.classes_) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("fit", "sentence"),
+    [
+        (lambda x, y: NTKRegressor(kernel="rbf").fit(x, y), "kernel is 'rbf'; expected 'precomputed'"),
+        (lambda x, y: NTKRegressor(NET, kernel="precomputed").fit(x, y), "net and kernel are both given"),
+        (lambda x, y: NTKRegressor(kernel="precomputed").fit(x, y), r"X has shape \(12, 3\); expected a kernel"),
+        (lambda x, y: NTKRegressor(kernel=lambda a, b: a).fit(x, y), r"kernel returns an array of shape \(12, 3\)"),
+        (lambda x, y: NTKRegressor(kernel=lambda a, b: a @ b).fit(x, y), r"kernel\(x1, x2\) fails"),
+        (
+            lambda x, y: NNGPRegressor(kernel="precomputed").fit(x @ x.T, y).predict(x @ x.T, return_std=True),
+            "kernel is 'precomputed', without the kernel of the test inputs",
+        ),
+    ],
+)
+def test_refused_kernels(data, fit, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        fit(*data[:2])
 
 
 def test_float64_also_where_x64_is_off(data):

@@ -13,7 +13,7 @@ from ntk.learning_curves.gegenbauer import angles, degeneracy, polynomials
 from ntk.learning_curves.taylor import taylor_coefficients
 
 RELU = ntk.MLP(depth=1, activation="relu", w_std=2**0.5, b_std=0.0)
-DEEP = ntk.MLP(depth=3, activation="relu", w_std=2**0.5, b_std=0.1)
+DEEP = ntk.MLP(depth=2, activation="relu", w_std=2**0.5, b_std=0.1)
 
 
 def arc_cosine_ntk(theta):
@@ -68,8 +68,8 @@ def test_both_ways_agree():
 def test_power_tends_to_the_taylor_coefficients():
     """N(d, k) λ_k → a_k with an error of order k²/d (theory.md 7.4)."""
     a = taylor_coefficients(DEEP, 40)[1][:5]
-    gaps = [np.abs(ntk.zonal_spectrum(DEEP, dim, 4).power / a - 1).max() for dim in (1000, 4000)]
-    assert gaps[0] < 16 / 1000
+    gaps = [np.abs(ntk.zonal_spectrum(DEEP, dim, 4).power / a - 1).max() for dim in (500, 2000)]
+    assert gaps[0] < 16 / 500
     assert 3.9 < gaps[0] / gaps[1] < 4.1
 
 
@@ -84,11 +84,11 @@ def test_a_matrix_of_random_inputs_has_these_eigenvalues():
         np.testing.assert_allclose(found[part].mean(), spectrum.eigenvalues[degree], rtol=error)
 
 
-@pytest.mark.parametrize("activation", ["erf", "gelu", "sin"])
+@pytest.mark.parametrize("activation", ["erf", pytest.param("gelu", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kernel", ["ntk", "nngp"])
 def test_smooth_kernels_have_their_whole_trace_in_few_degrees(activation, kernel):
-    net = ntk.MLP(depth=2, activation=activation)
-    spectrum = ntk.zonal_spectrum(net, 5, 60, kernel=kernel)
+    net = ntk.MLP(depth=1, activation=activation)
+    spectrum = ntk.zonal_spectrum(net, 5, 16, kernel=kernel)
     one = np.array([[1.0, 1.0]])
     np.testing.assert_allclose(
         spectrum.trace, getattr(ntk.infinite_kernels(net, one), kernel)[0, 0], rtol=PEER["float64"]
@@ -111,6 +111,7 @@ def test_degeneracies_are_those_of_homogeneous_polynomials(dim, degree):
     assert degeneracy(dim, degree) == monomials[0] - monomials[1]
 
 
+@pytest.mark.slow
 def test_programs():
     net, program = ntk.MLP(depth=1, activation="relu", b_std=0.0), ntk.architectures.mlp(depth=1, b_std=0.0)
     of_mlp, of_program = (ntk.zonal_spectrum(each, 4, 3).eigenvalues for each in (net, program))
