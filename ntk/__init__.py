@@ -28,6 +28,7 @@ from ntk.learning_curves import (
     leave_one_out_residuals,
     zonal_spectrum,
 )
+from ntk.learning_rates import StandardParameterization
 from ntk.networks import MLP, RNN
 from ntk.programs import (
     CorrectedKernels,
@@ -63,6 +64,7 @@ __all__ = [
     "NetworkKernels",
     "ProgramKernels",
     "SketchedNTK",
+    "StandardParameterization",
     "TensorProgram",
     "ZonalSpectrum",
     "activation",

@@ -14,6 +14,7 @@ from ntk import finite_width, infinite_width, programs
 from ntk.checks import shown
 from ntk.decomposition import Kernels
 from ntk.finite_width.models import FiniteMLP, FiniteRNN
+from ntk.learning_rates import Trained
 from ntk.networks import MLP, RNN
 from ntk.programs import FiniteProgram, ProgramKernels, TensorProgram
 from ntk.trees import Params
@@ -62,6 +63,7 @@ def infinite_kernels(
     *,
     lengths1: Lengths1 | None = None,
     lengths2: Lengths2 | None = None,
+    trained: Trained | None = None,
 ) -> Kernels: ...
 @overload
 def infinite_kernels(
@@ -75,6 +77,7 @@ def infinite_kernels(
     rtol: float | None = None,
     seed: int | None = None,
     tile_size: int | None = None,
+    trained: Trained | None = None,
 ) -> ProgramKernels: ...
 def infinite_kernels(
     net: MLP | RNN | TensorProgram,
@@ -87,6 +90,7 @@ def infinite_kernels(
     rtol: float | None = None,
     seed: int | None = None,
     tile_size: int | None = None,
+    trained: Trained | None = None,
 ) -> Kernels | ProgramKernels:
     """C, D, NNGP and NTK of an infinitely wide network (theory.md 1.2 to 1.5, 2.2 to 2.5, 3.2 to 3.8).
 
@@ -102,6 +106,8 @@ def infinite_kernels(
         rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
         seed: For a program: the seed of the samples. None means 0. The same seed gives the same numbers.
         tile_size: For a program: how many inputs a tile has.
+        trained: Which parameters the NTK is of, as `ntk.infinite_ntk` takes it. None means all. NNGP, C and D do not
+            depend on it.
 
     Returns:
         For an MLP or an RNN `Kernels`: ntk and nngp, (N1, N2), and C and D of every layer or every pair of times. For a
@@ -126,7 +132,7 @@ def infinite_kernels(
     """
     lengths = {"lengths1": lengths1, "lengths2": lengths2}
     sampling = {"samples": samples, "rtol": rtol, "seed": seed, "tile_size": tile_size}
-    return _limit(programs.infinite, infinite_width.kernels_of, net, x1, x2, lengths, sampling)
+    return _limit(programs.infinite, infinite_width.kernels_of, net, x1, x2, lengths, sampling, trained)
 
 
 @overload
@@ -137,6 +143,7 @@ def infinite_ntk(
     *,
     lengths1: Lengths1 | None = None,
     lengths2: Lengths2 | None = None,
+    trained: Trained | None = None,
 ) -> Float[Array, "N1 N2"]: ...
 @overload
 def infinite_ntk(
@@ -150,6 +157,7 @@ def infinite_ntk(
     rtol: float | None = None,
     seed: int | None = None,
     tile_size: int | None = None,
+    trained: Trained | None = None,
 ) -> Float[Array, "N1 N2"]: ...
 def infinite_ntk(
     net: MLP | RNN | TensorProgram,
@@ -162,6 +170,7 @@ def infinite_ntk(
     rtol: float | None = None,
     seed: int | None = None,
     tile_size: int | None = None,
+    trained: Trained | None = None,
 ) -> Float[Array, "N1 N2"]:
     """The NTK of an infinitely wide network alone, on the fastest path (theory.md 1.6, 2.6, 3.6).
 
@@ -183,6 +192,10 @@ def infinite_ntk(
         rtol: For a program: double the samples until no standard error in the NTK exceeds rtol times its largest entry.
         seed: For a program: the seed of the samples. None means 0. The same seed gives the same numbers.
         tile_size: For a program: how many inputs a tile has.
+        trained: Which parameters move; all others keep their random values. None means all. Else a name or names, a
+            function of a name that returns True or False, learning rates by name (Θ is then the sum of the parts of
+            these parameters, times their learning rates), or an `ntk.StandardParameterization`. Names are spelled as
+            for the `param_filter` of `ntk.empirical_ntk`: "params/w1" of an MLP or RNN, "w1" of a program.
 
     Returns:
         (N1, N2).
@@ -200,10 +213,13 @@ def infinite_ntk(
         >>> print(ntk.infinite_ntk(ntk.MLP(depth=2, activation="identity"), x))
         [[6.5 5. ]
          [5.  6.5]]
+        >>> print(ntk.infinite_ntk(ntk.MLP(depth=2, activation="identity"), x, trained="params/v"))  # the NNGP
+        [[2.5 2. ]
+         [2.  2.5]]
     """
     lengths = {"lengths1": lengths1, "lengths2": lengths2}
     sampling = {"samples": samples, "rtol": rtol, "seed": seed, "tile_size": tile_size}
-    return _limit(programs.infinite_ntk, infinite_width.ntk_of, net, x1, x2, lengths, sampling)
+    return _limit(programs.infinite_ntk, infinite_width.ntk_of, net, x1, x2, lengths, sampling, trained)
 
 
 @overload
@@ -260,6 +276,7 @@ def empirical_kernels(
     *,
     lengths1: Lengths1 | None = None,
     lengths2: Lengths2 | None = None,
+    trained: Trained | None = None,
 ) -> Kernels: ...
 @overload
 def empirical_kernels(
@@ -270,6 +287,7 @@ def empirical_kernels(
     *,
     lengths1: Lengths1 | None = None,
     lengths2: Lengths2 | None = None,
+    trained: Trained | None = None,
 ) -> ProgramKernels: ...
 def empirical_kernels(
     net: MLP | RNN | TensorProgram,
@@ -279,6 +297,7 @@ def empirical_kernels(
     *,
     lengths1: Lengths1 | None = None,
     lengths2: Lengths2 | None = None,
+    trained: Trained | None = None,
 ) -> Kernels | ProgramKernels:
     """The C, D, NNGP and NTK of `ntk.finite(net, width)` at these parameters, in the layout of the limits.
 
@@ -294,6 +313,8 @@ def empirical_kernels(
         lengths1: For sequences: (N1,) integers, how many steps, or entries of the first axis of an input, count in each
             of `x1`. None means all. A program takes concrete ones.
         lengths2: For sequences: (N2,) integers, the same for `x2`.
+        trained: Which parameters the NTK is of, as `ntk.infinite_ntk` takes it. None means all. NNGP, C and D do not
+            depend on it.
 
     Returns:
         For an MLP or an RNN `Kernels`, in the shapes of `ntk.infinite_kernels`. For a program `ProgramKernels`, with C
@@ -316,9 +337,9 @@ def empirical_kernels(
         ((5, 5), (3, 5, 5), (2, 5, 5))
     """
     if isinstance(net, TensorProgram):
-        return programs.measured(net, params, x1, x2, lengths1=lengths1, lengths2=lengths2)
+        return programs.measured(net, params, x1, x2, lengths1=lengths1, lengths2=lengths2, trained=trained)
     _check_description(net)
-    return finite_width.kernels_of(net, params, x1, x2, lengths1, lengths2)
+    return finite_width.kernels_of(net, params, x1, x2, lengths1, lengths2, trained)
 
 
 def _limit(
@@ -329,15 +350,16 @@ def _limit(
     x2: Inputs2 | None,
     lengths: dict[str, ArrayLike | None],
     sampling: dict[str, int | float | None],
+    trained: Trained | None,
 ) -> OfProgram | OfDescription:
     """The limit of either kind of network. The keywords of sampling are those of a program, and refused for others."""
     given = {name: value for name, value in sampling.items() if value is not None}
     if isinstance(net, TensorProgram):
-        return of_program(net, x1, x2, **lengths, **given)
+        return of_program(net, x1, x2, **lengths, **given, trained=trained)
     _check_description(net)
     for name in given:
         raise TypeError(f"{name} is given for an ntk.{type(net).__name__}; expected {', '.join(lengths)}.")
-    return of_description(net, x1, x2, **lengths)
+    return of_description(net, x1, x2, **lengths, trained=trained)
 
 
 def _check_description(net: object) -> None:

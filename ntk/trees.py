@@ -56,8 +56,8 @@ def check_filter(param_filter: object) -> None:
     check_function("param_filter", param_filter, "a function of a path such as 'params/w'")
 
 
-def is_chosen(param_filter: ParamFilter, path: str) -> bool:
-    """Whether a filter chooses the parameter at a path.
+def is_chosen(param_filter: ParamFilter, path: str, name: str = "param_filter") -> bool:
+    """Whether a filter, an argument of that name, chooses the parameter at a path.
 
     Raises:
         TypeError: The filter returns neither True nor False, or raises a TypeError.
@@ -68,7 +68,7 @@ def is_chosen(param_filter: ParamFilter, path: str) -> bool:
         >>> is_chosen(lambda path: path.endswith("kernel"), "params/Dense_0/kernel")
         True
     """
-    called, expected = f"param_filter({path!r})", "a function of a path that returns True or False"
+    called, expected = f"{name}({path!r})", "a function of a path that returns True or False"
     chosen = of_user(called, expected, param_filter, path)
     if not isinstance(chosen, bool | np.bool_):
         raise TypeError(f"{called} returns {shown(chosen)}; expected {expected}.")

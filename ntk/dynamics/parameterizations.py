@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, PyTree
 
@@ -27,6 +26,7 @@ from ntk.checks import as_floating, check_choice, check_key, shown
 from ntk.finite_width import model_of
 from ntk.finite_width.models import FiniteMLP, FiniteRNN
 from ntk.inputs import Network
+from ntk.learning_rates import Rate, fan_ins_of
 from ntk.networks import MLP, RNN, Std
 from ntk.trees import Params
 
@@ -105,9 +105,10 @@ class ParameterizedModel:
     ) -> Float[Array, "N1 N2"]:
         """The limit as n → ∞ of Θ times `learning_rate_scale`, (N1, N2). Training does not change it.
 
-        In standard parameterization it is the sum of the parts of hidden and output weights, each divided by its σ²:
-        C^L + Σ_{l ≥ 2} D^l C^{l−1} for an MLP, and the same sum over pairs of times for an RNN. An MLP of depth 0 has
-        input weights alone, and its limit is 0.
+        In standard parameterization it is the limit of Θ/n, the sum of the parts of hidden and output weights, each
+        divided by its σ²: C^L + Σ_{l ≥ 2} D^l C^{l−1} for an MLP, and the same sum over pairs of times for an RNN. An
+        MLP of depth 0 has input weights alone, and its limit is 0. `ntk.infinite_ntk` with
+        `trained=ntk.StandardParameterization(width)` is Θ with all parts.
 
         Args:
             x1: Inputs, (N1, d) for an MLP, (N1, T, d) for an RNN.
@@ -122,15 +123,10 @@ class ParameterizedModel:
             raise ValueError("parameterization is 'mup', whose kernel has no limit; expected 'ntk' or 'standard'.")
         if self.parameterization == "ntk":
             return infinite_width.ntk_of(self.net, x1, x2, None, None)
-        # With σ_v = 1 the NNGP is the part of the read-out divided by σ_v². D then lacks its factor σ_v².
-        kernels = infinite_width.kernels_of(replace(self.net, v_std=1.0), x1, x2, None, None)
-        if isinstance(self.net, MLP):
-            if self.net.depth == 0:
-                return jnp.zeros_like(kernels.nngp)
-            hidden = jnp.sum(kernels.D[1:] * kernels.C[1:-1], axis=0)
-        else:
-            hidden = jnp.sum(kernels.D[:, 1:, :, 1:] * kernels.C[:, :-1, :, :-1], axis=(1, 3))
-        return kernels.nngp + self.net.v_std**2 * hidden
+        # Of Θ/n, fan-ins that do not grow with n leave nothing.
+        fan_ins = fan_ins_of(self.net, features=1)
+        rates = {name: Rate(0.0, float(fan_in.of_width)) for name, fan_in in fan_ins.items()}
+        return infinite_width.ntk_of(self.net, x1, x2, None, None, rates)
 
     def _model(self) -> FiniteMLP | FiniteRNN:
         """The model in NTK parameterization. For the standard one, `init` applies the standard deviations instead."""

@@ -18,6 +18,7 @@ from ntk.decomposition import Kernels, gram, mlp_kernels, rnn_kernels, unit_scal
 from ntk.duals import Activation
 from ntk.finite_width.models import FiniteMLP, FiniteRNN, model_of
 from ntk.inputs import Batch, Network, checked_network_inputs
+from ntk.learning_rates import Rates, Trained, fan_ins_of, learning_rates
 from ntk.linalg import highest_einsum
 from ntk.networks import MLP, with_activation
 from ntk.trees import Params, leaf_paths
@@ -30,6 +31,7 @@ def kernels_of(
     x2: Float[ArrayLike, "N2 ..."] | None,
     lengths1: Integer[ArrayLike, " N1"] | None,
     lengths2: Integer[ArrayLike, " N2"] | None,
+    trained: Trained | None = None,
 ) -> Kernels:
     """C, D, NNGP and NTK of an MLP or an RNN at these parameters.
 
@@ -37,7 +39,8 @@ def kernels_of(
     """
     net, batch1, batch2 = checked_network_inputs(net, x1, x2, lengths1, lengths2)
     size = _size_of(params)
-    result = _measure(net.activation, size, with_activation(net, None), params, batch1, batch2)
+    rates = learning_rates(trained, fan_ins_of(net, batch1.x.shape[-1]), batch1.x.dtype)
+    result = _measure(net.activation, size, with_activation(net, None), params, batch1, batch2, rates)
     check_results(vars(result), lambda: {f"params '{path}'": leaf for path, leaf in _leaves(params).items()})
     return result
 
@@ -80,6 +83,7 @@ def _measure(
     params: Params,
     batch1: Batch,
     batch2: Batch | None,
+    rates: Rates | None,
 ) -> Kernels:
     net = with_activation(net, activation)
     model = model_of(net, *size)
@@ -91,9 +95,9 @@ def _measure(
     if isinstance(net, MLP):
         C0 = gram(unit_scaled(batch1.x), unit_scaled(other.x))[None]
         C = jnp.concatenate([C0, highest_einsum("lin,ljn->lij", x1, x2) / model.width])
-        return mlp_kernels(net, C, _mean_over_outputs("lin,ljn->lij", g1, g2))
+        return mlp_kernels(net, C, _mean_over_outputs("lin,ljn->lij", g1, g2), rates)
     C = highest_einsum("tin,rjn->itjr", x1, x2) / model.width
-    return rnn_kernels(net, batch1, other, C, _mean_over_outputs("tin,rjn->itjr", g1, g2))
+    return rnn_kernels(net, batch1, other, C, _mean_over_outputs("tin,rjn->itjr", g1, g2), rates)
 
 
 def _mean_over_outputs(

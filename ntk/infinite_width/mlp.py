@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ntk.decomposition import Kernels, gram, mlp_kernels, unit_scaled
+from ntk.decomposition import Kernels, gram, mlp_kernels, mlp_variances, unit_scaled
 from ntk.infinite_width.moments import (
     Fingerprint,
     OwnMoments,
@@ -24,6 +24,7 @@ from ntk.infinite_width.moments import (
     same_inputs,
 )
 from ntk.inputs import Batch
+from ntk.learning_rates import Rates
 from ntk.networks import MLP
 from ntk.tiles import kernel_by_tiles
 
@@ -49,7 +50,7 @@ class _Moments(NamedTuple):
     own2: Float[Array, " N2"]
 
 
-def kernels(net: MLP, batch1: Batch, batch2: Batch | None) -> Kernels:
+def kernels(net: MLP, batch1: Batch, batch2: Batch | None, rates: Rates | None = None) -> Kernels:
     """Every layer's C and D, and the NNGP and NTK they add up to."""
 
     def forward(C: _Moments, step: None) -> tuple[_Moments, tuple[Array, Array]]:
@@ -64,23 +65,31 @@ def kernels(net: MLP, batch1: Batch, batch2: Batch | None) -> Kernels:
     C0, same = _input_moments(inputs1, inputs1 if batch2 is None else _inputs(batch2))
     last, (C, dot) = lax.scan(forward, C0, length=net.depth)
     _, D = lax.scan(backward, jnp.full_like(C0.cross, net.v_std**2), dot, reverse=True)
-    kernels = mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D)
+    kernels = mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D, rates)
     return jax.tree.map(lambda kernel: infinite_where_overflowed(kernel, _overflowed(last)), kernels)
 
 
-def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
-    """Θ alone, forward only: θ^l = Ċ^l (K^l + σ_w² θ^{l−1}), Θ = σ_v² (C^L + θ^L)."""
+def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None, rates: Rates | None = None) -> Float[Array, "N1 N2"]:
+    """Θ alone, forward only: θ^l = Ċ^l (K^l + σ_w² θ^{l−1}), Θ = σ_v² (C^L + θ^L).
+
+    In C^L and in K^l here, but not in those of the recursion, learning rates multiply σ² (theory.md 1.8).
+    """
+    trained = mlp_variances(net, rates)
+    of_layers = None if rates is None else (trained.w, trained.b)
 
     def tile(inputs1: _Inputs, inputs2: _Inputs) -> Float[Array, "n1 n2"]:
-        def forward(state: tuple[Array, _Moments], _: None) -> tuple[tuple[Array, _Moments], None]:
+        def forward(
+            state: tuple[Array, _Moments], of_layer: tuple[Array, Array] | None
+        ) -> tuple[tuple[Array, _Moments], None]:
             theta, C = state
+            source = None if of_layer is None else of_layer[0] * C.cross + of_layer[1]
             K, C, dot = _layer(net, C, same)
-            return (dot * (K + net.w_std**2 * theta), C), None
+            return (dot * ((K if source is None else source) + net.w_std**2 * theta), C), None
 
         C0, same = _input_moments(inputs1, inputs2)
         # θ stands before C, so that the loop updates both in place: θ is the last to read the previous C.
-        (theta, C), _ = lax.scan(forward, (jnp.zeros_like(C0.cross), C0), length=net.depth)
-        return infinite_where_overflowed(net.v_std**2 * (C.cross + theta), _overflowed(C))
+        (theta, C), _ = lax.scan(forward, (jnp.zeros_like(C0.cross), C0), of_layers, length=net.depth)
+        return infinite_where_overflowed(trained.v * C.cross + net.v_std**2 * theta, _overflowed(C))
 
     inputs1, inputs2 = _inputs(batch1), None if batch2 is None else _inputs(batch2)
     return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, inputs1, inputs2, TILE)

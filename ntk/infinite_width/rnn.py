@@ -15,9 +15,19 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ntk.decomposition import Kernels, gram, pooling_weights, rnn_kernels, time_mask, unit_scaled
+from ntk.decomposition import (
+    Kernels,
+    RNNVariances,
+    gram,
+    pooling_weights,
+    rnn_kernels,
+    rnn_variances,
+    time_mask,
+    unit_scaled,
+)
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, nonlinearity, own_moments, same_inputs
 from ntk.inputs import Batch
+from ntk.learning_rates import Rates
 from ntk.networks import RNN
 from ntk.tiles import kernel_by_tiles
 
@@ -47,7 +57,7 @@ class _Sequences(NamedTuple):
     counts: Bool[Array, "*entries"]
 
 
-def kernels(net: RNN, batch1: Batch, batch2: Batch | None) -> Kernels:
+def kernels(net: RNN, batch1: Batch, batch2: Batch | None, rates: Rates | None = None) -> Kernels:
     """C and D at all pairs of times, and the NNGP and NTK they add up to."""
     sequences1 = _sequences(net, batch1)
     sequences2 = sequences1 if batch2 is None else _sequences(net, batch2)
@@ -56,7 +66,7 @@ def kernels(net: RNN, batch1: Batch, batch2: Batch | None) -> Kernels:
 
     def forward(C: Array, row: _Sequences) -> tuple[Array, tuple[Array, Array]]:
         previous = jnp.pad(C, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]
-        _, C, dot = _step(net, previous, row, sequences2)
+        _, C, dot = _step(net, None, previous, row, sequences2)
         return C, (C, dot)
 
     def backward(arriving: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -68,11 +78,15 @@ def kernels(net: RNN, batch1: Batch, batch2: Batch | None) -> Kernels:
     _, (C, dot) = lax.scan(forward, start, _time_first(sequences1))
     _, D = lax.scan(backward, start, (dot, pooling1.T), reverse=True)
     C, D = (jnp.moveaxis(rows_of_time, 0, 1) for rows_of_time in (C, D))
-    return rnn_kernels(net, batch1, batch1 if batch2 is None else batch2, C, D)
+    return rnn_kernels(net, batch1, batch1 if batch2 is None else batch2, C, D, rates)
 
 
-def ntk_only(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 N2"]:
-    """Θ alone, forward only: θ^{t,r} = Ċ^{t,r} (K^{t,r} + σ_w² θ^{t−1,r−1}), Θ = σ_v² Σ p_t p̄_r (C + θ)^{t,r}."""
+def ntk_only(net: RNN, batch1: Batch, batch2: Batch | None, rates: Rates | None = None) -> Float[Array, "N1 N2"]:
+    """Θ alone, forward only: θ^{t,r} = Ċ^{t,r} (K^{t,r} + σ_w² θ^{t−1,r−1}), Θ = σ_v² Σ p_t p̄_r (C + θ)^{t,r}.
+
+    In C and in K here, but not in those of the recursion, learning rates multiply σ² (theory.md 2.7).
+    """
+    trained = None if rates is None else rnn_variances(net, rates)
     batches = (batch1,) if batch2 is None else (batch1, batch2)
     sides = [_sequences(net, batch) for batch in batches]
     if net.pooling == "last":
@@ -81,14 +95,16 @@ def ntk_only(net: RNN, batch1: Batch, batch2: Batch | None) -> Float[Array, "N1 
 
     def tile(sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
         pooled = _last_state if net.pooling == "last" else _mean_over_times
-        return net.v_std**2 * pooled(net, sequences1, sequences2)
+        return pooled(net, trained, sequences1, sequences2)
 
     sequences1, sequences2 = sides[0], None if batch2 is None else sides[1]
     return kernel_by_tiles((lambda x: x, lambda x: x), tile, jnp.transpose, sequences1, sequences2, TILE[net.pooling])
 
 
-def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
-    """C + θ at the two last times, along the one diagonal that ends there: O(1) memory and work per pair and step.
+def _last_state(
+    net: RNN, trained: RNNVariances | None, sequences1: _Sequences, sequences2: _Sequences
+) -> Float[Array, "n1 n2"]:
+    """Θ from the two last times, along the one diagonal that ends there: O(1) memory and work per pair and step.
 
     All sequences are shifted so that they end together. A pair starts when both of its sequences have started.
     """
@@ -99,16 +115,18 @@ def _last_state(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Flo
     # θ stands before C, so that the loop updates both in place: θ is the last to read the previous C.
     def forward(state: tuple[Array, Array], now: tuple[_Sequences, _Sequences]) -> tuple[Array, Array]:
         theta, C = state
-        K, C, dot = _step(net, C, *now)
+        K, C, dot = _step(net, trained, C, *now)
         return dot * (K + net.w_std**2 * theta), C
 
     start = jnp.zeros((len(sequences1.x), len(sequences2.x)), sequences1.x.dtype)
     theta, C = _scan_times(forward, (start, start), at, sequences1.counts.shape[1])
-    return C + theta
+    return _read_out(net, trained, C, theta)
 
 
-def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -> Float[Array, "n1 n2"]:
-    """Σ p_t p̄_r (C + θ)^{t,r}. All r of the other side are computed at once, as an axis of columns (r, input).
+def _mean_over_times(
+    net: RNN, trained: RNNVariances | None, sequences1: _Sequences, sequences2: _Sequences
+) -> Float[Array, "n1 n2"]:
+    """Θ from all pairs of times. All r of the other side are computed at once, as an axis of columns (r, input).
 
     A column stays on its diagonal r = t + const, so that no matrix is shifted. It begins anew after the last r. All
     columns are written twice in a row, and the columns of time t are a window of them.
@@ -133,9 +151,9 @@ def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -
     ) -> tuple[Array, Array, Array]:
         theta, total, C = state
         row, (begins, columns) = now
-        K, C, dot = _step(net, jnp.where(begins[None], 0.0, C), row, columns)
+        K, C, dot = _step(net, trained, jnp.where(begins[None], 0.0, C), row, columns)
         theta = dot * (K + net.w_std**2 * jnp.where(begins[None], 0.0, theta))
-        return theta, total + C + theta, C
+        return theta, total + _read_out(net, trained, C, theta), C
 
     length1, length2 = (jnp.sum(sequences.counts, axis=1) for sequences in (sequences1, sequences2))
     num_pairs = (length1[:, None] * length2[None]).astype(sequences1.x.dtype)
@@ -144,10 +162,21 @@ def _mean_over_times(net: RNN, sequences1: _Sequences, sequences2: _Sequences) -
     return jnp.sum(total.reshape(len(start), -1, num_inputs), axis=1) / num_pairs
 
 
+def _read_out(
+    net: RNN, trained: RNNVariances | None, C: Float[Array, "*pairs"], theta: Float[Array, "*pairs"]
+) -> Float[Array, "*pairs"]:
+    """σ_v² (C + θ), where the learning rate of v multiplies C."""
+    return net.v_std**2 * (C + theta) if trained is None else trained.v * C + net.v_std**2 * theta
+
+
 def _step(
-    net: RNN, C: Float[Array, "*pairs"], sequences1: _Sequences, sequences2: _Sequences
+    net: RNN,
+    trained: RNNVariances | None,
+    C: Float[Array, "*pairs"],
+    sequences1: _Sequences,
+    sequences2: _Sequences,
 ) -> tuple[Float[Array, "*pairs"], Float[Array, "*pairs"], Float[Array, "*pairs"]]:
-    """K, C and Ċ of one time of `sequences1` with `sequences2`, from C one step before at both.
+    """K as it stands in Θ, C and Ċ of one time of `sequences1` with `sequences2`, from C one step before at both.
 
     C has the axis of `sequences1` first, then those of `sequences2`. C and Ċ are zero past the end of a sequence.
     """
@@ -156,9 +185,10 @@ def _step(
     products = gram(sequences1.x, sequences2.x).reshape(C.shape)
     counts = sequences1.counts & sequences2.counts
     K = net.w_std**2 * C + (net.u_std**2 * products + net.b_std**2)
+    source = K if trained is None else trained.w * C + (trained.u * products + trained.b)
     same = same_inputs(sequences1.fingerprint, sequences2.fingerprint)
     C, dot = nonlinearity(net.activation, sequences1.own, K, sequences2.own, same)
-    return K, jnp.where(counts, C, 0.0), jnp.where(counts, dot, 0.0)
+    return source, jnp.where(counts, C, 0.0), jnp.where(counts, dot, 0.0)
 
 
 def _with_axes(row: _Sequences, count: int) -> _Sequences:

@@ -18,6 +18,7 @@ CALLBACKS = re.compile(r"custom_call @\w*callback")
 ON_THE_HOST = {
     "MLP": "a description; its standard deviations are arguments of what is lowered",
     "RNN": "a description; its standard deviations are arguments of what is lowered",
+    "StandardParameterization": "a description; widths are arguments of what is lowered",
     "Kernels": "a container of results",
     "NetworkKernels": "a protocol of such containers",
     "SketchedNTK": "a container of results",

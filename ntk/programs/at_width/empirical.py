@@ -1,6 +1,6 @@
 """The kernels of a program at finite width, measured, in the same class as those of its limit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +8,19 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Integer
 
 from ntk.caches.lifetimes import compiled
-from ntk.checks import check_representable, shown
+from ntk.checks import check_representable, is_concrete, shown
 from ntk.finite_width import empirical_ntk
+from ntk.learning_rates import StandardParameterization, Trained
 from ntk.linalg import highest_einsum
 from ntk.programs.at_width.model import FiniteProgram, forward
+from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.program import Recording, TensorProgram, check_program
+from ntk.programs.language.scalars import Value, Width
 from ntk.programs.lengths import check_one_shape, joined, program_groups
 from ntk.programs.options import numbers_as
+from ntk.programs.rates import rates_of_program
 from ntk.programs.results import Limits, ProgramKernels
+from ntk.programs.scalar_values import evaluated
 
 
 def measured(
@@ -26,6 +31,7 @@ def measured(
     *,
     lengths1: Integer[ArrayLike, " N1"] | None = None,
     lengths2: Integer[ArrayLike, " N2"] | None = None,
+    trained: Trained | None = None,
 ) -> ProgramKernels:
     """C, D, NNGP and NTK of a program of finite width with a single output.
 
@@ -40,13 +46,15 @@ def measured(
         lengths1: (N1,) concrete integers, how many entries of the first axis of each input of `x1` count. None means
             all.
         lengths2: (N2,) concrete integers, the same for `x2`.
+        trained: Which parameters the NTK is of, as `ntk.infinite_ntk` takes it. None means all.
 
     Returns:
         `ProgramKernels`, with standard errors of 0.
 
     Raises:
         TypeError: `program` is not a tensor program, `params` is not a dictionary, or an array is not floating-point.
-        ValueError: The parameters are not the program's, or a shape or value is not what it reads.
+        ValueError: The parameters are not the program's, a shape or value is not what it reads, or a standard
+            deviation is 0 in standard parameterization.
 
     Example:
         >>> import jax
@@ -73,7 +81,9 @@ def measured(
     for each in recordings.values():
         model.check(each, params, groups.rows[0].x.dtype)
     network = recording.once(_Network, model.width, *recordings.items())
-    return joined([_between(network, program, params, weights, *groups.two(*pair)) for pair in groups.pairs], groups)
+    factors = _factors(program, list(recordings.values()), model.width, trained, groups.rows[0].x.dtype)
+    blocks = [_between(network, program, params, weights, factors, *groups.two(*pair)) for pair in groups.pairs]
+    return joined(blocks, groups)
 
 
 def _between(
@@ -81,6 +91,7 @@ def _between(
     program: TensorProgram,
     params: dict[str, Array],
     weights: list[str],
+    factors: dict[str, Array] | None,
     x1: Array,
     x2: Array | None,
 ) -> ProgramKernels:
@@ -96,7 +107,8 @@ def _between(
         batch_dependent=couples,
     )["params"]
     C, D = _moments(network, numbers, params, x1, x2)
-    kernels = Limits(sum(parts.values()), sum(parts[name] for name in weights), C, {} if couples else D)
+    ntk = sum(part if factors is None else factors[name] * part for name, part in parts.items())
+    kernels = Limits(ntk, sum(parts[name] for name in weights), C, {} if couples else D)
     check_representable(ntk=kernels.ntk, nngp=kernels.nngp)
     return ProgramKernels(
         **kernels._asdict(),
@@ -105,6 +117,28 @@ def _between(
         joint=True,
         one_batch=x2 is None,
     )
+
+
+def _factors(
+    program: TensorProgram, recordings: Sequence[Recording], width: int, trained: Trained | None, dtype: jnp.dtype
+) -> dict[str, Array] | None:
+    """By name, the learning rate of each parameter ω from N(0, 1); None means 1 for all."""
+    rates = rates_of_program(trained, recordings, dtype)
+    if rates is None:
+        return None
+    numbers = numbers_as(program, dtype)
+    found: dict[str, Array] = {}
+    for name, parameter in (recordings[0].parameters | recordings[-1].parameters).items():
+        nodes = reachable([parameter.std])
+        known: dict[Node, Value] = {node: float(width) for node in nodes if isinstance(node, Width)}
+        std = evaluated(nodes, numbers, known, dtype)[parameter.std]
+        if isinstance(trained, StandardParameterization) and is_concrete(std) and std == 0:
+            raise ValueError(
+                f"std of {name!r} is 0; expected a positive number for standard parameterization at finite width, where"
+                " the gradient in this parameter is not that of a number drawn from N(0, 1)."
+            )
+        found[name] = jnp.asarray(rates[name].of_normal + rates[name].of_scaled / jnp.square(std), dtype)
+    return found
 
 
 def _width(recording: Recording, params: dict[str, Array]) -> int:

@@ -32,6 +32,7 @@ class Parameter(Node):
         fan_in: d of an input matrix, and of an output weight that reads d entries of the input. None for all others.
         axes: The sizes of the window of a convolution, after those of the position axes if these do not share it; the
             sizes of the position axes of a bias; () for all others.
+        offsets: k, the number of positions in the window of a convolution; 1 for all others.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Parameter(Node):
     mean: Scalar
     fan_in: int | None
     axes: Shape = ()
+    offsets: int = 1
 
 
 class Atom(Node):

@@ -1,6 +1,7 @@
 """What `net` hands out to a program: parameters and functions."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -333,7 +334,8 @@ class Net:
         """
         name, std = self.prefix + _checked(name), self._std(name, std)
         shift = fixed_scalar(self.graph, mean, f"mean of {name!r}")
-        parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in, (*axes, *window))
+        offsets = math.prod(window)
+        parameter = self.graph.make(Parameter, name, kind, std, shift, fan_in, (*axes, *window), offsets)
         first = self.parameters.setdefault(name, parameter)
         if first is not parameter:
             raise ValueError(
@@ -341,7 +343,8 @@ class Net:
                 f" std, axes and number of inputs as at {first.line}."
             )
         before = self.before.get(name, parameter)
-        alike = self.graph.make(Parameter, name, kind, std, shift, fan_in, (*before.axes[: len(axes)], *window))
+        alike_axes = (*before.axes[: len(axes)], *window)
+        alike = self.graph.make(Parameter, name, kind, std, shift, fan_in, alike_axes, offsets)
         if before is not alike:
             raise ValueError(
                 f"parameter {name!r} is another one for inputs of another shape at {parameter.line}; expected inputs of"

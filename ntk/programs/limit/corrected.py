@@ -15,6 +15,7 @@ from ntk.caches.lifetimes import compiled
 from ntk.checks import check_count, check_flag, is_concrete
 from ntk.decomposition import gram, unit_scaled
 from ntk.dtypes import common_dtype
+from ntk.learning_rates import Rates, Trained
 from ntk.programs.language.atoms import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.language.graph import reachable
 from ntk.programs.language.program import Recording, TensorProgram, check_program, program_batches
@@ -27,6 +28,7 @@ from ntk.programs.limit.kernels import JOINT_VARIABLES
 from ntk.programs.limit.scalar_limits import check_numbers
 from ntk.programs.limit.unrolling import unrolled, with_fields
 from ntk.programs.options import check_options, numbers_as
+from ntk.programs.rates import rates_of_program, unrolled_rates
 from ntk.programs.refusals import check_has_limit
 
 _SAMPLES_FOR_EACH_USE = 256  # 16 to a replicate, where the regression on as many results as there are uses is made
@@ -89,6 +91,7 @@ def corrected_kernels(
     samples: int = 2**14,
     seed: int = 0,
     assume_gia: bool = False,
+    trained: Trained | None = None,
 ) -> CorrectedKernels:
     """C, D, NNGP and NTK of an infinitely wide program without the gradient independence assumption.
 
@@ -107,6 +110,7 @@ def corrected_kernels(
         samples: The least number of samples. It is rounded up to 16 times a power of two.
         seed: The seed of the points. The same seed gives the same numbers.
         assume_gia: Whether to leave the correction out, to see what the assumption gives.
+        trained: Which parameters the NTK is of, as `ntk.infinite_ntk` takes it. None means all.
 
     Returns:
         `CorrectedKernels`.
@@ -162,7 +166,8 @@ def corrected_kernels(
     if moments_before_jumps(recording) and is_concrete(numbers, flat):
         limits = _moments(recording, assume_gia, points, numbers, flat)
         check_jumps(recording, numbers, [limits[:, number] for number in range(limits.shape[1])])
-    found = _corrected(recording, assume_gia, len(x1), points, numbers, flat)
+    rates = unrolled_rates(rates_of_program(trained, [written], dtype), written, recording)
+    found = _corrected(recording, assume_gia, len(x1), points, numbers, flat, rates)
     warn_of_heavy_tails(found)
     mean, error = (with_fields(written, limits) for limits in (found.mean, found.error))
     mean, error = jax.tree.map(lambda limit: limit.astype(x.dtype), (mean, error))
@@ -191,6 +196,7 @@ def _corrected(
     points: Points,
     numbers: dict[str, Array],
     x: Float[Array, "N F"],
+    rates: Rates | None,
 ) -> Averages:
     """All inputs sampled together, once for each key."""
     first, second = slice(num_first), slice(num_first if num_first < len(x) else 0, None)
@@ -200,7 +206,7 @@ def _corrected(
         drawn = Coordinates(recording, normals, numbers, x, assume_gia)
         vectors = {name: drawn.values[vector] for name, (_, vector) in recording.watched.items()}
         gradients = {name: drawn.gradient(tap) for name, (tap, _) in recording.watched.items()}
-        ntk, nngp = _kernels(drawn)
+        ntk, nngp = _kernels(drawn, rates)
         second_moments = [
             {name: drawn.moment(draws, draws)[first, second] for name, draws in which.items()}
             for which in (vectors, gradients)
@@ -226,25 +232,27 @@ def _moments(
     return lax.map(replicate, points.keys)
 
 
-def _kernels(drawn: Coordinates) -> tuple[Array, Array]:
-    """(Θ, Σ), each (N, N): for each parameter the product of its gradients' limits."""
+def _kernels(drawn: Coordinates, rates: Rates | None) -> tuple[Array, Array]:
+    """(Θ, Σ), each (N, N): for each parameter the product of its gradients' limits, times its learning rate in Θ."""
     recording, features = drawn.recording, dict(drawn.recording.output.features)
     ntk = nngp = jnp.zeros((len(drawn.x), len(drawn.x)), drawn.x.dtype)
-    for parameter in recording.parameters.values():
-        variance = drawn.values[parameter.std] ** 2
+    for name, parameter in recording.parameters.items():
+        std = drawn.values[parameter.std]
+        variance = std**2
+        trained = variance if rates is None else rates[name].times_variance(std)
         if parameter.kind == "matrix":
-            ntk += variance * _of_matrix(drawn, parameter)
+            ntk += trained * _of_matrix(drawn, parameter)
         elif parameter.kind == "input_matrix":
-            ntk += variance * _of_input_matrix(drawn, parameter)
+            ntk += trained * _of_input_matrix(drawn, parameter)
         elif parameter in features:
             of_input = drawn.values[features[parameter]]
-            ntk += variance * gram(of_input, of_input)
+            ntk += trained * gram(of_input, of_input)
             nngp += variance * gram(of_input, of_input)
         else:  # the gradient in the vector itself: what it reads, and what its uses inside give
             read = [drawn.values[x] for weight, x in recording.output.vectors if weight is parameter]
             inside = [drawn.gradients[node] for node in _uses(drawn, Bias, parameter)]
             total = sum((*read, *inside), jnp.zeros_like(drawn.normals[:, :1]))
-            ntk += variance * drawn.moment(total, total)
+            ntk += trained * drawn.moment(total, total)
             nngp += variance * sum(drawn.moment(x, x) for x in read)
     return ntk, nngp
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from ntk.caches.lifetimes import compiled
 from ntk.checks import is_concrete
 from ntk.duals.quadrature import ratio
+from ntk.learning_rates import Rates
 from ntk.programs.language.program import Recording
 from ntk.programs.limit.demand import Demand
 from ntk.programs.limit.draws.points import Points, scrambled_normals
@@ -52,11 +53,12 @@ def exact_limits(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
+    rates: Rates | None = None,
 ) -> Limits:
     """Where every expectation has a closed form; tile by tile."""
 
     def pair(x1: Array, x2: Array) -> Limits:
-        return _limits(PairsOfInputs(*(OwnInputs(forms, x, numbers) for x in (x1, x2))), only_ntk)
+        return _limits(PairsOfInputs(*(OwnInputs(forms, x, numbers, rates) for x in (x1, x2))), only_ntk)
 
     return kernel_by_tiles((lambda x: x, lambda x: x), pair, jnp.transpose, x1, x2, tile_size)
 
@@ -69,13 +71,14 @@ def sampled_limits(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
+    rates: Rates | None = None,
 ) -> Averages:
     """All inputs sampled together, once for each key."""
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
     batch_sizes = (len(x1),) if x2 is None else (len(x1), len(x2))
 
     def replicate(key: jax.Array) -> Limits:
-        limits = _limits(sampled_moments(forms, batch_sizes, points.directions, key, numbers, x), only_ntk)
+        limits = _limits(sampled_moments(forms, batch_sizes, points.directions, key, numbers, x, rates), only_ntk)
         return jax.tree.map(lambda kernel: kernel[: len(x1), len(x) - batch_sizes[-1] :], limits)
 
     return averages(lax.map(replicate, points.keys))
@@ -90,6 +93,7 @@ def limits_of_pairs(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
+    rates: Rates | None = None,
 ) -> Averages:
     """Each pair of inputs sampled for itself, on the same points, tile by tile."""
 
@@ -97,7 +101,7 @@ def limits_of_pairs(
         (number1, x1), (number2, x2) = side1, side2
         # A pair has one value, in whichever order it is asked for.
         x = jnp.where(number1 <= number2, jnp.stack([x1, x2]), jnp.stack([x2, x1]))
-        limits = _limits(sampled_moments(forms, (2,), points.directions, key, numbers, x), only_ntk)
+        limits = _limits(sampled_moments(forms, (2,), points.directions, key, numbers, x, rates), only_ntk)
         return jax.tree.map(lambda kernel: kernel[0, 1], limits)
 
     def tile(side1: tuple[Array, Array], side2: tuple[Array, Array]) -> Averages:
@@ -119,9 +123,10 @@ def sampled_moments(
     key: jax.Array,
     numbers: dict[str, Array],
     x: Float[Array, "N F"],
+    rates: Rates | None = None,
 ) -> PairsOfInputs:
     """The moments of all inputs with each other, of one replicate of the samples."""
-    own = OwnInputs(forms, x, numbers)
+    own = OwnInputs(forms, x, numbers, rates)
     pairs = PairsOfInputs(own, own)
     pairs.sampler = own.sampler = Sampler(pairs, scrambled_normals(directions, key, x.dtype), batch_sizes)
     return pairs
@@ -164,13 +169,13 @@ def _limits(moments: PairsOfInputs, only_ntk: bool) -> Limits:
         moments.sources, demand = sources, Demand()
         nngp = ntk = zeros
         for weight, *features in recording.features_read:
-            variance, C = demand((moments.own[0].variance, weight), (moments.features_product, *features))
-            nngp, ntk = nngp + variance * C, ntk + variance * C
+            variance, trained = demand((moments.own[0].variance, weight), (moments.own[0].trained_variance, weight))
+            (C,) = demand((moments.features_product, *features))
+            nngp, ntk = nngp + variance * C, ntk + trained * C
         for weight, *read in recording.vectors_read:
-            variance, C, tau = demand(
-                (moments.own[0].variance, weight), (moments.product, *read), (moments.tangent, *read)
-            )
-            nngp, ntk = nngp + variance * C, ntk + variance * (C + tau)
+            variance, trained = demand((moments.own[0].variance, weight), (moments.own[0].trained_variance, weight))
+            C, tau = demand((moments.product, *read), (moments.tangent, *read))
+            nngp, ntk = nngp + variance * C, ntk + trained * C + variance * tau
         C = {name: demand((moments.product, *pair))[0] for name, pair in watched.items()}
         return ntk, (nngp, C)
 

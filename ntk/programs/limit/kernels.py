@@ -1,15 +1,17 @@
 """The limit of a program at infinite width: C, D, NNGP and NTK, exact where closed forms suffice, else sampled."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
+from ntk.learning_rates import Rates, Trained
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.program import TensorProgram, check_program
 from ntk.programs.lengths import check_one_shape, joined, program_groups
@@ -27,6 +29,7 @@ from ntk.programs.limit.loops.kernels import averages_of_loops, samples_loops
 from ntk.programs.limit.scalar_limits import check_kernels, check_scalars
 from ntk.programs.limit.unrolling import unrolled, with_fields
 from ntk.programs.options import check_options, numbers_as
+from ntk.programs.rates import rates_of_program, unrolled_rates
 from ntk.programs.refusals import check_covered, check_span
 from ntk.programs.results import Limits, ProgramKernels
 
@@ -49,6 +52,7 @@ def infinite(
     rtol: float | None = None,
     seed: int = 0,
     tile_size: int | None = None,
+    trained: Trained | None = None,
 ) -> ProgramKernels:
     """C, D, NNGP and NTK of an infinitely wide tensor program (Yang 2020; theory.md 3.2 to 3.8).
 
@@ -75,6 +79,7 @@ def infinite(
             entry.
         seed: The seed of the points. The same seed gives the same numbers.
         tile_size: The number of inputs in a tile. None lets the library choose.
+        trained: Which parameters the NTK is of, as `ntk.infinite_ntk` takes it. None means all.
 
     Returns:
         `ProgramKernels`.
@@ -99,7 +104,7 @@ def infinite(
         >>> bool(abs(k.nngp[0, 0] - 0.29338) < 4 * k.standard_error.nngp[0, 0]), k.samples
         (True, 16384)
     """
-    return _kernels(program, x1, x2, lengths1, lengths2, samples, rtol, seed, tile_size, only_ntk=False)
+    return _kernels(program, x1, x2, lengths1, lengths2, samples, rtol, seed, tile_size, trained, only_ntk=False)
 
 
 def infinite_ntk(
@@ -113,6 +118,7 @@ def infinite_ntk(
     rtol: float | None = None,
     seed: int = 0,
     tile_size: int | None = None,
+    trained: Trained | None = None,
 ) -> Float[Array, "N1 N2"]:
     """The NTK alone, (N1, N2), without C and D of watched vectors.
 
@@ -126,6 +132,7 @@ def infinite_ntk(
         rtol: The relative standard error to reach, or None.
         seed: The seed of the points.
         tile_size: The number of inputs in a tile, or None.
+        trained: Which parameters the NTK is of, as `ntk.infinite_ntk` takes it, or None.
 
     Raises:
         TypeError: `program` is not a tensor program, or an array is not floating-point.
@@ -142,7 +149,7 @@ def infinite_ntk(
         >>> print(ntk.programs.infinite_ntk(ntk.architectures.mlp(depth=0), jnp.array([[1.0, 1.0]])))
         [[1.]]
     """
-    return _kernels(program, x1, x2, lengths1, lengths2, samples, rtol, seed, tile_size, only_ntk=True).ntk
+    return _kernels(program, x1, x2, lengths1, lengths2, samples, rtol, seed, tile_size, trained, only_ntk=True).ntk
 
 
 def _kernels(
@@ -155,6 +162,7 @@ def _kernels(
     rtol: float | None,
     seed: int,
     tile_size: int | None,
+    trained: Trained | None,
     only_ntk: bool,
 ) -> ProgramKernels:
     check_program(program)
@@ -165,7 +173,9 @@ def _kernels(
     check_seed(seed)
     if rtol is not None:
         _check_rtol(rtol, program, x1, x2)
-    estimates = [_estimate(program, *groups.two(*pair), only_ntk, tile_size, seed) for pair in groups.pairs]
+    recordings = [program.record(group.shape) for group in groups.every]
+    rates = functools.partial(rates_of_program, trained, recordings)
+    estimates = [_estimate(program, *groups.two(*pair), only_ntk, tile_size, seed, rates) for pair in groups.pairs]
     batches = [(forms := _forms(program, group.shape), _flat(forms, group.x)) for group in groups.every]
     numbers = numbers_as(program, batches[0][1].dtype)
     check_scalars(batches, samples, numbers)
@@ -192,7 +202,13 @@ def _flat(forms: Forms, x: Array) -> Float[Array, "N F"]:
 
 
 def _estimate(
-    program: TensorProgram, x1: Array, x2: Array | None, only_ntk: bool, tile_size: int | None, seed: int
+    program: TensorProgram,
+    x1: Array,
+    x2: Array | None,
+    only_ntk: bool,
+    tile_size: int | None,
+    seed: int,
+    rates: Callable[[DTypeLike], Rates | None],
 ) -> Callable[[int], ProgramKernels]:
     """The kernels between inputs of one shape and inputs of one shape, as a function of the number of samples."""
     shapes = x1.shape[1:], (x1 if x2 is None else x2).shape[1:]
@@ -204,7 +220,8 @@ def _estimate(
     if x2 is not None and forms.recording.has_two_shapes and not (forms.is_exact or forms.sampled_loops):
         x1, x2 = _of_one_length(x1, x2)
     flat1, flat2 = _flat(forms, x1), None if x2 is None else _flat(forms, x2)
-    arguments = numbers_as(program, flat1.dtype), flat1, flat2
+    of_parameters = unrolled_rates(rates(flat1.dtype), written, forms.recording)
+    arguments = numbers_as(program, flat1.dtype), flat1, flat2, of_parameters
 
     def kernels(samples: int) -> ProgramKernels:
         if forms.is_exact:
@@ -228,11 +245,11 @@ def _of_one_length(x1: Array, x2: Array) -> tuple[Array, Array]:
     return x1[:, jnp.arange(length) % x1.shape[1]], x2[:, jnp.arange(length) % x2.shape[1]]
 
 
-_Arguments = tuple[dict[str, Array], Float[Array, "N1 F"], Float[Array, "N2 G"] | None]
+_Arguments = tuple[dict[str, Array], Float[Array, "N1 F"], Float[Array, "N2 G"] | None, Rates | None]
 
 
 def _exact(forms: Forms, only_ntk: bool, tile_size: int | None, arguments: _Arguments) -> ProgramKernels:
-    _, x1, x2 = arguments
+    _, x1, x2, _ = arguments
     if is_on_arrays(forms):
         size = min(tile_size or tile_size_of(forms), max(map(len, (x1, x1 if x2 is None else x2))))
         check_memory(forms, size, x1.dtype)
@@ -269,7 +286,7 @@ def _sampled(
     arguments: _Arguments,
 ) -> ProgramKernels:
     """Mean and standard error over replicates, all inputs together, or pair by pair where these are too many."""
-    _, x1, x2 = arguments
+    _, x1, x2, _ = arguments
     if forms.sampled_loops:
         found, drawn, joint = averages_of_loops(forms, only_ntk, tile_size, samples, seed, arguments)
     else:

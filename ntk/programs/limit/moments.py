@@ -2,11 +2,11 @@
 
 For vectors x of ξ and x̄ of ξ̄, C(x, x̄) = E x x̄ and τ(x, x̄) is the NTK of a coordinate of x:
 
-    τ(Wz, Wz̄) = σ² (C(z, z̄) + τ(z, z̄)),   τ(Uξ, Uξ̄) = σ² ξ·ξ̄/d,   τ(b, b̄) = σ²,
+    τ(Wz, Wz̄) = σ² (ηC(z, z̄) + τ(z, z̄)),   τ(Uξ, Uξ̄) = ησ² ξ·ξ̄/d,   τ(b, b̄) = ησ²,
     τ(φ(u), ψ(ū)) = E φ'(u)ψ'(ū) τ(u, ū) for Gaussian u, ū,   both bilinear, with scalars as constants.
 
-So Θ = σ_v² (C + τ) of what an output weight reads. This is the sum over D^{y,ȳ} of theory.md 3.8 from the inputs'
-end: D^{y,ȳ} is the derivative of Θ in τ(y, ȳ).
+with the learning rate η of each parameter, which is 1 if none is given. So Θ = σ_v² (ηC + τ) of what an output weight
+reads. This is the sum over D^{y,ȳ} of theory.md 3.8 from the inputs' end: D^{y,ȳ} is the derivative of Θ in τ(y, ȳ).
 """
 
 import abc
@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from ntk.decomposition import gram, unit_scaled
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, same_inputs
+from ntk.learning_rates import Rates
 from ntk.programs.language.atoms import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Value
@@ -127,14 +128,16 @@ class Moments(abc.ABC):
             case MatMul(vector=z1), MatMul(vector=z2):
                 # Of one matrix all or none are sampled, as their covariances are: so their sum is semi-definite.
                 sampled = self.forms.is_sampled(p.family)
-                variance, cov, tau = yield [
+                variance, trained, C, tau = yield [
                     (self.own[0].variance, p.parameter),
-                    (self.covariance, p, q),
+                    (self.own[0].trained_variance, p.parameter),
+                    (self.read_product, p, q),
                     (self.sampler.tangent, self, z1, z2) if sampled else (self.tangent, z1, z2),
                 ]
-                return cov + variance * tau
+                return trained * C + variance * tau
             case Gaussian(), Gaussian():
-                return (yield [(self.covariance, p, q)])[0]
+                trained, C = yield [(self.own[0].trained_variance, p.parameter), (self.read_product, p, q)]
+                return trained * C
             case Nonlin(), Nonlin():
                 u1, u2 = self.forms.unary(p)[1], self.forms.unary(q)[1]
                 (_, slope), tau = yield [(self.nonlinear, p, q), (self.tangent, u1, u2)]
@@ -153,18 +156,19 @@ class Moments(abc.ABC):
 
     def covariance(self, p: Gaussian, q: Gaussian) -> Rule:
         """Cov(p, q) of two Gaussian vectors of one family."""
-        (variance,) = yield [(self.own[0].variance, p.parameter)]
+        variance, C = yield [(self.own[0].variance, p.parameter), (self.read_product, p, q)]
+        return variance * C
+
+    def read_product(self, p: Gaussian, q: Gaussian) -> Rule:
+        """C of what two Gaussian vectors of one family read: their covariance over σ². Of a bias it is 1."""
         match p, q:
             case MatMul(vector=z1), MatMul(vector=z2):
                 if self.forms.is_sampled(p.family):
-                    (C,) = yield [(self.sampler.product, self, z1, z2)]
-                else:
-                    (C,) = yield [(self.product, z1, z2)]
-                return variance * C
+                    return (yield [(self.sampler.product, self, z1, z2)])[0]
+                return (yield [(self.product, z1, z2)])[0]
             case Embed(entries=entries1), Embed(entries=entries2):
-                parts = yield [(self.own[0].part, entries1), (self.own[1].part, entries2)]
-                return variance * self.gram(*parts)
-        return variance + self.zeros()
+                return self.gram(*(yield [(self.own[0].part, entries1), (self.own[1].part, entries2)]))
+        return self.zeros() + 1.0
 
     def nonlinear(self, p: Nonlin, q: Nonlin) -> Rule:
         """(E φ(u)ψ(ū), E φ'(u)ψ'(ū)) for functions of one Gaussian vector each."""
@@ -182,10 +186,11 @@ class OwnInputs(Moments):
     Attributes:
         x: The inputs' entries, (N, F).
         numbers: The values of the program's options.
+        rates: The learning rates of its parameters. None means 1 for all.
     """
 
-    def __init__(self, forms: Forms, x: Float[Array, "N F"], numbers: dict[str, Array]):
-        self.forms, self.x, self.numbers = forms, x, numbers
+    def __init__(self, forms: Forms, x: Float[Array, "N F"], numbers: dict[str, Array], rates: Rates | None = None):
+        self.forms, self.x, self.numbers, self.rates = forms, x, numbers, rates
         self.own, self.sources = (self, self), {}
         self.bits = fingerprints(x[..., None])
 
@@ -235,6 +240,11 @@ class OwnInputs(Moments):
     def variance(self, parameter: Parameter) -> Rule:
         """σ²."""
         return (yield [(self.scalar, parameter.std)])[0] ** 2
+
+    def trained_variance(self, parameter: Parameter) -> Rule:
+        """ησ²."""
+        (std,) = yield [(self.scalar, parameter.std)]
+        return std**2 if self.rates is None else self.rates[parameter.name].times_variance(std)
 
     def expectation(self, vector: Vector) -> Rule:
         """E of a coordinate."""

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from ntk.caches.lifetimes import compiled
 from ntk.decomposition import gram
+from ntk.learning_rates import Rates
 from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Scanned
 from ntk.programs.language.outputs import Output
@@ -133,9 +134,16 @@ def own_values(
     return Values(fixed_values(forms, numbers, x), (x, x), sampled=sampled).follow(steps).found
 
 
-def fixed_values(forms: Forms, numbers: dict[str, Array], x: Float[Array, "N F"]) -> dict[Node, Any]:
-    """The values of the scalars that do not depend on the inputs."""
-    return evaluated(fixed_scalars(forms.recording), numbers, {}, x.dtype)
+def fixed_values(
+    forms: Forms, numbers: dict[str, Array], x: Float[Array, "N F"], rates: Rates | None = None
+) -> dict[Node, Any]:
+    """The values of the scalars that do not depend on the inputs, and ησ² of the parameters with learning rates η."""
+    found = evaluated(fixed_scalars(forms.recording), numbers, {}, x.dtype)
+    parameters = forms.recording.parameters
+    for name, rate in (rates or {}).items():
+        if name in parameters:  # It may belong to inputs of another shape.
+            found[parameters[name]] = rate.times_variance(found[parameters[name].std])
+    return found
 
 
 @compiled(static=2)
@@ -146,6 +154,7 @@ def array_limits(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
+    rates: Rates | None = None,
 ) -> Limits:
     """The kernels, tile by tile."""
     steps = plan_of(forms)
@@ -161,7 +170,8 @@ def array_limits(
         (x1, own1), (x2, own2) = side1, side2
         known1 = Known(dict(zip(indices1, own1, strict=True)), indices1)
         known2 = Known(dict(zip(indices2, own2, strict=True)), indices2)
-        return limits_of(forms, only_ntk, steps.cross, numbers, (x1, x2), (known1, known2))
+        fixed = fixed_values(forms, numbers, x1, rates)
+        return limits_of(forms, only_ntk, steps.cross, fixed, (x1, x2), (known1, known2))
 
     of_side1 = functools.partial(side, steps.own[0], indices1)
     of_side2 = functools.partial(side, steps.own[1], indices2)
@@ -175,7 +185,7 @@ def limits_of(
     forms: Forms,
     only_ntk: bool,
     steps: Sequence[Step],
-    numbers: dict[str, Array],
+    fixed: dict[Node, Any],
     sides: tuple[Array, Array],
     known: tuple[Known, Known],
     sampled: Mapping[Scanned, SampledMoments] = MappingProxyType({}),
@@ -184,7 +194,6 @@ def limits_of(
     recording = forms.recording
     watched = {} if only_ntk else recording.watched_twice
     pairs = {name: (Pair(z1, z2), matched(z1.shape, z2.shape)) for name, (z1, z2) in watched.items()}
-    fixed = fixed_values(forms, numbers, sides[0])
     zeros = jnp.zeros((len(sides[0]), len(sides[1])), sides[0].dtype)
 
     def read_out(moment: Array | None, z1: Vector, z2: Vector) -> Array:
@@ -203,13 +212,14 @@ def limits_of(
             variance, moments = values.variance(weight), found.of(Pair(z1, z2), matched(z1.shape, z2.shape))
             second, tangent = (read_out(moment, z1, z2) for moment in (moments.C, moments.tau))
             nngp += variance * second
-            ntk += variance * (second + tangent)
+            ntk += values.trained_variance(weight) * second + variance * tangent
         for weight, *read in recording.features_read:
             parts = []
             for features, x, home in zip(read, sides, known, strict=True):
                 parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
-            product = values.variance(weight) * gram(parts[0], parts[1])
-            nngp, ntk = nngp + product, ntk + product
+            product = gram(parts[0], parts[1])
+            nngp += values.variance(weight) * product
+            ntk += values.trained_variance(weight) * product
         return ntk, (nngp, {name: values.filled(found.of(*pair).C, *pair) for name, pair in pairs.items()})
 
     empty = Values(fixed, sides, known)

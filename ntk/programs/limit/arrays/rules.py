@@ -199,34 +199,35 @@ def _vanishes(forms: Forms, p: Atom | Entries, q: Atom | Entries) -> bool:
 
 
 def _product(parameter: Parameter, need: Need, mean: Callable[[Array], Array]) -> Rule:
-    """C = σ² C(z, z̄) and τ = σ² (C + τ)(z, z̄), or their means over the offsets of a convolution."""
+    """C = σ² C(z, z̄) and τ = σ² (ηC + τ)(z, z̄), or their means over the offsets of a convolution."""
 
     def compute(values: Values, z: Moments) -> Moments:
-        variance = values.variance(parameter)
-        C = None if z.C is None else variance * mean(z.C)
-        return Moments(C, C if z.tau is None else variance * mean(z.tau if z.C is None else z.C + z.tau))
+        C, tau = (None if moment is None else mean(moment) for moment in (z.C, z.tau))
+        variance, trained = values.variance(parameter), values.trained_variance(parameter)
+        sources = [factor * moment for factor, moment in ((trained, C), (variance, tau)) if moment is not None]
+        return Moments(None if C is None else variance * C, _sum(sources))
 
     return Rule([need], compute)
 
 
 def _embedded(p: Embed, q: Embed, indices: Indices) -> Rule:
-    """C = τ = σ² ξ·ξ̄/d."""
+    """C = σ² ξ·ξ̄/d, and τ = ησ² ξ·ξ̄/d."""
 
     def compute(values: Values) -> Moments:
-        C = values.variance(p.parameter) * values.gram(p.source, q.source, indices)
-        return Moments(C, C)
+        products = values.gram(p.source, q.source, indices)
+        return Moments(values.variance(p.parameter) * products, values.trained_variance(p.parameter) * products)
 
     return Rule([], compute)
 
 
 def _bias(parameter: Parameter, key: Pair, indices: Indices) -> Rule:
-    """C = τ = σ²; if the bias has positions, at equal ones."""
+    """C = σ², and τ = ησ²; if the bias has positions, at equal ones."""
 
     def compute(values: Values) -> Moments:
-        C = Named(values.filled(None, key, indices) + values.variance(parameter), indices.names)
+        ones = Named(values.filled(None, key, indices) + 1.0, indices.names)
         for p, q in zip(*indices, strict=True):
-            C = C if p == q else C.where_equal(p, q)
-        return Moments(C.array, C.array)
+            ones = ones if p == q else ones.where_equal(p, q)
+        return Moments(values.variance(parameter) * ones.array, values.trained_variance(parameter) * ones.array)
 
     return Rule([], compute)
 

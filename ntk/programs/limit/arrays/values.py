@@ -57,7 +57,8 @@ class Values:
     """The arrays of a plan for all pairs of two sides; or, without `known`, for each input of one side with itself.
 
     Attributes:
-        numbers: The values of the scalars that do not depend on the inputs.
+        numbers: The values of the scalars that do not depend on the inputs; and ησ² of the parameters whose learning
+            rates are given.
         sides: The inputs of both, (N, F).
         known: The arrays of each side with itself.
         sources: By the name of a watched vector, what is added to τ of it, so that a derivative can be taken there.
@@ -106,6 +107,10 @@ class Values:
     def variance(self, parameter: Parameter) -> Any:
         """σ²."""
         return self.numbers[parameter.std] ** 2
+
+    def trained_variance(self, parameter: Parameter) -> Any:
+        """ησ², η the parameter's learning rate: 1 if none is given."""
+        return self.numbers[parameter] if parameter in self.numbers else self.variance(parameter)
 
     def filled(self, moment: Array | None, key: Pair, indices: Indices, side: int | None = None) -> Array:
         """The moment, with zeros where it is None.

@@ -8,10 +8,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ntk.caches.lifetimes import compiled
+from ntk.learning_rates import Rates
 from ntk.programs.language.atoms import Tap
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.loops import Scanned
-from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.limit.arrays.kernels import fixed_values, has_plan, limits_of, own_values, plan_of
 from ntk.programs.limit.arrays.plan import Alone, Moments, NotOnArrays, Plan
 from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
@@ -64,10 +65,10 @@ def averages_of_loops(
     tile_size: int | None,
     samples: int,
     seed: int,
-    arguments: tuple[dict[str, Array], Array, Array | None],
+    arguments: tuple[dict[str, Array], Array, Array | None, Rates | None],
 ) -> tuple[Averages, int, bool]:
     """Mean and standard error over replicates, the number of samples, and whether all inputs were sampled together."""
-    _, x1, x2 = arguments
+    _, x1, x2, _ = arguments
     sizes = len(x1), len(x1 if x2 is None else x2)
     together = len(x1) if x2 is None else sum(sizes)
     joint = tile_size is None and _bytes(forms, together, samples, x1.dtype) <= _MOST_BYTES
@@ -108,15 +109,16 @@ def loop_limits(
     numbers: dict[str, Array],
     x1: Float[Array, "N1 F"],
     x2: Float[Array, "N2 G"] | None,
+    rates: Rates | None = None,
 ) -> Averages:
     """All inputs sampled together, or those of each tile, on the same points."""
     if tile_size is None and x2 is None:
-        return _together(forms, only_ntk, points, numbers, [x1])
+        return _together(forms, only_ntk, points, numbers, [x1], rates)
 
     def of_two(side1: Array, side2: Array) -> Averages:
         if forms.recording.has_two_shapes:
-            return _together(forms, only_ntk, points, numbers, [side1, side2])
-        found = _together(forms, only_ntk, points, numbers, [jnp.concatenate([side1, side2])])
+            return _together(forms, only_ntk, points, numbers, [side1, side2], rates)
+        found = _together(forms, only_ntk, points, numbers, [jnp.concatenate([side1, side2])], rates)
         return jax.tree.map(lambda kernel: kernel[: len(side1), len(side1) :], found)
 
     if tile_size is None:
@@ -125,28 +127,41 @@ def loop_limits(
     return kernel_by_tiles((lambda x: x, lambda x: x), of_two, swapped, x1, x2, tile_size)
 
 
-def _together(forms: Forms, only_ntk: bool, points: Points, numbers: dict[str, Array], sides: list[Array]) -> Averages:
+def _together(
+    forms: Forms,
+    only_ntk: bool,
+    points: Points,
+    numbers: dict[str, Array],
+    sides: list[Array],
+    rates: Rates | None,
+) -> Averages:
     def replicate(key: jax.Array) -> Limits:
         noise = scrambled_normals(points.directions, key, sides[0].dtype)
-        return _limits(forms, only_ntk, noise, numbers, sides)
+        return _limits(forms, only_ntk, noise, numbers, sides, rates)
 
     return averages(lax.map(replicate, points.keys))
 
 
 def _limits(
-    forms: Forms, only_ntk: bool, noise: Float[Array, "S D"], numbers: dict[str, Array], sides: list[Array]
+    forms: Forms,
+    only_ntk: bool,
+    noise: Float[Array, "S D"],
+    numbers: dict[str, Array],
+    sides: list[Array],
+    rates: Rates | None,
 ) -> Limits:
     """The kernels of all inputs with each other, or of those of two shapes, from one set of points."""
     stacked: dict[Scanned, SampledMoments] = {}
+    fixed = fixed_values(forms, numbers, sides[0], rates)
     taken = 0
     for walked in walked_loops(forms):
         count = variables_of(cell_of_loop(forms, walked.loop), sum(map(len, sides)))
-        stacked |= _of_loop(forms, walked, stacked, noise[:, taken : taken + count], numbers, sides)
+        stacked |= _of_loop(forms, walked, stacked, noise[:, taken : taken + count], numbers, fixed, sides)
         taken += count
     steps = plan_of(forms)
     both = sides[0], sides[-1]
     known = _known(forms, steps, stacked, numbers, both)
-    return limits_of(forms, only_ntk, steps.cross, numbers, both, known, stacked)
+    return limits_of(forms, only_ntk, steps.cross, fixed, both, known, stacked)
 
 
 def _known(
@@ -172,10 +187,11 @@ def _of_loop(
     stacked: dict[Scanned, SampledMoments],
     noise: Float[Array, "S D"],
     numbers: dict[str, Array],
+    fixed: dict[Node, Value],
     sides: list[Array],
 ) -> dict[Scanned, SampledMoments]:
     """The moments of the stacked vectors of one loop, on all sides."""
-    cell, fixed = cell_of_loop(forms, walked.loop), fixed_values(forms, numbers, sides[0])
+    cell = cell_of_loop(forms, walked.loop)
     blocks: Blocks = {}
     own: list[Known] = []
     for first, second in itertools.combinations_with_replacement(range(len(sides)), 2):

@@ -41,7 +41,8 @@ class Given(NamedTuple):
 
     Attributes:
         cell: What a step computes.
-        numbers: The values of scalars that do not depend on the inputs.
+        numbers: The values of scalars that do not depend on the inputs; and ησ² of the parameters whose learning rates
+            are given.
         scalars: The values of all that are computed outside the loop.
         outside: The moments of the Gaussian vectors that the loop reads; None where they are 0.
         noise: By block, standard normal variables (T·K·N, S), K for the units of the block.
@@ -244,14 +245,16 @@ class OneStep:
         return C, tau
 
     def of_products(self, a: MatMul, b: MatMul) -> Rows:
-        """C = σ² C(z, z̄) and τ = σ² (C + τ)(z, z̄) of what a matrix reads."""
+        """C = σ² C(z, z̄) and τ = σ² (ηC + τ)(z, z̄) of what a matrix reads."""
         (first, ago), (second, _) = self.cell.operand(a), self.cell.operand(b)
-        variance = jnp.asarray(self.given.numbers[a.parameter.std] ** 2, self.walk.rows[0].C.dtype)
+        numbers, dtype = self.given.numbers, self.walk.rows[0].C.dtype
+        variance = jnp.asarray(numbers[a.parameter.std] ** 2, dtype)
+        trained = jnp.asarray(numbers[a.parameter], dtype) if a.parameter in numbers else variance
         place = self.cell.pairs.index((first, second))
         C, tau = (self.walk.rows if ago else self.rows)[place]
         if ago:  # the states before the step
             C, tau = (jnp.roll(row, 1, 0).at[0].set(0.0) for row in (C, tau))
-        return Rows(variance * C, variance * (C + tau))
+        return Rows(variance * C, trained * C + variance * tau)
 
     def draw_given(self, unit: int, block: list[int], covariances: dict[int, Array]) -> None:
         """Draws of a unit, given those of its block before."""
