@@ -42,8 +42,8 @@ class StandardParameterization:
     `parameterization="standard"`; widths N with its option s are widths N/s here.
 
     Attributes:
-        width: n, of all vectors. Or, for layers of several widths, by the name of each weight that reads vectors, the
-            width of what it reads.
+        width: n of all vectors, a scalar. Or, for layers of several widths, by the name of each weight that reads
+            vectors, the width of what it reads.
 
     Example:
         >>> import jax.numpy as jnp
