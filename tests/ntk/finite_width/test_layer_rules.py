@@ -146,6 +146,7 @@ def test_an_embedding_that_is_scaled_after_the_lookup():
     assert_equal(ntk.empirical_ntk(f, params, tokens), 16 * 16.0 * np.array([[5, 2], [2, 3]]))
 
 
+@pytest.mark.slow
 def test_inputs_of_two_lengths():
     """A recurrent net on sequences of two lengths, scanned (the same program) and unrolled (another one)."""
     params = {"w": normal(3, 3), "u": normal(2, 3), "v": normal(3, 2)}

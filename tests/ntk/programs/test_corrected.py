@@ -185,6 +185,7 @@ def test_against_wider_networks(program):
     assert_limit_of_networks(program, width=96, seeds=1000, share=0.07)
 
 
+@pytest.mark.slow
 def test_seeds_batches_and_dtypes():
     both, again, other = (corrected_kernels(averaged, X[:2], samples=1024, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(both.ntk, again.ntk)

@@ -114,7 +114,7 @@ def cropped(net, x):
 
 
 @pytest.mark.parametrize(
-    "fn", [attention_over_rows, *(pytest.param(fn, marks=pytest.mark.slow) for fn in (table_of_rows, cropped))]
+    "fn", [cropped, *(pytest.param(fn, marks=pytest.mark.slow) for fn in (table_of_rows, attention_over_rows))]
 )
 def test_axes_of_unequal_fields(fn):
     """The kernels on arrays are those of a vector for each position."""

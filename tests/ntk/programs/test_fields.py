@@ -156,6 +156,7 @@ def test_moments_of_a_watched_field_are_those_of_each_position():
             np.testing.assert_allclose(of[name], each, rtol=CLOSED_FORM["float64"])
 
 
+@pytest.mark.slow
 def test_measured_moments_of_a_watched_field():
     """C = x·x̄/n and D = dx·dx̄/n at each position, dx = √n ∇f."""
     x, n = jnp.asarray(inputs((2, 4, 2))), 5
@@ -198,7 +199,7 @@ def test_networks_of_fields_agree_with_a_vector_for_each_position(name):
     np.testing.assert_allclose(model.apply(params, x), expected, rtol=CLOSED_FORM["float64"], atol=1e-13)
 
 
-@pytest.mark.parametrize("program", [causal, local])
+@pytest.mark.parametrize("program", [pytest.param(causal, marks=pytest.mark.slow), local])
 def test_empirical_kernels_of_fields_are_those_of_jacobians(program):
     x = jnp.asarray(inputs((2, 3, 2) if program is causal else (2, 3, 2, 1)))
     model = ntk.finite(program, 4)

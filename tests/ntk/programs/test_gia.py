@@ -121,6 +121,7 @@ def test_the_check_holds_for_usual_networks(program, shape):
     assert str(check) == "The Simple GIA Check holds."
 
 
+@pytest.mark.slow
 def test_a_transpose_alone_is_a_matrix_like_any_other():
     @tensor_program
     def program(net, x, *, transposed=False):

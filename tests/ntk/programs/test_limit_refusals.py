@@ -244,6 +244,7 @@ def threshold_of_a_sampled_moment(net, x):
     return net.output("v") @ (u * net.scalar(lambda q: jnp.where(q > 4.0, 2.0, 1.0))(q))  # jumps
 
 
+@pytest.mark.slow
 def test_jumps_of_sampled_moments_are_looked_for_at_every_input():
     x = np.ones((20, 2)) * np.linspace(2.0, 3.0, 20)[:, None]
     factors = infinite(threshold_of_a_sampled_moment, x, samples=2**12).nngp  # q² is 16 or more

@@ -101,7 +101,7 @@ CASES = {
     "multiplicative": (multiplicative, (3, 3, 2)),
     "with scalars": (with_scalars, (3, 3, 2)),
 }
-SLOW = "lstm", "gru", "one step", "both ways", "stacked", "above a simple one"
+SLOW = "lstm", "gru", "one step", "both ways", "stacked", "above a simple one", "multiplicative"
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
 
 
