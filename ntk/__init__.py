@@ -19,6 +19,7 @@ from ntk.finite_width import (
     sketched_ntk,
     taylor_expand,
 )
+from ntk.infinite_width import MLPKernels
 from ntk.interop.neural_tangents import load_neural_tangents
 from ntk.learning_curves import (
     LearningCurve,
@@ -61,6 +62,7 @@ __all__ = [
     "Explanation",
     "Kernels",
     "LearningCurve",
+    "MLPKernels",
     "NetworkKernels",
     "ProgramKernels",
     "SketchedNTK",

@@ -14,6 +14,7 @@ from ntk import finite_width, infinite_width, programs
 from ntk.checks import shown
 from ntk.decomposition import Kernels
 from ntk.finite_width.models import FiniteMLP, FiniteRNN
+from ntk.infinite_width import MLPKernels
 from ntk.learning_rates import Trained
 from ntk.networks import MLP, RNN
 from ntk.programs import FiniteProgram, ProgramKernels, TensorProgram
@@ -57,7 +58,11 @@ class NetworkKernels(Protocol):
 
 @overload
 def infinite_kernels(
-    net: MLP | RNN,
+    net: MLP, x1: Inputs1, x2: Inputs2 | None = None, *, trained: Trained | None = None
+) -> MLPKernels: ...
+@overload
+def infinite_kernels(
+    net: RNN,
     x1: Inputs1,
     x2: Inputs2 | None = None,
     *,
@@ -110,7 +115,8 @@ def infinite_kernels(
             depend on it.
 
     Returns:
-        For an MLP or an RNN `Kernels`: ntk and nngp, (N1, N2), and C and D of every layer or every pair of times. For a
+        For an MLP or an RNN `Kernels`: ntk and nngp, (N1, N2), and C and D of every layer or every pair of times. Those
+        of an MLP are `MLPKernels`, whose `up_to(depth)` gives the kernels of fewer layers without a new pass. For a
         program `ProgramKernels`: ntk and nngp, C and D of the watched vectors by name, and standard errors.
 
     Raises:

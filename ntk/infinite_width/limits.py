@@ -30,7 +30,7 @@ def kernels_of(
     net, batch1, batch2 = checked_network_inputs(net, x1, x2, lengths1, lengths2)
     rates = _rates(trained, net, batch1)
     result = _kernels(net.activation, with_activation(net, None), batch1, batch2, rates)
-    check_representable(**vars(result))
+    check_representable(ntk=result.ntk, nngp=result.nngp, C=result.C, D=result.D)
     return result
 
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ntk.decomposition import Kernels, gram, mlp_kernels, mlp_variances, unit_scaled
+from ntk.decomposition import gram, mlp_variances, unit_scaled
+from ntk.infinite_width.depths import MLPKernels, kernels_of_layers
 from ntk.infinite_width.moments import (
     Fingerprint,
     OwnMoments,
@@ -50,23 +51,19 @@ class _Moments(NamedTuple):
     own2: Float[Array, " N2"]
 
 
-def kernels(net: MLP, batch1: Batch, batch2: Batch | None, rates: Rates | None = None) -> Kernels:
+def kernels(net: MLP, batch1: Batch, batch2: Batch | None, rates: Rates | None = None) -> MLPKernels:
     """Every layer's C and D, and the NNGP and NTK they add up to."""
 
     def forward(C: _Moments, step: None) -> tuple[_Moments, tuple[Array, Array]]:
         _, C, dot = _layer(net, C, same)
         return C, (C.cross, dot)
 
-    def backward(arriving: Array, dot: Array) -> tuple[Array, Array]:
-        D = arriving * dot
-        return net.w_std**2 * D, D
-
     inputs1 = _inputs(batch1)
     C0, same = _input_moments(inputs1, inputs1 if batch2 is None else _inputs(batch2))
     last, (C, dot) = lax.scan(forward, C0, length=net.depth)
-    _, D = lax.scan(backward, jnp.full_like(C0.cross, net.v_std**2), dot, reverse=True)
-    kernels = mlp_kernels(net, jnp.concatenate([C0.cross[None], C]), D, rates)
-    return jax.tree.map(lambda kernel: infinite_where_overflowed(kernel, _overflowed(last)), kernels)
+    found = kernels_of_layers(net, jnp.concatenate([C0.cross[None], C]), dot, rates)
+    overflowed = _overflowed(last)
+    return jax.tree.map(lambda leaf: infinite_where_overflowed(leaf, overflowed) if jnp.ndim(leaf) else leaf, found)
 
 
 def ntk_only(net: MLP, batch1: Batch, batch2: Batch | None, rates: Rates | None = None) -> Float[Array, "N1 N2"]:

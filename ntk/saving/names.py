@@ -18,6 +18,7 @@ CLASSES = {
     "MLP": "ntk.networks",
     "RNN": "ntk.networks",
     "Kernels": "ntk.decomposition",
+    "MLPKernels": "ntk.infinite_width",
     "ProgramKernels": "ntk.programs",
     "Limits": "ntk.programs.results",
     "CorrectedKernels": "ntk.programs",

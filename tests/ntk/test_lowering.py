@@ -20,6 +20,7 @@ ON_THE_HOST = {
     "RNN": "a description; its standard deviations are arguments of what is lowered",
     "StandardParameterization": "a description; widths are arguments of what is lowered",
     "Kernels": "a container of results",
+    "MLPKernels": "a container of results",
     "NetworkKernels": "a protocol of such containers",
     "SketchedNTK": "a container of results",
     "ProgramKernels": "a container of results",
