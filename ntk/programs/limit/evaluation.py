@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -43,6 +44,22 @@ class Averages(NamedTuple):
     mean: PyTree
     error: PyTree
     share: Array
+
+
+class ReadOut(NamedTuple):
+    """What an output weight reads, of the input or of vectors.
+
+    Attributes:
+        variance: σ².
+        trained: ησ².
+        C: Its second moments.
+        tau: Its tangent kernel, 0 of the input.
+    """
+
+    variance: float | Array
+    trained: float | Array
+    C: Float[Array, "N1 N2"]
+    tau: Float[Array, "N1 N2"]
 
 
 @compiled(static=2)
@@ -160,24 +177,47 @@ def warn_of_heavy_tails(found: Averages) -> None:
 
 
 def _limits(moments: PairsOfInputs, only_ntk: bool) -> Limits:
-    """All kernels, D as the derivative of the NTK in what could be added to τ of a watched vector."""
+    """All kernels, from the moments of single vectors."""
     recording, zeros = moments.forms.recording, moments.zeros()
     watched = {} if only_ntk else recording.watched_twice
     names = () if moments.forms.couples_inputs else tuple(watched)
 
-    def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+    def found_with(sources: dict[str, Array]) -> tuple[list[ReadOut], dict[str, Array]]:
         moments.sources, demand = sources, Demand()
-        nngp = ntk = zeros
+        read = []
         for weight, *features in recording.features_read:
-            variance, trained = demand((moments.own[0].variance, weight), (moments.own[0].trained_variance, weight))
             (C,) = demand((moments.features_product, *features))
-            nngp, ntk = nngp + variance * C, ntk + trained * C
-        for weight, *read in recording.vectors_read:
-            variance, trained = demand((moments.own[0].variance, weight), (moments.own[0].trained_variance, weight))
-            C, tau = demand((moments.product, *read), (moments.tangent, *read))
-            nngp, ntk = nngp + variance * C, ntk + trained * C + variance * tau
-        C = {name: demand((moments.product, *pair))[0] for name, pair in watched.items()}
+            read.append((weight, C, zeros))
+        for weight, *pair in recording.vectors_read:
+            C, tau = demand((moments.product, *pair), (moments.tangent, *pair))
+            read.append((weight, C, tau))
+        own, found = moments.own[0], []
+        for weight, C, tau in read:
+            variance, trained = demand((own.variance, weight), (own.trained_variance, weight))
+            found.append(ReadOut(variance, trained, C, tau))
+        return found, {name: demand((moments.product, *pair))[0] for name, pair in watched.items()}
+
+    return limits_from(found_with, zeros, dict.fromkeys(names, zeros))
+
+
+def limits_from(
+    found_with: Callable[[dict[str, Array]], tuple[list[ReadOut], dict[str, Array]]],
+    zeros: Float[Array, "N1 N2"],
+    sources: dict[str, Array],
+) -> Limits:
+    """All kernels: Θ = Σ ησ² C + σ² τ and Σ = Σ σ² C over output weights, and D as the derivative of Θ in τ.
+
+    Args:
+        found_with: What output weights read, and by name C of the watched vectors; from what is added to τ of these.
+        zeros: Zero for every pair of inputs.
+        sources: Zero for every entry of D.
+    """
+
+    def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+        read, C = found_with(sources)
+        nngp = sum((each.variance * each.C for each in read), zeros)
+        ntk = sum((each.trained * each.C + each.variance * each.tau for each in read), zeros)
         return ntk, (nngp, C)
 
-    ntk, pullback, (nngp, C) = jax.vjp(ntk_of, dict.fromkeys(names, zeros), has_aux=True)
+    ntk, pullback, (nngp, C) = jax.vjp(ntk_of, sources, has_aux=True)
     return Limits(ntk, nngp, C, pullback(jnp.ones_like(ntk))[0])

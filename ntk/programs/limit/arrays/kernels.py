@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -22,6 +21,7 @@ from ntk.programs.limit.arrays.indices import Indices, equal, matched, restricte
 from ntk.programs.limit.arrays.plan import Alone, Key, Meeting, Need, NotOnArrays, Pair, Plan, Step, plan, steps_to
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
+from ntk.programs.limit.evaluation import ReadOut, limits_from
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.jumps import may_jump_in_loops
 from ntk.programs.options import fixed_scalars
@@ -190,7 +190,7 @@ def limits_of(
     known: tuple[Known, Known],
     sampled: Mapping[Scanned, SampledMoments] = MappingProxyType({}),
 ) -> Limits:
-    """All kernels of a tile, D as the derivative of the NTK in what could be added to τ of a watched vector."""
+    """All kernels of a tile."""
     recording = forms.recording
     watched = {} if only_ntk else recording.watched_twice
     pairs = {name: (Pair(z1, z2), matched(z1.shape, z2.shape)) for name, (z1, z2) in watched.items()}
@@ -204,30 +204,27 @@ def limits_of(
         sizes = math.prod(z1.shape) * math.prod(z2.shape)
         return jnp.sum(at_equal, axis=tuple(range(2, at_equal.ndim))) / sizes**0.5
 
-    def ntk_of(sources: dict[str, Array]) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+    def found_with(sources: dict[str, Array]) -> tuple[list[ReadOut], dict[str, Array]]:
         values = Values(fixed, sides, known, sources, sampled)
         found = values.follow(steps)
-        nngp = ntk = zeros
+        read = []
         for weight, z1, z2 in recording.vectors_read:
-            variance, moments = values.variance(weight), found.of(Pair(z1, z2), matched(z1.shape, z2.shape))
-            second, tangent = (read_out(moment, z1, z2) for moment in (moments.C, moments.tau))
-            nngp += variance * second
-            ntk += values.trained_variance(weight) * second + variance * tangent
-        for weight, *read in recording.features_read:
+            moments = found.of(Pair(z1, z2), matched(z1.shape, z2.shape))
+            of_outputs = (read_out(moment, z1, z2) for moment in (moments.C, moments.tau))
+            read.append(ReadOut(values.variance(weight), values.trained_variance(weight), *of_outputs))
+        for weight, *pair in recording.features_read:
             parts = []
-            for features, x, home in zip(read, sides, known, strict=True):
+            for features, x, home in zip(pair, sides, known, strict=True):
                 parts.append(features.of_each(x, [home.found[Alone(factor)] for _, factor in features.terms]))
-            product = gram(parts[0], parts[1])
-            nngp += values.variance(weight) * product
-            ntk += values.trained_variance(weight) * product
-        return ntk, (nngp, {name: values.filled(found.of(*pair).C, *pair) for name, pair in pairs.items()})
+            variances = values.variance(weight), values.trained_variance(weight)
+            read.append(ReadOut(*variances, gram(parts[0], parts[1]), zeros))
+        return read, {name: values.filled(found.of(*pair).C, *pair) for name, pair in pairs.items()}
 
     empty = Values(fixed, sides, known)
     nothing = {name: empty.filled(None, *pair) for name, pair in pairs.items()}
-    ntk, pullback, (nngp, C) = jax.vjp(ntk_of, nothing, has_aux=True)
-    D = pullback(jnp.ones_like(ntk))[0]
-    C, D = ({name: _at_equal(of[name], *pair) for name, pair in watched.items()} for of in (C, D))
-    return Limits(ntk, nngp, C, D)
+    limits = limits_from(found_with, zeros, nothing)
+    C, D = ({name: _at_equal(of[name], *pair) for name, pair in watched.items()} for of in (limits.C, limits.D))
+    return limits._replace(C=C, D=D)
 
 
 def _at_equal(moment: Array, z1: Vector, z2: Vector) -> Float[Array, "N1 N2 ..."]:
