@@ -10,6 +10,7 @@ from tolerances import CLOSED_FORM, DERIVATIVE, DIFFERENCE, SAME_FORMULA
 
 import ntk
 from ntk.programs.at_width.model import forward
+from ntk.programs.limit.arrays import kernels
 from ntk.programs.limit.arrays.kernels import is_on_arrays
 from ntk.programs.limit.evaluation import exact_limits, forms_of
 from ntk.programs.limit.unrolling import name_at, unrolled
@@ -297,6 +298,25 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_computed():
     program = ntk.architectures.cnn_2d(depth=1, pooling="mean")
     with pytest.raises(ValueError, match=r"kernels of 1 inputs with 1 take about 256 GiB, for arrays of 4294967296"):
         ntk.infinite_ntk(program, np.ones((1, 256, 256, 1), np.float32))
+
+
+def test_tables_count_among_what_has_to_fit_into_memory(monkeypatch):
+    """A table of P² numbers in a program with P = 2 positions, where all else takes less than 16·4 numbers."""
+
+    def scaled(size):
+        @ntk.tensor_program
+        def program(net, x):
+            largest = net.scalar(jnp.max, over=2)(net.table(np.ones((size, size))))
+            return net.output("v") @ (largest * (net.input_matrix("u") @ x)).pooled()
+
+        return program
+
+    x = np.ones((1, 2, 3))
+    monkeypatch.setattr(kernels, "device_memory", lambda: 8 * 1000)
+    # C = τ = ξ·ξ̄/d = 1, so that Θ = 2.
+    np.testing.assert_allclose(ntk.infinite_ntk(scaled(20), x), [[2.0]], rtol=CLOSED_FORM["float64"])
+    with pytest.raises(ValueError, match=r"arrays of 4 pairs of positions and tables of 1600 numbers; expected"):
+        ntk.infinite_ntk(scaled(40), x)
 
 
 REFUSED = {

@@ -9,8 +9,9 @@ import pytest
 from jax import export
 
 from ntk.caches.lifetimes import kept_with
-from ntk.programs import corrected_kernels, finite, infinite, tensor_program
-from ntk.programs.architectures import batch_norm_mlp, cnn_2d, lstm, transformer
+from ntk.jaxprs import equations
+from ntk.programs import corrected_kernels, finite, infinite, infinite_ntk, tensor_program
+from ntk.programs.architectures import batch_norm_mlp, cnn_1d, cnn_2d, lstm, rnn, transformer
 from ntk.programs.limit.evaluation import exact_limits, forms_of, sampled_limits
 
 PROGRAMS = {
@@ -64,6 +65,37 @@ def test_finite_programs_lower(name):
     found = text(model.apply, params, x)
     assert "stablehlo.dot_general" in found
     assert re.findall(r"tensor<[\dx]+xf64>", found) == []
+
+
+def equations_of(program, length, **sampling):
+    """How many equations JAX traces for the NTK of inputs of that length, those inside loops once."""
+    x = jax.ShapeDtypeStruct((2, length, 2), jnp.float32)
+    traced = jax.make_jaxpr(lambda program, x: infinite_ntk(program, x, **sampling))(program, x)
+    return sum(1 for _ in equations(traced.jaxpr))
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "cnn_1d", "transformer"])
+def test_the_compiled_program_does_not_grow_with_the_number_of_positions(name):
+    program, sampling = {
+        "rnn": (rnn(pooling="mean"), {}),
+        "lstm": (lstm, {"samples": 64}),
+        "cnn_1d": (cnn_1d(depth=1), {}),
+        "transformer": (transformer(depth=1), {}),
+    }[name]
+    assert equations_of(program, 16, **sampling) == equations_of(program, 64, **sampling)
+
+
+def test_a_python_loop_over_positions_is_written_out():
+    """So that equations, and not something else, are counted above."""
+
+    @tensor_program
+    def by_hand(net, x):
+        s = net.zero()
+        for entries in x:
+            s = net.phi("relu")(net.matrix("w") @ s + net.input_matrix("u") @ entries)
+        return net.output("v") @ s
+
+    assert equations_of(by_hand, 2) < equations_of(by_hand, 3)
 
 
 def test_compiled_once_for_a_shape():

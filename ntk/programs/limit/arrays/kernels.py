@@ -15,7 +15,7 @@ from ntk.learning_rates import Rates
 from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Scanned
 from ntk.programs.language.outputs import Output
-from ntk.programs.language.scalars import Moment, Scalar
+from ntk.programs.language.scalars import Moment, Scalar, Table
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, equal, matched, restricted
 from ntk.programs.limit.arrays.plan import Alone, Key, Meeting, Need, NotOnArrays, Pair, Plan, Step, plan, steps_to
@@ -88,14 +88,16 @@ def tile_size_of(forms: Forms) -> int:
 
 
 def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:
-    """Refuse a program for which a tile is larger than the device's memory."""
+    """Refuse a program for which a tile, with the program's tables, is larger than the device's memory."""
     largest = max((_entries(step) for step in plan_of(forms).cross), default=1)
-    needed, available = _ARRAYS * tile_size**2 * largest * dtype.itemsize, device_memory()
+    tables = sum(math.prod(node.axes) for node in forms.recording.nodes if isinstance(node, Table))
+    needed, available = (_ARRAYS * tile_size**2 * largest + tables) * dtype.itemsize, device_memory()
     if needed > available:
         raise ValueError(
             f"the kernels of {tile_size} inputs with {tile_size} take about {needed / 2**30:.3g} GiB, for arrays of"
-            f" {largest} pairs of positions; expected at most {available / 2**30:.3g} GiB: a smaller tile_size, fewer"
-            " positions, or an output weight for each position in place of a mean over them."
+            f" {largest} pairs of positions and tables of {tables} numbers; expected at most"
+            f" {available / 2**30:.3g} GiB: a smaller tile_size, fewer positions, or an output weight for each position"
+            " in place of a mean over them."
         )
 
 
