@@ -10,7 +10,7 @@ from ntk.programs.language.inputs import Input
 from ntk.programs.language.net import Net
 from ntk.programs.language.outputs import Output
 from ntk.programs.language.program import Network, TensorProgram
-from ntk.programs.language.scalars import Scalar, Value
+from ntk.programs.language.scalars import Scalar
 
 Parts = tuple[tuple[Network, tuple[str, ...]], ...]  # functions, and the names of their options
 _ALIVE: weakref.WeakValueDictionary[Parts, Network] = weakref.WeakValueDictionary()
@@ -52,7 +52,7 @@ def mixture(*programs: TensorProgram, weights: Sequence[float] | None = None) ->
         raise ValueError("programs is empty; expected at least one tensor_program.")
     shares = [1.0 / len(programs)] * len(programs) if weights is None else _shares(weights, len(programs))
     numbered = list(enumerate(programs, start=1))
-    numbers: dict[str, Value] = {f"mixture_weight_{k}": share for k, share in enumerate(shares, start=1)}
+    numbers = {f"mixture_weight_{k}": share for k, share in enumerate(shares, start=1)}
     numbers |= {f"{name}_{k}": value for k, part in numbered for name, value in part.numbers.items()}
     choices = {f"{name}_{k}": value for k, part in numbered for name, value in part.choices.items()}
     parts = tuple((part.fn, (*part.numbers, *part.choices)) for part in programs)

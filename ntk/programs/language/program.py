@@ -9,6 +9,7 @@ from typing import TypeVar
 import jax
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from ntk.caches.lifetimes import kept_with
 from ntk.caches.rebinding import content
@@ -123,11 +124,11 @@ class TensorProgram(Description):
 
     Attributes:
         fn: The function that the program was made from.
-        numbers: The options that are floating-point numbers, such as standard deviations.
+        numbers: The options that are floating-point numbers, such as standard deviations; JAX may put others in their place.
         choices: All other options.
     """
 
-    def __init__(self, fn: Network, numbers: dict[str, Value], choices: dict[str, Hashable]):
+    def __init__(self, fn: Network, numbers: dict[str, PyTree], choices: dict[str, Hashable]):
         self.fn, self.numbers, self.choices = fn, numbers, choices
         self.__name__ = "program"
         functools.update_wrapper(self, fn)
@@ -154,13 +155,13 @@ class TensorProgram(Description):
         options = ", ".join(f"{name}={value!r}" for name, value in {**self.numbers, **self.choices}.items())
         return f"TensorProgram({self.__name__}{', ' if options else ''}{options})"
 
-    def tree_flatten_with_keys(self) -> tuple[list[tuple[jax.tree_util.DictKey, Value]], Static]:
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[jax.tree_util.DictKey, PyTree]], Static]:
         """The numbers as leaves."""
         children = [(jax.tree_util.DictKey(name), value) for name, value in self.numbers.items()]
         return children, (self.fn, tuple(self.numbers), _Choices(self.choices))
 
     @classmethod
-    def tree_unflatten(cls, static: Static, leaves: Iterable[Value]) -> "TensorProgram":
+    def tree_unflatten(cls, static: Static, leaves: Iterable[PyTree]) -> "TensorProgram":
         """The program with these leaves."""
         fn, names, choices = static
         return cls(fn, dict(zip(names, leaves, strict=True)), choices.values)
@@ -220,9 +221,7 @@ def tensor_program(fn: Network) -> TensorProgram:
     if len(names) < 2 or any(option.default is option.empty for option in names[2:]):
         raise TypeError(f"fn is {shown(fn)}; {expected}.")
     options = {option.name: option.default for option in names[2:]}
-    numbers: dict[str, Value] = {
-        name: value for name, value in options.items() if isinstance(value, float | np.floating | jax.Array)
-    }
+    numbers = {name: value for name, value in options.items() if isinstance(value, float | np.floating | jax.Array)}
     choices = {name: _choice(name, value) for name, value in options.items() if name not in numbers}
     return TensorProgram(fn, numbers, choices)
 
