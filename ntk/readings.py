@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, overload
 
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, Real
 
 from ntk import finite_width, infinite_width, programs
 from ntk.checks import shown
@@ -21,8 +21,8 @@ from ntk.programs import FiniteProgram, ProgramKernels, TensorProgram
 from ntk.trees import Params
 
 # Of an MLP (N, d), of an RNN (N, T, d), of a program (N, …).
-Inputs1 = Float[ArrayLike, "N1 ..."]
-Inputs2 = Float[ArrayLike, "N2 ..."]
+Inputs1 = Real[ArrayLike, "N1 ..."]
+Inputs2 = Real[ArrayLike, "N2 ..."]
 Lengths1 = Integer[ArrayLike, " N1"]
 Lengths2 = Integer[ArrayLike, " N2"]
 OfDescription = TypeVar("OfDescription")

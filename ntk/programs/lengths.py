@@ -9,11 +9,12 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from ntk.checks import check_finite, is_concrete, shown
+from ntk.checks import is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.inputs import check_lengths
+from ntk.programs.batches import as_inputs, as_read
 from ntk.programs.language.positions import Shape
-from ntk.programs.language.program import as_inputs
+from ntk.programs.language.program import TensorProgram
 from ntk.programs.results import Limits, ProgramKernels
 from ntk.tiles import swapped
 
@@ -66,23 +67,25 @@ class Groups(NamedTuple):
 
 
 def program_groups(
+    program: TensorProgram,
     x1: ArrayLike,
     x2: ArrayLike | None = None,
     lengths1: ArrayLike | None = None,
     lengths2: ArrayLike | None = None,
 ) -> Groups:
-    """Two batches as groups, in one dtype. None for the second is the first again.
+    """Two batches of a program as groups, in one dtype. None for the second is the first again.
 
     Raises:
-        TypeError: An array is not floating-point, or lengths are not integers.
+        TypeError: An array is not floating-point, or of integers where the program reads tokens; or lengths are not
+            integers.
         ValueError: A shape, a length or a value is not that of inputs.
     """
-    rows = batch_groups("1", x1, lengths1)
+    rows = batch_groups(program, "1", x1, lengths1)
     if x2 is None:
         if lengths2 is not None:
             raise ValueError("lengths2 is given without x2; expected lengths1 alone when there is one batch.")
         return Groups(rows, None)
-    columns = batch_groups("2", x2, lengths2)
+    columns = batch_groups(program, "2", x2, lengths2)
     if len(rows[0].shape) != len(columns[0].shape):
         raise ValueError(
             f"x2 has inputs of shape {columns[0].shape}; expected as many axes as in x1, whose inputs are"
@@ -93,14 +96,13 @@ def program_groups(
     return Groups(*sides)
 
 
-def batch_groups(side: str, x: ArrayLike, lengths: ArrayLike | None) -> list[Group]:
+def batch_groups(program: TensorProgram, side: str, x: ArrayLike, lengths: ArrayLike | None) -> list[Group]:
     """The groups of one batch, the shortest inputs first; `side` is the suffix of the argument names."""
     name, of_lengths = f"x{side}", f"lengths{side}"
     x = as_inputs(name, x)
     if lengths is None:
-        check_finite(name, x)
-        return [Group(x, np.arange(len(x)))]
-    if x.ndim < 3:
+        return [Group(as_read(program.record(x.shape[1:]), name, x), np.arange(len(x)))]
+    if x.ndim < (2 if jnp.issubdtype(x.dtype, jnp.integer) else 3):  # tokens have no axis of entries
         raise ValueError(f"{of_lengths} is given for {name} of shape {x.shape}; expected (N, T, …), T positions each.")
     if not is_concrete(lengths):
         raise ValueError(f"{of_lengths} is {shown(lengths)}; expected concrete integers: shapes depend on them.")
@@ -108,10 +110,8 @@ def batch_groups(side: str, x: ArrayLike, lengths: ArrayLike | None) -> list[Gro
         counts = np.asarray(check_lengths(of_lengths, lengths, name, *x.shape[:2]))
     places = {count: np.flatnonzero(counts == count) for count in np.unique(counts).tolist()}
     # What lies beyond a length may be anything, NaN included.
-    groups = [Group(x[rows, :count], rows) for count, rows in places.items()]
-    for group in groups:
-        check_finite(name, group.x)
-    return groups
+    parts = ((x[rows, :count], rows) for count, rows in places.items())
+    return [Group(as_read(program.record(part.shape[1:]), name, part), rows) for part, rows in parts]
 
 
 def check_one_shape(couples_inputs: bool, shapes: Iterable[Shape]) -> None:

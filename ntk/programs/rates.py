@@ -41,7 +41,7 @@ def _fan_ins(recording: Recording) -> FanIns:
 
 
 def _fan_in(parameter: Parameter, positions: int) -> FanIn:
-    if parameter.kind == "bias":
+    if parameter.kind == "bias" or parameter.is_looked_up:
         return FanIn(1, False)
     size = parameter.offsets * positions
     return FanIn(size, True) if parameter.fan_in is None else FanIn(size * parameter.fan_in, False)

@@ -67,7 +67,7 @@ def measured(
         ((2, 2), True)
     """
     check_program(program)
-    groups = program_groups(x1, x2, lengths1, lengths2)
+    groups = program_groups(program, x1, x2, lengths1, lengths2)
     recordings = {group.shape: program.record(group.shape) for group in groups.every}
     recording = recordings[groups.rows[0].shape]
     if not isinstance(params, Mapping):

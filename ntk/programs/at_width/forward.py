@@ -183,6 +183,9 @@ class ForwardPass:
                 std, z = operands
                 W = self.params[parameter.name]
                 return std / self.width**0.5 * (z @ (W.T if transposed else W))
+            case Embed(parameter=parameter) if parameter.is_looked_up:
+                std, tokens = operands
+                return std * jnp.take(self.params[parameter.name], tokens[..., 0].astype(int), axis=0)
             case Embed(parameter=parameter):
                 std, part = operands
                 return std / part.shape[-1] ** 0.5 * (part @ self.params[parameter.name])

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from ntk.checks import check_key, check_sizes, shown
 from ntk.programs.at_width.forward import BATCH, ForwardPass
+from ntk.programs.batches import program_inputs
 from ntk.programs.language.atoms import Bias
 from ntk.programs.language.positions import Shape
-from ntk.programs.language.program import Recording, TensorProgram, check_program, program_inputs
+from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.lengths import batch_groups, order_of
 from ntk.programs.options import check_options, numbers_as
 from ntk.trees import Params
@@ -85,7 +86,7 @@ class FiniteProgram:
             ValueError: `x` is not what the program reads, or an option makes a standard deviation negative.
         """
         check_key(key)
-        x = program_inputs("x", x)
+        x = program_inputs(self.program, "x", x)
         recording = self.program.record(x.shape[1:])
         check_options(self.program, recording)
         shapes = self._shapes(recording)
@@ -110,10 +111,10 @@ class FiniteProgram:
             ValueError: The parameters are not the program's, `x` or `lengths` is not what it reads, or a program with
                 batch means is given inputs of different lengths.
         """
-        groups = batch_groups("", x, lengths)
+        groups = batch_groups(self.program, "", x, lengths)
         if len(groups) > 1 and self.program.record(groups[0].shape).couples_inputs:
             raise ValueError("lengths differ; expected inputs of one length for a program with batch means.")
-        outputs = [self.trace(params, group.x, {})[0] for group in groups]
+        outputs = [self._traced(params, group.x, {})[0] for group in groups]
         return outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs)[order_of(groups)]
 
     def trace(self, params: dict[str, Array], x: ArrayLike, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
@@ -130,7 +131,10 @@ class FiniteProgram:
             ValueError: The parameters are not the program's, `x` is not what it reads, or a tap belongs to no watched
                 vector or has another shape.
         """
-        x = program_inputs("x", x)
+        return self._traced(params, program_inputs(self.program, "x", x), taps)
+
+    def _traced(self, params: dict[str, Array], x: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """`trace` of checked inputs."""
         recording = self.program.record(x.shape[1:])
         self.check(recording, params, x.dtype)
         _check_taps(taps, recording, len(x), self.width, x.dtype)

@@ -26,10 +26,11 @@ class Parameter(Node):
 
     Attributes:
         name: Its key in `params`.
-        kind: "matrix", "input_matrix", "bias" or "output".
+        kind: "matrix", "input_matrix", "embedding", "bias" or "output", or that of a convolution.
         std: σ.
         mean: μ of an output weight. The limit exists only where it is 0.
-        fan_in: d of an input matrix, and of an output weight that reads d entries of the input. None for all others.
+        fan_in: d of an input matrix, and of an output weight that reads d entries of the input; the number of tokens of
+            an embedding. None for all others.
         axes: The sizes of the window of a convolution, after those of the position axes if these do not share it; the
             sizes of the position axes of a bias; () for all others.
         offsets: k, the number of positions in the window of a convolution; 1 for all others.
@@ -42,6 +43,11 @@ class Parameter(Node):
     fan_in: int | None
     axes: Shape = ()
     offsets: int = 1
+
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether it has a row for each token."""
+        return self.kind == "embedding"
 
 
 class Atom(Node):
@@ -118,7 +124,7 @@ class Entries(Node):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embed(Gaussian):
-    """(σ/√d) U ξ for d entries ξ of the input at each position."""
+    """(σ/√d) U ξ for d entries ξ of the input at each position; or σ E_ξ, the row of an embedding for a token ξ."""
 
     parameter: Parameter
     source: Entries

@@ -79,7 +79,7 @@ class InputAtStep(Input):
     """
 
     def __init__(self, body: Hashable, every: Input):
-        super().__init__(every.places[0])
+        super().__init__(np.asarray(every.places[0]))
         self.body, self.every = body, every
 
     def __iter__(self) -> Iterator["InputAtStep"]:
@@ -108,6 +108,14 @@ def field_of(x: object, reader: str) -> tuple[tuple[int, ...], Shape]:
         found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)
         raise ValueError(f"{reader} is applied to {found}; expected a part of the input with an axis of entries.")
     return tuple(x.places.ravel().tolist()), x.shape[:-1]
+
+
+def tokens_of(x: object, reader: str) -> tuple[tuple[int, ...], Shape]:
+    """The places of the tokens that `reader` looks up, and their position axes: all axes of x."""
+    if not isinstance(x, Input) or 0 in x.shape:
+        found = f"shape {x.shape}" if isinstance(x, Input) else shown(x)
+        raise ValueError(f"{reader} is applied to {found}; expected a part of the input that is not empty.")
+    return tuple(x.places.ravel().tolist()), x.shape
 
 
 def entries_of(x: object, reader: str) -> tuple[int, ...]:

@@ -33,7 +33,9 @@ from ntk.programs.language.scalars import (
     standard_deviation,
 )
 from ntk.programs.language.vectors import Function, Vector, as_vector, single, zeros
-from ntk.programs.language.weights import Convolution, InputMatrix, Matrix, window_counts
+from ntk.programs.language.weights import Convolution, Embedding, InputMatrix, Matrix, window_counts
+
+_MOST_TOKENS = 2**24  # so that float32 tells all of them apart
 
 Carry = TypeVar("Carry")
 Part = TypeVar("Part")
@@ -84,6 +86,24 @@ class Net:
             std: σ.
         """
         return InputMatrix(self.parameter, _checked(name), self._std(name, std))
+
+    def embedding(self, name: str, vocabulary: int, std: ScalarLike = 1.0) -> Embedding:
+        """σ E with E (V, n), for `E @ x` of tokens x, integers from 0 to V − 1: the row of E for each of them.
+
+        All axes of x are position axes. This is `input_matrix(name, std * V**0.5) @ one_hot`, without the product: two
+        coordinates of one token have the covariance σ², and those of two tokens have none (theory.md 3.18).
+        A program that looks its input up takes integers, and reads them in no other way.
+
+        Args:
+            name: Of E.
+            vocabulary: V.
+            std: σ.
+
+        Raises:
+            ValueError: `vocabulary` is not an integer from 1 to 2^24.
+        """
+        check_count(f"vocabulary of {name!r}", vocabulary, maximum=_MOST_TOKENS)
+        return Embedding(self.parameter, _checked(name), int(vocabulary), self._std(name, std))
 
     def convolution(
         self,

@@ -8,15 +8,13 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from ntk.caches.lifetimes import kept_with
 from ntk.caches.rebinding import content
-from ntk.checks import as_floating, as_numpy, check_finite, is_concrete, shown
-from ntk.dtypes import common_dtype
+from ntk.checks import as_numpy, check_finite, is_concrete, shown
 from ntk.networks import Description
-from ntk.programs.language.atoms import BatchMean, Bias, Parameter, Tap
+from ntk.programs.language.atoms import BatchMean, Bias, Convolve, Embed, Entries, Parameter, Tap
 from ntk.programs.language.graph import Found, Graph, Node, reachable
 from ntk.programs.language.inputs import Input
 from ntk.programs.language.loops import check_scopes, with_bodies
@@ -90,6 +88,12 @@ class Recording:
         """By name, the vectors that are watched on both sides."""
         first, second = (side.watched for side in self.sides)
         return {name: (first[name][1], second[name][1]) for name in first if name in second}
+
+    @property
+    def lookups(self) -> list[Embed]:
+        """The embeddings of tokens. Where there are any, nothing else reads the input."""
+        every = with_bodies(self.nodes)
+        return [node for node in every if isinstance(node, Embed) and node.parameter.is_looked_up]
 
     @property
     def couples_inputs(self) -> bool:
@@ -226,36 +230,6 @@ def tensor_program(fn: Network) -> TensorProgram:
     return TensorProgram(fn, numbers, choices)
 
 
-def as_inputs(name: str, x: ArrayLike) -> jax.Array:
-    """A batch of inputs (N, …) as a floating-point array, of any values."""
-    x = as_floating(name, x)
-    if x.ndim < 2 or 0 in x.shape:
-        raise ValueError(f"{name} has shape {x.shape}; expected (N, …), N inputs of at least one axis, none empty.")
-    return x
-
-
-def program_inputs(name: str, x: ArrayLike) -> jax.Array:
-    """A batch of inputs (N, …) as a floating-point array."""
-    x = as_inputs(name, x)
-    check_finite(name, x)
-    return x
-
-
-def program_batches(x1: ArrayLike, x2: ArrayLike | None) -> tuple[jax.Array, jax.Array | None]:
-    """Two batches of inputs of one shape and one dtype; None for the second is the first again."""
-    x1 = program_inputs("x1", x1)
-    if x2 is None:
-        return x1, None
-    x2 = program_inputs("x2", x2)
-    if x2.shape[1:] != x1.shape[1:]:
-        raise ValueError(
-            f"x2 has inputs of shape {x2.shape[1:]}; expected {x1.shape[1:]} as in x1: these kernels are those of"
-            " inputs of one shape."
-        )
-    dtype = common_dtype(x1, x2)
-    return x1.astype(dtype), x2.astype(dtype)
-
-
 class _Choices:
     """Options that are compared by their types too: a depth of 1.0 is not a depth of 1, although 1.0 == 1."""
 
@@ -305,7 +279,22 @@ def recorded(net: Net, sides: Sequence[Side]) -> Recording:
                 " weight that reads one position, or the mean of them, to be one."
             )
     both = sides[0], sides[-1]
-    return Recording(net.graph, both, parameters, list(net.needs), list(net.nonnegative), nodes)
+    found = Recording(net.graph, both, parameters, list(net.needs), list(net.nonnegative), nodes)
+    _check_tokens_alone(found)
+    return found
+
+
+def _check_tokens_alone(recording: Recording) -> None:
+    """Refuse a program that looks its input up and also reads it as numbers."""
+    if not recording.lookups:
+        return
+    for node in recording.nodes:
+        reads = isinstance(node, Features) or (isinstance(node, Convolve) and isinstance(node.source, Entries))
+        if reads or (isinstance(node, Embed) and not node.parameter.is_looked_up):
+            raise ValueError(
+                f"the program looks its input up at {recording.lookups[0].line}, and reads it as numbers at"
+                f" {node.line}; expected inputs of tokens or of numbers."
+            )
 
 
 def _by_name(nodes: list[Node]) -> dict[str, Parameter]:

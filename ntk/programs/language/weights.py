@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ntk.checks import check_count, shown
 from ntk.programs.language.atoms import Convolve, Embed, Entries, MatMul, Parameter, Window
-from ntk.programs.language.inputs import Input, InputAtStep, field_of
+from ntk.programs.language.inputs import Input, InputAtStep, field_of, tokens_of
 from ntk.programs.language.loops import at_step, field_at_step
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.scalars import Operand, Scalar
@@ -49,6 +49,24 @@ class InputMatrix:
         graph = self.std.graph
         source = graph.make(Entries, *field_of(x, f"input matrix {self.name!r}"))
         parameter = self.parameter(self.name, "input_matrix", self.std, fan_in=x.shape[-1])
+        return single(graph.make(Embed, parameter, source))
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """σ E with a row for each token, to be looked up at the tokens of the input."""
+
+    parameter: Callable[..., Parameter]
+    name: str
+    vocabulary: int
+    std: Scalar
+
+    def __matmul__(self, x: Input) -> Vector:
+        if isinstance(x, InputAtStep):
+            return at_step(x.body, self @ x.every)
+        graph = self.std.graph
+        source = graph.make(Entries, *tokens_of(x, f"embedding {self.name!r}"))
+        parameter = self.parameter(self.name, "embedding", self.std, fan_in=self.vocabulary)
         return single(graph.make(Embed, parameter, source))
 
 

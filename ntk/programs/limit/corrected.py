@@ -16,11 +16,12 @@ from ntk.checks import check_count, check_flag, is_concrete
 from ntk.decomposition import gram, unit_scaled
 from ntk.dtypes import common_dtype
 from ntk.learning_rates import Rates, Trained
+from ntk.programs.batches import program_batches
 from ntk.programs.language.atoms import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.language.graph import reachable
-from ntk.programs.language.program import Recording, TensorProgram, check_program, program_batches
+from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.language.scalars import Moment
-from ntk.programs.limit.draws.coordinates import Coordinates, num_variables
+from ntk.programs.limit.draws.coordinates import Coordinates, num_variables, overlap
 from ntk.programs.limit.draws.points import Points, check_seed, points_for, scrambled_normals
 from ntk.programs.limit.evaluation import Averages, averages, warn_of_heavy_tails
 from ntk.programs.limit.jumps import check_jumps, moments_before_jumps
@@ -138,7 +139,7 @@ def corrected_kernels(
         0.00 4.0
     """
     check_program(program)
-    x1, x2 = program_batches(x1, x2)
+    x1, x2 = program_batches(program, x1, x2)
     check_count("samples", samples)
     check_seed(seed)
     check_flag("assume_gia", assume_gia)
@@ -242,7 +243,7 @@ def _kernels(drawn: Coordinates, rates: Rates | None) -> tuple[Array, Array]:
         trained = variance if rates is None else rates[name].times_variance(std)
         if parameter.kind == "matrix":
             ntk += trained * _of_matrix(drawn, parameter)
-        elif parameter.kind == "input_matrix":
+        elif parameter.kind in ("input_matrix", "embedding"):
             ntk += trained * _of_input_matrix(drawn, parameter)
         elif parameter in features:
             of_input = drawn.values[features[parameter]]
@@ -276,13 +277,13 @@ def _of_matrix(drawn: Coordinates, parameter: Parameter) -> Array:
 
 
 def _of_input_matrix(drawn: Coordinates, parameter: Parameter) -> Array:
-    """Of ∇_U, the sum of du ξᵀ/√d over u = Uξ/√d."""
+    """Of ∇_U, the sum of du ξᵀ/√d over u = Uξ/√d; of an embedding, a sum over the vectors of each token."""
     uses = _uses(drawn, Embed, parameter)
     if not uses:
         return jnp.zeros(())
     left = jnp.concatenate([drawn.gradients[node] for node in uses], axis=1)
     parts = jnp.concatenate([unit_scaled(drawn.x[:, jnp.array(node.entries)]) for node in uses])
-    return _summed(drawn.moment(left, left) * gram(parts, parts), len(uses))
+    return _summed(drawn.moment(left, left) * overlap(parameter, parts, parts), len(uses))
 
 
 def _summed(blocks: Float[Array, "kN kN"], count: int) -> Float[Array, "N N"]:

@@ -68,7 +68,8 @@ def infinite(
 
     Args:
         program: A `tensor_program` for which the Simple GIA Check holds.
-        x1: Inputs (N1, …). A program with batch means takes them as one batch.
+        x1: Inputs (N1, …), floating-point, or integers if the program looks tokens up. A program with batch means takes
+            them as one batch.
         x2: The other inputs (N2, …), another batch. None means `x1` itself. They may have another shape than those of
             `x1`, as for sequences of another length.
         lengths1: (N1,) concrete integers. Of the first axis of each input of `x1` so many entries count, and the rest
@@ -85,7 +86,7 @@ def infinite(
         `ProgramKernels`.
 
     Raises:
-        TypeError: `program` is not a tensor program, or an array is not floating-point.
+        TypeError: `program` is not a tensor program, or the dtype of an array is not what it reads.
         ValueError: The Simple GIA Check fails; the theory covers no limit of some quantity; a function of scalars jumps
             where these have their limits; an argument has a wrong shape or value; `rtol` is not reached; or a kernel is
             too large for the dtype.
@@ -166,7 +167,7 @@ def _kernels(
     only_ntk: bool,
 ) -> ProgramKernels:
     check_program(program)
-    groups = program_groups(x1, x2, lengths1, lengths2)
+    groups = program_groups(program, x1, x2, lengths1, lengths2)
     check_count("samples", samples)
     if tile_size is not None:
         check_count("tile_size", tile_size, maximum=MOST_STEPS)

@@ -63,6 +63,10 @@ class Moments(abc.ABC):
         """The products ξ·ξ̄ of parts of the inputs."""
 
     @abc.abstractmethod
+    def equal(self, tokens1: Array, tokens2: Array) -> Array:
+        """Which tokens are equal, given as (N, 1)."""
+
+    @abc.abstractmethod
     def average(self, draws1: Array, draws2: Array) -> Array:
         """E x x̄ from draws of both."""
 
@@ -167,7 +171,8 @@ class Moments(abc.ABC):
                     return (yield [(self.sampler.product, self, z1, z2)])[0]
                 return (yield [(self.product, z1, z2)])[0]
             case Embed(entries=entries1), Embed(entries=entries2):
-                return self.gram(*(yield [(self.own[0].part, entries1), (self.own[1].part, entries2)]))
+                parts = yield [(self.own[0].part, entries1), (self.own[1].part, entries2)]
+                return self.equal(*parts) if p.parameter.is_looked_up else self.gram(*parts)
         return self.zeros() + 1.0
 
     def nonlinear(self, p: Nonlin, q: Nonlin) -> Rule:
@@ -205,6 +210,10 @@ class OwnInputs(Moments):
     def gram(self, part1: Array, part2: Array) -> Array:
         """ξ·ξ̄ of parts of each input."""
         return jnp.sum(part1 * part2, axis=-1)
+
+    def equal(self, tokens1: Array, tokens2: Array) -> Array:
+        """Which two tokens of an input are equal."""
+        return (tokens1 == tokens2)[:, 0].astype(tokens1.dtype)
 
     def average(self, draws1: Array, draws2: Array) -> Array:
         """E x x̄ from draws of both, (S, N) each."""
@@ -301,6 +310,10 @@ class PairsOfInputs(Moments):
     def gram(self, part1: Array, part2: Array) -> Array:
         """ξ·ξ̄ of parts of all pairs."""
         return gram(part1, part2)
+
+    def equal(self, tokens1: Array, tokens2: Array) -> Array:
+        """Which tokens of two inputs are equal."""
+        return (tokens1 == tokens2.T).astype(tokens1.dtype)
 
     def average(self, draws1: Array, draws2: Array) -> Array:
         """E x x̄ from draws of both, (S, N) each."""

@@ -211,10 +211,11 @@ def _product(parameter: Parameter, need: Need, mean: Callable[[Array], Array]) -
 
 
 def _embedded(p: Embed, q: Embed, indices: Indices) -> Rule:
-    """C = σ² ξ·ξ̄/d, and τ = ησ² ξ·ξ̄/d."""
+    """C = σ² ξ·ξ̄/d, and τ = ησ² ξ·ξ̄/d; of looked up tokens σ² and ησ² where they are equal."""
 
     def compute(values: Values) -> Moments:
-        products = values.gram(p.source, q.source, indices)
+        product = values.equal if p.parameter.is_looked_up else values.gram
+        products = product(p.source, q.source, indices)
         return Moments(values.variance(p.parameter) * products, values.trained_variance(p.parameter) * products)
 
     return Rule([], compute)

@@ -140,6 +140,12 @@ class Values:
         subscripts = f"{inputs[0]}{left}Z,{inputs[1]}{right}Z->{lead}{both}"
         return highest_einsum(subscripts, *parts)
 
+    def equal(self, source1: Entries, source2: Entries, indices: Indices) -> Array:
+        """1 where the tokens at two positions are equal, else 0."""
+        tokens = [x[:, s.places[..., 0]] for x, s in zip(self.sides, (source1, source2), strict=True)]
+        first, second = (self.beside(each, indices, side) for side, each in enumerate(tokens))
+        return (first == second).astype(first.dtype)
+
     def same(self, marks: Sequence[Fingerprint], indices: Indices) -> Bool[Array, "..."]:
         """Which pairs have equal marks: there the vector is one and the same."""
         words = [[self.beside(word, indices, side) for word in mark] for side, mark in enumerate(marks)]

@@ -141,7 +141,8 @@ class Coordinates:
     def _embedding(self, parameter: Parameter, part: Float[Array, "N d"]) -> Float[Array, "S N"]:
         family = self._products.setdefault((parameter, False), [])
         variance = self.values[parameter.std] ** 2
-        covariances = [variance * gram(read, part) for read in (*(before.read for before in family), part)]
+        reads = [*(before.read for before in family), part]
+        covariances = [variance * overlap(parameter, read, part) for read in reads]
         hat, drawn = draw_given(family[-1].drawn if family else None, covariances, self._noise(len(part)))
         family.append(_Product(part, hat, drawn))
         return hat
@@ -201,6 +202,11 @@ class Coordinates:
 
         _, pullback = jax.vjp(of_moving, *(self.values[arg] for arg in moving))
         return list(zip(moving, pullback(d), strict=True))
+
+
+def overlap(parameter: Parameter, part1: Float[Array, "N1 d"], part2: Float[Array, "N2 d"]) -> Float[Array, "N1 N2"]:
+    """ξ·ξ̄/d of what an input matrix reads, given over √d; of tokens of an embedding, 1 where they are equal."""
+    return (part1 == part2.T).astype(part1.dtype) if parameter.is_looked_up else gram(part1, part2)
 
 
 def _slopes(z: Float[Array, "S N"], hats: Float[Array, "K S N"]) -> Float[Array, "K N"]:
