@@ -19,7 +19,7 @@ from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.loops import Body, Loop, Scanned, State, with_bodies
 from ntk.programs.language.program import Recording
 from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_number
-from ntk.programs.language.vectors import PRODUCT, Vector
+from ntk.programs.language.vectors import PRODUCT, Vector, single, zeros
 from ntk.programs.limit.expectations import Unary
 
 
@@ -121,6 +121,15 @@ class Forms:
         if a is b or not self.recording.has_two_shapes or not {a, b} <= set(self.sampled_loops):
             return a is b
         return 2 * abs(self.sampled_loops.index(a) - self.sampled_loops.index(b)) == len(self.sampled_loops)
+
+    def stacked(self, loop: Loop, vector: Vector) -> Vector:
+        """A vector that a step of a loop returns, after all steps, whether or not the program reads it."""
+        if not vector.terms:
+            return zeros(vector.graph, (loop.body.length, *vector.shape))
+        node = vector.graph.make(Scanned, loop, loop.body.outs.index(vector))
+        if node not in self._gaussians:
+            self._learn(node)
+        return single(node)
 
     def composition(self, vector: Vector) -> list[Node]:
         """What the vector is made of, down to its Gaussian vectors and scalars, in the order of their making."""

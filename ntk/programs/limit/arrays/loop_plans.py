@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ntk.programs.language.atoms import Atom, Nonlin
-from ntk.programs.language.loops import AtStep, Body, Loop, State
+from ntk.programs.language.atoms import Atom, Mixed, Moved, Nonlin, Rearranged, Transposed
+from ntk.programs.language.loops import AtStep, Body, Loop, Scanned, State
 from ntk.programs.language.scalars import Scalar
-from ntk.programs.language.vectors import Vector
+from ntk.programs.language.vectors import Vector, single
 from ntk.programs.limit.arrays.indices import Indices, all_pairs, equal, joined
 from ntk.programs.limit.arrays.plan import (
     Alone,
@@ -24,23 +24,55 @@ from ntk.programs.limit.forms import Forms
 RuleOf = Callable[[Forms, Key, Indices, bool], Rule]
 
 
+class Carried(NamedTuple):
+    """What a step is given by the step before.
+
+    Attributes:
+        key: Of states before the step.
+        indices: Which positions are equal.
+        after: The same of what these states are after the step.
+    """
+
+    key: Key
+    indices: Indices
+    after: Key
+
+    @property
+    def pair(self) -> Pair:
+        """Its key, if that is not of one state alone."""
+        assert isinstance(self.key, Pair)
+        return self.key
+
+    @property
+    def moves(self) -> tuple[bool, bool]:
+        """Which sides are states. The other one stays at its step."""
+        return isinstance(self.pair.a, State), isinstance(self.pair.b, State)
+
+
 class StepPlan(NamedTuple):
     """What is computed at one step, or at one pair of steps.
 
     Attributes:
         steps: The rules to follow.
-        states: The keys of the states with their indices, and the keys of what they are after the step.
+        states: What each step gives to the next one.
         outside: The keys that are known outside the loop, with their indices.
+        goals: The moments that were asked for.
     """
 
     steps: list[Step]
-    states: list[tuple[Key, Indices, Key]]
+    states: list[Carried]
     outside: list[tuple[Key, Indices]]
+    goals: list[Pair]
 
     @property
     def keys(self) -> list[Key]:
         """What it computes, in order."""
         return [step.key for step in self.steps]
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether equal steps of both sides need equal steps alone: both move, or none."""
+        return all(each.moves == (True, True) for each in self.states if isinstance(each.key, Pair))
 
 
 def plan_along(rule_of: RuleOf, forms: Forms, loop: Loop) -> StepPlan:
@@ -53,11 +85,9 @@ def _plan_of_along(rule_of: RuleOf, forms: Forms, loop: Loop) -> StepPlan:
     outs = loop.body.outs
     goals: dict[Key, Indices] = {Pair(a, b): equal(len(a.shape)) for a in outs for b in outs if a.shape == b.shape}
     goals |= {Alone(out): Indices((), ()) for out in outs}
-    loops = [node for node in forms.recording.nodes if isinstance(node, Loop)]
-    others = [other for other in loops if other not in forms.sampled_loops]
-    for other in others:
+    for other in _companions(forms):
         for first, second, side in ((loop, other, 1), (other, loop, 2)):
-            for indices in _possible(loop.body):
+            for indices in _possible(first.body, second.body):
                 plan = forms.recording.once(_plan_of_meeting, rule_of, forms, first, second, indices)
                 for step in plan.steps:
                     for need in step.rule.needs:
@@ -67,9 +97,40 @@ def _plan_of_along(rule_of: RuleOf, forms: Forms, loop: Loop) -> StepPlan:
     return plan_of(_with_rules(plan_of, goals))
 
 
-def _possible(body: Body) -> list[Indices]:
-    rank = len(body.outs[0].shape)
-    return [equal(rank), all_pairs(rank, rank)] if rank else [equal(0)]
+def _possible(first: Body, second: Body) -> list[Indices]:
+    ranks = [len(body.outs[0].shape) for body in (first, second)]
+    every = [all_pairs(*ranks)]
+    return [equal(ranks[0]), *every] if ranks[0] == ranks[1] and ranks[0] else every
+
+
+def _companions(forms: Forms) -> list[Loop]:
+    """All loops that one on arrays may meet: the others, and what states are made of before the first step."""
+    return forms.recording.once(_find_companions, forms)
+
+
+def _find_companions(forms: Forms) -> list[Loop]:
+    loops = [node for node in forms.recording.nodes if isinstance(node, Loop) and node not in forms.sampled_loops]
+    first = [z for loop in loops for z in loop.initial if z.terms]
+    atoms: dict[Atom, None] = {}
+    to_visit = list(first)
+    while to_visit:
+        for atom, _ in to_visit.pop().terms:
+            if isinstance(atom, Scanned):
+                continue
+            if isinstance(atom, Rearranged):
+                to_visit.append(atom.vector)
+            else:
+                atoms[atom] = None
+    return [*loops, *(standing(forms, z) for z in dict.fromkeys([*first, *map(single, atoms)]))]
+
+
+def standing(forms: Forms, vector: Vector) -> Loop:
+    """A vector outside all loops as a loop of one step, to meet others."""
+    return forms.recording.once(_make_standing, vector)
+
+
+def _make_standing(vector: Vector) -> Loop:
+    return vector.graph.make(Loop, Body(1, outs=[vector]), (), ())
 
 
 def plan_meeting(rule_of: RuleOf, forms: Forms, first: Loop, second: Loop, indices: Indices) -> StepPlan:
@@ -85,6 +146,15 @@ def at_steps(indices: Indices) -> Indices:
 def _plan_of_meeting(rule_of: RuleOf, forms: Forms, first: Loop, second: Loop, indices: Indices) -> StepPlan:
     """For all pairs of vectors that have rules."""
     goals: dict[Key, Indices] = {Pair(a, b): indices for a in first.body.outs for b in second.body.outs}
+    meeting = functools.partial(forms.recording.once, _plan_of_meeting, rule_of, forms)
+    for loop in _companions(forms):
+        # A first state meets what the later ones meet.
+        if not first.body.states and (z := first.body.outs[0]) in loop.initial:
+            states = meeting(loop, second, indices).states
+            goals |= {Pair(z, each.pair.b): indices for each in states if each.moves == (True, False)}
+        if not second.body.states and (z := second.body.outs[0]) in loop.initial:
+            states = meeting(first, loop, indices).states
+            goals |= {Pair(each.pair.a, z): indices for each in states if each.moves == (False, True)}
     plan_of = functools.partial(_plan, rule_of, forms, (first.body, second.body), own=False)
     return plan_of(_with_rules(plan_of, goals))
 
@@ -103,11 +173,10 @@ def _with_rules(plan_of: Callable[[dict[Key, Indices]], StepPlan], goals: dict[K
 
 def _plan(rule_of: RuleOf, forms: Forms, bodies: tuple[Body, Body], goals: dict[Key, Indices], own: bool) -> StepPlan:
     """The rules of a step that lead to some goals, and to all that the states of the next step have to know."""
-    ranks = {len(z.shape) for body in bodies for z in (*body.outs, *body.carries)}
-    if len(ranks) != 1 or any(isinstance(node, Loop) for body in bodies for node in body.nodes):
+    ranks = [{len(z.shape) for z in (*body.outs, *body.carries)} for body in bodies]
+    if any(len(each) != 1 for each in ranks) or any(isinstance(node, Loop) for body in bodies for node in body.nodes):
         raise NotOnArrays
-    if any(z.terms for loop in forms.recording.nodes if isinstance(loop, Loop) for z in loop.initial):
-        raise NotOnArrays
+    asked = [key for key in goals if isinstance(key, Pair)]
     while True:
         leaves: dict[Key, Indices] = {}
         steps = steps_to(
@@ -115,10 +184,10 @@ def _plan(rule_of: RuleOf, forms: Forms, bodies: tuple[Body, Body], goals: dict[
             [Need(0, key, indices) for key, indices in goals.items()],
             own,
         )
-        states = [(key, indices, _after(key)) for key, indices in leaves.items() if _of_states(key)]
+        states = [Carried(key, indices, _after(key)) for key, indices in leaves.items() if _of_states(key)]
         wanted = {after: joined(indices, goals.get(after, indices)) for _, indices, after in states}
         if all(goals.get(after) == indices for after, indices in wanted.items()):
-            return StepPlan(steps, states, [leaf for leaf in leaves.items() if not _of_states(leaf[0])])
+            return StepPlan(steps, states, [leaf for leaf in leaves.items() if not _of_states(leaf[0])], asked)
         goals = {**goals, **wanted}
 
 
@@ -135,15 +204,19 @@ def _rule(
     given = Rule([], lambda values: values.given[key])
     match key:
         case Pair():
-            inside = [node in body.nodes for node, body in zip(key, bodies, strict=True)]
-            of_state = [isinstance(node, State) for node in key]
             if any(isinstance(node, Vector) for node in key):
                 return rule_of(forms, key, indices, own)
-            if any(of_state) and not all(of_state):
-                raise NotOnArrays  # A state and what is Gaussian at another step: they meet at unequal distances.
-            if not any(inside):
+            inside = [node in body.nodes for node, body in zip(key, bodies, strict=True)]
+            has_state = any(isinstance(node, State) for node in key)
+            if has_state and own and (any(inside) or any(isinstance(node, AtStep) for node in key)):
+                raise NotOnArrays  # Of one input with itself, equal steps alone are kept.
+            if has_state and any(isinstance(node, Moved | Mixed | Transposed) for node in key):
+                return rule_of(forms, key, indices, own)
+            if has_state or not any(inside):
                 leaves[key] = indices
                 return given
+            if any(isinstance(node, Scanned) for node in key):
+                raise NotOnArrays  # The steps of another loop, and what is computed at a step of this one.
             for node, other in (key, key[::-1]):
                 if isinstance(node, AtStep) and isinstance(other, Nonlin) and not forms.is_centred(node):
                     raise NotOnArrays
@@ -155,20 +228,26 @@ def _rule(
 
 
 def _of_states(key: Key) -> bool:
-    return isinstance(key.a, State) if isinstance(key, Pair) else isinstance(key, Alone) and isinstance(key.of, State)
+    return any(isinstance(node, State) for node in (key if isinstance(key, Pair) else (getattr(key, "of", None),)))
 
 
 def _after(key: Key) -> Key:
     """What a key of states is after the step."""
+    return with_states(key, lambda _, state: state.body.carries[state.number])
 
-    def after(node: Any) -> Vector:
-        assert isinstance(node, State)
-        return node.body.carries[node.number]
 
+def before_all(key: Key, loops: tuple[Loop, Loop]) -> Key:
+    """What a key of states is before the first step."""
+    return with_states(key, lambda side, state: loops[side].initial[state.number])
+
+
+def with_states(key: Key, of: Callable[[int, State], Vector]) -> Key:
+    """A key with what stands for the state of each side."""
     if isinstance(key, Pair):
-        return Pair(after(key.a), after(key.b))
+        return Pair(*(of(side, node) if isinstance(node, State) else node for side, node in enumerate(key)))
     assert isinstance(key, Alone)
-    return Alone(after(key.of))
+    assert isinstance(key.of, State)
+    return Alone(of(0, key.of))
 
 
 def outside_of(key: Key, indices: Indices, every: bool = False) -> tuple[Key, Indices, tuple[int, ...]]:

@@ -77,7 +77,7 @@ class Marks:
     def of_loop(self, loop: Loop) -> "StepMarks":
         """Those of the vectors of a loop, step by step."""
         body = loop.body
-        nothing = [Fingerprint(*[self._nothing(state.shape)] * 2) for state in body.states]
+        first = [self.of(z) for z in loop.initial]
         fields = [steps_first(self.of(read.vector)) for read in body.fields]
 
         def step(states: list[Fingerprint], here: list[Fingerprint]) -> tuple[list[Fingerprint], StepMarks]:
@@ -85,7 +85,7 @@ class Marks:
             carries = [marks.of(carry) for carry in body.carries]
             return carries, StepMarks(states, [marks.of(out) for out in body.outs])
 
-        return lax.scan(step, nothing, fields, length=body.length)[1]
+        return lax.scan(step, first, fields, length=body.length)[1]
 
     def _word(self, node: Node, number: int) -> UInt32[Array, "N ..."]:
         """One of the two words, from those of what the node is made of."""

@@ -26,7 +26,8 @@ from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, Named, equal, matched
-from ntk.programs.limit.arrays.loops import along, mean_of_scanned, meeting, sampled, scanned
+from ntk.programs.limit.arrays.loops import along, mean_of_scanned, sampled, scanned
+from ntk.programs.limit.arrays.meetings import beside_a_loop, meeting
 from ntk.programs.limit.arrays.plan import (
     Alone,
     Along,
@@ -97,8 +98,8 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             return sampled(forms, key, indices, own)
         case Scanned(), Scanned():
             return scanned(rule_of, forms, key, indices, own)
-        case (Scanned(), _) | (_, Scanned()):
-            raise NotOnArrays
+        case (Scanned(), Atom()) | (Atom(), Scanned()):
+            return beside_a_loop(rule_of, forms, key, indices)
         case Entries(), Entries():
             return Rule([], lambda values: Moments(values.gram(key.a, key.b, indices), None))
         case Embed() as p, Embed() as q:
