@@ -128,7 +128,7 @@ class TensorProgram(Description):
 
     Attributes:
         fn: The function that the program was made from.
-        numbers: The options that are floating-point numbers, such as standard deviations; JAX may put others in their place.
+        numbers: The options that are floating-point numbers, such as standard deviations. JAX may replace them.
         choices: All other options.
     """
 
