@@ -3,8 +3,6 @@
 What the body of a loop computes has the same rules as everything else. Its states have the moments of the step before.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -27,6 +25,7 @@ from ntk.programs.limit.arrays.plan import (
     NotOnArrays,
     Pair,
     Rule,
+    Tree,
 )
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.forms import Forms
@@ -65,7 +64,7 @@ def sampled(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
         raise NotOnArrays
     read = [(side, field) for side, field in enumerate((a, b)) if not isinstance(field, One)]
 
-    def of_means(values: Values, *found: Any) -> Moments:
+    def of_means(values: Values, *found: Tree) -> Moments:
         C = values.filled(None, key, indices) + 1.0
         for (side, _), mean in zip(read, found, strict=True):
             C = C * values.beside(mean[0] if isinstance(mean, tuple) else mean, indices, side)
@@ -95,9 +94,9 @@ def along(rule_of: RuleOf, forms: Forms, loop: Loop) -> Rule:
     swept = [outside_of(key, indices)[2] for key, indices in plan.outside]
     marked = any(isinstance(step.key, Mark) for step in plan.steps)
 
-    def compute(values: Values, *read: Any) -> list[Any]:
+    def compute(values: Values, *read: Tree) -> list[Tree]:
         outside, before = read[: len(plan.outside)], read[len(plan.outside) :]
-        fixed: dict[Key, Any] = {
+        fixed: dict[Key, Tree] = {
             key: found for (key, _), found, axes in zip(plan.outside, outside, swept, strict=True) if not axes
         }
         moving = [key for (key, _), axes in zip(plan.outside, swept, strict=True) if axes]
@@ -108,7 +107,7 @@ def along(rule_of: RuleOf, forms: Forms, loop: Loop) -> Rule:
                 steps_first(values.marks.of(read.vector)) for read in body.fields
             ]
 
-        def step(states: list[Any], here: tuple[list[Any], list[Fingerprint]]) -> tuple[list[Any], list[Any]]:
+        def step(states: list[Tree], here: tuple[list[Tree], list[Fingerprint]]) -> tuple[list[Tree], list[Tree]]:
             parts, words = here
             marks = (
                 values.marks.at_step(dict(zip((*body.states, *body.fields), words, strict=True))) if marked else None
@@ -130,11 +129,11 @@ def along(rule_of: RuleOf, forms: Forms, loop: Loop) -> Rule:
     return Rule(needs, compute)
 
 
-def _of_inputs(found: Any, values: Values) -> Any:
+def _of_inputs(found: Tree, values: Values) -> Tree:
     """Values with an axis of the inputs, for each of which they may be the same."""
     count = len(values.sides[0])
 
-    def of_inputs(leaf: Any) -> Array:
+    def of_inputs(leaf: Tree) -> Array:
         leaf = jnp.asarray(leaf)
         return jnp.broadcast_to(leaf, (count, *leaf.shape[1:])) if leaf.ndim else jnp.full(count, leaf)
 

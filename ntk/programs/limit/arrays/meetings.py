@@ -5,7 +5,7 @@ moments of the step before: C and τ of (t, r) follow from those of (t − 1, r 
 state beside what belongs to the other side's step has the moments of (t − 1, r), or of (t, r − 1).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from ntk.programs.limit.arrays.loop_plans import (
     plan_meeting,
     standing,
 )
-from ntk.programs.limit.arrays.plan import Along, Key, Meeting, Moments, Need, NotOnArrays, Pair, Rule
+from ntk.programs.limit.arrays.plan import Along, Field, Key, Meeting, Moments, Need, NotOnArrays, Pair, Rule, Tree
 from ntk.programs.limit.arrays.values import Known, Values
 from ntk.programs.limit.forms import Forms
 
@@ -72,7 +72,7 @@ class _Edge(NamedTuple):
     indices: Indices
     step: tuple[int, int] | None
 
-    def moments(self, values: Values, own: bool, *found: Any) -> Moments:
+    def moments(self, values: Values, own: bool, *found: Tree) -> Moments:
         """With the axis of steps first."""
         given = filled(values, self.rule.compute(values, *found), self.of, own)
         if self.step is None:
@@ -111,7 +111,7 @@ def _asked(key: Key, indices: Indices) -> Rule:
     return Rule([Need(0, key, indices)], lambda _, found: found)
 
 
-def _pair(side: int, one: Any, other: Any) -> Pair:
+def _pair(side: int, one: Field, other: Field) -> Pair:
     """With the one at that side."""
     return Pair(*((one, other) if side == 0 else (other, one)))
 
@@ -167,7 +167,7 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
     needs += [need for edge in edges for need in edge.rule.needs]
     names = (*indices.left[:1], *indices.right[:1]) if every else indices.left[:1]
 
-    def compute(values: Values, along1: list[Any], along2: list[Any], *found: Any) -> Met:
+    def compute(values: Values, along1: list[Tree], along2: list[Tree], *found: Tree) -> Met:
         outside, rest, lead = found[: len(at)], iter(found[len(at) :]), 1 + values.paired
         corners, tops, starts = (
             {n: edge.moments(values, own, *(next(rest) for _ in edge.rule.needs)) for n, edge in of_each.items()}
@@ -181,7 +181,7 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
         ordered = [keys[n] for group in groups for n in group]
         ways = [jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), each) for each in (along1, along2)]
 
-        def pair(states: dict[int, Moments], own1: Any, own2: Any, *parts: list[Any]) -> tuple[Any, list[Moments]]:
+        def pair(states: dict[int, Moments], own1: Tree, own2: Tree, *parts: list[Tree]) -> tuple[Tree, list[Moments]]:
             given = dict(zip(ordered, (part for group in parts for part in group), strict=True))
             given |= {plan.states[n].key: state for n, state in states.items()}
             known = tuple(
@@ -196,10 +196,10 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
         if every:
             starts |= {n: _shifted(starts[n], corner) for n, corner in corners.items()}
 
-            def step(before: dict[int, Moments], here: Any) -> tuple[dict[int, Moments], list[Moments]]:
+            def step(before: dict[int, Moments], here: Tree) -> tuple[dict[int, Moments], list[Moments]]:
                 own1, at_both, at_first, start = here
 
-                def entry(beside: dict[int, Moments], there: Any) -> tuple[dict[int, Moments], Any]:
+                def entry(beside: dict[int, Moments], there: Tree) -> tuple[dict[int, Moments], Tree]:
                     states, own2, at_both, at_second = there
                     after, found = pair({**states, **beside}, own1, own2, at_both, at_first, at_second, read[3])
                     return {n: after[n] for n in across}, ({n: after[n] for n in down}, found)
@@ -213,7 +213,7 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
             _, met = lax.scan(step, tops, (ways[0], read[0], read[1], starts), length=loops[0].body.length)
         else:
 
-            def step(before: dict[int, Moments], here: Any) -> tuple[dict[int, Moments], list[Moments]]:
+            def step(before: dict[int, Moments], here: Tree) -> tuple[dict[int, Moments], list[Moments]]:
                 return pair(before, *here, read[3])
 
             _, met = lax.scan(step, corners, (*ways, *read[:3]), length=loops[0].body.length)
@@ -236,7 +236,7 @@ def _sides(key: Key) -> tuple[bool, bool]:
     return isinstance(key.a, AtStep), isinstance(key.b, AtStep)
 
 
-def rows(found: Any, axes: tuple[int, ...], lead: int) -> Any:
+def rows(found: Tree, axes: tuple[int, ...], lead: int) -> Tree:
     """Values with their axes of steps, given by their places after those of the inputs, first."""
 
     def moved(leaf: Array) -> Array:
@@ -252,12 +252,12 @@ def _inputs_first(leaf: Array, steps: int, lead: int) -> Array:
     return jnp.moveaxis(leaf, range(steps), range(lead, lead + steps))
 
 
-def kept(values: Values, found: Known, each: Carried, own: bool) -> Any:
+def kept(values: Values, found: Known, each: Carried, own: bool) -> Tree:
     """What the next step is given."""
     return filled(values, found.of(each.after, each.indices), each, own)
 
 
-def filled(values: Values, found: Any, each: Carried, own: bool) -> Any:
+def filled(values: Values, found: Tree, each: Carried, own: bool) -> Tree:
     """Moments without those that are None, and without τ of one input with itself, which nothing reads."""
     if not isinstance(each.key, Pair):
         return found

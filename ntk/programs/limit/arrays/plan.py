@@ -6,9 +6,9 @@ which they can be computed, first for the inputs of each side with themselves, t
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ntk.programs.language.atoms import Atom, Entries
 from ntk.programs.language.loops import Loop
@@ -16,6 +16,9 @@ from ntk.programs.language.scalars import Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, joined
 
+Tree: TypeAlias = (
+    PyTree  # what a rule gives: moments, the values or the means of one side, marks, or lists of these of a loop
+)
 Field = Vector | Atom | Entries  # with position axes or without
 
 
@@ -89,7 +92,7 @@ class Rule(NamedTuple):
     """
 
     needs: list[Need]
-    compute: Callable[..., Any]
+    compute: Callable[..., Tree]
 
 
 class NotOnArrays(Exception):

@@ -1,7 +1,7 @@
 """How C and τ of two fields follow from those of what they are made of (theory.md 3.2 to 3.6 and 3.11)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import overload
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -23,7 +23,7 @@ from ntk.programs.language.atoms import (
     Transposed,
 )
 from ntk.programs.language.loops import Scanned
-from ntk.programs.language.scalars import Scalar
+from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, Named, equal, matched
 from ntk.programs.limit.arrays.loops import along, mean_of_scanned, sampled, scanned
@@ -40,6 +40,7 @@ from ntk.programs.limit.arrays.plan import (
     NotOnArrays,
     Pair,
     Rule,
+    Tree,
 )
 from ntk.programs.limit.arrays.positions import convolved, mixed, moved, transposed, where_equal
 from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
@@ -159,7 +160,7 @@ def _bilinear(forms: Forms, key: Pair, indices: Indices) -> Rule:
     factors = [factors_of(forms, [c for _, c, _, _ in parts], 1), factors_of(forms, [e for *_, e in parts], 2)]
     needs_of_factors = [need for found in factors for need in found.needs]
 
-    def compute(values: Values, *found: Any) -> Moments:
+    def compute(values: Values, *found: Tree) -> Moments:
         moments, rest = found[: len(parts)], iter(found[len(parts) :])
         columns = [
             [values.beside(number, indices, side) for number in each.numbers(values, rest)]
@@ -181,7 +182,11 @@ def _terms(field: Field) -> tuple[tuple[Atom | Entries, Scalar | None], ...]:
     return field.terms if isinstance(field, Vector) else ((field, None),)
 
 
-def _times(c: Any, moment: Any) -> Any:
+@overload
+def _times(c: Value, moment: Array) -> Array: ...
+@overload
+def _times(c: Value, moment: Value) -> Value: ...
+def _times(c: Value, moment: Value) -> Value:
     """c·moment. Coefficients that are 1, as most are, cost nothing."""
     return moment if isinstance(c, float) and c == 1.0 else c * moment
 
@@ -267,7 +272,7 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
     if may_meet and not own:
         needs += [Need(1, Pair(p, p), at_equal), Need(2, Pair(q, q), at_equal)]
 
-    def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *of_one_function: Any) -> Moments:
+    def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *of_one_function: Tree) -> Moments:
         q12 = values.filled(K.C, pair, indices)
         variances = [
             _variance(values, moments, itself, side)

@@ -1,7 +1,7 @@
 """The limits of scalars: numbers for each input and, where they have position axes, each position."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -11,7 +11,7 @@ from ntk.programs.language.atoms import Atom, Mixed, Moved, One, Transposed
 from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
-from ntk.programs.limit.arrays.plan import Alone, Need, NotOnArrays, Pair, Rule
+from ntk.programs.limit.arrays.plan import Alone, Need, NotOnArrays, Pair, Rule, Tree
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.forms import Forms
 from ntk.programs.options import fixed_scalars
@@ -36,7 +36,7 @@ class Factors(NamedTuple):
         """What is to be computed."""
         return [Need(self.side, Alone(scalar)) for scalar in self.dependent]
 
-    def numbers(self, values: Values, found: Iterator[Any]) -> list[Any]:
+    def numbers(self, values: Values, found: Iterator[Tree]) -> list[Tree]:
         """Their values, from those of `needs` where they are among these."""
         computed = {scalar: next(found) for scalar in self.dependent}
         return [
@@ -79,7 +79,7 @@ def expectation(forms: Forms, vector: Vector) -> Rule:
         elif not (forms.is_centred(atom) or isinstance(atom, One)):
             needs.append(Need(0, Alone(atom)))
 
-    def compute(values: Values, *found: Any) -> Array:
+    def compute(values: Values, *found: Tree) -> Array:
         means = iter(found[: len(needs)])
         total = jnp.zeros((len(values.sides[0]), *vector.shape), values.sides[0].dtype)
         for (atom, _), c in zip(terms, factors.numbers(values, iter(found[len(needs) :])), strict=True):

@@ -5,7 +5,7 @@ import functools
 import string
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -18,7 +18,7 @@ from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Scanned
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
 from ntk.programs.limit.arrays.marks import Marks
-from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step
+from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step, Tree
 
 
 class SampledMoments(NamedTuple):
@@ -41,10 +41,10 @@ class Known(NamedTuple):
         indices: Which positions are equal there.
     """
 
-    found: dict[Key, Any]
+    found: dict[Key, Tree]
     indices: dict[Key, Indices]
 
-    def of(self, key: Key, indices: Indices) -> Any:
+    def of(self, key: Key, indices: Indices) -> Tree:
         """What is known of a key; of moments the entries for these indices, which may be fewer than there are."""
         value = self.found[key]
         if not isinstance(value, Moments):
@@ -69,7 +69,7 @@ class Values:
 
     def __init__(
         self,
-        numbers: dict[Node, Any],
+        numbers: dict[Node, Tree],
         sides: tuple[Float[Array, "N1 F"], Float[Array, "N2 G"]],
         known: tuple[Known, Known] | None = None,
         sources: dict[str, Array] | None = None,
@@ -77,10 +77,10 @@ class Values:
     ):
         self.numbers, self.sides, self.known = numbers, sides, known
         self.sources, self.paired = sources or {}, known is not None
-        self.given: dict[Key, Any] = {}
+        self.given: dict[Key, Tree] = {}
         self.sampled = sampled
 
-    def at_step(self, given: dict[Key, Any], known: tuple[Known, Known] | None, marks: Marks | None) -> "Values":
+    def at_step(self, given: dict[Key, Tree], known: tuple[Known, Known] | None, marks: Marks | None) -> "Values":
         """Those at one step of a loop, or at a pair of steps, where some are given."""
         values = copy.copy(self)
         values.given, values.known = given, known
@@ -104,11 +104,11 @@ class Values:
             here.found[step.key] = step.rule.compute(self, *read)
         return here
 
-    def variance(self, parameter: Parameter) -> Any:
+    def variance(self, parameter: Parameter) -> float | Array:
         """σ²."""
         return self.numbers[parameter.std] ** 2
 
-    def trained_variance(self, parameter: Parameter) -> Any:
+    def trained_variance(self, parameter: Parameter) -> float | Array:
         """ησ², η the parameter's learning rate: 1 if none is given."""
         return self.numbers[parameter] if parameter in self.numbers else self.variance(parameter)
 
@@ -127,7 +127,7 @@ class Values:
         inputs = [len(x) for x in self.sides] if self.paired and side is None else [len(self.sides[side or 0])]
         return jnp.zeros([*inputs, *(sizes[name] for name in indices.names)], self.sides[0].dtype)
 
-    def beside(self, value: Any, indices: Indices, side: int) -> Any:
+    def beside(self, value: Tree, indices: Indices, side: int) -> Tree:
         """What one side has at its inputs and positions, to broadcast against moments; a number as it is."""
         return beside(value, indices[side], indices.names, side, self.paired) if jnp.ndim(value) else value
 

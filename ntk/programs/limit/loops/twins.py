@@ -2,9 +2,9 @@
 
 from collections.abc import Hashable
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ntk.programs.language.graph import Node
+from ntk.programs.language.graph import Node, SomeNode
 from ntk.programs.language.loops import AtStep, Body, Loop, Scanned
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.plan import NotOnArrays
@@ -24,9 +24,9 @@ class Walked(NamedTuple):
     sides: list[Loop]
     twins: list[dict[Node, Node]]
 
-    def of(self, side: int, node: Any) -> Any:
+    def of(self, side: int, node: SomeNode) -> SomeNode:
         """What a node of the longer loop is on a side."""
-        return self.twins[side].get(node, node)
+        return self.twins[side].get(node, node)  # type: ignore[return-value]
 
 
 def walked_loops(forms: Forms) -> list[Walked]:
@@ -60,10 +60,10 @@ def _twins(loop: Loop, other: Loop, forms: Forms) -> dict[Node, Node]:
     numbers = [_numbered(forms, each.body, of.body, ids) for each, of in ((loop, other), (other, loop))]
     back = {number: node for node, number in numbers[1].items()}
 
-    def told(place: int, each: Loop) -> list[Any]:
+    def told(place: int, each: Loop) -> tuple[list[int], list[int]]:
         read = [node.number for node in forms.recording.nodes if isinstance(node, Scanned) and node.loop is each]
         body = each.body
-        return [[numbers[place][z] for z in (*body.carries, *body.outs)], read]
+        return [numbers[place][z] for z in (*body.carries, *body.outs)], read
 
     if set(numbers[0].values()) != set(back) or told(0, loop) != told(1, other):
         raise NotOnArrays
