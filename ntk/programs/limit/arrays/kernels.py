@@ -4,7 +4,6 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,7 +17,19 @@ from ntk.programs.language.outputs import Output
 from ntk.programs.language.scalars import Moment, Scalar, Table
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, equal, matched, restricted
-from ntk.programs.limit.arrays.plan import Alone, Key, Meeting, Need, NotOnArrays, Pair, Plan, Step, plan, steps_to
+from ntk.programs.limit.arrays.plan import (
+    Alone,
+    Key,
+    Meeting,
+    Need,
+    NotOnArrays,
+    Pair,
+    Plan,
+    Step,
+    Tree,
+    plan,
+    steps_to,
+)
 from ntk.programs.limit.arrays.rules import rule_of
 from ntk.programs.limit.arrays.values import Known, SampledMoments, Values
 from ntk.programs.limit.evaluation import ReadOut, limits_from
@@ -131,14 +142,14 @@ def own_values(
     numbers: dict[str, Array],
     x: Float[Array, "N F"],
     sampled: Mapping[Scanned, SampledMoments] = MappingProxyType({}),
-) -> dict[Key, Any]:
+) -> dict[Key, Tree]:
     """What steps give of each input with itself."""
     return Values(fixed_values(forms, numbers, x), (x, x), sampled=sampled).follow(steps).found
 
 
 def fixed_values(
     forms: Forms, numbers: dict[str, Array], x: Float[Array, "N F"], rates: Rates | None = None
-) -> dict[Node, Any]:
+) -> dict[Node, Tree]:
     """The values of the scalars that do not depend on the inputs, and ησ² of the parameters with learning rates η."""
     found = evaluated(fixed_scalars(forms.recording), numbers, {}, x.dtype)
     parameters = forms.recording.parameters
@@ -164,11 +175,11 @@ def array_limits(
     read |= {key for side in forms.recording.sides for key in _factors(side.output)}
     indices1, indices2 = ({step.key: step.indices for step in own if step.key in read} for own in steps.own)
 
-    def side(own: list[Step], indices: dict[Key, Indices], x: Float[Array, "n F"]) -> tuple[Array, list[Any]]:
+    def side(own: list[Step], indices: dict[Key, Indices], x: Float[Array, "n F"]) -> tuple[Array, list[Tree]]:
         found = own_values(forms, own, numbers, x)
         return x, [found[key] for key in indices]
 
-    def pair(side1: tuple[Array, list[Any]], side2: tuple[Array, list[Any]]) -> Limits:
+    def pair(side1: tuple[Array, list[Tree]], side2: tuple[Array, list[Tree]]) -> Limits:
         (x1, own1), (x2, own2) = side1, side2
         known1 = Known(dict(zip(indices1, own1, strict=True)), indices1)
         known2 = Known(dict(zip(indices2, own2, strict=True)), indices2)
@@ -187,7 +198,7 @@ def limits_of(
     forms: Forms,
     only_ntk: bool,
     steps: Sequence[Step],
-    fixed: dict[Node, Any],
+    fixed: dict[Node, Tree],
     sides: tuple[Array, Array],
     known: tuple[Known, Known],
     sampled: Mapping[Scanned, SampledMoments] = MappingProxyType({}),
