@@ -32,7 +32,7 @@ def shared(net, x, *, b_std=0.4):
 def convolutional(net, x, *, shared=True):
     """Convolutions, biases at all and at each position, and an output weight at each position."""
     phi, window = net.phi("erf"), {"padding": "same", "shared": shared}
-    z = phi(net.convolution("w1", (2,), 1.2, **window) @ x + net.bias("b1", 0.3))
+    z = phi(net.convolution("w1", (2,), 1.2, **window) @ x + net.input_matrix("u", 0.7) @ x + net.bias("b1", 0.3))
     z = phi(net.convolution("w2", (2,), 0.9, **window) @ z + net.bias("b2", 0.5, axes=(len(x),)))
     return net.output("v", 0.8) @ z
 
@@ -53,6 +53,12 @@ CASES = {
     "convolutional, not shared": (convolutional(shared=False), SEQUENCES, {}),
     "rnn": (ntk.architectures.rnn(activation="erf", pooling="mean"), SEQUENCES, {}),
     "gated": (gated, X, {"samples": 256}),
+    "gated, pair by pair": (gated, X, {"samples": 256, "tile_size": 2}),
+    "lstm of two lengths": (
+        ntk.architectures.lstm(),
+        SEQUENCES[:2, :2],
+        {"samples": 256, "lengths1": np.array([2, 1])},
+    ),
     "lstm": (ntk.architectures.lstm(), SEQUENCES[:, :2], {"samples": 256}),
     "batch norm": (ntk.architectures.batch_norm_mlp(depth=1, epsilon=0.1), X, {"samples": 256}),
 }
@@ -158,7 +164,7 @@ def test_fields_are_as_position_by_position(shares):
     program, x = convolutional(shared=shares), SEQUENCES[:2]
     written = program.record(x.shape[1:])
     forms, dtype = forms_of(unrolled(written)), jnp.dtype("float64")
-    for trained in (["w2", "b2"], ntk.StandardParameterization(width=7.0)):
+    for trained in (["u", "b2"], ntk.StandardParameterization(width=7.0)):
         found = ntk.infinite_ntk(program, x, trained=trained)
         rates = unrolled_rates(rates_of_program(trained, [written], dtype), written, forms.recording)
         flat = jnp.asarray(x.reshape(2, -1))
