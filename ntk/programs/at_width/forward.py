@@ -22,6 +22,7 @@ from ntk.programs.language.atoms import (
     BatchMean,
     Bias,
     Convolve,
+    Dropped,
     Embed,
     Entries,
     MatMul,
@@ -53,6 +54,7 @@ class ForwardPass:
         entries: The input.
         width: n.
         taps: By the name of a watched vector, the vector added to it.
+        key: Of the masks of dropout; None for none.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class ForwardPass:
         entries: Float[Array, " F"],
         width: int,
         taps: dict[str, Array],
+        key: Array | None = None,
     ):
         self.recording, self.numbers, self.params = recording, numbers, params
-        self.entries, self.width, self.taps = entries, width, taps
+        self.entries, self.width, self.taps, self.key = entries, width, taps, key
         self._places: dict[Node, tuple[PyTree, int | None]] = {}  # a value, or a row of an array
         self._run(recording.once(alike_operations, tuple(recording.nodes)))
 
@@ -200,6 +203,12 @@ class ForwardPass:
                 rank = len(node.shape)
                 args = zip(node.args, operands, strict=True)
                 return function.fn(*(z if isinstance(arg, Vector) else _beside(z, rank) for arg, z in args))
+            case Dropped(site=(number, *_)):
+                keep, z = operands
+                if self.key is None:
+                    return z
+                mask = jax.random.bernoulli(jax.random.fold_in(self.key, number), keep, z.shape)
+                return jnp.where(mask, z / keep, 0.0)
             case BatchMean():
                 return lax.pmean(operands[0], BATCH)
 
@@ -220,8 +229,10 @@ class ForwardPass:
         body = loop.body
         groups = self.recording.once(alike_operations, tuple(body.nodes))
 
-        def step(states: list[Array], parts: list[Array]) -> tuple[list[Array], list[Array]]:
-            here = copy.copy(self)
+        def step(states: list[Array], at: tuple[Array | None, list[Array]]) -> tuple[list[Array], list[Array]]:
+            here, (number, parts) = copy.copy(self), at
+            if self.key is not None and number is not None:
+                here.key = jax.random.fold_in(self.key, number)
             here._places = dict(self._places)
             here._places.update({node: (value, None) for node, value in zip(body.states, states, strict=True)})
             here._places.update({node: (value, None) for node, value in zip(body.fields, parts, strict=True)})
@@ -229,7 +240,8 @@ class ForwardPass:
             return [here[carry] for carry in body.carries], [here[out] for out in body.outs]
 
         every = [self[read.vector] for read in body.fields]
-        return lax.scan(step, [self[z] for z in loop.initial], every, length=body.length)[1]
+        numbers = None if self.key is None else jnp.arange(body.length)
+        return lax.scan(step, [self[z] for z in loop.initial], (numbers, every), length=body.length)[1]
 
     def _convolved(self, node: Convolve, std: Value, *source: Array) -> Array:
         """(σ/√(kn)) Σ_o W_o z_{sp+o}."""

@@ -97,7 +97,11 @@ class FiniteProgram:
         }
 
     def apply(
-        self, params: dict[str, Array], x: ArrayLike, lengths: Integer[ArrayLike, " N"] | None = None
+        self,
+        params: dict[str, Array],
+        x: ArrayLike,
+        lengths: Integer[ArrayLike, " N"] | None = None,
+        key: jax.Array | None = None,
     ) -> Float[Array, "N ..."]:
         """The outputs, (N,) or (N, O).
 
@@ -105,16 +109,23 @@ class FiniteProgram:
             params: Parameters as `init` gives them. Those of positions that an input does not have are not read.
             x: Inputs (N, …). A program with batch means takes them as one batch.
             lengths: (N,) concrete integers, how many entries of the first axis of each input count. None means all.
+            key: A PRNG key, of which the masks of dropout are drawn, for each input its own. None means no dropout.
 
         Raises:
-            TypeError: `params` is not a dictionary of arrays, or `x` is not floating-point.
+            TypeError: `params` is not a dictionary of arrays, `x` is not floating-point, or `key` is not a PRNG key.
             ValueError: The parameters are not the program's, `x` or `lengths` is not what it reads, or a program with
                 batch means is given inputs of different lengths.
         """
         groups = batch_groups(self.program, "", x, lengths)
         if len(groups) > 1 and self.program.record(groups[0].shape).couples_inputs:
             raise ValueError("lengths differ; expected inputs of one length for a program with batch means.")
-        outputs = [self._traced(params, group.x, {})[0] for group in groups]
+        keys = None
+        if key is not None:
+            check_key(key)
+            keys = jax.random.split(key, sum(len(group.x) for group in groups))
+        outputs = [
+            self._traced(params, group.x, {}, None if keys is None else keys[group.places])[0] for group in groups
+        ]
         return outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs)[order_of(groups)]
 
     def trace(self, params: dict[str, Array], x: ArrayLike, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
@@ -133,12 +144,14 @@ class FiniteProgram:
         """
         return self._traced(params, program_inputs(self.program, "x", x), taps)
 
-    def _traced(self, params: dict[str, Array], x: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def _traced(
+        self, params: dict[str, Array], x: Array, taps: dict[str, Array], keys: jax.Array | None = None
+    ) -> tuple[Array, dict[str, Array]]:
         """`trace` of checked inputs."""
         recording = self.program.record(x.shape[1:])
         self.check(recording, params, x.dtype)
         _check_taps(taps, recording, len(x), self.width, x.dtype)
-        return forward(recording, numbers_as(self.program, x.dtype), params, x, self.width, taps)
+        return forward(recording, numbers_as(self.program, x.dtype), params, x, self.width, taps, keys)
 
     def check(self, recording: Recording, params: Params, dtype: jnp.dtype) -> None:
         """Refuse parameters that are not the program's, and options that make a standard deviation negative.
@@ -185,14 +198,18 @@ def forward(
     x: Array,
     width: int,
     taps: dict[str, Array],
+    keys: jax.Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """The outputs of a recorded program, and the watched vectors by name, with taps added to those they name."""
+    """The outputs of a recorded program, and the watched vectors by name, with taps added to those they name.
+
+    With a key for each input there is dropout.
+    """
     params = {**params, **{name: _first(params[name], axes) for name, axes in axes_of(recording).items()}}
 
-    def one_input(entries: Array, taps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        return ForwardPass(recording, numbers, params, entries, width, taps).results()
+    def one_input(entries: Array, taps: dict[str, Array], key: jax.Array | None) -> tuple[Array, dict[str, Array]]:
+        return ForwardPass(recording, numbers, params, entries, width, taps, key).results()
 
-    return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps)
+    return jax.vmap(one_input, axis_name=BATCH)(x.reshape(len(x), -1), taps, keys)
 
 
 def _first(array: Array, sizes: Shape) -> Array:

@@ -8,6 +8,7 @@ from ntk.programs.language.atoms import (
     BatchMean,
     Bias,
     Convolve,
+    Dropped,
     Embed,
     Entries,
     MatMul,
@@ -63,6 +64,8 @@ def operands_of(node: Node) -> tuple[Node, ...]:
             )
         case Entry(of=of):
             return (of,)
+        case Dropped(keep=keep, vector=vector):
+            return keep, vector
         case BatchMean(vector=vector):
             return (vector,)
         case Features(terms=terms):

@@ -245,6 +245,29 @@ class Nonlin(Atom):
         return next(arg.shape for arg in self.args if not isinstance(arg, Scalar))
 
 
+MASK_COLUMNS = 4  # after the entries of an input: in limits of programs with dropout, the number of its masks
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dropped(Atom):
+    """A vector times a random mask over the keep rate. Each input has masks of its own, at each position.
+
+    Attributes:
+        vector: The vector.
+        keep: The probability that an entry of the mask is 1 and not 0.
+        site: What tells its masks from those of other places of the program.
+    """
+
+    vector: "Vector"
+    keep: Scalar
+    site: tuple[int, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its position axes: those of the vector."""
+        return self.vector.shape
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class BatchMean(Atom):
     """The mean of a vector over all inputs of the batch, coordinate by coordinate."""

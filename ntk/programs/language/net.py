@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from ntk.caches.rebinding import as_of_now
 from ntk.checks import as_numpy, check_choice, check_count, check_flag, shown
 from ntk.duals import Activation, ActivationLike, activation, check_breakpoints
-from ntk.programs.language.atoms import Bias, Parameter, Tap
+from ntk.programs.language.atoms import Bias, Dropped, Parameter, Tap
 from ntk.programs.language.functions import coordinatewise, promoting, softmax_where
 from ntk.programs.language.graph import Graph, Line, users_line
 from ntk.programs.language.loops import scan
@@ -20,6 +20,7 @@ from ntk.programs.language.outputs import OutputWeight
 from ntk.programs.language.positions import Shape, check_sizes
 from ntk.programs.language.scalars import (
     Apply,
+    Constant,
     Option,
     Scalar,
     ScalarLike,
@@ -151,6 +152,31 @@ class Net:
         """
         check_sizes(f"axes of {name!r}", axes)
         return single(self.graph.make(Bias, self.parameter(name, "bias", std, axes=axes), axes))
+
+    def dropout(self, z: Vector, keep: ScalarLike) -> Vector:
+        """m∘z/p with a random mask m of zeros and ones, of mean p: dropout in training (theory.md 3.20).
+
+        Every input, every position and every call has a mask of its own. An input has one mask in all its kernels with
+        other inputs of a call, and an input that stands twice in a batch has two. A network of finite width draws masks
+        where `apply` is given a key. Without a key it returns z, as in testing.
+
+        Args:
+            z: A vector. A function that reads the result is sampled, so dropout is best put after the function.
+            keep: p, from above 0 to 1. This is the `rate` of neural-tangents.
+
+        Raises:
+            TypeError: `z` is not a vector of the program.
+            ValueError: `keep` is not such a number.
+        """
+        if not isinstance(z, Vector):
+            raise TypeError(f"dropout is given {shown(z)}; expected a vector of the program.")
+        rate = fixed_scalar(self.graph, keep, "keep of dropout")
+        check_no_axes("keep of dropout", rate)
+        if isinstance(rate, Constant) and not 0 < rate.value <= 1:
+            raise ValueError(f"keep of dropout is {rate.value}; expected a number from above 0 to 1.")
+        self.needs_nonnegative("keep of dropout", rate)
+        self.needs_nonnegative("1 - keep of dropout", 1.0 - rate)
+        return single(self.graph.make(Dropped, z, rate, (len(self.graph.nodes),))) if z.terms else z
 
     def output(self, name: str, std: ScalarLike = 1.0, mean: ScalarLike = 0.0) -> OutputWeight:
         """(1/√m)(σ v + μ), for an output `v @ vector` (m = n) or `v @ x` of d entries of the input (m = d).

@@ -17,7 +17,7 @@ from ntk.decomposition import gram, unit_scaled
 from ntk.dtypes import common_dtype
 from ntk.learning_rates import Rates, Trained
 from ntk.programs.batches import program_batches
-from ntk.programs.language.atoms import BatchMean, Bias, Embed, Gaussian, MatMul, Parameter
+from ntk.programs.language.atoms import BatchMean, Bias, Dropped, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.language.graph import reachable
 from ntk.programs.language.program import Recording, TensorProgram, check_program
 from ntk.programs.language.scalars import Moment
@@ -184,6 +184,8 @@ def _check_covered(recording: Recording) -> None:
     for node in recording.nodes:
         if isinstance(node, BatchMean):
             raise ValueError(f"the program takes a batch mean at {node.line}; expected one that does not.")
+        if isinstance(node, Dropped):
+            raise ValueError(f"the program has dropout at {node.line}; expected none: its masks are not drawn here.")
     output = recording.output
     if not output.readouts and not any(isinstance(node, Moment) for node in reachable([output.offset])):
         raise ValueError(f"the output is a constant at {output.line}; expected a product or an average of vectors.")

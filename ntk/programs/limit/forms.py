@@ -3,8 +3,10 @@
 import operator
 
 from ntk.programs.language.atoms import (
+    MASK_COLUMNS,
     Atom,
     Convolve,
+    Dropped,
     Embed,
     Entries,
     Family,
@@ -30,7 +32,8 @@ class Forms:
         is_exact: Whether every expectation that its kernels need has a closed form, or a quadrature as good.
         is_exact_outside_loops: Whether this is so if the moments of all sampled loops are known.
         sampled_loops: The loops of which a vector has no closed form, in the order of their making.
-        drawn: The Gaussian vectors, in the order of their making.
+        drawn: The Gaussian vectors and the masks, in the order of their making.
+        has_masks: Whether there is dropout.
         couples_inputs: Whether an output depends on the other inputs of the batch.
     """
 
@@ -58,7 +61,11 @@ class Forms:
             and all(self.has_closed_mean(vector) for vector in moments)
         )
         self.is_exact = self.is_exact_outside_loops and not self.sampled_loops
-        self.drawn = [node for node in recording.nodes if isinstance(node, Gaussian) and not isinstance(node, Tap)]
+        self.drawn = [
+            node for node in recording.nodes if isinstance(node, Gaussian | Dropped) and not isinstance(node, Tap)
+        ]
+        self.has_masks = any(isinstance(node, Dropped) for node in nodes)
+        self.has_masks_in_loops = any(isinstance(node, Dropped) for node in self._inside)
         self.couples_inputs = recording.couples_inputs
 
     def unary(self, atom: Nonlin) -> tuple[Unary, Vector]:
@@ -140,9 +147,10 @@ class Forms:
         return scalar in self._unbounded
 
     def entries(self, node: Node) -> frozenset[int]:
-        """The places of the input that it depends on."""
+        """The places of the input that it depends on. Those before 0 are of the number of the input's masks."""
         if node not in self._entries:
-            self._entries[node] = frozenset().union(*(self._entries[part] for part in node.parts))
+            masks = frozenset(range(-MASK_COLUMNS, 0)) if isinstance(node, Dropped) else frozenset()
+            self._entries[node] = masks.union(*(self._entries[part] for part in node.parts))
         return self._entries[node]
 
     def _learn(self, node: Node) -> None:
@@ -178,15 +186,19 @@ class Forms:
         return all(map(self.has_closed_form, vectors)) and all(map(self.has_closed_mean, means))
 
     def _learn_atom(self, atom: Atom) -> None:
-        """Maps of positions keep what all their terms are."""
+        """Maps of positions keep what all their terms are; with masks these are not Gaussian."""
         sampled = isinstance(atom, Scanned) and atom.loop in self.sampled_loops
-        parts = [part for part, _ in atom.vector.terms] if isinstance(atom, Rearranged) and not sampled else None
+        parts = None
+        if isinstance(atom, Rearranged | Dropped) and not sampled:
+            parts = [part for part, _ in atom.vector.terms]
         closed = sampled or isinstance(atom, One | Gaussian | State) or self._unary.get(atom) is not None
         for known, itself in (
             (self._centred, isinstance(atom, Gaussian)),
             (self._closed, closed),
             (self._closed_mean, closed or self.factors(atom) is not None),
         ):
+            if isinstance(atom, Dropped) and known is self._centred:
+                continue
             if itself if parts is None else known.issuperset(parts):
                 known.add(atom)
 

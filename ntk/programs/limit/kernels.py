@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ntk.checks import MOST_STEPS, as_numpy, check_count, is_concrete, shown
 from ntk.dtypes import common_dtype
 from ntk.learning_rates import Rates, Trained
+from ntk.programs.language.atoms import MASK_COLUMNS
 from ntk.programs.language.positions import Shape
 from ntk.programs.language.program import TensorProgram, check_program
 from ntk.programs.lengths import check_one_shape, joined, program_groups
@@ -177,7 +178,7 @@ def _kernels(
     recordings = [program.record(group.shape) for group in groups.every]
     rates = functools.partial(rates_of_program, trained, recordings)
     estimates = [_estimate(program, *groups.two(*pair), only_ntk, tile_size, seed, rates) for pair in groups.pairs]
-    batches = [(forms := _forms(program, group.shape), _flat(forms, group.x)) for group in groups.every]
+    batches = [(forms := _forms(program, group.shape), _flat(forms, group.x, 0)) for group in groups.every]
     numbers = numbers_as(program, batches[0][1].dtype)
     check_scalars(batches, samples, numbers)
     result = joined([estimate(samples) for estimate in estimates], groups)
@@ -197,9 +198,16 @@ def _forms(program: TensorProgram, *shapes: Shape) -> Forms:
     return forms if is_on_arrays(forms) or samples_loops(forms) else forms_of(unrolled(written))
 
 
-def _flat(forms: Forms, x: Array) -> Float[Array, "N F"]:
-    """The entries of each input. Roots of covariances are not taken in half precision."""
-    return x.reshape(len(x), -1).astype(x.dtype if forms.is_exact else common_dtype(x.dtype, jnp.float32))
+def _flat(forms: Forms, x: Array, first: int) -> Float[Array, "N F"]:
+    """The entries of each input. Roots of covariances are not taken in half precision.
+
+    With dropout the digits of a number follow them, `first` of the first input, that tells the inputs' masks apart.
+    """
+    flat = x.reshape(len(x), -1).astype(x.dtype if forms.is_exact else common_dtype(x.dtype, jnp.float32))
+    if not forms.has_masks:
+        return flat
+    digits = (np.arange(first, first + len(x))[:, None] >> (8 * np.arange(MASK_COLUMNS))) & 255
+    return jnp.concatenate([flat, jnp.asarray(digits, flat.dtype)], axis=1)
 
 
 def _estimate(
@@ -220,7 +228,7 @@ def _estimate(
     check_one_shape(forms.couples_inputs, shapes)
     if x2 is not None and forms.recording.has_two_shapes and not (forms.is_exact or forms.sampled_loops):
         x1, x2 = _of_one_length(x1, x2)
-    flat1, flat2 = _flat(forms, x1), None if x2 is None else _flat(forms, x2)
+    flat1, flat2 = _flat(forms, x1, 0), None if x2 is None else _flat(forms, x2, len(x1))
     of_parameters = unrolled_rates(rates(flat1.dtype), written, forms.recording)
     arguments = numbers_as(program, flat1.dtype), flat1, flat2, of_parameters
 

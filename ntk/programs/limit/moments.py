@@ -22,7 +22,18 @@ from jaxtyping import Array, Float
 from ntk.decomposition import gram, unit_scaled
 from ntk.infinite_width.moments import Fingerprint, OwnMoments, fingerprints, same_inputs
 from ntk.learning_rates import Rates
-from ntk.programs.language.atoms import Atom, Embed, Gaussian, MatMul, Nonlin, One, Parameter, Tap
+from ntk.programs.language.atoms import (
+    MASK_COLUMNS,
+    Atom,
+    Dropped,
+    Embed,
+    Gaussian,
+    MatMul,
+    Nonlin,
+    One,
+    Parameter,
+    Tap,
+)
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Value
 from ntk.programs.language.vectors import Vector, single
@@ -67,6 +78,10 @@ class Moments(abc.ABC):
         """Which tokens are equal, given as (N, 1)."""
 
     @abc.abstractmethod
+    def same_masks(self) -> Array:
+        """1 where both inputs are one, with the same masks, else 0."""
+
+    @abc.abstractmethod
     def average(self, draws1: Array, draws2: Array) -> Array:
         """E x x̄ from draws of both."""
 
@@ -101,7 +116,7 @@ class Moments(abc.ABC):
         """Whether C or τ of two atoms is 0 whatever the inputs are."""
         if isinstance(p, One) or isinstance(q, One):
             return tangent or isinstance(p, Gaussian) or isinstance(q, Gaussian)
-        if not tangent and isinstance(p, Nonlin) and isinstance(q, Nonlin):
+        if not tangent and isinstance(p, Nonlin | Dropped) and isinstance(q, Nonlin | Dropped):
             return False
         shared = self.forms.families(p) & self.forms.families(q)
         taps = (origin for origin, _ in shared if isinstance(origin, str))
@@ -110,6 +125,8 @@ class Moments(abc.ABC):
     def atom_product(self, p: Atom, q: Atom) -> Rule:
         """C(p, q) of two atoms."""
         match p, q:
+            case (Dropped(), _) | (_, Dropped()):
+                return (yield from self._dropped(self.product, p, q))
             case One(), One():
                 return self.zeros() + 1.0
             case Gaussian(), Gaussian():
@@ -127,6 +144,8 @@ class Moments(abc.ABC):
     def atom_tangent(self, p: Atom, q: Atom) -> Rule:
         """τ(p, q) of two atoms."""
         match p, q:
+            case (Dropped(), _) | (_, Dropped()):
+                return (yield from self._dropped(self.tangent, p, q))
             case Tap(name=name), Tap():
                 return self.sources[name]
             case MatMul(vector=z1), MatMul(vector=z2):
@@ -147,6 +166,14 @@ class Moments(abc.ABC):
                 (_, slope), tau = yield [(self.nonlinear, p, q), (self.tangent, u1, u2)]
                 return slope * tau
         return (yield from self._stein(self.tangent, p, q))
+
+    def _dropped(self, rule: Callable[..., Rule], p: Atom, q: Atom) -> Rule:
+        """The moments without masks, over the keep rate if both have the same mask (theory.md 3.20)."""
+        (moment,) = yield [(rule, *(each.vector if isinstance(each, Dropped) else single(each) for each in (p, q)))]
+        if p is not q or not isinstance(p, Dropped):
+            return moment
+        (keep,) = yield [(self.own[0].scalar, p.keep)]
+        return moment * (1.0 + self.same_masks() * (1.0 / keep - 1.0))
 
     def _stein(self, rule: Callable[..., Rule], p: Atom, q: Atom) -> Rule:
         """Of a Gaussian g and φ(u): E g φ(u) = E g u · E u φ(u)/E u², and τ(g, φ(u)) = τ(g, u) E φ'(u)."""
@@ -215,6 +242,10 @@ class OwnInputs(Moments):
         """Which two tokens of an input are equal."""
         return (tokens1 == tokens2)[:, 0].astype(tokens1.dtype)
 
+    def same_masks(self) -> Array:
+        """Each input is one with itself."""
+        return self.zeros() + 1.0
+
     def average(self, draws1: Array, draws2: Array) -> Array:
         """E x x̄ from draws of both, (S, N) each."""
         return jnp.mean(draws1 * draws2, axis=0)
@@ -270,6 +301,8 @@ class OwnInputs(Moments):
                 total += c
             elif factors := self.forms.factors(atom):
                 total += c * (yield [(self.product, *factors)])[0]
+            elif isinstance(atom, Dropped):
+                total += c * (yield [(self.expectation, atom.vector)])[0]
             else:
                 total += c * (yield [(self.mean, atom)])[0][0]
         return total
@@ -315,6 +348,10 @@ class PairsOfInputs(Moments):
         """Which tokens of two inputs are equal."""
         return (tokens1 == tokens2.T).astype(tokens1.dtype)
 
+    def same_masks(self) -> Array:
+        """By the numbers of masks, which are the last columns."""
+        return same_masks(self.own[0].x, self.own[1].x)
+
     def average(self, draws1: Array, draws2: Array) -> Array:
         """E x x̄ from draws of both, (S, N) each."""
         return gram(draws1.T, draws2.T) / len(draws1)
@@ -336,6 +373,12 @@ class PairsOfInputs(Moments):
         )
         same = same_inputs(bits1, bits2)
         return (yield Call(self.forms.recording.once(product_with_itself, phi), (own1, K, own2, same)))
+
+
+def same_masks(x1: Float[Array, "N1 F"], x2: Float[Array, "N2 G"]) -> Float[Array, "N1 N2"]:
+    """1 where the numbers of the inputs' masks are equal, else 0."""
+    numbers1, numbers2 = (x[:, -MASK_COLUMNS:] for x in (x1, x2))
+    return jnp.all(numbers1[:, None] == numbers2[None], axis=-1).astype(x1.dtype)
 
 
 def _times(c: Value, e: Value, moment: Array) -> Array:

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ntk.linalg import highest_matmul, highest_tensordot
-from ntk.programs.language.atoms import BatchMean, Gaussian, Nonlin, One, Tap
+from ntk.programs.language.atoms import BatchMean, Dropped, Gaussian, Nonlin, One, Tap
 from ntk.programs.language.graph import Node
 from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.demand import Rule
 from ntk.programs.limit.draws.conditioning import draw_given
-from ntk.programs.limit.moments import Moments, PairsOfInputs
+from ntk.programs.limit.moments import Moments, PairsOfInputs, same_masks
 from ntk.programs.scalar_values import beside_draws
 
 
@@ -109,11 +109,18 @@ class Sampler:
                     values[node] = self.zeros + 1.0
                 case Nonlin(function=function, args=args):
                     values[node] = function.fn(*(values[arg] for arg in args))
+                case Dropped(vector=inner, keep=keep):
+                    values[node] = jnp.where(self._uniform(node) < values[keep], values[inner] / values[keep], 0.0)
                 case BatchMean(vector=inner):
                     values[node] = self._batch_mean(values[inner])
                 case Vector(terms=terms):
                     values[node] = sum((values[factor] * values[atom] for atom, factor in terms), self.zeros)
         return values[vector]
+
+    def _uniform(self, node: Dropped) -> Float[Array, "S N"]:
+        """Uniform numbers for masks, the same where an input stands twice to be met with itself."""
+        x = self.pairs.own[0].x
+        return jax.scipy.special.ndtr(self.noise[node])[:, jnp.argmax(same_masks(x, x), axis=1)]
 
     def _batch_mean(self, values: Float[Array, "S N"]) -> Float[Array, "S N"]:
         ends = [sum(self.batch_sizes[: number + 1]) for number in range(len(self.batch_sizes))]
@@ -125,7 +132,7 @@ class Sampler:
         """Draws of y (S, N), given those of its family before it, and what they are all `Drawn` of."""
         if isinstance(y, Tap):
             return self.zeros, None
-        family = [other for other in self.forms.drawn if other.family == y.family]
+        family = [other for other in self.forms.drawn if isinstance(other, Gaussian) and other.family == y.family]
         earlier = family[: family.index(y)]
         covariances = yield [(self.pairs.covariance, other, y) for other in (*earlier, y)]
         before = (yield [(self.draw, earlier[-1])])[0][1] if earlier else None

@@ -17,6 +17,7 @@ from ntk.programs.language.atoms import (
     BatchMean,
     Bias,
     Convolve,
+    Dropped,
     Embed,
     Entries,
     MatMul,
@@ -85,6 +86,7 @@ class _Unrolling:
         self.net = Net(self.graph)
         self.values: dict[Node, Values] = {}
         self.results: dict[Loop, list[list[Values]]] = {}  # of each step
+        self.steps: tuple[int, ...] = ()  # of the loops that are under way
         for node in recording.nodes:
             self.graph.line = node.line
             self._add(node)
@@ -122,7 +124,8 @@ class _Unrolling:
         if isinstance(node, Loop):
             self._run(node)
         elif isinstance(
-            node, Vector | Scalar | BatchMean | Bias | Convolve | Embed | MatMul | Rearranged | Nonlin | One | Tap
+            node,
+            Vector | Scalar | BatchMean | Bias | Convolve | Dropped | Embed | MatMul | Rearranged | Nonlin | One | Tap,
         ):
             self.values[node] = self._of(node)
 
@@ -134,8 +137,10 @@ class _Unrolling:
             self.values.update(zip(body.states, states, strict=True))
             for read in body.fields:
                 self.values[read] = self.values[read.vector][step, ...]
+            self.steps = (*self.steps, step)
             for node in body.nodes:
                 self._add(node)
+            self.steps = self.steps[:-1]
             states = [self.values[carry] for carry in body.carries]
             self.results[loop].append([self.values[out] for out in body.outs])
 
@@ -184,6 +189,11 @@ class _Unrolling:
                 return np.transpose(self.values[vector], order)
             case Nonlin(function=function, args=args):
                 return _each(function, *(self.values[arg] for arg in args))
+            case Dropped(vector=vector, keep=keep, site=site):
+                zs, rate = self.values[vector], self.number(keep)
+                masks = ((*site, *self.steps, *position) for position in np.ndindex(zs.shape))
+                dropped = (self.graph.make(Dropped, z, rate, mask) for z, mask in zip(zs.flat, masks, strict=True))
+                return _array(map(single, dropped), zs.shape)
             case BatchMean(vector=vector):
                 return _each(lambda z: z.batch_mean(), self.values[vector])
             case Vector(terms=terms, shape=shape):

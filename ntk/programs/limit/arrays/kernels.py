@@ -52,7 +52,8 @@ def is_on_arrays(forms: Forms) -> bool:
     """Whether the kernels of a program have a plan here. Without position axes it needs none."""
     recording = forms.recording
     has_axes = any(isinstance(node, Vector) and node.shape for node in recording.nodes)
-    return has_axes and forms.is_exact and not forms.couples_inputs and recording.once(has_plan, forms)
+    alone = not (forms.couples_inputs or forms.has_masks_in_loops)
+    return has_axes and forms.is_exact and alone and recording.once(has_plan, forms)
 
 
 def has_plan(forms: Forms) -> bool:

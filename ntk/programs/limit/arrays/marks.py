@@ -16,9 +16,11 @@ from jaxtyping import Array, Float, UInt32
 
 from ntk.infinite_width.moments import Fingerprint, fingerprints, mixed_bits
 from ntk.programs.language.atoms import (
+    MASK_COLUMNS,
     Atom,
     Bias,
     Convolve,
+    Dropped,
     Embed,
     Entries,
     MatMul,
@@ -104,6 +106,10 @@ class Marks:
                 for axis, window in enumerate(windows, 1):
                     word = _sum(window.reads(word, (axis,)), (number, axis))
                 return word if shared else word + _of_places(node.shape, number)[None]
+            case Dropped(vector=vector):
+                masks = along(self.bits[number][:, -MASK_COLUMNS:], -1)
+                each_position = masks.reshape(-1, *(1 for _ in node.shape)) + _of_places(node.shape, number)[None]
+                return _sum([of(vector), each_position], (number, 0))
             case Scanned(loop=loop, number=place):
                 if loop not in self.loops:
                     self.loops[loop] = self.of_loop(loop)
@@ -175,6 +181,8 @@ def _salted(word: UInt32[Array, "N ..."], node: Node, number: int) -> UInt32[Arr
             what = parameter
         case Nonlin(function=function):
             what = function
+        case Dropped(site=site):
+            what = site
         case Apply(fn=fn, over=over):
             what = fn, over
         case Constant(value=value) | Option(name=value):

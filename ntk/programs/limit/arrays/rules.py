@@ -11,6 +11,7 @@ from ntk.programs.language.atoms import (
     Atom,
     Bias,
     Convolve,
+    Dropped,
     Embed,
     Entries,
     MatMul,
@@ -72,6 +73,8 @@ def rule_of(forms: Forms, key: Key, indices: Indices, own: bool) -> Rule:
             return Rule([], lambda values: values.sampled[of].mean)
         case Alone(of=Scanned() as of):
             return mean_of_scanned(rule_of, forms, of)
+        case Alone(of=Dropped() as of):
+            return Rule([Need(0, Alone(of.vector))], lambda _, mean: mean)
         case Along(loop=loop):
             return along(rule_of, forms, loop)
         case Meeting():
@@ -93,6 +96,8 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
             return moved(key, indices)
         case (Mixed(), _) | (_, Mixed()):
             return mixed(key, indices)
+        case (Dropped(), _) | (_, Dropped()):
+            return _dropped(key, indices)
         case (Transposed(), _) | (_, Transposed()):
             return transposed(key, indices)
         case _ if any(isinstance(field, Scanned) and field.loop in forms.sampled_loops for field in key):
@@ -225,6 +230,29 @@ def _embedded(p: Embed, q: Embed, indices: Indices) -> Rule:
         return Moments(values.variance(p.parameter) * products, values.trained_variance(p.parameter) * products)
 
     return Rule([], compute)
+
+
+def _dropped(key: Pair, indices: Indices) -> Rule:
+    """The moments without masks, over the keep rate at equal positions with the same mask (theory.md 3.20)."""
+    a, b = (field.vector if isinstance(field, Dropped) else field for field in key)
+    site = key.a if key.a is key.b else None
+
+    def compute(values: Values, z: Moments) -> Moments:
+        if not isinstance(site, Dropped):
+            return Moments(z.C, z.tau)
+        gain = 1.0 / values.numbers[site.keep] - 1.0
+
+        def masked(moment: Array | None) -> Array | None:
+            if moment is None:
+                return None
+            met = Named(moment * values.same_masks(moment.ndim), indices.names)
+            for p, q in zip(*indices, strict=True):
+                met = met if p == q else met.where_equal(p, q)
+            return moment + gain * met.array
+
+        return Moments(masked(z.C), masked(z.tau))
+
+    return Rule([Need(0, Pair(a, b), indices)], compute)
 
 
 def _bias(parameter: Parameter, key: Pair, indices: Indices) -> Rule:

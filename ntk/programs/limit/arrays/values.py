@@ -19,6 +19,7 @@ from ntk.programs.language.loops import Scanned
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
 from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step, Tree
+from ntk.programs.limit.moments import same_masks
 
 
 class SampledMoments(NamedTuple):
@@ -145,6 +146,12 @@ class Values:
         tokens = [x[:, s.places[..., 0]] for x, s in zip(self.sides, (source1, source2), strict=True)]
         first, second = (self.beside(each, indices, side) for side, each in enumerate(tokens))
         return (first == second).astype(first.dtype)
+
+    def same_masks(self, ndim: int) -> Array:
+        """1 where both inputs are one, with the same masks, else 0; to broadcast against moments."""
+        if not self.paired:
+            return jnp.ones((), self.sides[0].dtype)
+        return jnp.expand_dims(same_masks(*self.sides), range(2, ndim))
 
     def same(self, marks: Sequence[Fingerprint], indices: Indices) -> Bool[Array, "..."]:
         """Which pairs have equal marks: there the vector is one and the same."""

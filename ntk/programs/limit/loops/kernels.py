@@ -41,7 +41,7 @@ _TILE = 4  # inputs of each side
 
 def samples_loops(forms: Forms) -> bool:
     """Whether the kernels of a program follow from samples of its loops, step by step, and from rules on arrays."""
-    if not forms.sampled_loops or not forms.is_exact_outside_loops or forms.couples_inputs:
+    if not forms.sampled_loops or not forms.is_exact_outside_loops or forms.couples_inputs or forms.has_masks:
         return False
     if moments_before_jumps(forms.recording):  # Their samples are looked at one by one.
         return False
