@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import jaxprs_in_params
 from tolerances import CLOSED_FORM, DIFFERENCE
 
 import ntk
@@ -94,21 +93,6 @@ def test_a_loop_has_the_kernels_of_its_steps(name):
     expected, found = one_by_one(program, x1, x2), ntk.infinite_kernels(program, x1, x2)
     np.testing.assert_allclose(found.ntk, expected.ntk, rtol=CLOSED_FORM["float64"])
     np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
-
-
-def equations(program, steps):
-    """How many there are in the traced program, those of inner programs among them."""
-
-    def count(jaxpr):
-        inner = (part for each in jaxpr.eqns for part in jaxprs_in_params(each.params))
-        return len(jaxpr.eqns) + sum(map(count, inner))
-
-    x = jnp.ones((1, steps, 1))
-    return count(jax.make_jaxpr(lambda x: ntk.infinite_ntk(program, x))(x).jaxpr)
-
-
-def test_the_traced_program_does_not_grow_with_the_number_of_steps():
-    assert equations(begun_later, 16) == equations(begun_later, 64)
 
 
 def test_marks_of_the_first_state_are_those_of_what_it_reads():

@@ -99,7 +99,7 @@ def rows(net, x):
 
 @ntk.tensor_program
 def residual(net, x):
-    """A state that keeps its old value. Arrays have no rule for it, so its steps are read one by one."""
+    """A state that keeps its old value."""
     W, U, phi = net.matrix("w"), net.input_matrix("u"), net.phi("erf")
 
     def step(s, entries):
@@ -136,8 +136,9 @@ ON_ARRAYS = {
     "read again": (read_again, (3, 2, 2)),
     "rows": (rows, (2, 2, 3, 1)),
     "begun": (begun, (2, 2, 2)),
+    "residual": (residual, (2, 2, 2)),
 }
-ONE_BY_ONE = {"residual": (residual, (2, 2, 2)), "nested": (nested, (2, 2, 2, 1))}
+ONE_BY_ONE = {"nested": (nested, (2, 2, 2, 1))}
 # The recursion of `ntk.RNN` stands in for "last".
 SLOW = (
     "last",

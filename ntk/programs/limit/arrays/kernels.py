@@ -115,6 +115,9 @@ def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:
 
 def _entries(step: Step) -> int:
     """Those of a step's array for one pair of inputs."""
+    if isinstance(step.key, Meeting):
+        lengths = [loop.body.length for loop in (step.key.first, step.key.second)]
+        return math.prod(lengths) if step.indices.left[0] != step.indices.right[0] else lengths[0]
     if not isinstance(step.key, Pair):
         return 1
     a, b = step.key

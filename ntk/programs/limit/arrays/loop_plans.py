@@ -1,8 +1,13 @@
-"""What the steps of loops need: the rules to follow at one step, or at one pair of steps (theory.md 3.12)."""
+"""What the steps of loops need: the rules to follow at one step, or at one pair of steps (theory.md 3.12, 3.21)."""
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
 
 from ntk.programs.language.atoms import Atom, Mixed, Moved, Nonlin, Rearranged, Transposed
 from ntk.programs.language.loops import AtStep, Body, Loop, Scanned, State
@@ -12,13 +17,16 @@ from ntk.programs.limit.arrays.indices import Indices, all_pairs, equal, joined
 from ntk.programs.limit.arrays.plan import (
     Alone,
     Key,
+    Moments,
     Need,
     NotOnArrays,
     Pair,
     Rule,
     Step,
+    Tree,
     steps_to,
 )
+from ntk.programs.limit.arrays.values import Known, Past, Values
 from ntk.programs.limit.forms import Forms
 
 RuleOf = Callable[[Forms, Key, Indices, bool], Rule]
@@ -47,6 +55,17 @@ class Carried(NamedTuple):
     def moves(self) -> tuple[bool, bool]:
         """Which sides are states. The other one stays at its step."""
         return isinstance(self.pair.a, State), isinstance(self.pair.b, State)
+
+    def kept(self, values: Values, found: Known, own: bool) -> Tree:
+        """What the next step is given."""
+        return self.filled(values, found.of(self.after, self.indices), own)
+
+    def filled(self, values: Values, found: Tree, own: bool) -> Tree:
+        """Moments without those that are None, and without τ of one input with itself, which nothing reads."""
+        if not isinstance(self.key, Pair):
+            return found
+        C, tau = (values.filled(part, self.key, self.indices) for part in (found.C, found.tau))
+        return Moments(C, None if own else tau)
 
 
 class StepPlan(NamedTuple):
@@ -93,8 +112,32 @@ def _plan_of_along(rule_of: RuleOf, forms: Forms, loop: Loop) -> StepPlan:
                     for need in step.rule.needs:
                         if need.side == side:
                             goals[need.key] = joined(need.indices, goals.get(need.key, need.indices))
+    if (past := plan_past(rule_of, forms, loop)) is not None:
+        goals |= dict.fromkeys(met_alone(past, loop), Indices((), ()))
     plan_of = functools.partial(_plan, rule_of, forms, (loop.body, loop.body), own=True)
     return plan_of(_with_rules(plan_of, goals))
+
+
+def plan_past(rule_of: RuleOf, forms: Forms, loop: Loop) -> StepPlan | None:
+    """How a step of a loop meets the ones before, if it has to: if states meet what is computed at their own step."""
+    if loop.body.outs[0].shape:
+        return None
+    plan = forms.recording.once(_plan_of_meeting, rule_of, forms, loop, loop, Indices((), ()))
+    return None if plan.is_diagonal else plan
+
+
+def met_alone(past: StepPlan, loop: Loop) -> list[Key]:
+    """What a step has to give alone, for the next ones to meet it and those before."""
+    starts = [row_start(each, loop) for each in past.states if each.moves[1]]
+    return [*starts, *(each.after for each in past.states if each.moves[0])]
+
+
+def row_start(each: Carried, loop: Loop) -> Key:
+    """What a state gives with the first state of the other side: after the step if it moves on, else at the step."""
+    first, after = before_all(each.key, (loop, loop)), each.after
+    assert isinstance(first, Pair)
+    assert isinstance(after, Pair)
+    return Pair(after.a if each.moves[0] else each.pair.a, first.b)
 
 
 def _possible(first: Body, second: Body) -> list[Indices]:
@@ -209,7 +252,7 @@ def _rule(
             inside = [node in body.nodes for node, body in zip(key, bodies, strict=True)]
             has_state = any(isinstance(node, State) for node in key)
             if has_state and own and (any(inside) or any(isinstance(node, AtStep) for node in key)):
-                raise NotOnArrays  # Of one input with itself, equal steps alone are kept.
+                return _beside_past(rule_of, forms, bodies, key, indices)
             if has_state and any(isinstance(node, Moved | Mixed | Transposed) for node in key):
                 return rule_of(forms, key, indices, own)
             if has_state or not any(inside):
@@ -225,6 +268,67 @@ def _rule(
                 leaves[key] = indices
                 return given
     return rule_of(forms, key, indices, own)
+
+
+def _beside_past(rule_of: RuleOf, forms: Forms, bodies: tuple[Body, Body], key: Pair, indices: Indices) -> Rule:
+    """A state beside what is computed at its own step, of one input, from all steps before (theory.md 3.21)."""
+    if indices.names:
+        raise NotOnArrays
+    here, state = key if isinstance(key.b, State) else key[::-1]
+    assert isinstance(state, State)
+    (loop,) = (node for node in forms.recording.nodes if isinstance(node, Loop) and node.body is state.body)
+    start, goal = (Pair(here, z) for z in (loop.initial[state.number], state.body.carries[state.number]))
+    plan, known = _plan(rule_of, forms, bodies, {goal: indices}, own=False), plan_past(rule_of, forms, loop)
+    if known is None or not _read_of_past(plan) <= _read_of_past(known):
+        raise NotOnArrays
+    across = [each for each in plan.states if each.moves == (False, True)]
+    alone = list(dict.fromkeys(need.key for step in plan.steps for need in step.rule.needs if need.side == 1))
+    needs = [Need(0, each) for each in (start, *(before_all(each.key, (loop, loop)) for each in across), *alone)]
+
+    def compute(values: Values, first: Moments, *read: Tree) -> Moments:
+        begun = Carried(goal, indices, goal).filled(values, first, own=True)
+        if values.past is None:
+            return begun
+        starts = {each.key: each.filled(values, found, own=True) for each, found in zip(across, read, strict=False)}
+        own = dict(zip(alone, read[len(across) :], strict=True))
+        found = along_past(plan, values, values.past, own, starts)[goal]
+        step = values.past.step
+        return jax.tree.map(lambda entry, row: jnp.where(step == 0, entry, row[step - 1]), begun, found)
+
+    return Rule(needs, compute)
+
+
+def _read_of_past(plan: StepPlan) -> set[Key]:
+    """What has to be known of the steps before, and of all pairs of steps."""
+    alone = {need.key for step in plan.steps for need in step.rule.needs if need.side == 2}
+    return alone | {each.key for each in plan.states if each.moves[0]} | {key for key, _ in plan.outside}
+
+
+def along_past(
+    plan: StepPlan, values: Values, past: Past, own: dict[Key, Tree], starts: dict[Key, Tree]
+) -> dict[Key, Tree]:
+    """The goals of a plan, and what its states are after, at a step of one input beside all steps before of it.
+
+    Args:
+        plan: Of a pair of steps.
+        values: At the step.
+        past: What is known of the steps before.
+        own: What the step gives alone.
+        starts: The states that the next one of the steps before is given, before the first one.
+    """
+    goals = [Carried(goal, Indices((), ()), goal) for goal in plan.goals]
+
+    def entry(beside: dict[Key, Tree], there: tuple[dict[Key, Tree], dict[Key, Tree]]) -> Tree:
+        moving, other = there
+        known = tuple(Known(found, dict.fromkeys(found, Indices((), ()))) for found in (own, other))
+        here = values.at_step({**past.still, **moving, **beside}, (known[0], known[1]), None)
+        found = here.follow(plan.steps)
+        after = {each.key: each.kept(here, found, own=True) for each in plan.states}
+        results = OrderedDict((each.after, each.kept(here, found, own=True)) for each in (*plan.states, *goals))
+        return OrderedDict((key, after[key]) for key in beside), results
+
+    # JAX sorts the keys of a dictionary, and these have no order.
+    return lax.scan(entry, OrderedDict(starts), (OrderedDict(past.moving), OrderedDict(past.own)))[1]
 
 
 def _of_states(key: Key) -> bool:

@@ -1,4 +1,4 @@
-"""C and τ of the vectors of two loops, at equal steps and at all pairs of steps (theory.md 3.12 and 3.19).
+"""C and τ of the vectors of two loops, at equal steps and at all pairs of steps (theory.md 3.12, 3.19 and 3.21).
 
 What the bodies of two loops compute has the same rules as everything else, at one step for each side. States have the
 moments of the step before: C and τ of (t, r) follow from those of (t − 1, r − 1). So one `lax.scan` over t has all r. A
@@ -74,7 +74,7 @@ class _Edge(NamedTuple):
 
     def moments(self, values: Values, own: bool, *found: Tree) -> Moments:
         """With the axis of steps first."""
-        given = filled(values, self.rule.compute(values, *found), self.of, own)
+        given = self.of.filled(values, self.rule.compute(values, *found), own)
         if self.step is None:
             return given
         (name, count), lead = self.step, 1 + values.paired
@@ -176,7 +176,7 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
         keys = [key for key, _ in plan.outside]
         # What is read at both steps, at the first one, at the second one, and at none.
         kinds = [(True, True), (True, False), (False, True), (False, False)]
-        groups = [[n for n, key in enumerate(keys) if _sides(key) == kind] for kind in kinds]
+        groups = [[n for n, key in enumerate(keys) if sides(key) == kind] for kind in kinds]
         read = [[rows(outside[n], at[n][2], lead) for n in group] for group in groups]
         ordered = [keys[n] for group in groups for n in group]
         ways = [jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), each) for each in (along1, along2)]
@@ -190,11 +190,11 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
             )
             here = values.at_step(given, (known[0], known[1]), None)
             found = here.follow(plan.steps)
-            after = {n: kept(here, found, each, own) for n, each in enumerate(plan.states)}
-            return after, [kept(here, found, Carried(goal, inner, goal), own) for goal in plan.goals]
+            after = {n: each.kept(here, found, own) for n, each in enumerate(plan.states)}
+            return after, [Carried(goal, inner, goal).kept(here, found, own) for goal in plan.goals]
 
         if every:
-            starts |= {n: _shifted(starts[n], corner) for n, corner in corners.items()}
+            starts |= {n: shifted(starts[n], corner) for n, corner in corners.items()}
 
             def step(before: dict[int, Moments], here: Tree) -> tuple[dict[int, Moments], list[Moments]]:
                 own1, at_both, at_first, start = here
@@ -204,7 +204,7 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
                     after, found = pair({**states, **beside}, own1, own2, at_both, at_first, at_second, read[3])
                     return {n: after[n] for n in across}, ({n: after[n] for n in down}, found)
 
-                states = {n: _shifted(before[n], start[n]) if n in start else before[n] for n in down}
+                states = {n: shifted(before[n], start[n]) if n in start else before[n] for n in down}
                 row = (states, ways[1], at_both, read[2])
                 if across:
                     return lax.scan(entry, {n: start[n] for n in across}, row)[1]
@@ -225,12 +225,12 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
     return Rule(needs, compute)
 
 
-def _shifted(row: Moments, first: Moments) -> Moments:
+def shifted(row: Moments, first: Moments) -> Moments:
     """A row of which each entry is the one before, after a first one."""
     return jax.tree.map(lambda entry, entries: jnp.concatenate([entry[None], entries[:-1]]), first, row)
 
 
-def _sides(key: Key) -> tuple[bool, bool]:
+def sides(key: Key) -> tuple[bool, bool]:
     """Which sides of a pair are fields at a step."""
     assert isinstance(key, Pair)
     return isinstance(key.a, AtStep), isinstance(key.b, AtStep)
@@ -250,17 +250,3 @@ def rows(found: Tree, axes: tuple[int, ...], lead: int) -> Tree:
 def _inputs_first(leaf: Array, steps: int, lead: int) -> Array:
     """An array with its axes of inputs before those of steps."""
     return jnp.moveaxis(leaf, range(steps), range(lead, lead + steps))
-
-
-def kept(values: Values, found: Known, each: Carried, own: bool) -> Tree:
-    """What the next step is given."""
-    return filled(values, found.of(each.after, each.indices), each, own)
-
-
-def filled(values: Values, found: Tree, each: Carried, own: bool) -> Tree:
-    """Moments without those that are None, and without τ of one input with itself, which nothing reads."""
-    if not isinstance(each.key, Pair):
-        return found
-    C, tau, _ = found
-    key, indices = each.key, each.indices
-    return Moments(values.filled(C, key, indices), None if own else values.filled(tau, key, indices))

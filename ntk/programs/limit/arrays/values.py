@@ -54,6 +54,22 @@ class Known(NamedTuple):
         return Moments(*(None if part is None else restricted(part, have, want) for part in value))
 
 
+class Past(NamedTuple):
+    """What a step of a loop knows of one input at the steps before, to be met step by step.
+
+    Attributes:
+        still: By key, what is the same beside all steps.
+        moving: What is known beside each step, with an axis of steps first.
+        own: What each step gives alone, with an axis of steps first.
+        step: How many steps are before.
+    """
+
+    still: dict[Key, Tree]
+    moving: dict[Key, Tree]
+    own: dict[Key, Tree]
+    step: Array
+
+
 class Values:
     """The arrays of a plan for all pairs of two sides; or, without `known`, for each input of one side with itself.
 
@@ -66,6 +82,7 @@ class Values:
         paired: Whether the moments are of all pairs of inputs.
         sampled: The moments of the vectors of sampled loops.
         given: At one step of a loop, what is known from the step before and from outside.
+        past: There, what is known of the steps before, if these are met; None at the first step.
     """
 
     def __init__(
@@ -79,6 +96,7 @@ class Values:
         self.numbers, self.sides, self.known = numbers, sides, known
         self.sources, self.paired = sources or {}, known is not None
         self.given: dict[Key, Tree] = {}
+        self.past: Past | None = None
         self.sampled = sampled
 
     def at_step(self, given: dict[Key, Tree], known: tuple[Known, Known] | None, marks: Marks | None) -> "Values":
