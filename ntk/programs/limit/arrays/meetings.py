@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from ntk.programs.language.atoms import Atom
+from ntk.programs.language.atoms import Atom, Embed
 from ntk.programs.language.loops import AtStep, Loop, Scanned, State
+from ntk.programs.language.scalars import is_number
 from ntk.programs.language.vectors import Vector, single
 from ntk.programs.limit.arrays.indices import Indices, Named, restricted
 from ntk.programs.limit.arrays.loop_plans import (
@@ -149,11 +150,13 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
     """The moments of two loops: of equal steps alone, or of all pairs."""
     loops, every = (key.first, key.second), indices.left[0] != indices.right[0]
     plan, inner = plan_meeting(rule_of, forms, *loops, indices), at_steps(indices)
+    embedded = [(key, own_indices, *pair) for key, own_indices in plan.outside if (pair := _embedded(key))]
+    given = [each for each in plan.outside if not _embedded(each[0])]
     homes = [plan_along(rule_of, forms, loop) for loop in loops]
     read_alone = [(need.side, need.key) for step in plan.steps for need in step.rule.needs if need.side]
     if any(key not in homes[side - 1].keys for side, key in read_alone):
         raise NotOnArrays
-    at = [outside_of(key, indices, every) for key, indices in plan.outside]
+    at = [outside_of(key, indices, every) for key, indices in given]
     moves = [each.moves for each in plan.states]
     # States that the next step of the first side is given, and those that only the next one of the second side is.
     down, across = ([n for n, (first, _) in enumerate(moves) if first == is_first] for is_first in (True, False))
@@ -173,22 +176,28 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
             {n: edge.moments(values, own, *(next(rest) for _ in edge.rule.needs)) for n, edge in of_each.items()}
             for of_each in (both, firsts, seconds)
         )
-        keys = [key for key, _ in plan.outside]
+        keys = [key for key, _ in given]
         # What is read at both steps, at the first one, at the second one, and at none.
         kinds = [(True, True), (True, False), (False, True), (False, False)]
         groups = [[n for n, key in enumerate(keys) if sides(key) == kind] for kind in kinds]
         read = [[rows(outside[n], at[n][2], lead) for n in group] for group in groups]
         ordered = [keys[n] for group in groups for n in group]
-        ways = [jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), each) for each in (along1, along2)]
+        parts = [[values.part(pair[side].source, side) for _, _, *pair in embedded] for side in (0, 1)]
+        ways = [
+            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), each)
+            for each in zip((along1, along2), parts, strict=True)
+        ]
 
         def pair(states: dict[int, Moments], own1: Tree, own2: Tree, *parts: list[Tree]) -> tuple[Tree, list[Moments]]:
-            given = dict(zip(ordered, (part for group in parts for part in group), strict=True))
-            given |= {plan.states[n].key: state for n, state in states.items()}
+            known_here = dict(zip(ordered, (part for group in parts for part in group), strict=True))
+            known_here |= {plan.states[n].key: state for n, state in states.items()}
+            for (key, positions, embed, _), *both in zip(embedded, own1[1], own2[1], strict=True):
+                known_here[key] = values.embedded(embed.parameter, values.gram_of(both, positions))
             known = tuple(
                 Known(dict(zip(home.keys, found, strict=True)), {step.key: step.indices for step in home.steps})
-                for home, found in zip(homes, (own1, own2), strict=True)
+                for home, found in zip(homes, (own1[0], own2[0]), strict=True)
             )
-            here = values.at_step(given, (known[0], known[1]), None)
+            here = values.at_step(known_here, (known[0], known[1]), None)
             found = here.follow(plan.steps)
             after = {n: each.kept(here, found, own) for n, each in enumerate(plan.states)}
             return after, [Carried(goal, inner, goal).kept(here, found, own) for goal in plan.goals]
@@ -223,6 +232,18 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
         return Met(indices.numbered(), dict(zip(plan.goals, sorted_, strict=True)))
 
     return Rule(needs, compute)
+
+
+def _embedded(key: Key) -> tuple[Embed, Embed] | None:
+    """The two sides of a pair of products of one input matrix at the steps: each step multiplies its entries itself."""
+    found = []
+    for node in key if isinstance(key, Pair) else ():
+        match node:
+            case AtStep(vector=Vector(terms=((Embed() as embed, factor),))) if is_number(factor, 1.0):
+                found.append(embed)
+    if len(found) < 2 or found[0].parameter is not found[1].parameter or found[0].parameter.is_looked_up:
+        return None
+    return found[0], found[1]
 
 
 def shifted(row: Moments, first: Moments) -> Moments:

@@ -226,8 +226,7 @@ def _embedded(p: Embed, q: Embed, indices: Indices) -> Rule:
 
     def compute(values: Values) -> Moments:
         product = values.equal if p.parameter.is_looked_up else values.gram
-        products = product(p.source, q.source, indices)
-        return Moments(values.variance(p.parameter) * products, values.trained_variance(p.parameter) * products)
+        return values.embedded(p.parameter, product(p.source, q.source, indices))
 
     return Rule([], compute)
 

@@ -152,12 +152,23 @@ class Values:
 
     def gram(self, source1: Entries, source2: Entries, indices: Indices) -> Array:
         """ξ·ξ̄/d for entries of the inputs at their positions."""
-        parts = [unit_scaled(x[:, s.places]) for x, s in zip(self.sides, (source1, source2), strict=True)]
+        return self.gram_of([self.part(source, side) for side, source in enumerate((source1, source2))], indices)
+
+    def part(self, source: Entries, side: int) -> Float[Array, "N ... d"]:
+        """ξ/√d for entries of the inputs of one side, at their positions."""
+        return unit_scaled(self.sides[side][:, source.places])
+
+    def gram_of(self, parts: Sequence[Array], indices: Indices) -> Array:
+        """The products of two such parts."""
         left, right, both = ("".join(string.ascii_lowercase[n] for n in names) for names in (*indices, indices.names))
         inputs = "XY" if self.paired else "XX"
         lead = inputs if self.paired else "X"
         subscripts = f"{inputs[0]}{left}Z,{inputs[1]}{right}Z->{lead}{both}"
         return highest_einsum(subscripts, *parts)
+
+    def embedded(self, parameter: Parameter, products: Array) -> Moments:
+        """C = σ² ξ·ξ̄/d, and τ = ησ² ξ·ξ̄/d, from the products."""
+        return Moments(self.variance(parameter) * products, self.trained_variance(parameter) * products)
 
     def equal(self, source1: Entries, source2: Entries, indices: Indices) -> Array:
         """1 where the tokens at two positions are equal, else 0."""
