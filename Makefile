@@ -10,7 +10,7 @@ CONVERGENCE := mlp_relu mlp_erf rnn_last rnn_mean
 # The pinned names in setup.cfg's extra, for an installation without their dependencies.
 NEURAL_TANGENTS = $(shell grep -oE '^ +(neural-tangents|frozendict)[=>].*' setup.cfg)
 
-.PHONY: install convergence sweep notebooks lint test test-fast test-slow test-newest test-lowest clean
+.PHONY: install convergence sweep published notebooks lint test test-fast test-slow test-newest test-lowest clean
 
 install: $(VENV)/installed
 
@@ -28,6 +28,12 @@ convergence: install
 
 sweep: install
 	$(BIN)/python -m experiments.regularization_sweep --config=configs/regularization_sweep.py --workdir=$(WORKDIR)/sweep
+
+published: install
+	@for name in sphere uci; do \
+	  $(BIN)/python -m experiments.published --config=configs/published_$$name.py --workdir=$(WORKDIR)/published_$$name \
+	    || exit 1; \
+	done
 
 notebooks: install
 	$(BIN)/jupytext --to ipynb --execute notebooks/*.py

@@ -1,6 +1,7 @@
 """Published results computed again: the numbers of a paper beside ours.
 
-The config names the study. "uci": classifiers with network kernels on small sets (Arora et al. 2020).
+The config names the study. "uci": classifiers with network kernels on small sets (Arora et al. 2020). "sphere":
+learning curves on a sphere (Bordelon et al. 2020).
 
     python -m experiments.published --config=configs/published_uci.py --workdir=runs/published_uci
 
@@ -13,10 +14,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from experiments.common import script
-from experiments.published import uci, uci_report
+from experiments.published import sphere, sphere_report, uci, uci_report
 from ntk.checks import check_choice
 
-STUDIES = {"uci": (uci, uci_report.write_report)}
+STUDIES = {"sphere": (sphere, sphere_report.write_report), "uci": (uci, uci_report.write_report)}
 
 
 def main(config: ConfigDict, workdir: Path) -> None:

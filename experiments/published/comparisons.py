@@ -24,8 +24,8 @@ class Comparison(NamedTuple):
     error: float | None = None
 
 
-def comparison_table(comparisons: Iterable[Comparison], digits: int = 2) -> str:
-    """The comparisons in Markdown. The last column is the difference in standard errors.
+def comparison_table(comparisons: Iterable[Comparison], digits: int = 4) -> str:
+    """The comparisons in Markdown, with so many digits. The last column is the difference in standard errors.
 
     Example:
         >>> print(comparison_table([Comparison("accuracy, %", "A 2020", 81.95, 81.91, 0.5)]))
@@ -37,6 +37,6 @@ def comparison_table(comparisons: Iterable[Comparison], digits: int = 2) -> str:
     for quantity, paper, theirs, ours, error in comparisons:
         difference = None if theirs is None else ours - theirs
         in_errors = "–" if difference is None or not error else f"{difference / error:.1f}"
-        numbers = ("–" if number is None else f"{number:.{digits}f}" for number in (theirs, ours, difference))
+        numbers = ("–" if number is None else f"{number:.{digits}g}" for number in (theirs, ours, difference))
         rows.append((quantity, paper, *numbers, in_errors))
     return markdown_table(["quantity", "paper", "theirs", "ours", "difference", "standard errors"], rows)

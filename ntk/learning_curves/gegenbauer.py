@@ -18,7 +18,7 @@ def degeneracy(dim: int, degree: int) -> int:
     return (2 * degree + dim - 2) * comb(degree + dim - 3, degree - 1) // degree if dim > 2 else 2
 
 
-def polynomials(dim: int, degree: int, t: Float[np.ndarray, " M"]) -> Iterator[Float[np.ndarray, " M"]]:
+def polynomials(dim: int, degree: int, t: Float[np.ndarray, "*M"]) -> Iterator[Float[np.ndarray, "*M"]]:
     """P_0(t), …, P_degree(t): (k + d − 2) P_{k+1} = (2k + d − 2) t P_k − k P_{k−1}."""
     before, here = np.zeros_like(t), np.ones_like(t)
     for k in range(degree + 1):
