@@ -2,9 +2,9 @@ r"""Support vector machines with NTKs on small UCI sets (Arora et al. 2020, arXi
 
     python -m experiments.published --config=configs/published_uci.py --workdir=runs/published_uci
 
-As it stands it takes four sets that scikit-learn ships, about three minutes on 2 CPU cores. The 90 sets of the paper need
-`--config.data_dir=DIR`, with DIR/uci90/uci90.npz, and --config.max_points=5000; they take some hours, and the NTK should
-reach 81.95 % on average.
+As it stands it takes four sets that scikit-learn ships, about three minutes on 2 CPU cores. The 90 sets of the paper
+need `--config.data_dir=DIR`, with DIR/uci90/uci90.npz, and --config.max_points=5000. They take some hours. The NTK
+should then reach 81.95 % on average.
 """
 
 from ml_collections import ConfigDict
