@@ -96,7 +96,7 @@ def tile_size_of(forms: Forms) -> int:
     entries = _ENTRIES_OF_EQUAL_STEPS if loops else _ENTRIES
     if any(indices.left[0] != indices.right[0] for indices in loops):
         entries = _ENTRIES_OF_ALL_STEPS
-    return max(math.isqrt(entries // largest), 1)
+    return max(math.isqrt(min(entries // largest, _ENTRIES)), 1)
 
 
 def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:

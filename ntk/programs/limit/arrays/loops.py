@@ -12,8 +12,11 @@ from jax import lax
 from jaxtyping import Array
 
 from ntk.infinite_width.moments import Fingerprint
-from ntk.programs.language.atoms import Atom, One
+from ntk.programs.language.atoms import Atom, Moved, One
 from ntk.programs.language.loops import Loop, Scanned
+from ntk.programs.language.positions import Entry
+from ntk.programs.language.scalars import is_number
+from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, all_pairs, equal, restricted
 from ntk.programs.limit.arrays.loop_plans import (
     Carried,
@@ -53,6 +56,27 @@ def scanned(rule_of: RuleOf, forms: Forms, key: Pair, indices: Indices, own: boo
     if own and a.loop is b.loop and indices.numbered() == equal(len(indices.left)):
         return _of_along(rule_of, forms, a.loop, Pair(a.vector, b.vector))
     return of_meeting(rule_of, forms, (a.loop, b.loop), Pair(a.vector, b.vector), indices)
+
+
+def last_step(rule_of: RuleOf, forms: Forms, a: Moved, b: Moved, indices: Indices) -> Rule | None:
+    """The vectors after the last step of two loops of one length. None if the fields are anything else."""
+    first, second = _last_of(a), _last_of(b)
+    if first is None or second is None or {first.loop, second.loop} & {*forms.sampled_loops}:
+        return None
+    if first.loop.body.length != second.loop.body.length:
+        return None
+    fresh = indices.fresh
+    stacked = Indices((fresh, *indices.left), (fresh, *indices.right))
+    key = Pair(first.vector, second.vector)
+    return of_meeting(rule_of, forms, (first.loop, second.loop), key, stacked, last=True)
+
+
+def _last_of(field: Moved) -> Scanned | None:
+    """The stacked vector of which the field is the last position."""
+    match field:
+        case Moved(map=Entry(axis=0, place=place), vector=Vector(terms=((Scanned() as atom, factor),))):
+            return atom if place == atom.loop.body.length - 1 and is_number(factor, 1.0) else None
+    return None
 
 
 def sampled(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:

@@ -5,6 +5,7 @@ moments of the step before: C and τ of (t, r) follow from those of (t − 1, r 
 state beside what belongs to the other side's step has the moments of (t − 1, r), or of (t, r − 1).
 """
 
+import operator
 from typing import NamedTuple
 
 import jax
@@ -38,14 +39,18 @@ class Met(NamedTuple):
     Attributes:
         indices: Of the stacked vectors.
         moments: Of pairs of vectors of the steps.
+        last: The same after the last step of both. If nothing else is read, XLA keeps no other step.
     """
 
     indices: Indices
     moments: dict[Pair, Moments]
+    last: dict[Pair, Moments]
 
 
-def of_meeting(rule_of: RuleOf, forms: Forms, loops: tuple[Loop, Loop], key: Pair, indices: Indices) -> Rule:
-    """Two vectors of the steps of two loops, by the indices of the stacked vectors."""
+def of_meeting(
+    rule_of: RuleOf, forms: Forms, loops: tuple[Loop, Loop], key: Pair, indices: Indices, last: bool = False
+) -> Rule:
+    """Two vectors of the steps of two loops, by the indices of the stacked vectors; or after the last step alone."""
     plan = plan_meeting(rule_of, forms, *loops, indices)
     if key not in plan.keys:
         raise NotOnArrays
@@ -55,7 +60,11 @@ def of_meeting(rule_of: RuleOf, forms: Forms, loops: tuple[Loop, Loop], key: Pai
         found, wanted = met.moments[key], indices.numbered()
         return Moments(*(None if part is None else restricted(part, met.indices, wanted) for part in found))
 
-    return Rule([Need(0, Meeting(*loops), asked)], pick)
+    def pick_last(_: Values, met: Met) -> Moments:
+        found, have, wanted = met.last[key], at_steps(met.indices), at_steps(indices)
+        return Moments(*(None if part is None else restricted(part, have, wanted) for part in found))
+
+    return Rule([Need(0, Meeting(*loops), asked)], pick_last if last else pick)
 
 
 class _Edge(NamedTuple):
@@ -219,17 +228,22 @@ def meeting(rule_of: RuleOf, forms: Forms, key: Meeting, indices: Indices, own: 
                     return lax.scan(entry, {n: start[n] for n in across}, row)[1]
                 return jax.vmap(lambda there: entry({}, there)[1])(row)
 
-            _, met = lax.scan(step, tops, (ways[0], read[0], read[1], starts), length=loops[0].body.length)
+            after, met = lax.scan(step, tops, (ways[0], read[0], read[1], starts), length=loops[0].body.length)
         else:
 
             def step(before: dict[int, Moments], here: Tree) -> tuple[dict[int, Moments], list[Moments]]:
                 return pair(before, *here, read[3])
 
-            _, met = lax.scan(step, corners, (*ways, *read[:3]), length=loops[0].body.length)
+            after, met = lax.scan(step, corners, (*ways, *read[:3]), length=loops[0].body.length)
+        carried = {} if every else {each.after: after[n] for n, each in enumerate(plan.states) if each.indices == inner}
+        last = {
+            goal: carried[goal] if goal in carried else jax.tree.map(operator.itemgetter((-1,) * len(names)), found)
+            for goal, found in zip(plan.goals, met, strict=True)
+        }
         moved = jax.tree.map(lambda leaf: _inputs_first(leaf, len(names), lead), met)
         order = (*names, *(name for name in indices.names if name not in names))
         sorted_ = jax.tree.map(lambda leaf: Named(leaf, order).ordered(indices.names), moved)
-        return Met(indices.numbered(), dict(zip(plan.goals, sorted_, strict=True)))
+        return Met(indices.numbered(), dict(zip(plan.goals, sorted_, strict=True)), last)
 
     return Rule(needs, compute)
 

@@ -27,7 +27,7 @@ from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, Named, equal, matched
-from ntk.programs.limit.arrays.loops import along, mean_of_scanned, sampled, scanned
+from ntk.programs.limit.arrays.loops import along, last_step, mean_of_scanned, sampled, scanned
 from ntk.programs.limit.arrays.meetings import beside_a_loop, meeting
 from ntk.programs.limit.arrays.plan import (
     Alone,
@@ -92,6 +92,8 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
     match key:
         case (Vector(), _) | (_, Vector()):
             return _bilinear(forms, key, indices)
+        case (Moved() as p, Moved() as q) if not own and (rule := last_step(rule_of, forms, p, q, indices)):
+            return rule
         case (Moved(), _) | (_, Moved()):
             return moved(key, indices)
         case (Mixed(), _) | (_, Mixed()):
