@@ -19,6 +19,7 @@ def self_attention(
     x: Input,
     *,
     scaling: str = "1/n",
+    heads: int = 1,
     pooling: str = "mean",
     u_std: Number = 1.0,
     qk_std: Number = 1.0,
@@ -31,13 +32,16 @@ def self_attention(
         a_ij = softmax_j(q_i·k_j / n),   y_i = x_i + Σ_j a_ij w_j,   f = (σ_v/√n) v·(1/T)Σ_i y_i
 
     Q and K are independent, so q_i·k_j/n goes to 0. In the limit attention is uniform, a_ij = 1/T, and Q and K add
-    nothing to the NTK. With `scaling="1/sqrt(n)"` the scores stay random. That program is for finite widths, and
-    `infinite` refuses it. Inputs are (N, T, d). Everything has a closed form.
+    nothing to the NTK. Everything has a closed form. With `scaling="1/sqrt(n)"` the scores q_i·k_j/√n stay random
+    (theory.md 3.22). Kernels are then means over the scores, with standard errors, and outputs are Gaussian given the
+    scores alone. With H heads Σ_j a_ij w_j is the sum of Σ_j a^h_ij w^h_j/√H over heads of their own Q, K and W. Inputs
+    are (N, T, d).
 
     Args:
         net: What the program is given.
         x: One input.
         scaling: "1/n" or "1/sqrt(n)".
+        heads: H.
         pooling: "mean" over positions, or "last".
         u_std: σ_u.
         qk_std: σ_qk.
@@ -45,7 +49,7 @@ def self_attention(
         v_std: σ_v.
 
     Raises:
-        ValueError: `scaling` or `pooling` is unknown.
+        ValueError: `scaling` or `pooling` is unknown, or `heads` is not a positive integer.
 
     Example:
         >>> import jax.numpy as jnp
@@ -54,22 +58,24 @@ def self_attention(
         >>> k = ntk.infinite_kernels(ntk.architectures.self_attention, x)
         >>> print(f"{k.nngp[0, 0]:.2f}")  # the embedding of the mean of x, and W of it
         8.00
-        >>> random = ntk.architectures.self_attention(scaling="1/sqrt(n)")
-        >>> bool(ntk.check_gia(random, x))
-        True
-        >>> ntk.infinite_kernels(random, x)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        ValueError: the program uses its width at attention.py, ...
+        >>> random = ntk.architectures.self_attention(scaling="1/sqrt(n)", heads=2)
+        >>> k = ntk.infinite_kernels(random, x, samples=256)
+        >>> k.samples, bool(k.nngp[0, 0] > 8)
+        (256, True)
     """
     check_choice("scaling", scaling, ("1/n", "1/sqrt(n)"))
-    factor = 1.0 if scaling == "1/n" else net.width**0.5
+    check_count("heads", heads, maximum=MOST_STEPS)
     check_axes(x, "positions", "entries")
     states = net.input_matrix("u", u_std) @ x
-    queries, keys, values = (
-        net.matrix(name, std) @ states for name, std in (("q", qk_std), ("k", qk_std), ("w", w_std))
-    )
-    return net.output("v", v_std) @ pooled(states + _attention(net, queries, keys, factor) @ values, pooling)
+    z = states
+    for head in range(heads):
+        part = net if heads == 1 else net.scope(str(head))
+        queries, keys, values = (
+            part.matrix(name, std) @ states for name, std in (("q", qk_std), ("k", qk_std), ("w", w_std))
+        )
+        scores = (queries[:, None] * keys[None]).mean() if scaling == "1/n" else net.scores(queries, keys)
+        z = z + net.softmax(scores) @ values / heads**0.5
+    return net.output("v", v_std) @ pooled(z, pooling)
 
 
 @tensor_program
@@ -141,6 +147,6 @@ def transformer(
     return net.output("v", v_std) @ pooled(states, pooling)
 
 
-def _attention(net: Net, queries: Vector, keys: Vector, factor: Number = 1.0, mask: np.ndarray | None = None) -> Scalar:
-    """softmax_j(factor·q_i·k_j/n), for all positions i, and j of the mask."""
-    return net.softmax((queries[:, None] * keys[None]).mean() * factor, mask)
+def _attention(net: Net, queries: Vector, keys: Vector, mask: np.ndarray | None = None) -> Scalar:
+    """softmax_j(q_i·k_j/n), for all positions i, and j of the mask."""
+    return net.softmax((queries[:, None] * keys[None]).mean(), mask)

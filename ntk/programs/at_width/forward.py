@@ -37,7 +37,7 @@ from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Loop, Scanned
 from ntk.programs.language.outputs import Features
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Table, Value, Width
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scores, Table, Value, Width
 from ntk.programs.language.vectors import Vector
 from ntk.programs.scalar_values import applied_at_one_input, with_axes
 
@@ -203,6 +203,8 @@ class ForwardPass:
                 rank = len(node.shape)
                 args = zip(node.args, operands, strict=True)
                 return function.fn(*(z if isinstance(arg, Vector) else _beside(z, rank) for arg, z in args))
+            case Scores():
+                return highest_einsum("pn,qn->pq", *operands) / self.width**0.5
             case Dropped(site=(number, *_)):
                 keep, z = operands
                 if self.key is None:

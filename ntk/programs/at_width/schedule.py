@@ -20,7 +20,7 @@ from ntk.programs.language.atoms import (
 from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Loop, Scanned
 from ntk.programs.language.outputs import Features, Output
-from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar
+from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Scores
 from ntk.programs.language.vectors import PRODUCT, Vector
 
 Kind = tuple[Hashable, ...]
@@ -64,6 +64,8 @@ def operands_of(node: Node) -> tuple[Node, ...]:
             )
         case Entry(of=of):
             return (of,)
+        case Scores(queries=queries, keys=keys):
+            return queries, keys
         case Dropped(keep=keep, vector=vector):
             return keep, vector
         case BatchMean(vector=vector):

@@ -24,6 +24,7 @@ from ntk.programs.language.scalars import (
     Option,
     Scalar,
     ScalarLike,
+    Scores,
     Table,
     Value,
     Width,
@@ -222,6 +223,28 @@ class Net:
         if not array.ndim or not np.all(np.isfinite(array)):
             raise ValueError(f"numbers is {shown(numbers)}; expected finite numbers, and an axis at least.")
         return self.graph.make(Table, tuple(map(float, array.ravel())), array.shape)
+
+    def scores(self, queries: Vector, keys: Vector) -> Scalar:
+        """q_i·k_j/√n for all pairs of positions, which are random in the limit (theory.md 3.22).
+
+        Kernels of a program with such scores are means over them, with standard errors, and its outputs are Gaussian
+        given the scores alone. `(queries[:, None] * keys[None]).mean()` is q_i·k_j/n, which has a limit.
+
+        Args:
+            queries: q, of one position axis: a product with matrices that nothing else reads.
+            keys: k, of one position axis: a product with other matrices that nothing else reads.
+
+        Raises:
+            TypeError: These are not vectors of the program.
+            ValueError: They do not have one position axis.
+        """
+        for name, z in (("queries", queries), ("keys", keys)):
+            if not isinstance(z, Vector):
+                raise TypeError(f"{name} is {shown(z)}; expected a vector of the program.")
+            if len(z.shape) != 1:
+                raise ValueError(f"{name} has axes {z.shape}; expected one position axis.")
+        before = sum(math.prod(node.shape) for node in self.graph.nodes if isinstance(node, Scores))
+        return self.graph.make(Scores, queries, keys, before)
 
     def softmax(self, scores: Scalar, mask: np.ndarray | None = None) -> Scalar:
         """exp(s_q)/Σ_r exp(s_r) along the last position axis: attention of each query to keys q.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ntk.checks import check_nonnegative, shown
 from ntk.programs.language.functions import shape_of_result
@@ -123,6 +123,32 @@ class Moment(Scalar):
     def shape(self) -> Shape:
         """The sizes of its position axes: those of the vector."""
         return self.vector.shape
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(Scalar):
+    """q_i·k_j/√n for all pairs of positions. In the limit it stays random.
+
+    Attributes:
+        queries: q, of one position axis.
+        keys: k, of one position axis.
+        before: How many scores of the program were made before.
+    """
+
+    queries: "Vector"
+    keys: "Vector"
+    before: int
+
+    @property
+    def shape(self) -> Shape:
+        """The number of queries and that of keys."""
+        return (*self.queries.shape, *self.keys.shape)
+
+    @property
+    def columns(self) -> Int[np.ndarray, "P Q"]:
+        """Where drawn values stand after the entries of an input, counted from the end."""
+        size = math.prod(self.shape)
+        return np.arange(size).reshape(self.shape) - self.before - size
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -285,5 +311,5 @@ def _arithmetic(fn: Callable[..., float], left: Operand, right: Operand) -> Scal
     return graph.make(Apply, fn, operands)
 
 
-for scalar in (Constant, Option, Width, Table, Moment, Apply, Entry):
+for scalar in (Constant, Option, Width, Table, Moment, Scores, Apply, Entry):
     refuse_arrays_of(scalar, "a scalar of a program", "net.scalar(function)(scalar)")

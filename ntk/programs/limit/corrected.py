@@ -19,8 +19,9 @@ from ntk.learning_rates import Rates, Trained
 from ntk.programs.batches import program_batches
 from ntk.programs.language.atoms import BatchMean, Bias, Dropped, Embed, Gaussian, MatMul, Parameter
 from ntk.programs.language.graph import reachable
+from ntk.programs.language.loops import with_bodies
 from ntk.programs.language.program import Recording, TensorProgram, check_program
-from ntk.programs.language.scalars import Moment
+from ntk.programs.language.scalars import Moment, Scores
 from ntk.programs.limit.draws.coordinates import Coordinates, num_variables, overlap
 from ntk.programs.limit.draws.points import Points, check_seed, points_for, scrambled_normals
 from ntk.programs.limit.evaluation import Averages, averages, warn_of_heavy_tails
@@ -144,8 +145,8 @@ def corrected_kernels(
     check_seed(seed)
     check_flag("assume_gia", assume_gia)
     written = program.record(x1.shape[1:])
+    _check_covered(written)
     recording = unrolled(written)
-    _check_covered(recording)
     check_options(program, recording)
     x = x1 if x2 is None else jnp.concatenate([x1, x2])
     variables = num_variables(recording, len(x))
@@ -181,7 +182,9 @@ def corrected_kernels(
 def _check_covered(recording: Recording) -> None:
     """Refuse what has no limit even so."""
     check_has_limit(recording)
-    for node in recording.nodes:
+    for node in with_bodies(recording.nodes):
+        if isinstance(node, Scores):
+            raise ValueError(f"the program has random scores at {node.line}; expected none: they are not drawn here.")
         if isinstance(node, BatchMean):
             raise ValueError(f"the program takes a batch mean at {node.line}; expected one that does not.")
         if isinstance(node, Dropped):

@@ -20,7 +20,7 @@ from ntk.programs.language.atoms import (
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.loops import Body, Loop, Scanned, State, with_bodies
 from ntk.programs.language.program import Recording
-from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, is_number
+from ntk.programs.language.scalars import Apply, Constant, Moment, Scalar, Scores, is_number
 from ntk.programs.language.vectors import PRODUCT, Vector, single, zeros
 from ntk.programs.limit.expectations import Unary
 
@@ -34,6 +34,7 @@ class Forms:
         sampled_loops: The loops of which a vector has no closed form, in the order of their making.
         drawn: The Gaussian vectors and the masks, in the order of their making.
         has_masks: Whether there is dropout.
+        scores: The scores that stay random, in the order of their making.
         couples_inputs: Whether an output depends on the other inputs of the batch.
     """
 
@@ -64,6 +65,7 @@ class Forms:
         self.drawn = [
             node for node in recording.nodes if isinstance(node, Gaussian | Dropped) and not isinstance(node, Tap)
         ]
+        self.scores = [node for node in nodes if isinstance(node, Scores)]
         self.has_masks = any(isinstance(node, Dropped) for node in nodes)
         self.has_masks_in_loops = any(isinstance(node, Dropped) for node in self._inside)
         self.couples_inputs = recording.couples_inputs

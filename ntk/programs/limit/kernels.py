@@ -28,6 +28,7 @@ from ntk.programs.limit.evaluation import (
 from ntk.programs.limit.forms import Forms
 from ntk.programs.limit.loops.kernels import averages_of_loops, samples_loops
 from ntk.programs.limit.scalar_limits import check_kernels, check_scalars
+from ntk.programs.limit.scores import check_scores, limits_of_scores, num_scores
 from ntk.programs.limit.unrolling import unrolled, with_fields
 from ntk.programs.options import check_options, numbers_as
 from ntk.programs.rates import rates_of_program, unrolled_rates
@@ -195,6 +196,9 @@ def _forms(program: TensorProgram, *shapes: Shape) -> Forms:
     """What is known of the program at some shapes, as it is read: with its fields, or position by position."""
     written = program.record(*shapes)
     forms = forms_of(written)
+    if forms.scores:
+        check_scores(forms)
+        return forms
     return forms if is_on_arrays(forms) or samples_loops(forms) else forms_of(unrolled(written))
 
 
@@ -233,7 +237,7 @@ def _estimate(
     arguments = numbers_as(program, flat1.dtype), flat1, flat2, of_parameters
 
     def kernels(samples: int) -> ProgramKernels:
-        if forms.is_exact:
+        if forms.is_exact and not forms.scores:
             found = _exact(forms, only_ntk, tile_size, arguments)
         else:
             found = _sampled(forms, only_ntk, tile_size, samples, seed, arguments)
@@ -296,7 +300,13 @@ def _sampled(
 ) -> ProgramKernels:
     """Mean and standard error over replicates, all inputs together, or pair by pair where these are too many."""
     _, x1, x2, _ = arguments
-    if forms.sampled_loops:
+    if forms.scores:
+        if tile_size is not None:
+            raise ValueError(f"tile_size is {tile_size}; expected None for a program with random scores.")
+        variables = 2 * (len(x1) + (0 if x2 is None else len(x2))) * num_scores(forms)
+        points, joint = points_for(samples, variables, seed), True
+        found, drawn = limits_of_scores(forms, only_ntk, points, *arguments), points.samples
+    elif forms.sampled_loops:
         found, drawn, joint = averages_of_loops(forms, only_ntk, tile_size, samples, seed, arguments)
     else:
         num_inputs, num_vectors = len(x1) + (0 if x2 is None else len(x2)), len(forms.drawn)

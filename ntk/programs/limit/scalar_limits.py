@@ -29,7 +29,7 @@ def check_scalars(batches: Batches, samples: int, numbers: dict[str, Array]) -> 
     """Refuse functions of scalars that jump where these have their limits, known from so many samples."""
     for forms, x in batches:
         moments = moments_before_jumps(forms.recording)
-        if not moments or not is_concrete(numbers, x):
+        if not moments or forms.scores or not is_concrete(numbers, x):
             continue
         for part in _parts(forms, x):
             limits = _limits(forms, moments, samples, numbers, part)
@@ -39,7 +39,7 @@ def check_scalars(batches: Batches, samples: int, numbers: dict[str, Array]) -> 
 def check_kernels(batches: Batches, numbers: dict[str, Array], **results: Array) -> None:
     """Refuse concrete results that are not finite, and name the scalar that is to blame where one is."""
     for forms, x in batches:
-        if not is_concrete(results, numbers, x) or not _any_nan(results) or forms.sampled_loops:
+        if not is_concrete(results, numbers, x) or not _any_nan(results) or forms.sampled_loops or forms.scores:
             continue
         scalars = tuple(node for node in forms.recording.nodes if isinstance(node, Moment | Apply | Entry))
         for part in _parts(forms, x):

@@ -161,8 +161,15 @@ def test_attention_is_uniform():
     found = infinite(self_attention(u_std=0.9, qk_std=1.7, w_std=1.3, v_std=1.2), x)
     assert_close(found.nngp, 1.2**2 * (1 + 1.3**2) * c)
     assert_close(found.ntk, 1.2**2 * ((1 + 1.3**2) * c + c + 1.3**2 * 2 * c))
-    with pytest.raises(ValueError, match=r"uses its width at attention.py, line \d+: .*; expected one that does not"):
-        infinite(self_attention(scaling="1/sqrt(n)"), x)
+
+
+def test_the_width_has_no_limit():
+    @ntk.tensor_program
+    def widening(net, x):
+        return net.output("v") @ (net.input_matrix("u") @ x * net.width)
+
+    with pytest.raises(ValueError, match=r"uses its width at .*; expected one that does not"):
+        infinite(widening, inputs(3, 2))
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ from ntk.programs.language.atoms import (
 from ntk.programs.language.graph import Node, reachable
 from ntk.programs.language.loops import AtStep, Loop, Scanned, State
 from ntk.programs.language.positions import Mean, Pad, Pool, Shape, common_shape
-from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Table
+from ntk.programs.language.scalars import Apply, Constant, Entry, Moment, Option, Scalar, Scores, Table
 from ntk.programs.language.vectors import Vector
 from ntk.programs.scalar_values import with_axes
 
@@ -106,6 +106,8 @@ class Marks:
                 for axis, window in enumerate(windows, 1):
                     word = _sum(window.reads(word, (axis,)), (number, axis))
                 return word if shared else word + _of_places(node.shape, number)[None]
+            case Scores(columns=columns):
+                return self.bits[number][:, columns]
             case Dropped(vector=vector):
                 masks = along(self.bits[number][:, -MASK_COLUMNS:], -1)
                 each_position = masks.reshape(-1, *(1 for _ in node.shape)) + _of_places(node.shape, number)[None]

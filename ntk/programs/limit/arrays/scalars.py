@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from ntk.linalg import highest_einsum
 from ntk.programs.language.atoms import Atom, Mixed, Moved, One, Transposed
-from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar
+from ntk.programs.language.scalars import Apply, Entry, Moment, Scalar, Scores
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import equal
 from ntk.programs.limit.arrays.plan import Alone, Need, NotOnArrays, Pair, Rule, Tree
@@ -57,6 +57,8 @@ def scalar(forms: Forms, node: Scalar) -> Rule:
     if node in fixed_scalars(forms.recording):
         return Rule([], lambda values: values.numbers[node][None] if node.shape else values.numbers[node])
     match node:
+        case Scores():
+            return Rule([], lambda values: values.sides[0][:, node.columns])
         case Moment(vector=vector):
             return Rule([Need(0, Alone(vector))], lambda _, mean: mean)
         case Apply(args=args):
