@@ -25,7 +25,8 @@ def stax_mlp(stax, b_std=0.4, s=(1, 1, 1)):
 
 
 @pytest.mark.implicit_promotion
-@pytest.mark.parametrize("b_std", [pytest.param(0.4, marks=pytest.mark.slow), 0.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("b_std", [0.4, 0.0])
 def test_mlp_of_neural_tangents(b_std):
     """Biases that start at 0 are trained too."""
     expected = stax_mlp(ntk.load_neural_tangents().stax, b_std)(X1, X2, ("nngp", "ntk"))

@@ -126,9 +126,8 @@ def test_parts_of_wide_networks_tend_to_their_limits(name):
         assert np.max(np.sqrt(spread)) < 0.1 * np.max(limit.ntk)
 
 
-@pytest.mark.parametrize(
-    "name", ["MLP", *(pytest.param(name, marks=pytest.mark.slow) for name in ("RNN, last", "shared", "lstm"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MLP", "RNN, last", "shared", "lstm"])
 def test_measured_kernels_are_those_of_empirical_ntk(name):
     net, x, _ = CASES[name]
     model, chosen = ntk.finite(net, width=5), names_of(name)[-2:]
@@ -158,7 +157,8 @@ def test_derivatives_in_learning_rates_are_parts(name):
         np.testing.assert_allclose(derivative, expected, rtol=0, atol=CLOSED_FORM["float64"])
 
 
-@pytest.mark.parametrize("shares", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shares", [True, False])
 def test_fields_are_as_position_by_position(shares):
     """Matrices of an unrolled convolution have 1/k of its variance; in standard parameterization too."""
     program, x = convolutional(shared=shares), SEQUENCES[:2]
