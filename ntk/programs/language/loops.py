@@ -17,7 +17,7 @@ from ntk.programs.language.atoms import Atom, Rearranged
 from ntk.programs.language.graph import Graph, Node, users_line
 from ntk.programs.language.inputs import Input, InputAtStep
 from ntk.programs.language.positions import Shape
-from ntk.programs.language.scalars import Constant, Option
+from ntk.programs.language.scalars import Constant, Option, Scalar
 from ntk.programs.language.vectors import Vector, broadcast, combination, rearranged, single, zeros
 
 Step = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]  # of a state and of xs at one step: the state, and the results
@@ -218,8 +218,13 @@ def _recorded(
 
 
 def _flattened(name: str, tree: PyTree, kind: type | UnionType) -> _Flat:
-    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda leaf: isinstance(leaf, Vector | Input))
+    # JAX would ask nodes of the program for their leaves, which these refuse as if a function of arrays were applied.
+    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda leaf: isinstance(leaf, Node | Input))
     for leaf in leaves:
+        if isinstance(leaf, Scalar):
+            raise TypeError(f"{name} holds the scalar of {leaf.line}; expected vectors, such as scalar * net.one().")
+        if isinstance(leaf, Node) and not isinstance(leaf, Vector):
+            raise TypeError(f"{name} holds the output of {leaf.line}; expected vectors, read out after the loop.")
         if not isinstance(leaf, kind):
             raise TypeError(f"{name} holds {shown(leaf)} at {users_line()}; expected vectors of the program.")
     return leaves, structure

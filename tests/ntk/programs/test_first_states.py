@@ -7,6 +7,7 @@ import pytest
 from tolerances import CLOSED_FORM, DIFFERENCE
 
 import ntk
+from ntk.programs.language.loops import Scanned
 from ntk.programs.limit.arrays.kernels import is_on_arrays
 from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.evaluation import exact_limits, forms_of
@@ -95,21 +96,30 @@ def test_a_loop_has_the_kernels_of_its_steps(name):
     np.testing.assert_allclose(found.nngp, expected.nngp, rtol=CLOSED_FORM["float64"])
 
 
-def test_marks_of_the_first_state_are_those_of_what_it_reads():
-    """Where inputs differ there, so do the marks of all states, although the steps read the same."""
+def marks_of(program, x):
+    """The words of the state before each step, and after each, (2, T, N); and of what the loop begins with, (2, N)."""
+    (loop,) = {node.loop for node in program.record((3, 1)).nodes if isinstance(node, Scanned)}
+    marks = Marks(x)
+    found = marks.of_loop(loop)
+    return np.array(found.states[0]), np.array(found.outs[0]), np.array(marks.of(loop.initial[0]))
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_marks_of_states_are_those_of_what_has_been_read(begins):
+    """The second input is the first one. The third differs from it at x[0] alone, and the fourth at the last step."""
 
     @ntk.tensor_program
     def program(net, x):
         step, first = cell(net)
-        return net.output("v") @ net.scan(step, first(x[0]), x[1:])[1].pooled()
+        return net.output("v") @ net.scan(step, first(x[0]) if begins else net.zero(), x[1:])[1].pooled()
 
-    recording = program.record((3, 1))
-    (loop,) = {node.loop for node in recording.nodes if hasattr(node, "loop")}
-    x = jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [0.5, 2.0, 3.0]])
-    for marks in Marks(x).of_loop(loop):
-        for word in marks[0]:
-            assert np.all(word[:, 0] == word[:, 1])
-            assert np.all(word[:, 0] != word[:, 2])
+    x = jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [0.5, 2.0, 3.0], [1.0, 2.0, 3.5]])
+    before, after, first = marks_of(program, x)
+    np.testing.assert_array_equal(before[:, 0], first)
+    np.testing.assert_array_equal(before[:, 1], after[:, 0])
+    same = [[word == word[:, :1] for word in words] for words in (before, after)]
+    assert np.all(same[0] == np.array([True, True, not begins, True]))
+    assert np.all(same[1] == np.array([[True, True, not begins, True], [True, True, not begins, False]]))
 
 
 @pytest.mark.slow

@@ -301,6 +301,22 @@ def keep(net):
 REFUSED = {
     "step": (lambda net, x: net.scan(3, net.zero(), x), "step is 3; expected a function"),
     "state": (lambda net, x: net.scan(keep(net), 0.0, x), "initial holds 0.0 .*; expected vectors"),
+    "scalar state": (
+        lambda net, x: net.scan(keep(net), net.one().mean(), x),
+        r"initial holds the scalar of .*; expected vectors, such as scalar \* net.one\(\)",
+    ),
+    "scalar result": (
+        lambda net, x: net.scan(lambda s, x: (s, (s * s).mean()), net.one(), x),
+        "the results that step returns holds the scalar of .*; expected vectors, such as",
+    ),
+    "scalars": (
+        lambda net, x: net.scan(keep(net), net.zero(), net.table(np.ones(3))),
+        "xs holds the scalar of .*; expected vectors, such as",
+    ),
+    "output": (
+        lambda net, x: net.scan(lambda s, x: (s, net.output("q") @ s), net.one(), x),
+        "the results that step returns holds the output of .*; expected vectors, read out after the loop",
+    ),
     "none": (
         lambda net, x: net.scan(keep(net), net.zero(), ()),
         "xs has shapes nothing, and length is None; expected a first axis",

@@ -120,7 +120,7 @@ def test_a_loop_has_the_kernels_of_its_steps(name, begins):
 
 def test_the_last_state_of_a_short_loop():
     """Squares have the cheapest dual map that depends on the variances of states."""
-    check(leaky(activation="square"), inputs((1, 3, 1)), inputs((1, 3, 1), seed=1))
+    check(leaky(activation="square"), inputs((1, 4, 1)), inputs((1, 4, 1), seed=1))
 
 
 @pytest.mark.slow

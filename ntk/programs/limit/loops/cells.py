@@ -135,7 +135,7 @@ def cell_of(forms: Forms, loop: Loop, outs: Iterable[Vector]) -> Cell:
     for node in (*body.nodes, *body.reads):
         if isinstance(node, Atom | Scalar | Vector) and not (_has_rule(forms, node) and not node.shape):
             raise NotOnArrays
-    if any(isinstance(node, MatMul) for node in body.reads):
+    if any(isinstance(node, MatMul) or _depends_on_draws(forms, node) for node in body.reads):
         raise NotOnArrays
     if any(z.terms for z in loop.initial):
         raise NotOnArrays
@@ -162,6 +162,13 @@ def cell_of(forms: Forms, loop: Loop, outs: Iterable[Vector]) -> Cell:
 
 def _has_rule(forms: Forms, node: Node) -> bool:
     return isinstance(node, Vector | Scalar | Nonlin | One | State) or is_drawn(forms, node)
+
+
+def _depends_on_draws(forms: Forms, node: Node) -> bool:
+    """Whether it is a function or a sum, made outside the loop, of Gaussian vectors, which no unit of a step holds."""
+    if isinstance(node, Vector):
+        return any(forms.families(atom) for atom, _ in node.terms)
+    return isinstance(node, Nonlin) and bool(forms.families(node))
 
 
 def is_drawn(forms: Forms, node: Node) -> bool:
