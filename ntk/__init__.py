@@ -40,6 +40,7 @@ from ntk.programs import (
     corrected_kernels,
     tensor_program,
 )
+from ntk.propagation import DepthScales, FixedPoint, depth_scales, fixed_point
 from ntk.readings import NetworkKernels, empirical_kernels, finite, infinite_kernels, infinite_ntk
 from ntk.saving import load, save
 from ntk.spectra import (
@@ -59,7 +60,9 @@ __all__ = [
     "RNN",
     "Activation",
     "CorrectedKernels",
+    "DepthScales",
     "Explanation",
+    "FixedPoint",
     "Kernels",
     "LearningCurve",
     "MLPKernels",
@@ -75,6 +78,7 @@ __all__ = [
     "check_gia",
     "condition_number",
     "corrected_kernels",
+    "depth_scales",
     "dynamics",
     "effective_dimension",
     "effective_rank",
@@ -83,6 +87,7 @@ __all__ = [
     "empirical_ntk",
     "explain_empirical",
     "finite",
+    "fixed_point",
     "infinite_kernels",
     "infinite_ntk",
     "kernel_alignment_risk",
