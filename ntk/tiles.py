@@ -14,6 +14,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import PyTree
 
+_LANES = 8  # numbers of float32 in a vector of AVX2
+
 
 def kernel_by_tiles(
     sides: tuple[Callable[[PyTree], PyTree], Callable[[PyTree], PyTree]],
@@ -25,8 +27,9 @@ def kernel_by_tiles(
 ) -> PyTree:
     """The kernel between all inputs of x1 and of x2, at most `size` inputs of each at a time.
 
-    All tiles have one size, the smallest for which there are no more of them. If it does not divide the number of
-    inputs, the last tile overlaps the one before it. Nothing is padded.
+    All tiles have one size: that of as few tiles as possible, of equal size, and a multiple of 8 where that is not more
+    than `size`, for the vector units of a core. If it does not divide the number of inputs, the last tile overlaps the
+    one before it. Nothing is padded.
 
     Args:
         sides: Two functions. They map a tile of x1 and a tile of x2 to the arguments of `pair`. The first is called
@@ -44,7 +47,8 @@ def kernel_by_tiles(
     other = x1 if x2 is None else x2
     lengths = num_inputs(x1), num_inputs(other)
     counts = [-(-length // size) for length in lengths]
-    sizes = [-(-length // count) for length, count in zip(lengths, counts, strict=True)]
+    evenly = [-(-length // count) for length, count in zip(lengths, counts, strict=True)]
+    sizes = [min(-(-each // _LANES) * _LANES, size, length) for each, length in zip(evenly, lengths, strict=True)]
     numbers = np.indices(counts).reshape(2, -1).T
     if x2 is None:
         numbers = numbers[numbers[:, 0] <= numbers[:, 1]]

@@ -68,8 +68,8 @@ def test_a_side_is_found_once_for_each_row_of_tiles(x2):
     found = kernel_by_tiles((side("side 1"), side("side 2")), pair, jnp.transpose, X1, x2, 10)
     jax.effects_barrier()
     np.testing.assert_allclose(found, 4 * X1 @ (X1 if x2 is None else X2).T, rtol=REORDERED["float64"])
-    assert [len(x) for x in evaluated["side 1"]] == [6, 6]  # of 11 inputs, two rows of tiles that overlap
-    assert [len(x) for x in evaluated["side 2"]] == ([6, 6, 6] if x2 is None else [7, 7])
+    assert [len(x) for x in evaluated["side 1"]] == [8, 8]  # of 11 inputs, two rows of tiles that overlap
+    assert [len(x) for x in evaluated["side 2"]] == ([8, 8, 8] if x2 is None else [7, 7])
 
 
 def test_trees_of_kernels_with_trailing_axes():
