@@ -62,7 +62,7 @@ def test_a_flag_is_true_or_false(plain, flag):
                 function()
 
 
-@pytest.mark.parametrize("flag", [False, True])
+@pytest.mark.parametrize("flag", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_flags_of_numpy_are_those_of_python(plain, flag):
     """Equal in every number; `assume_gia` apart, whose limits are sampled for a minute."""
     expected, found = calls(plain, flag), calls(plain, np.bool_(flag))

@@ -118,6 +118,7 @@ def test_monte_carlo_is_unbiased_and_its_error_is_calibrated(name):
     assert_calibrated(found, suprema.mean(), suprema.var(), kurtosis, draws)
 
 
+@pytest.mark.slow
 def test_batches_of_draws_do_not_change_the_result(monkeypatch):
     ball = LinearBall(X)
     expected = empirical_rademacher(ball, jax.random.key(0), 17)

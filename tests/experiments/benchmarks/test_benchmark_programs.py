@@ -18,7 +18,7 @@ small = functools.partial(small_config, SMALL, "benchmark_programs")
 
 
 @pytest.mark.parametrize(
-    "kind", ["graph", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("wide_resnet", "cnn_flatten"))]
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("graph", "wide_resnet", "cnn_flatten")]
 )
 def test_both_libraries_have_the_same_network(kind):
     """In float64, in which a wrong weight or padding exceeds rounding."""

@@ -32,6 +32,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_memory_decides_how_many_are_trained_at_once(plan, samples):
     assert (plan.size, plan.block) == (5, 5)
     assert 0 < plan.peak_bytes < 2**26

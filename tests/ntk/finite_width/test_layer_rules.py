@@ -77,6 +77,7 @@ def test_parts_of_parameters_add_up(models, name):
     assert start == jacobians.J1.shape[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gru", *SLOW])
 @pytest.mark.parametrize("method", ["auto", pytest.param("vector_products", marks=pytest.mark.slow)])
 def test_chosen_parameters_and_the_others_add_up(models, name, method):

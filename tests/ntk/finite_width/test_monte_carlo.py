@@ -117,6 +117,7 @@ def test_outputs_have_the_measured_nngp_as_covariance(name, number):
     assert_zero(*deviation, limit(name, "nngp"), number, power=0.15)
 
 
+@pytest.mark.slow
 def test_spread_falls_like_one_over_root_width():
     """The variance of the NTK halves when the width doubles."""
     narrow, wide = (samples("rnn-last-unequal-lengths", n, FEW)["ntk"].var(axis=0).sum() for n in WIDTHS)

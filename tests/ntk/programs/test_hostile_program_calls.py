@@ -263,6 +263,7 @@ def test_careless_lines_of_programs(plain, name):
     assert not wrong_uses(plain, *NOTATION[name])
 
 
+@pytest.mark.slow
 def test_careless_operations(plain):
     found = {name: wrong_uses(plain, "program", use) for name, use in operations()}
     assert not {name: wrong for name, wrong in found.items() if wrong}

@@ -103,6 +103,7 @@ def test_read_outs_of_the_input_add_up_with_those_of_vectors():
     assert np.max(error) < 0.02 * np.max(own)
 
 
+@pytest.mark.slow
 def test_networks_of_finite_width_by_hand():
     """Outputs, their axis, and kernels as products of the Jacobian."""
     model = finite(skipping, 16)
