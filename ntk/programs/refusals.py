@@ -32,7 +32,7 @@ def check_has_limit(recording: Recording) -> None:
         if isinstance(node, Width):
             raise ValueError(
                 f"the program uses its width at {node.line}; expected one that does not: the theory covers averages"
-                " over coordinates, .mean(), alone, and scores scaled by 1/√n stay random in the limit."
+                " over coordinates, .mean(), alone, and scores scaled by 1/√n, net.scores, stay random in the limit."
             )
         if isinstance(node, Nonlin) and node.function is QUOTIENT:
             atoms = [atom for atom, _ in getattr(node.args[1], "terms", ())]

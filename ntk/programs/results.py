@@ -17,7 +17,7 @@ class Limits(NamedTuple):
         nngp: Σ.
         C: By name, second moments E x x̄ of the watched vectors.
         D: By name, second moments of dx = √n ∇_x f. D is empty where the program takes batch means, as gradients then
-            differ for each pair of outputs.
+            differ for each pair of outputs, and where scores are random.
 
     Where only the NTK is asked for, C and D are both empty.
     """
@@ -42,7 +42,8 @@ class ProgramKernels:
         nngp: Σ, (N1, N2).
         C: By name, second moments E x x̄ of the vectors that the program watches, (N1, N2). Of a field with position
             axes P they are those at equal positions, (N1, N2, *P), and 0 where one side has no such position.
-        D: By name, second moments of dx = √n ∇_x f, (N1, N2) or (N1, N2, *P). It is empty if there are batch means.
+        D: By name, second moments of dx = √n ∇_x f, (N1, N2) or (N1, N2, *P). It is empty if there are batch means or
+            random scores.
         standard_error: `Limits` of the same shapes, the standard error of every entry. It is 0 where exact.
         samples: The number of samples, 0 where exact.
         joint: Whether all inputs were sampled together. Kernels of one batch are then positive semi-definite, and the

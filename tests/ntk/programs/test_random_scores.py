@@ -53,7 +53,6 @@ def test_kernels_of_two_positions_are_integrals():
         # What scores add is far more than the errors.
         uniform = of_one_input(x, 1e-9)[1]
         assert abs(tangent - uniform) > 20 * k.standard_error.ntk[number, number]
-    # Smooth in the difference quotient's step: the mean over scores of two copies of one input is that of the input.
     assert np.linalg.eigvalsh(k.ntk)[0] > 0
 
 
