@@ -113,8 +113,19 @@ def cropped(net, x):
     return net.output("v") @ (z[:2] + net.phi("erf")(net.convolution("b", (2,), padding="valid") @ z)[:2])
 
 
+def means_of_two_depths(net, x):
+    """A function at each position beside a function of a mean over positions."""
+    z = net.phi("erf")(net.input_matrix("u") @ x)
+    mean = net.phi("relu")(net.matrix("w") @ z).pooled().pooled()
+    return net.output("v") @ (z.pooled().pooled() + net.phi("erf")(net.matrix("m") @ mean))
+
+
 @pytest.mark.parametrize(
-    "fn", [cropped, *(pytest.param(fn, marks=pytest.mark.slow) for fn in (table_of_rows, attention_over_rows))]
+    "fn",
+    [
+        means_of_two_depths,
+        *(pytest.param(fn, marks=pytest.mark.slow) for fn in (cropped, table_of_rows, attention_over_rows)),
+    ],
 )
 def test_axes_of_unequal_fields(fn):
     """The kernels on arrays are those of a vector for each position."""

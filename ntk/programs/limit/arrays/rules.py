@@ -283,7 +283,7 @@ def _tapped(tap: Tap, key: Pair, indices: Indices) -> Rule:
 def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) -> Rule:
     """C = E φ(u)ψ(ū) and τ = E φ'(u)ψ'(ū) τ(u, ū)."""
     (phi, u1), (psi, u2) = forms.unary(p), forms.unary(q)
-    at_equal = equal(len(p.shape))
+    at_equal, at_equal2 = equal(len(p.shape)), equal(len(q.shape))
     pair, itself1, itself2 = Pair(u1, u2), Pair(u1, u1), Pair(u2, u2)
     if own and p is q and indices == at_equal:
 
@@ -295,11 +295,11 @@ def _nonlinear(forms: Forms, p: Nonlin, q: Nonlin, indices: Indices, own: bool) 
     # Inputs of two shapes have vectors of their own, which may be one and the same all the same.
     may_meet = p is q or (forms.recording.has_two_shapes and not own and phi is psi and len(p.shape) == len(q.shape))
     product = forms.recording.once(product_with_itself, phi) if may_meet else forms.recording.once(product_of, phi, psi)
-    needs = [Need(0, pair, indices), Need(1, itself1, at_equal), Need(2, itself2, at_equal)]
+    needs = [Need(0, pair, indices), Need(1, itself1, at_equal), Need(2, itself2, at_equal2)]
     if may_meet:
         needs += [Need(1, Mark(p)), Need(2, Mark(q))]
     if may_meet and not own:
-        needs += [Need(1, Pair(p, p), at_equal), Need(2, Pair(q, q), at_equal)]
+        needs += [Need(1, Pair(p, p), at_equal), Need(2, Pair(q, q), at_equal2)]
 
     def compute(values: Values, K: Moments, K1: Moments, K2: Moments, *of_one_function: Tree) -> Moments:
         q12 = values.filled(K.C, pair, indices)
