@@ -171,8 +171,11 @@ class Window(NamedTuple):
     def reads(self, values: Array, axes: tuple[int, ...]) -> list[Array]:
         """What stands at each offset of all windows, along some axes of an array alike."""
         counts = {axis: self.count(values.shape[axis]) for axis in axes}
-        widths = [(self.before, self.after) if axis in axes else (0, 0) for axis in range(values.ndim)]
-        values = jnp.pad(values, widths, mode="wrap") if self.circular else jnp.pad(values, widths)
+        widths = [self.padding if axis in axes else (0, 0) for axis in range(values.ndim)]
+        if self.circular:
+            values = jnp.pad(values, widths, mode="wrap")
+        else:
+            values = lax.pad(values, jnp.zeros((), values.dtype), [(*width, 0) for width in widths])
         found = []
         for offset in range(self.size):
             part, start = values, offset * self.dilation

@@ -1,6 +1,7 @@
 """Index notation: moments of z_p and z̄_q as arrays over the positions that are needed, all C_pq or C_pp alone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,16 +10,32 @@ from jaxtyping import Array, Shaped
 from ntk.programs.language.positions import Shape
 
 
-class Indices(NamedTuple):
+@dataclass(frozen=True)
+class Indices:
     """A name for each position axis of two fields. Axes of one name are looked at where their positions are equal.
+
+    In a loop over offsets o (theory.md 3.25) they may be looked at where the second position is so many times o after
+    the first. Then the fields have the same axes, and axes of one name have one size.
 
     Attributes:
         left: Of the first field, all different.
         right: Of the second field, all different.
+        steps: For each axis, how many times o; 0 for equal positions and for two names. () outside of such a loop.
     """
 
     left: tuple[int, ...]
     right: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+
+    @property
+    def sides(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The names of both."""
+        return self.left, self.right
+
+    @property
+    def looped(self) -> tuple[int, ...]:
+        """The axes of which the positions are an offset apart."""
+        return tuple(axis for axis, step in enumerate(self.steps) if step)
 
     @property
     def names(self) -> tuple[int, ...]:
@@ -33,7 +50,7 @@ class Indices(NamedTuple):
     def numbered(self) -> "Indices":
         """The same with 0, 1, 2, … for names, in the order of the axes."""
         place = {name: number for number, name in enumerate(self.names)}
-        return Indices(tuple(place[name] for name in self.left), tuple(place[name] for name in self.right))
+        return Indices(tuple(place[name] for name in self.left), tuple(place[name] for name in self.right), self.steps)
 
 
 def equal(rank: int) -> Indices:
@@ -54,13 +71,13 @@ def all_pairs(rank1: int, rank2: int) -> Indices:
 
 
 def joined(first: Indices, second: Indices) -> Indices:
-    """What holds all entries that either asks for: axes are equal where they are so in both."""
+    """What holds all entries that either asks for: axes are equal where they are so in both. Offsets must agree."""
     first, second = first.numbered(), second.numbered()
     free = iter(range(len(first.left), len(first.left) + len(first.right)))
     right = tuple(
         i if i == j and i < len(first.left) else next(free) for i, j in zip(first.right, second.right, strict=True)
     )
-    return Indices(first.left, right)
+    return Indices(first.left, right, first.steps)
 
 
 class Named(NamedTuple):

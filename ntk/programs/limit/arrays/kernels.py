@@ -17,6 +17,7 @@ from ntk.programs.language.outputs import Output
 from ntk.programs.language.scalars import Moment, Scalar, Table
 from ntk.programs.language.vectors import Vector
 from ntk.programs.limit.arrays.indices import Indices, equal, matched, restricted
+from ntk.programs.limit.arrays.offsets.averages import with_loops_over_offsets
 from ntk.programs.limit.arrays.plan import (
     Alone,
     Key,
@@ -77,10 +78,11 @@ def _plan_of_kernels(forms: Forms) -> Plan:
     read = [(z1, z2) for _, z1, z2 in recording.vectors_read] + [*recording.watched_twice.values()]
     goals = {Pair(z1, z2): matched(z1.shape, z2.shape) for z1, z2 in read}
     first, second = (_factors(side.output) for side in recording.sides)
+    rule = with_loops_over_offsets(functools.partial(rule_of, forms), goals)
     if recording.has_two_shapes:
-        return plan(functools.partial(rule_of, forms), goals, first, second)
+        return plan(rule, goals, first, second)
     moments = [Alone(node) for node in recording.nodes if isinstance(node, Moment)]
-    return plan(functools.partial(rule_of, forms), goals, [*first, *moments])
+    return plan(rule, goals, [*first, *moments])
 
 
 def _factors(output: Output) -> list[Alone]:
@@ -91,7 +93,7 @@ def _factors(output: Output) -> list[Alone]:
 def tile_size_of(forms: Forms) -> int:
     """Inputs to a tile: as many as keep the largest array of a tile in a core's cache."""
     steps = plan_of(forms).cross
-    largest = max((_entries(step) for step in steps), default=1)
+    largest = max((step.entries for step in steps), default=1)
     loops = [step.indices for step in steps if isinstance(step.key, Meeting)]
     entries = _ENTRIES_OF_EQUAL_STEPS if loops else _ENTRIES
     if any(indices.left[0] != indices.right[0] for indices in loops):
@@ -101,7 +103,7 @@ def tile_size_of(forms: Forms) -> int:
 
 def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:
     """Refuse a program for which a tile, with the program's tables, is larger than the device's memory."""
-    largest = max((_entries(step) for step in plan_of(forms).cross), default=1)
+    largest = max((step.entries for step in plan_of(forms).cross), default=1)
     tables = sum(math.prod(node.axes) for node in forms.recording.nodes if isinstance(node, Table))
     needed, available = (_ARRAYS * tile_size**2 * largest + tables) * dtype.itemsize, device_memory()
     if needed > available:
@@ -111,18 +113,6 @@ def check_memory(forms: Forms, tile_size: int, dtype: jnp.dtype) -> None:
             f" {available / 2**30:.3g} GiB: a smaller tile_size, fewer positions, or an output weight for each position"
             " in place of a mean over them."
         )
-
-
-def _entries(step: Step) -> int:
-    """Those of a step's array for one pair of inputs."""
-    if isinstance(step.key, Meeting):
-        lengths = [loop.body.length for loop in (step.key.first, step.key.second)]
-        return math.prod(lengths) if step.indices.left[0] != step.indices.right[0] else lengths[0]
-    if not isinstance(step.key, Pair):
-        return 1
-    a, b = step.key
-    sizes = dict(zip((*step.indices.left, *step.indices.right), (*a.shape, *b.shape), strict=True))
-    return math.prod(sizes.values())
 
 
 @compiled(static=1)

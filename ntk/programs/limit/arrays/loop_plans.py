@@ -364,7 +364,7 @@ def outside_of(key: Key, indices: Indices, every: bool = False) -> tuple[Key, In
     fields = [node.vector if isinstance(node, AtStep) else node for node in key]
     fresh = (indices.fresh, indices.fresh + 1)
     steps = [fresh[side if every else 0] if isinstance(node, AtStep) else None for side, node in enumerate(key)]
-    left, right = (names if step is None else (step, *names) for step, names in zip(steps, indices, strict=True))
+    left, right = (names if step is None else (step, *names) for step, names in zip(steps, indices.sides, strict=True))
     outer = Indices(left, right)
     swept = dict.fromkeys(step for step in steps if step is not None)
     return Pair(fields[0], fields[1]), outer, tuple(outer.names.index(step) for step in swept)

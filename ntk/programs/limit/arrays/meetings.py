@@ -128,7 +128,7 @@ def _pair(side: int, one: Field, other: Field) -> Pair:
 
 def _with_step(indices: Indices, side: int, step: int) -> Indices:
     """With an axis of steps at one side."""
-    return Indices(*((step, *names) if place == side else names for place, names in enumerate(indices)))
+    return Indices(*((step, *names) if place == side else names for place, names in enumerate(indices.sides)))
 
 
 def _beside_standing(rule_of: RuleOf, forms: Forms, key: Pair, loop: Loop, side: int, indices: Indices) -> Rule:

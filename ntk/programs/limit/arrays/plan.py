@@ -4,7 +4,8 @@ Each moment follows from others by one rule (`ntk.programs.limit.arrays.rules`).
 which they can be computed, first for the inputs of each side with themselves, then for the two sides with each other.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -57,7 +58,14 @@ class Meeting:
     second: Loop
 
 
-Key = Pair | Alone | Mark | Along | Meeting
+@dataclass(frozen=True)
+class Averages:
+    """The moments of means over all positions, in a list: `ntk.programs.limit.arrays.offsets.averages`."""
+
+    pairs: tuple[Pair, ...]
+
+
+Key = Pair | Alone | Mark | Along | Meeting | Averages
 
 
 class Moments(NamedTuple):
@@ -89,10 +97,12 @@ class Rule(NamedTuple):
         needs: Those, with the names of their axes.
         compute: The result from the values (`Values`) and what is needed, in the order of `needs`. The axes of every
             array are those of `Indices.names`.
+        within: The steps of a loop over offsets that it runs.
     """
 
     needs: list[Need]
     compute: Callable[..., Tree]
+    within: Sequence["Step"] = ()
 
 
 class NotOnArrays(Exception):
@@ -105,6 +115,18 @@ class Step(NamedTuple):
     key: Key
     indices: Indices
     rule: Rule
+
+    @property
+    def entries(self) -> int:
+        """Those of its array for one pair of inputs, or of the largest array of its loop."""
+        if isinstance(self.key, Meeting):
+            lengths = [loop.body.length for loop in (self.key.first, self.key.second)]
+            return math.prod(lengths) if self.indices.left[0] != self.indices.right[0] else lengths[0]
+        if not isinstance(self.key, Pair):
+            return max((step.entries for step in self.rule.within), default=1)
+        a, b = self.key
+        sizes = dict(zip((*self.indices.left, *self.indices.right), (*a.shape, *b.shape), strict=True))
+        return math.prod(sizes.values())
 
 
 RuleOf = Callable[[Key, Indices, bool], Rule]
@@ -148,12 +170,18 @@ def plan(
 
 
 def steps_to(rule_of: RuleOf, goals: list[Need], own: bool) -> list[Step]:
-    """The rules in order. Positions are kept for all pairs where one that reads them asks for it."""
+    """The rules in order. Positions are kept for all pairs where one that reads them asks for it.
+
+    Raises:
+        NotOnArrays: `rule_of` has no rule for something, or something is needed at two kinds of offsets.
+    """
     indices: dict[Key, Indices] = {}
     rules: dict[Key, Rule] = {}
     wanted = list(goals)
     while wanted:
         _, key, asked = wanted.pop()
+        if key in indices and indices[key].steps != asked.steps:
+            raise NotOnArrays
         both = joined(asked, indices.get(key, asked))
         if indices.get(key) != both:
             indices[key], rules[key] = both, rule_of(key, both, own)

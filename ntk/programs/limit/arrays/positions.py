@@ -1,5 +1,6 @@
 """C and τ of fields whose positions are moved, mixed or convolved. All of this is linear in each side."""
 
+import dataclasses
 import functools
 import math
 import string
@@ -10,16 +11,16 @@ from jaxtyping import Array
 
 from ntk.linalg import highest_einsum
 from ntk.programs.language.atoms import Mixed, Moved, Transposed, Window
-from ntk.programs.language.positions import Entry, Mean, Repeat
+from ntk.programs.language.positions import AxisMap, Entry, Mean, Pad, Repeat, Steps
 from ntk.programs.limit.arrays.indices import Indices, Named, matched
-from ntk.programs.limit.arrays.plan import Alone, Moments, Need, Pair, Rule
+from ntk.programs.limit.arrays.plan import Alone, Field, Moments, Need, NotOnArrays, Pair, Rule
 from ntk.programs.limit.arrays.values import Values
 
 
 def moved(key: Pair, indices: Indices) -> Rule:
     """A map of one axis acts on the side that it belongs to; on both at once if it only selects, and both have it."""
     a, b = key
-    names = [list(each) for each in indices]
+    names, steps = [list(each) for each in indices.sides], list(indices.steps)
     if isinstance(a, Moved) and isinstance(b, Moved) and _alike(a, b, indices):
         sides: tuple[int, ...] = (0, 1)
         move, inner_key = a.map, Pair(a.vector, b.vector)
@@ -33,11 +34,21 @@ def moved(key: Pair, indices: Indices) -> Rule:
     read = None if isinstance(move, Repeat) else indices.fresh if made is None or made in elsewhere else made
     for side in sides:
         names[side][move.axis : move.axis + (made is not None)] = [] if read is None else [read]
-    inner = Indices(tuple(names[0]), tuple(names[1]))
+    window = None
+    if read is None:
+        steps[move.axis : move.axis + 1] = []
+    elif move.axis in indices.looped:
+        window = selected(move, inner_key.a.shape[move.axis])
+        steps[move.axis] *= window.stride
+    inner = Indices(tuple(names[0]), tuple(names[1]), tuple(steps))
 
-    def after(array: Array) -> Array:
+    def after(values: Values, array: Array) -> Array:
         moment = Named(array, inner.names)
-        if read is None:
+        if window is not None:
+            assert made is not None
+            (array,) = values.read(window, array, moment.axis(made), move.axis, indices)
+            moment = moment._replace(array=array)
+        elif read is None:
             assert made is not None
             if made not in moment.names:
                 moment = Named(move.apply(moment.array, moment.array.ndim), (*moment.names, made))
@@ -61,20 +72,34 @@ def _alike(a: Moved, b: Moved, indices: Indices) -> bool:
     return isinstance(a.map, Entry) or indices.left[axis] == indices.right[axis]
 
 
-def _of_both(after: Callable[[Array], Array], values: Values, z: Moments) -> Moments:
-    return Moments(*(None if part is None else after(part) for part in (z.C, z.tau)))
+def selected(move: AxisMap, size: int) -> Window:
+    """A map that takes every so many of `size` positions, or puts zeros around all, as a window of one position.
+
+    Raises:
+        NotOnArrays: It is another map.
+    """
+    match move:
+        case Pad(before=before, after=after, between=0):
+            return Window(1, 1, 1, before, after, False)
+        case Steps(first=first, step=step, count=count) if step > 0:
+            return Window(1, step, 1, -first, first + (count - 1) * step + 1 - size, False)
+    raise NotOnArrays
+
+
+def _of_both(after: Callable[[Values, Array], Array], values: Values, z: Moments) -> Moments:
+    return Moments(*(None if part is None else after(values, part) for part in (z.C, z.tau)))
 
 
 def transposed(key: Pair, indices: Indices) -> Rule:
     """Position axes in another order, of one side or of both: the same entries under other names."""
-    fields, names = list(key), list(indices)
+    fields, names = list(key), list(indices.sides)
     for side, field in enumerate(key):
         if isinstance(field, Transposed):
             fields[side] = field.vector
             names[side] = tuple(names[side][field.order.index(axis)] for axis in range(len(field.order)))
     inner = Indices(names[0], names[1])
 
-    def after(array: Array) -> Array:
+    def after(_: Values, array: Array) -> Array:
         return Named(array, inner.names).ordered(indices.names)
 
     return Rule([Need(0, Pair(fields[0], fields[1]), inner)], functools.partial(_of_both, after))
@@ -88,10 +113,10 @@ def mixed(key: Pair, indices: Indices) -> Rule:
     else:
         assert isinstance(b, Mixed)
         side, weights, inner_key = 1, b.weights, Pair(a, b.vector)
-    names = [list(each) for each in indices]
+    names = [list(each) for each in indices.sides]
     position = names[side][-1]
     names[side][-1] = indices.fresh
-    inner = Indices(tuple(names[0]), tuple(names[1]))
+    inner = Indices(tuple(names[0]), tuple(names[1]), indices.steps)
     weights_names = (*names[side][:-1], position, indices.fresh)
 
     def compute(values: Values, z: Moments, found: Array) -> Moments:
@@ -125,7 +150,7 @@ def _contracted(
 
 def convolved(
     windows: tuple[tuple[Window, ...], tuple[Window, ...]], sources: Pair, indices: Indices
-) -> tuple[Need, Callable[[Array], Array]]:
+) -> tuple[Need, Callable[[Values, Array], Array]]:
     """What a convolution reads, and the mean over its offsets o of the entries at (sp + o, sq + o).
 
     Args:
@@ -140,13 +165,16 @@ def convolved(
         else indices.fresh + axis
         for axis, name in enumerate(indices.left)
     )
-    inner = Indices(left, indices.right)
+    steps = tuple(step * window.stride for step, window in zip(indices.steps, windows[0], strict=bool(indices.steps)))
+    inner = Indices(left, indices.right, steps)
 
-    def mean(array: Array) -> Array:
+    def mean(values: Values, array: Array) -> Array:
         moment = Named(array, inner.names)
         # A window is a product of intervals, so that the mean is taken axis by axis.
-        for window, other, p, q in zip(*windows, *inner, strict=True):
-            if window == other:
+        for axis, (window, other, p, q) in enumerate(zip(*windows, *inner.sides, strict=True)):
+            if axis in indices.looped:
+                shifted = values.read(window, moment.array, moment.axis(p), axis, indices)
+            elif window == other:
                 shifted = window.reads(moment.array, tuple({moment.axis(p), moment.axis(q)}))
             else:
                 parts = enumerate(window.reads(moment.array, (moment.axis(p),)))
@@ -160,14 +188,19 @@ def convolved(
     return Need(0, sources, inner), mean
 
 
-def where_equal(array: Array, have: Indices, indices: Indices) -> Array:
+def at_equal(a: Field, b: Field, indices: Indices) -> Indices:
+    """The indices of what is known at `matched` positions alone, or in a loop over offsets would be."""
+    return dataclasses.replace(matched(a.shape, b.shape), steps=indices.steps)
+
+
+def where_equal(values: Values, array: Array, have: Indices, indices: Indices) -> Array:
     """Moments at equal positions, or at all pairs along some axes, as those for `indices`: 0 where positions differ."""
     left = dict(zip(have.left, indices.left, strict=True))
     right = dict(zip(have.right, indices.right, strict=True))
     moment = Named(array, tuple(left[name] if name in left else right[name] for name in have.names))
-    for p, q in zip(*indices, strict=True):
+    for p, q in zip(*indices.sides, strict=True):
         if q not in moment.names:
             moment = moment.spread(p, q)
         elif p != q:
             moment = moment.where_equal(p, q)
-    return moment.ordered(indices.names)
+    return values.where_no_offset(moment.ordered(indices.names), indices)

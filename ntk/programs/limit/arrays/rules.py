@@ -26,7 +26,7 @@ from ntk.programs.language.atoms import (
 from ntk.programs.language.loops import Scanned
 from ntk.programs.language.scalars import Scalar, Value
 from ntk.programs.language.vectors import Vector
-from ntk.programs.limit.arrays.indices import Indices, Named, equal, matched
+from ntk.programs.limit.arrays.indices import Indices, Named, equal
 from ntk.programs.limit.arrays.loops import along, last_step, mean_of_scanned, sampled, scanned
 from ntk.programs.limit.arrays.meetings import beside_a_loop, meeting
 from ntk.programs.limit.arrays.plan import (
@@ -43,7 +43,7 @@ from ntk.programs.limit.arrays.plan import (
     Rule,
     Tree,
 )
-from ntk.programs.limit.arrays.positions import convolved, mixed, moved, transposed, where_equal
+from ntk.programs.limit.arrays.positions import at_equal, convolved, mixed, moved, transposed, where_equal
 from ntk.programs.limit.arrays.scalars import expectation, factors_of, mean_of_map, scalar
 from ntk.programs.limit.arrays.values import Values
 from ntk.programs.limit.expectations import mean_of, product_of, product_with_itself
@@ -119,14 +119,16 @@ def _moments(forms: Forms, key: Pair, indices: Indices, own: bool) -> Rule:
         case Bias(parameter=parameter), Bias():
             return _bias(parameter, key, indices)
         case MatMul(vector=z1) as p, MatMul(vector=z2):
-            return _product(p.parameter, Need(0, Pair(z1, z2), indices), lambda moment: moment)
+            return _product(p.parameter, Need(0, Pair(z1, z2), indices), lambda _, moment: moment)
         case Convolve() as p, Convolve() as q if _same_offsets(p, q):
             sources, windows = Pair(p.source, q.source), (p.windows, q.windows)
             if p.shared:
                 return _product(p.parameter, *convolved(windows, sources, indices))
-            have = matched(p.shape, q.shape)
+            have = at_equal(p, q, indices)
             need, mean = convolved(windows, sources, have)
-            return _product(p.parameter, need, lambda moment: where_equal(mean(moment), have, indices))
+            return _product(
+                p.parameter, need, lambda values, moment: where_equal(values, mean(values, moment), have, indices)
+            )
         case Nonlin() as p, Nonlin() as q:
             return _nonlinear(forms, p, q, indices, own)
         case One(), Nonlin() as q:
@@ -211,11 +213,11 @@ def _vanishes(forms: Forms, p: Atom | Entries, q: Atom | Entries) -> bool:
     )
 
 
-def _product(parameter: Parameter, need: Need, mean: Callable[[Array], Array]) -> Rule:
+def _product(parameter: Parameter, need: Need, mean: Callable[[Values, Array], Array]) -> Rule:
     """C = σ² C(z, z̄) and τ = σ² (ηC + τ)(z, z̄), or their means over the offsets of a convolution."""
 
     def compute(values: Values, z: Moments) -> Moments:
-        C, tau = (None if moment is None else mean(moment) for moment in (z.C, z.tau))
+        C, tau = (None if moment is None else mean(values, moment) for moment in (z.C, z.tau))
         variance, trained = values.variance(parameter), values.trained_variance(parameter)
         sources = [factor * moment for factor, moment in ((trained, C), (variance, tau)) if moment is not None]
         return Moments(None if C is None else variance * C, _sum(sources))
@@ -247,9 +249,9 @@ def _dropped(key: Pair, indices: Indices) -> Rule:
             if moment is None:
                 return None
             met = Named(moment * values.same_masks(moment.ndim), indices.names)
-            for p, q in zip(*indices, strict=True):
+            for p, q in zip(*indices.sides, strict=True):
                 met = met if p == q else met.where_equal(p, q)
-            return moment + gain * met.array
+            return moment + gain * values.where_no_offset(met.array, indices)
 
         return Moments(masked(z.C), masked(z.tau))
 
@@ -261,9 +263,10 @@ def _bias(parameter: Parameter, key: Pair, indices: Indices) -> Rule:
 
     def compute(values: Values) -> Moments:
         ones = Named(values.filled(None, key, indices) + 1.0, indices.names)
-        for p, q in zip(*indices, strict=True):
+        for p, q in zip(*indices.sides, strict=True):
             ones = ones if p == q else ones.where_equal(p, q)
-        return Moments(values.variance(parameter) * ones.array, values.trained_variance(parameter) * ones.array)
+        array = values.where_no_offset(ones.array, indices)
+        return Moments(values.variance(parameter) * array, values.trained_variance(parameter) * array)
 
     return Rule([], compute)
 
@@ -274,8 +277,8 @@ def _tapped(tap: Tap, key: Pair, indices: Indices) -> Rule:
     def compute(values: Values) -> Moments:
         if tap.name not in values.sources:
             return Moments(None, None)
-        have = matched(key.a.shape, key.b.shape)
-        return Moments(None, where_equal(values.sources[tap.name], have, indices))
+        have = at_equal(key.a, key.b, indices)
+        return Moments(None, where_equal(values, values.sources[tap.name], have, indices))
 
     return Rule([], compute)
 

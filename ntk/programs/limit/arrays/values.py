@@ -13,11 +13,12 @@ from jaxtyping import Array, Bool, Float
 from ntk.decomposition import unit_scaled
 from ntk.infinite_width.moments import Fingerprint, same_inputs
 from ntk.linalg import highest_einsum
-from ntk.programs.language.atoms import Entries, Parameter
+from ntk.programs.language.atoms import Entries, Parameter, Window
 from ntk.programs.language.graph import Node
 from ntk.programs.language.loops import Scanned
 from ntk.programs.limit.arrays.indices import Indices, beside, restricted
 from ntk.programs.limit.arrays.marks import Marks
+from ntk.programs.limit.arrays.offsets.shifts import Offsets
 from ntk.programs.limit.arrays.plan import Key, Moments, Pair, Step, Tree
 from ntk.programs.limit.moments import same_masks
 
@@ -83,6 +84,7 @@ class Values:
         sampled: The moments of the vectors of sampled loops.
         given: At one step of a loop, what is known from the step before and from outside.
         past: There, what is known of the steps before, if these are met; None at the first step.
+        offsets: In a loop over offsets, how far apart the positions of two sides are.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Values:
         self.given: dict[Key, Tree] = {}
         self.past: Past | None = None
         self.sampled = sampled
+        self.offsets = Offsets({}, {})
 
     def at_step(self, given: dict[Key, Tree], known: tuple[Known, Known] | None, marks: Marks | None) -> "Values":
         """Those at one step of a loop, or at a pair of steps, where some are given."""
@@ -105,6 +108,12 @@ class Values:
         values.given, values.known = given, known
         if marks is not None:
             values.marks = marks
+        return values
+
+    def at_offsets(self, offsets: Offsets) -> "Values":
+        """Those for pairs of positions that are an offset apart."""
+        values = copy.copy(self)
+        values.offsets = offsets
         return values
 
     @functools.cached_property
@@ -148,7 +157,33 @@ class Values:
 
     def beside(self, value: Tree, indices: Indices, side: int) -> Tree:
         """What one side has at its inputs and positions, to broadcast against moments; a number as it is."""
-        return beside(value, indices[side], indices.names, side, self.paired) if jnp.ndim(value) else value
+        if not jnp.ndim(value):
+            return value
+        if side:
+            value = self._seconds(value, value.ndim - len(indices.right), indices)
+        return beside(value, indices.sides[side], indices.names, side, self.paired)
+
+    def _seconds(self, value: Array, first: int, indices: Indices) -> Array:
+        """What the second side has, at the offset from the positions of the first side.
+
+        Args:
+            value: For each input and position. The first axes of positions may be missing, and sizes may be 1.
+            first: Where the first axis of positions is, or would be.
+            indices: Which axes are an offset apart.
+        """
+        for axis in indices.looped:
+            place = first + axis
+            if place > 0 and value.shape[place] > 1:
+                value = self.offsets.seconds(value, place, axis, indices.steps[axis])
+        return value
+
+    def read(self, window: Window, array: Array, place: int, axis: int, indices: Indices) -> list[Array]:
+        """What windows of both sides read along an axis of which the positions are an offset apart."""
+        return self.offsets.read(window, array, place, axis, indices.steps[axis])
+
+    def where_no_offset(self, array: Array, indices: Indices) -> Array:
+        """The array where positions are equal along all axes of a loop over offsets, else 0."""
+        return jnp.where(self.offsets.none(indices.looped), array, 0.0) if indices.looped else array
 
     def gram(self, source1: Entries, source2: Entries, indices: Indices) -> Array:
         """ξ·ξ̄/d for entries of the inputs at their positions."""
@@ -160,11 +195,13 @@ class Values:
 
     def gram_of(self, parts: Sequence[Array], indices: Indices) -> Array:
         """The products of two such parts."""
-        left, right, both = ("".join(string.ascii_lowercase[n] for n in names) for names in (*indices, indices.names))
+        left, right, both = (
+            "".join(string.ascii_lowercase[n] for n in names) for names in (*indices.sides, indices.names)
+        )
         inputs = "XY" if self.paired else "XX"
         lead = inputs if self.paired else "X"
         subscripts = f"{inputs[0]}{left}Z,{inputs[1]}{right}Z->{lead}{both}"
-        return highest_einsum(subscripts, *parts)
+        return highest_einsum(subscripts, parts[0], self._seconds(parts[1], 1, indices))
 
     def embedded(self, parameter: Parameter, products: Array) -> Moments:
         """C = σ² ξ·ξ̄/d, and τ = ησ² ξ·ξ̄/d, from the products."""

@@ -1,0 +1,1 @@
+"""Means over all pairs of positions, offset by offset."""
