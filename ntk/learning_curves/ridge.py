@@ -10,6 +10,8 @@ from scipy.optimize import brentq
 
 from ntk.checks import check_nonnegative, shown
 
+LARGEST = 10**308  # of the integers that float64 holds
+
 
 @dataclass(frozen=True)
 class LearningCurve:
@@ -76,7 +78,7 @@ def learning_curve(
     lam, power = (
         _as_nonnegative(name, a) for name, a in (("eigenvalues", eigenvalues), ("target_power", target_power))
     )
-    counts = _as_nonnegative("degeneracies", np.asarray(degeneracies, float))
+    counts = _as_nonnegative("degeneracies", _exact_as_float(degeneracies))
     N, delta, sigma = (
         _as_nonnegative(name, a) for name, a in (("num_samples", num_samples), ("ridge", ridge), ("noise", noise))
     )
@@ -123,6 +125,13 @@ def _effective_ridge(lam: Float[np.ndarray, " K"], counts: Float[np.ndarray, " K
     while excess(lower) < 0:
         lower -= 2 * (upper - lower)
     return float(np.exp(brentq(excess, lower, upper + 1e-12, xtol=1e-14, rtol=4 * np.finfo(float).eps)))
+
+
+def _exact_as_float(counts: Sequence[int] | ArrayLike) -> Sequence[float] | ArrayLike:
+    """Integers as floats, since those of high degrees are too large for NumPy's integers; all else as it is."""
+    if isinstance(counts, Sequence) and all(type(count) is int for count in counts):
+        return [float(count) if abs(count) < LARGEST else np.inf for count in counts]
+    return counts
 
 
 def _as_nonnegative(name: str, value: Sequence[int | float] | ArrayLike) -> Float[np.ndarray, "..."]:

@@ -64,8 +64,8 @@ def zonal_spectrum(net: MLP | TensorProgram, dim: int, max_degree: int, *, kerne
 
     Args:
         net: An `ntk.MLP`, or a program that reads inputs (d,) and whose kernel depends on their angle alone.
-        dim: d, at least 2.
-        max_degree: K, the largest degree.
+        dim: d, from 2 to a million.
+        max_degree: K, the largest degree, at most 1000.
         kernel: "ntk" or "nngp".
 
     Returns:
@@ -83,8 +83,8 @@ def zonal_spectrum(net: MLP | TensorProgram, dim: int, max_degree: int, *, kerne
     """
     if not isinstance(net, MLP | TensorProgram):
         raise TypeError(f"net is {shown(net)}; expected an ntk.MLP or an ntk.tensor_program, whose kernel is zonal.")
-    check_count("dim", dim, minimum=2)
-    check_count("max_degree", max_degree, minimum=0)
+    check_count("dim", dim, minimum=2, maximum=10**6)
+    check_count("max_degree", max_degree, minimum=0, maximum=1000)
     check_choice("kernel", kernel, ("ntk", "nngp"))
     with jax.enable_x64(True):
         trace, eigenvalues, error = _by_quadrature(net, dim, max_degree, kernel)

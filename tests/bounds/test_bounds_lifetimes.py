@@ -14,6 +14,8 @@ from bounds.pac_bayes.gaussian_posterior import posterior_risks
 from bounds.rademacher import LinearBall, rademacher_complexity
 from bounds.reports.entries import Classifier, pac_bayes_entries
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
 

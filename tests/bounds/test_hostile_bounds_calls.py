@@ -10,6 +10,8 @@ from hostile import BAD_VALUES, dealt, judge, replaced
 
 import bounds
 
+pytestmark = pytest.mark.slow
+
 # The names of bounds.__all__ that are not called, by the reason.
 NOT_CALLED = {
     "results, which are filled in by what returns them": """

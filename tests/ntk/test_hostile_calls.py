@@ -71,7 +71,29 @@ CALLS = {
     "a linearized model": lambda ntk: (lambda params: ntk.linearize(linear, W)(params, X), {"params": W}),
     "taylor_expand": lambda ntk: (ntk.taylor_expand, {"f": linear, "params": W, "degree": 2}),
     "load_neural_tangents": lambda ntk: (ntk.load_neural_tangents, {}),
+    "fixed_point": lambda ntk: (ntk.fixed_point, {"net": ntk.MLP(depth=1, w_std=0.5), "start": 1.0}),
+    "depth_scales": lambda ntk: (ntk.depth_scales, {"net": ntk.MLP(depth=1, w_std=0.5), "start": 1.0}),
+    "zonal_spectrum": lambda ntk: (
+        ntk.zonal_spectrum,
+        {"net": ntk.MLP(depth=0), "dim": 3, "max_degree": 2, "kernel": "ntk"},
+    ),
+    "learning_curve": lambda ntk: (
+        ntk.learning_curve,
+        {
+            "eigenvalues": ONES,
+            "degeneracies": (1, 3),
+            "target_power": ONES,
+            "num_samples": 5,
+            "ridge": 0.1,
+            "noise": 0.1,
+        },
+    ),
+    "kernel_alignment_risk": lambda ntk: (ntk.kernel_alignment_risk, OF_A_SAMPLE),
+    "leave_one_out_residuals": lambda ntk: (ntk.leave_one_out_residuals, OF_A_SAMPLE),
 }
+ONES = np.ones(2)
+WITH_RIDGE = {"ridge": 0.1}
+OF_A_SAMPLE = {"k_train_train": np.eye(2), "y_train": np.ones(2), **WITH_RIDGE, "relative_ridge": False}
 COVARIANCE = {"q11": 1.0, "q12": 0.5, "q22": 1.0}
 SIDES = {"x1": X, "x2": X + 1}
 SEQUENCES = {"x1": S, "x2": S + 1, "lengths1": LENGTHS, "lengths2": LENGTHS}

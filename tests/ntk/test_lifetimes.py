@@ -15,6 +15,8 @@ from tolerances import CLOSED_FORM
 import ntk
 from ntk.caches.rebinding import content
 
+pytestmark = pytest.mark.slow
+
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
 KEY = jax.random.key(0)
 

@@ -8,6 +8,8 @@ from tolerances import CLOSED_FORM, PEER
 
 import ntk
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (7, 5, 11)
 X1, X2 = (np.random.default_rng(seed).normal(size=(n, 4)) for seed, n in ((0, 3), (1, 2)))
 IMAGES = np.random.default_rng(2).normal(size=(2, 3, 4, 2))

@@ -76,6 +76,7 @@ def names_of(name):
     return [f"params/{key}" for key in params["params"]] if "params" in params else list(params)
 
 
+@pytest.mark.slow
 @every_case
 def test_parts_sum_to_the_whole(name):
     net, x, options = CASES[name]
@@ -199,6 +200,7 @@ def test_corrected_kernels(program):
     np.testing.assert_allclose(total, whole, rtol=0, atol=REORDERED["float64"] * np.max(whole))
 
 
+@pytest.mark.slow
 def test_extremes():
     """Parameters without effect have no part; float32 stays; a learning rate of 0 is no training."""
     biases = [f"params/b{layer}" for layer in (1, 2, 3)]

@@ -11,6 +11,8 @@ from experiments.common.networks import member_keys, network_inputs
 from experiments.convergence.kernel_errors import error_scales, errors_at_width, limit_blocks
 from experiments.data.images import load_data
 
+pytestmark = pytest.mark.slow
+
 IMAGES = load_data("digits", 4).train_images
 MLP = ntk.MLP(depth=3, activation="erf", w_std=1.2, b_std=0.5, v_std=0.8)
 RNN = ntk.RNN(activation="erf", w_std=1.2, u_std=0.9, b_std=0.5, v_std=0.8)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from small_runs import command_line, records_of, small_config
 from tolerances import PEER
 
@@ -11,6 +12,7 @@ from experiments.published import sphere
 from experiments.published.comparisons import Comparison, comparison_table
 
 
+@pytest.mark.slow
 def test_errors_of_a_draw_add_up_to_the_error_at_new_points():
     """The sum over degrees is E (f − f*)², here by Monte Carlo with the library's kernel."""
     dim, size, net = 4, 5, ntk.MLP(depth=3, w_std=math.sqrt(2), b_std=0.0)

@@ -12,6 +12,8 @@ from mpmath import mpf
 
 from ntk.duals import activation
 
+pytestmark = pytest.mark.slow
+
 CLOSED = (*CLOSED_FORMS, "gelu")
 # The promised accuracy relative to the natural scale, on top of the change of the map under one input rounding.
 CLOSED_TOLERANCE = {"float64": 1e-12, "float32": 1e-6}

@@ -10,6 +10,8 @@ from tolerances import CLOSED_FORM, QUADRATURE
 
 from ntk.duals import activation
 
+pytestmark = pytest.mark.slow
+
 
 def shifted_sigmoid(x):
     return jax.nn.sigmoid(x - 1.0)

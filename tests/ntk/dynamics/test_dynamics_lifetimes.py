@@ -10,6 +10,8 @@ from jax.tree_util import Partial
 
 from ntk import dynamics
 
+pytestmark = pytest.mark.slow
+
 K, Y = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([1.0, -1.0])
 X = np.array([[1.0, 2.0], [0.5, -1.0]])
 

@@ -17,6 +17,8 @@ from tolerances import CLOSED_FORM
 
 import ntk
 
+pytestmark = pytest.mark.slow
+
 # Seen in the other tests of this file too.
 LONG = ("attention", "nnx", "convolutions", "gru", "lstm")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "convolutions")]

@@ -13,6 +13,8 @@ import pytest
 
 import ntk
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (32, 64)
 FEW, MANY = 4_000, 10_000  # networks of the fast tests, and of the slow ones
 FIELDS = ("C", "D", "nngp", "ntk")

@@ -15,6 +15,8 @@ from tolerances import PEER, SAME_FORMULA
 from ntk.finite_width import sketch
 from ntk.finite_width.sketch import sketched_ntk
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {
     "w": np.random.default_rng(0).normal(size=(3, 6)),
     "v": np.random.default_rng(1).normal(size=(6, 2)),

@@ -65,6 +65,7 @@ def test_both_ways_agree():
         np.testing.assert_allclose(spectrum.eigenvalues, integrals, rtol=PEER["float64"])
 
 
+@pytest.mark.slow
 def test_power_tends_to_the_taylor_coefficients():
     """N(d, k) λ_k → a_k with an error of order k²/d (theory.md 7.4)."""
     a = taylor_coefficients(DEEP, 40)[1][:5]
@@ -73,6 +74,7 @@ def test_power_tends_to_the_taylor_coefficients():
     assert 3.9 < gaps[0] / gaps[1] < 4.1
 
 
+@pytest.mark.slow
 def test_a_matrix_of_random_inputs_has_these_eigenvalues():
     """N(3, 1) = 3 and N(3, 2) = 5 eigenvalues of Θ/N near λ_1 and λ_2."""
     x = np.random.default_rng(0).normal(size=(1000, 3))

@@ -24,6 +24,8 @@ from ntk.programs.architectures import (
     transformer,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def inputs(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)

@@ -11,6 +11,8 @@ from ntk.programs import corrected_kernels, tensor_program
 from ntk.programs.limit.evaluation import exact_limits, forms_of
 from ntk.programs.limit.unrolling import unrolled
 
+pytestmark = pytest.mark.slow
+
 KEEP = 0.7
 X = np.random.default_rng(0).normal(size=(3, 3, 2))
 TWICE = X[[0, 1, 0]]

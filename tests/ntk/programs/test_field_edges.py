@@ -12,6 +12,8 @@ from ntk.programs.limit.arrays.marks import Marks
 from ntk.programs.limit.evaluation import exact_limits, forms_of
 from ntk.programs.limit.unrolling import unrolled
 
+pytestmark = pytest.mark.slow
+
 
 def relu_nngp(K):
     """E relu(u)relu(ū) for covariances K of all u (Cho & Saul 2009)."""

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hostile import BAD_VALUES, judge, replaced
 
+pytestmark = pytest.mark.slow
+
 X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
 PARAMS = {"w1": np.ones((4, 5), "float32"), "b1": np.ones(5, "float32"), "v": np.ones(5, "float32")}
 TAP = np.ones((3, 5), "float32")

@@ -10,6 +10,8 @@ from tolerances import CLOSED_FORM, SOLVED
 import ntk
 from ntk.programs import architectures, corrected_kernels, finite, infinite, tensor_program
 
+pytestmark = pytest.mark.slow
+
 X1, X2 = (np.random.default_rng(seed).normal(size=(n, 4)) for seed, n in ((0, 3), (1, 2)))
 # In float64, sums of a few terms of order one.
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}

@@ -237,6 +237,7 @@ def test_what_has_no_rule_on_arrays_is_read_step_by_step(name):
     assert np.all(abs(np.mean(products, axis=0) - ntk.infinite_kernels(program, x).nngp) < 4 * error)
 
 
+@pytest.mark.slow
 def test_layers_may_share_their_weights():
     """z ← φ(W z + U x + b): 100 layers of one matrix, whose kernel is that of the recursion with a constant input."""
 

@@ -74,7 +74,9 @@ def equations_of(program, length, **sampling):
     return sum(1 for _ in equations(traced.jaxpr))
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm", "cnn_1d", "transformer"])
+@pytest.mark.parametrize(
+    "name", ["rnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "cnn_1d", "transformer"))]
+)
 def test_the_compiled_program_does_not_grow_with_the_number_of_positions(name):
     program, sampling = {
         "rnn": (rnn(pooling="mean"), {}),

@@ -10,6 +10,8 @@ from tolerances import CLOSED_FORM, SOLVED
 from ntk.programs import infinite, tensor_program
 from ntk.programs.architectures import batch_norm_mlp, lstm
 
+pytestmark = pytest.mark.slow
+
 
 def inputs(*shape, seed=0):
     """Random inputs, two of which are the same."""

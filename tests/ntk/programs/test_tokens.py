@@ -66,6 +66,7 @@ def assert_same_kernels(found, expected, rtol):
             np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * np.abs(other).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [attending, pytest.param(recurrent, marks=pytest.mark.slow)])
 def test_limits_are_those_of_one_hot_vectors(network):
     program, expected = both(network)
@@ -86,6 +87,7 @@ def test_standard_parameterization_is_that_of_one_hot_vectors():
     np.testing.assert_allclose(found, other, rtol=CLOSED_FORM["float64"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [recurrent, pytest.param(attending, marks=pytest.mark.slow)])
 def test_limits_with_each_position_as_a_vector(network):
     """A function of one token twice is at correlation 1 by its marks in the one, and by K in the other reading."""
@@ -120,6 +122,7 @@ def test_sampled_loops_over_tokens():
     assert_same_kernels(found, ntk.infinite_kernels(expected, one_hot(X1[:2]), samples=256), CLOSED_FORM["float64"])
 
 
+@pytest.mark.slow
 def test_corrected_kernels_of_tokens():
     """An average over coordinates, which the check refuses."""
 
@@ -133,6 +136,7 @@ def test_corrected_kernels_of_tokens():
     assert_same_kernels(found, other, CLOSED_FORM["float64"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [recurrent, pytest.param(attending, marks=pytest.mark.slow)])
 def test_networks_look_rows_up(network):
     """The same outputs and kernels as products with one-hot vectors."""
