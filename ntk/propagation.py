@@ -8,15 +8,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from scipy.optimize import brentq
 
 from ntk.checks import as_number, shown
 from ntk.networks import MLP
 
-# Layers that are followed one by one before Newton's method takes over.
-LAYERS = 200
-NEWTON_STEPS = 200
-LARGEST = 1e12  # a variance beyond this grows without bound
+LAYERS = 200  # followed one by one
+# If the variance still moves then, so many points are searched for the next fixed point on its way: up to LARGEST,
+# where it is taken to grow without bound, or down to SMALLEST, which stands for zero because slopes there are those of
+# the limit. Two fixed points within 2 % may be missed.
+POINTS = 2000
+LARGEST, SMALLEST = 1e12, 1e-60
 NEAR_ONE = 1e-9  # the smallest distance from 1 at which a stable correlation is looked for
 
 
@@ -127,29 +130,30 @@ def _slope(net: MLP, q: float, c: float) -> float:
 
 
 def _fixed_variance(net: MLP, start: float) -> float:
-    """The variance of the first layer, followed for some layers, and then by Newton's method."""
+    """The variance of the first layer, followed for some layers, and then the first root on their way."""
     step = jax.jit(lambda q: _next_variance(net, q))
-    newton = jax.jit(jax.value_and_grad(lambda q: _next_variance(net, q)))
+    unbounded = ValueError(
+        f"the variance of net grows without bound, with w_std {shown(net.w_std)}; expected a smaller one."
+    )
     q = float(net.w_std**2 * start + net.b_std**2)
     for _ in range(LAYERS):
         before, q = q, float(step(q))
         if not q < LARGEST:
-            raise ValueError(
-                f"the variance of net grows without bound, with w_std {shown(net.w_std)}; expected a smaller one."
-            )
+            raise unbounded
         if abs(q - before) <= 1e-15 * q:
             return q
-    for _ in range(NEWTON_STEPS):
-        after, slope = map(float, newton(q))
-        if abs(after - q) <= 1e-15 * q:
-            break
-        # At a slope of 1 there is one root, towards which the layers go.
-        q = max(q - (after - q) / (slope - 1), 0.0) if slope != 1 else after
-    if not q < LARGEST:
-        raise ValueError(
-            f"the variance of net grows without bound, with w_std {shown(net.w_std)}; expected a smaller one."
-        )
-    return q
+    rises = q > before
+    ahead = np.geomspace(q, LARGEST if rises else SMALLEST, POINTS)
+    growth = np.array([float(step(q)) for q in ahead]) - ahead
+    turned = np.flatnonzero(growth <= 0 if rises else growth >= 0)
+    if turned.size == 0:
+        if rises:
+            raise unbounded
+        return SMALLEST
+    last = turned[0]
+    if last == 0:  # by rounding
+        return q
+    return float(brentq(lambda q: float(step(q)) - q, ahead[last - 1], ahead[last], xtol=1e-300, rtol=1e-15))
 
 
 def _fixed_correlation(net: MLP, q: float) -> float:

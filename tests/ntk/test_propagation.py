@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from refusals import assert_refused, rows
+from scipy import special
 from tolerances import PEER, SOLVED
 
 import ntk
@@ -40,9 +41,25 @@ def test_relu():
     """q* = σ_b²/(1 − σ_w²/2). With σ_w² = 2 and no biases every variance stays."""
     found = ntk.fixed_point(ntk.MLP(depth=1, activation="relu", w_std=1.2, b_std=0.3))
     np.testing.assert_allclose(found, [0.09 / (1 - 0.72), 1, 0.72], rtol=SOLVED["float64"])
+    vanishing = ntk.fixed_point(ntk.MLP(depth=1, activation="relu", w_std=1.2, b_std=0.0))
+    assert vanishing.q < 1e-50
+    np.testing.assert_allclose(vanishing[1:], [1, 0.72], rtol=SOLVED["float64"])
     edge = ntk.MLP(depth=1, activation="relu", w_std=2**0.5, b_std=0.0)
     np.testing.assert_allclose(ntk.fixed_point(edge, start=0.3), [0.6, 1, 1], rtol=PEER["float64"])
     assert ntk.depth_scales(edge) == (math.inf, math.inf)
+
+
+def test_gelu_has_two_fixed_points_and_layers_go_to_the_stable_one():
+    """With σ_w = 1.5 and σ_b = 0.2 variances of 0.12 stay. Those above the second fixed point, below 1.2, grow."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)  # exact to 1e-12 at these variances
+    q = 0.4
+    for _ in range(2000):
+        x = q**0.5 * nodes
+        q = 1.5**2 * weights @ (x * special.ndtr(x)) ** 2 / weights.sum() + 0.2**2
+    net = ntk.MLP(depth=1, activation="gelu", w_std=1.5, b_std=0.2)
+    np.testing.assert_allclose(ntk.fixed_point(net, start=0.1).q, q, rtol=SOLVED["float64"])
+    with pytest.raises(ValueError, match="grows without bound"):
+        ntk.fixed_point(net)
 
 
 @pytest.mark.slow
@@ -83,6 +100,7 @@ def test_deep_networks_are_near_their_fixed_point():
     [
         ("an RNN", lambda ntk: ntk.fixed_point(ntk.RNN()), TypeError, "net is"),
         ("a start", lambda ntk: ntk.fixed_point(ntk.MLP(depth=1), start=0.0), ValueError, "start is 0"),
+        ("slow growth", lambda ntk: ntk.fixed_point(ntk.MLP(depth=1, w_std=1.42)), ValueError, "grows without bound"),
         ("growth", lambda ntk: ntk.depth_scales(ntk.MLP(depth=1, w_std=2.0)), ValueError, "grows without bound"),
     ]
 )
