@@ -37,6 +37,7 @@ def test_erf_in_both_phases(w):
     np.testing.assert_allclose(ntk.depth_scales(net), [float(scale) for scale in scales], rtol=SOLVED["float64"])
 
 
+@pytest.mark.slow
 def test_relu():
     """q* = σ_b²/(1 − σ_w²/2). With σ_w² = 2 and no biases every variance stays."""
     found = ntk.fixed_point(ntk.MLP(depth=1, activation="relu", w_std=1.2, b_std=0.3))
