@@ -21,6 +21,8 @@ from bounds.networks.margins import (
 from bounds.networks.weights import ntk_weight_matrices
 from bounds.rademacher import FiniteClass, NetworkBall, contracted_rademacher, empirical_rademacher, exact_rademacher
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 WEIGHTS = [RNG.normal(size=shape) for shape in ((4, 5), (5, 6), (6, 3))]
 REFERENCES = [RNG.normal(size=w.shape) for w in WEIGHTS]

@@ -22,6 +22,8 @@ from bounds.rademacher import (
     rademacher_upper_bound,
 )
 
+pytestmark = pytest.mark.slow
+
 M, D = 6, 3
 X = np.random.default_rng(0).normal(size=(M, D)) * [1.0, 2.0, 0.3]
 GRAM = X @ X.T + 0.1 * np.eye(M)

@@ -24,6 +24,8 @@ from experiments.regularization.models import CNN, MLP, RNN
 from experiments.regularization.noise import error_with_noise, noisy_labels
 from experiments.regularization.samples import Samples
 
+pytestmark = pytest.mark.slow
+
 WIDTH, CLASSES, NUM_TRAIN, STEPS = 6, 3, 40, 120
 STRENGTHS = {"dropout": 0.3, "spectral_norm": 1.5, "nuclear": 0.1, "spectral": 0.2, "batch_norm": 0.0, "none": 0.0}
 SHAPES = {MLP: (5,), RNN: (3, 2), CNN: (4, 4, 1)}

@@ -16,6 +16,8 @@ from refusals import assert_refused, rows
 import ntk
 from ntk.finite_width.vector_products import ntk_vector_product
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {
     "w": np.random.default_rng(0).normal(size=(3, 8)),
     "v": np.random.default_rng(1).normal(size=(8, 6)),

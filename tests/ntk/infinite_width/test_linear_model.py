@@ -14,6 +14,8 @@ import ntk
 from experiments.common.networks import build_network
 from experiments.convergence.kernel_errors import kernel_blocks
 
+pytestmark = pytest.mark.slow
+
 V_STD, D = 1.7, 5
 NET = ntk.MLP(depth=0, w_std=3.0, b_std=2.0, v_std=V_STD)  # it has no w and b
 X1, X2 = (np.random.default_rng(seed).normal(size=(n, D)) for seed, n in ((0, 4), (1, 3)))

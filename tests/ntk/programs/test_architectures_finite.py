@@ -10,6 +10,8 @@ import pytest
 from ntk import empirical_kernels
 from ntk.programs import architectures, finite, infinite, tensor_program
 
+pytestmark = pytest.mark.slow
+
 STDS = {"w_std": 1.2, "u_std": 0.9, "b_std": 0.4}
 TABLE = {
     "batch_norm_mlp": (architectures.batch_norm_mlp, (7, 9)),
