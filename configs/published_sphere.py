@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
+    # The study of `experiments.published`.
     config.study = "sphere"
     # A folder with sphere/all_errs_lamb0.000000_d10.csv and three more files. Empty: no published errors.
     config.data_dir = ""
@@ -20,5 +21,6 @@ def get_config() -> ConfigDict:
     config.sizes = (1, 2, 4, 6, 10, 17, 26, 42, 66, 104, 163, 257, 404, 636, 1000)
     # Draws of the points and of the teacher.
     config.num_draws = 50
+    # Seed of the draws.
     config.seed = 0
     return config

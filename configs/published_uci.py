@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
+    # The study of `experiments.published`.
     config.study = "uci"
     # A folder with uci90/uci90.npz. Empty: iris, wine, breast cancer and digits.
     config.data_dir = ""

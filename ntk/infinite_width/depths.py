@@ -61,7 +61,7 @@ class MLPKernels(Kernels):
             >>> import jax.numpy as jnp
             >>> import ntk
             >>> k = ntk.infinite_kernels(ntk.MLP(depth=3, activation="identity"), jnp.array([[1.0, 1.0]]))
-            >>> [float(k.up_to(depth).ntk[0, 0]) for depth in range(4)]
+            >>> [round(float(k.up_to(depth).ntk[0, 0]), 4) for depth in range(4)]
             [1.0, 4.0, 8.0, 13.0]
         """
         check_count("depth", depth, minimum=0, maximum=len(self.C_dot))
