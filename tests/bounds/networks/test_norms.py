@@ -12,6 +12,8 @@ from bounds.networks import norms
 from bounds.networks.norms import layer_norms, path_norm, spectral_norm
 from bounds.networks.weights import weight_matrices
 
+pytestmark = pytest.mark.slow
+
 
 def matrix(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)

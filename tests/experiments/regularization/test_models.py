@@ -9,6 +9,8 @@ from tolerances import CLOSED_FORM, PEER
 
 from experiments.regularization.models import CNN, MLP, RNN, chain_apply, effective_weights, make_model
 
+pytestmark = pytest.mark.slow
+
 X = jax.random.normal(jax.random.key(0), (20, 9))
 INPUTS = {"MLP": X, "RNN": X.reshape(20, 3, 3), "CNN": jax.random.normal(jax.random.key(1), (20, 4, 4, 1))}
 KINDS = ["MLP", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("RNN", "CNN"))]
